@@ -1,0 +1,119 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind is what went wrong, in the terms that a front end needs to answer with
+// its protocol's own error. The list is closed; each front end maps every kind
+// in one table. A Kind is itself an error, so that a rule of the state machine
+// returns it without an allocation and errors.Is finds it in a wrapped one.
+type Kind uint8
+
+// The kinds. Append only: they are printed in logs and metrics.
+const (
+	// Internal is a fault of ours, or an error that carries no kind.
+	Internal Kind = iota
+
+	// The request is wrong, whatever the state.
+
+	KeyEmpty         // a key is required and none was given
+	InvalidArgument  // any other malformed request; the cause says what
+	RequestTooLarge  // the encoded command exceeds --max-request-bytes
+	LeaseTTLTooLarge // a lease of more than 9,000,000,000 s (etcd T-60)
+
+	// The state does not allow it.
+
+	KeyNotFound    // ignore_value or ignore_lease on a key that does not exist
+	Compacted      // the revision has been compacted
+	FutureRev      // the revision has not been reached
+	LeaseNotFound  // no such lease
+	LeaseExists    // the lease id is taken
+	MemberNotFound // no such member
+	NoSpace        // the NOSPACE alarm stands
+	Corrupt        // the CORRUPT alarm stands
+
+	// The store cannot serve, now or in time.
+
+	NoLeader        // no leader is known
+	LeaderChanged   // the leader changed under way; the outcome is unknown
+	Stopped         // the member is stopping; the outcome is unknown
+	Timeout         // no answer within the request timeout; the outcome is unknown
+	Canceled        // the caller's context was cancelled; the outcome is unknown
+	Deadline        // the caller's deadline passed; the outcome is unknown
+	TooManyRequests // the member's queues are full; nothing was proposed
+	Unsupported     // not implemented by this member
+
+	numKinds
+)
+
+var kindTexts = [numKinds]string{
+	Internal:         "internal error",
+	KeyEmpty:         "key is empty",
+	InvalidArgument:  "invalid argument",
+	RequestTooLarge:  "request is too large",
+	LeaseTTLTooLarge: "lease TTL is too large",
+	KeyNotFound:      "key not found",
+	Compacted:        "revision has been compacted",
+	FutureRev:        "revision is in the future",
+	LeaseNotFound:    "lease not found",
+	LeaseExists:      "lease already exists",
+	MemberNotFound:   "member not found",
+	NoSpace:          "out of space",
+	Corrupt:          "cluster is corrupt",
+	NoLeader:         "no leader",
+	LeaderChanged:    "leader changed",
+	Stopped:          "server stopped",
+	Timeout:          "request timed out",
+	Canceled:         "request canceled",
+	Deadline:         "deadline exceeded",
+	TooManyRequests:  "too many requests",
+	Unsupported:      "not supported",
+}
+
+// Error gives the kind's text.
+func (k Kind) Error() string {
+	if k < numKinds {
+		return kindTexts[k]
+	}
+	return fmt.Sprintf("error kind %d", uint8(k))
+}
+
+// Kinds lists every kind, for the tests of the front ends' tables.
+func Kinds() []Kind {
+	all := make([]Kind, numKinds)
+	for i := range all {
+		all[i] = Kind(i)
+	}
+	return all
+}
+
+// Error is a Kind with the cause that explains it to an operator. Wrap once, at
+// a package's border.
+type Error struct {
+	Kind  Kind
+	Cause error
+}
+
+// Errorf makes an *Error whose cause is formatted as by fmt.Errorf.
+func Errorf(k Kind, format string, args ...any) error {
+	return &Error{Kind: k, Cause: fmt.Errorf(format, args...)}
+}
+
+func (e *Error) Error() string { return e.Kind.Error() + ": " + e.Cause.Error() }
+
+// Unwrap lets errors.Is and errors.As see both the kind and the cause.
+func (e *Error) Unwrap() []error { return []error{e.Kind, e.Cause} }
+
+// KindOf finds the kind of err: Internal if it has none. err must not be nil.
+func KindOf(err error) Kind {
+	if k, ok := err.(Kind); ok { //nolint:errorlint // the fast path: rules return bare kinds
+		return k
+	}
+	var k Kind
+	if errors.As(err, &k) {
+		return k
+	}
+	return Internal
+}

@@ -1,0 +1,61 @@
+package core
+
+// Rev is the one counter of the store: etcd calls it the revision, ZooKeeper
+// the zxid. A fresh store is at revision 1 and its first write makes 2
+// (etcd T-10). In a request, zero means "the current revision".
+type Rev int64
+
+// LeaseID names a lease. Zero means "no lease". A ZooKeeper session is a lease,
+// and its session id is the lease's id.
+type LeaseID int64
+
+// MemberID names a member of the cluster; zero names none.
+type MemberID uint64
+
+// KV is one version of one key. It is immutable once it is visible to anyone
+// but its maker, and is shared by the row cache, the change feed and replies.
+type KV struct {
+	Key   []byte
+	Value []byte
+	// CreateRev is the revision in which the key came to life, ModRev the one
+	// that wrote this version.
+	CreateRev Rev
+	ModRev    Rev
+	// Version counts the writes since CreateRev, from 1. Zero marks a
+	// tombstone: the key does not exist as of ModRev, and only Key and ModRev
+	// mean anything.
+	Version int64
+	// Lease is the lease the key is attached to, or zero.
+	Lease LeaseID
+}
+
+// Deleted reports whether kv is a tombstone.
+func (kv *KV) Deleted() bool { return kv.Version == 0 }
+
+// Size is the memory that kv's bytes take, for bounding caches and queues.
+func (kv *KV) Size() int {
+	if kv == nil {
+		return 0
+	}
+	return kvOverhead + len(kv.Key) + len(kv.Value)
+}
+
+// kvOverhead approximates the fixed memory of a KV: the struct and its two
+// slice headers, rounded up to an allocation size class.
+const kvOverhead = 96
+
+// Change is what one revision did to one key.
+type Change struct {
+	// KV is the key's state after the change; a tombstone for a deletion.
+	KV *KV
+	// Prev is the state before it, nil if the key did not exist, or if it is no
+	// longer known (its version has been compacted).
+	Prev *KV
+}
+
+// Revision is all that one revision changed, in the order in which it was done.
+// A key occurs at most once, with its last state. It is immutable.
+type Revision struct {
+	Rev     Rev
+	Changes []Change
+}
