@@ -1,0 +1,30 @@
+package server
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// Ports are drawn below the range from which the kernel takes the ports of
+// outgoing connections, so that a client's own connection cannot take a port
+// between freePort and the server's listen, or while a server is restarted.
+const (
+	firstPort = 15000
+	lastPort  = 32000
+)
+
+// freePort returns a loopback port on which nothing listens right now. Another
+// process may still take it first: Start then draws again.
+func freePort() (int, error) {
+	for range 200 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		return port, l.Close()
+	}
+	return 0, errors.New("no free port on 127.0.0.1")
+}

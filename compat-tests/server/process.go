@@ -1,0 +1,363 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	readyTimeout = 30 * time.Second      // a cold start on a busy machine
+	stopTimeout  = 10 * time.Second      // SIGTERM to exit
+	pollInterval = 10 * time.Millisecond // of /health
+)
+
+// Options say how to start a server. The zero value starts Triglot with default
+// flags in a fresh temporary directory.
+type Options struct {
+	// Target is the server; empty means Triglot.
+	Target Target
+	// Binary is the path of the executable; empty means Binary(Target).
+	Binary string
+	// Dir holds the data directory and the log. Empty means a temporary one,
+	// removed by Stop. A given directory is kept, and its data is used.
+	Dir string
+	// AdvertisePeerURL is the peer URL that the member advertises; empty means the
+	// one it listens on. A lone member never dials it, but its id and the
+	// cluster's are derived from it.
+	AdvertisePeerURL string
+	// Args are further flags, in etcd's spelling; they come last.
+	Args []string
+	// Env are further environment variables, as "NAME=value".
+	Env []string
+}
+
+// Process is one running server. It is safe for use by one goroutine.
+type Process struct {
+	options    Options
+	dir        string
+	temporary  bool // dir is removed by Stop
+	clientPort int
+	peerPort   int
+
+	child *child // nil once ended
+}
+
+// child is one run of the executable. Its goroutine starts it, waits for it and
+// closes done.
+type child struct {
+	pid  int
+	done chan struct{}
+	err  error // how it ended; valid once done is closed
+}
+
+// Start runs a server and returns once it answers /health. The caller ends it
+// with Stop or Kill.
+func Start(ctx context.Context, o Options) (*Process, error) {
+	if o.Target == "" {
+		o.Target = Triglot
+	}
+	if o.Binary == "" {
+		path, err := Binary(string(o.Target))
+		if err != nil {
+			return nil, err
+		}
+		o.Binary = path
+	}
+	p := &Process{options: o, dir: o.Dir}
+	if p.dir == "" {
+		dir, err := os.MkdirTemp("", "compat-"+string(o.Target)+"-")
+		if err != nil {
+			return nil, err
+		}
+		p.dir, p.temporary = dir, true
+	}
+	const attempts = 5 // a port can be lost to another process
+	var err error
+	for range attempts {
+		if err = p.startOnFreePorts(ctx); err == nil || !strings.Contains(p.Log(), "address already in use") {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.cleanUp())
+	}
+	return p, nil
+}
+
+func (p *Process) startOnFreePorts(ctx context.Context) error {
+	var err error
+	if p.clientPort, err = freePort(); err != nil {
+		return err
+	}
+	if p.peerPort, err = freePort(); err != nil {
+		return err
+	}
+	if err := os.Remove(p.LogPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return p.Restart(ctx)
+}
+
+// Restart runs the server again, after Stop on a given directory or after Kill:
+// same flags, same ports, same data. The log goes on in the same file.
+func (p *Process) Restart(ctx context.Context) error {
+	if p.child != nil {
+		return errors.New("the server is still running")
+	}
+	log, err := os.OpenFile(p.LogPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+
+	cmd := exec.Command(p.options.Binary, p.args()...)
+	cmd.Dir = p.dir
+	cmd.Env = append(cleanEnv(), p.options.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = dieWithParent()
+	c, err := spawn(cmd)
+	if err != nil {
+		return err
+	}
+	p.child = c
+	if err := p.waitReady(ctx); err != nil {
+		return errors.Join(fmt.Errorf("%s: %w; end of its log:\n%s", p.options.Target, err, tail(p.Log(), 20)), p.Kill())
+	}
+	return nil
+}
+
+// spawn starts a command on a goroutine that keeps its thread until the child
+// has ended, as dieWithParent requires.
+func spawn(cmd *exec.Cmd) (*child, error) {
+	c := &child{done: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := cmd.Start(); err != nil {
+			started <- err
+			return
+		}
+		c.pid = cmd.Process.Pid
+		started <- nil
+		c.err = cmd.Wait()
+		close(c.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (p *Process) args() []string {
+	peer := p.options.AdvertisePeerURL
+	if peer == "" {
+		peer = "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(p.peerPort))
+	}
+	args := []string{
+		"--name", "m1",
+		"--data-dir", filepath.Join(p.dir, "data"),
+		"--listen-client-urls", p.URL(),
+		"--advertise-client-urls", p.URL(),
+		"--listen-peer-urls", "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(p.peerPort)),
+		"--initial-advertise-peer-urls", peer,
+		"--initial-cluster", "m1=" + peer,
+		"--log-level", "warn",
+	}
+	if p.options.Target == Triglot {
+		args = append([]string{"serve"}, args...)
+	}
+	return append(args, p.options.Args...)
+}
+
+// cleanEnv is this process's environment without the variables that either
+// server would read.
+func cleanEnv() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "ETCD_") && !strings.HasPrefix(v, "TRIGLOT_") && !strings.HasPrefix(v, "ETCDCTL_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+func (p *Process) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	transport := &http.Transport{DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: time.Second}
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	var last error
+	for {
+		if last = healthy(ctx, client, p.URL()+"/health"); last == nil {
+			return nil
+		}
+		select {
+		case <-p.child.done:
+			return fmt.Errorf("ended at start: %w", exitError(p.child.err))
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", last)
+		case <-ticker.C:
+		}
+	}
+}
+
+func healthy(ctx context.Context, client *http.Client, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK || !strings.Contains(string(body), `"health":"true"`) {
+		return fmt.Errorf("/health answers %s: %s", response.Status, body)
+	}
+	return nil
+}
+
+// exitError makes a clean exit an error too: a server is not expected to end.
+func exitError(err error) error {
+	if err == nil {
+		return errors.New("exit status 0")
+	}
+	return err
+}
+
+// Endpoint is the client address, as host:port.
+func (p *Process) Endpoint() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.clientPort))
+}
+
+// URL is the client address, as http://host:port.
+func (p *Process) URL() string { return "http://" + p.Endpoint() }
+
+// Target is the server that runs.
+func (p *Process) Target() Target { return p.options.Target }
+
+// DataDir is the server's data directory.
+func (p *Process) DataDir() string { return filepath.Join(p.dir, "data") }
+
+// LogPath is the file that holds the server's output of all runs.
+func (p *Process) LogPath() string { return filepath.Join(p.dir, "log") }
+
+// Log is the server's output so far; empty if there is none.
+func (p *Process) Log() string {
+	text, err := os.ReadFile(p.LogPath())
+	if err != nil {
+		return "" // the directory is gone after Stop
+	}
+	return string(text)
+}
+
+// PID is the process id of the current run, 0 if none.
+func (p *Process) PID() int {
+	if p.child == nil {
+		return 0
+	}
+	return p.child.pid
+}
+
+// Done is closed when the current run ends, by itself or not. It must not be
+// called between Kill and Restart.
+func (p *Process) Done() <-chan struct{} { return p.child.done }
+
+// Signal sends a signal to the current run.
+func (p *Process) Signal(s syscall.Signal) error {
+	if p.child == nil {
+		return errors.New("the server is not running")
+	}
+	select {
+	case <-p.child.done:
+		return fmt.Errorf("the server has ended: %w", exitError(p.child.err))
+	default:
+		return syscall.Kill(p.child.pid, s)
+	}
+}
+
+// Kill ends the run with SIGKILL and waits for its end. The data stays for
+// Restart; call Stop in the end. It is no error if the run has ended already.
+func (p *Process) Kill() error {
+	if p.child == nil {
+		return nil
+	}
+	c := p.child
+	p.child = nil
+	select {
+	case <-c.done:
+		return nil
+	default:
+	}
+	err := syscall.Kill(c.pid, syscall.SIGKILL)
+	<-c.done
+	if errors.Is(err, syscall.ESRCH) {
+		err = nil // it ended in between
+	}
+	return err
+}
+
+// Terminate ends the run with SIGTERM and waits. An exit code other than 0, an
+// end by itself or a stop that takes over ten seconds is an error; in the last
+// case the run is killed. etcd, which dies of the signal once it has cleaned up,
+// is not blamed for that.
+func (p *Process) Terminate() error {
+	if p.child == nil {
+		return nil
+	}
+	c := p.child
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		p.child = nil
+		return err
+	}
+	select {
+	case <-c.done:
+		p.child = nil
+	case <-time.After(stopTimeout):
+		return errors.Join(fmt.Errorf("%s: still running %s after SIGTERM", p.options.Target, stopTimeout), p.Kill())
+	}
+	var exit *exec.ExitError
+	if errors.As(c.err, &exit) {
+		if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() && s.Signal() == syscall.SIGTERM {
+			return nil
+		}
+	}
+	return c.err
+}
+
+// Stop ends the run like Terminate and removes a temporary directory. It may be
+// called twice.
+func (p *Process) Stop() error {
+	return errors.Join(p.Terminate(), p.cleanUp())
+}
+
+func (p *Process) cleanUp() error {
+	if !p.temporary {
+		return nil
+	}
+	return os.RemoveAll(p.dir)
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
