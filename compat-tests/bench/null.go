@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc"
+)
+
+// nullServer answers Put and Range of one key from a map: the least that a
+// server on grpc-go can do. What a real server costs above it is what the store
+// costs, "below the transport". It keeps nothing on disk.
+type nullServer struct {
+	etcdserverpb.UnimplementedKVServer
+	rev atomic.Int64
+
+	mu   sync.RWMutex // guards rows
+	rows map[string]*mvccpb.KeyValue
+}
+
+// nullName is the null server's name among the servers, and the argument that
+// makes this program be one.
+const nullName = "null"
+
+// serveNull serves on a free port, whose address it prints, until its standard
+// input ends.
+func serveNull() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	etcdserverpb.RegisterKVServer(server, &nullServer{rows: map[string]*mvccpb.KeyValue{}})
+	if _, err := fmt.Println(listener.Addr()); err != nil {
+		return err
+	}
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		server.Stop()
+	}()
+	return server.Serve(listener)
+}
+
+func (s *nullServer) header(rev int64) *etcdserverpb.ResponseHeader {
+	return &etcdserverpb.ResponseHeader{ClusterId: 1, MemberId: 1, RaftTerm: 2, Revision: rev}
+}
+
+func (s *nullServer) Put(_ context.Context, r *etcdserverpb.PutRequest) (*etcdserverpb.PutResponse, error) {
+	rev := s.rev.Add(1)
+	row := &mvccpb.KeyValue{Key: r.Key, Value: r.Value, CreateRevision: rev, ModRevision: rev, Version: 1}
+	s.mu.Lock()
+	s.rows[string(r.Key)] = row
+	s.mu.Unlock()
+	return &etcdserverpb.PutResponse{Header: s.header(rev)}, nil
+}
+
+func (s *nullServer) Range(_ context.Context, r *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
+	s.mu.RLock()
+	row := s.rows[string(r.Key)]
+	s.mu.RUnlock()
+	resp := &etcdserverpb.RangeResponse{Header: s.header(s.rev.Load())}
+	if row != nil {
+		resp.Count, resp.Kvs = 1, []*mvccpb.KeyValue{row}
+	}
+	return resp, nil
+}

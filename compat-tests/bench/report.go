@@ -1,0 +1,192 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// spread is the median of some figures with the least and the greatest. Of
+// seven rounds these two enclose the true median with a probability of 98 %.
+type spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func spreadOf(values []float64) spread {
+	if len(values) == 0 {
+		return spread{}
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	middle := sorted[len(sorted)/2]
+	if len(sorted)%2 == 0 {
+		middle = (middle + sorted[len(sorted)/2-1]) / 2
+	}
+	return spread{Median: middle, Min: sorted[0], Max: sorted[len(sorted)-1]}
+}
+
+func (s spread) format(digits int) string {
+	return fmt.Sprintf("%.*f [%.*f-%.*f]", digits, s.Median, digits, s.Min, digits, s.Max)
+}
+
+// comparison is a server against the first one, in the same cell: spreads of
+// the figures of each round divided by those of the first server in that round.
+type comparison struct {
+	cell
+	Server  string `json:"server"`
+	Against string `json:"against"`
+	// CPU counts the load's time alone, TotalCPU also the work put off.
+	CPU          spread `json:"cpu_ratio"`
+	TotalCPU     spread `json:"total_cpu_ratio"`
+	OpsPerSecond spread `json:"ops_per_second_ratio"`
+	P99          spread `json:"p99_ratio"`
+}
+
+// floor is what a server costs above the null server in the same round: what
+// lies below the transport.
+type floor struct {
+	cell
+	Server    string `json:"server"`
+	CPUMicros spread `json:"cpu_us_per_op_above_null"`
+}
+
+// report is the outcome of a run.
+type report struct {
+	Started     time.Time         `json:"started"`
+	CPUs        int               `json:"cpus"`
+	GoVersion   string            `json:"client_go_version"`
+	Settings    map[string]string `json:"settings"`
+	Samples     []sample          `json:"samples"`
+	Comparisons []comparison      `json:"comparisons"`
+	Floors      []floor           `json:"floors,omitempty"`
+}
+
+func newReport(settings map[string]string) *report {
+	return &report{
+		Started: time.Now(), CPUs: runtime.NumCPU(), GoVersion: runtime.Version(), Settings: settings,
+	}
+}
+
+// pick returns the samples of one server in one cell, by round.
+func (r *report) pick(server string, c cell) []sample {
+	var picked []sample
+	for _, s := range r.Samples {
+		if s.Server == server && s.cell == c {
+			picked = append(picked, s)
+		}
+	}
+	slices.SortFunc(picked, func(a, b sample) int { return cmp.Compare(a.Round, b.Round) })
+	return picked
+}
+
+// paired applies f to the samples of two servers round by round.
+func (r *report) paired(a, b string, c cell, f func(a, b sample) float64) spread {
+	var values []float64
+	second := r.pick(b, c)
+	for i, s := range r.pick(a, c) {
+		if i < len(second) && second[i].Round == s.Round {
+			values = append(values, f(s, second[i]))
+		}
+	}
+	return spreadOf(values)
+}
+
+// compare fills in the comparisons with the first server and, if there is a
+// null server, the floors.
+func (r *report) compare(servers []string, cells []cell) {
+	base := servers[0]
+	for _, c := range cells {
+		for _, server := range servers {
+			if server != base {
+				r.Comparisons = append(r.Comparisons, comparison{
+					cell: c, Server: server, Against: base,
+					CPU: r.paired(server, base, c, func(a, b sample) float64 {
+						return a.CPUMicros / b.CPUMicros
+					}),
+					TotalCPU: r.paired(server, base, c, func(a, b sample) float64 {
+						return (a.CPUMicros + a.LaterMicros) / (b.CPUMicros + b.LaterMicros)
+					}),
+					OpsPerSecond: r.paired(server, base, c, func(a, b sample) float64 {
+						return a.OpsPerSecond / b.OpsPerSecond
+					}),
+					P99: r.paired(server, base, c, func(a, b sample) float64 {
+						return a.P99Micros / b.P99Micros
+					}),
+				})
+			}
+			if slices.Contains(servers, nullName) && server != nullName {
+				r.Floors = append(r.Floors, floor{
+					cell: c, Server: server,
+					CPUMicros: r.paired(server, nullName, c, func(a, b sample) float64 {
+						return a.CPUMicros - b.CPUMicros
+					}),
+				})
+			}
+		}
+	}
+}
+
+// print writes the medians of every cell and then the comparisons.
+func (r *report) print(w io.Writer, servers []string, cells []cell) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "cell\tserver\tops/s\tCPU us/op\t(system)\tlater\tclient\tp50 ms\tp99 ms\tswitches/op\twrites/op\tB/op\tRSS MiB\tforeign\tsteal\t")
+	for _, c := range cells {
+		for _, server := range servers {
+			samples := r.pick(server, c)
+			median := func(f func(sample) float64) float64 {
+				values := make([]float64, len(samples))
+				for i, s := range samples {
+					values[i] = f(s)
+				}
+				return spreadOf(values).Median
+			}
+			fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f%%\t%.0f%%\t\n",
+				c, server,
+				median(func(s sample) float64 { return s.OpsPerSecond }),
+				median(func(s sample) float64 { return s.CPUMicros }),
+				median(func(s sample) float64 { return s.SystemMicros }),
+				median(func(s sample) float64 { return s.LaterMicros }),
+				median(func(s sample) float64 { return s.ClientMicros }),
+				median(func(s sample) float64 { return s.P50Micros / 1000 }),
+				median(func(s sample) float64 { return s.P99Micros / 1000 }),
+				median(func(s sample) float64 { return s.SwitchesPerOp }),
+				median(func(s sample) float64 { return s.WritesPerOp }),
+				median(func(s sample) float64 { return s.BytesPerOp }),
+				median(func(s sample) float64 { return s.ResidentMiB }),
+				median(func(s sample) float64 { return 100 * s.ForeignShare }),
+				median(func(s sample) float64 { return 100 * s.StealShare }),
+			)
+		}
+	}
+	if len(r.Comparisons) > 0 {
+		fmt.Fprintln(table)
+		fmt.Fprintln(table, "cell\tratio\tCPU/op\tCPU/op and later\tops/s\tp99\t")
+	}
+	for _, c := range r.Comparisons {
+		fmt.Fprintf(table, "%s\t%s : %s\t%s\t%s\t%s\t%s\t\n", c.cell, c.Server, c.Against,
+			c.CPU.format(2), c.TotalCPU.format(2), c.OpsPerSecond.format(2), c.P99.format(2))
+	}
+	if len(r.Floors) > 0 {
+		fmt.Fprintln(table)
+		fmt.Fprintln(table, "cell\tserver\tCPU us/op above the null server\t")
+		for _, f := range r.Floors {
+			fmt.Fprintf(table, "%s\t%s\t%s\t\n", f.cell, f.Server, f.CPUMicros.format(1))
+		}
+	}
+	return table.Flush()
+}
+
+func (r *report) write(path string) error {
+	encoded, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(encoded, '\n'), 0o644)
+}

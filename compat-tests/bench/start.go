@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/triglot/triglot/compat-tests/server"
+)
+
+// startAll starts the servers that the configuration names, in order. stop ends
+// those that were started, and must be called in any case. A name that occurs
+// twice gives two servers of the kind, told apart by a number: etcd against
+// etcd shows what the method itself is worth.
+func startAll(ctx context.Context, c *config) (servers []*target, stop func() error, err error) {
+	var stops []func() error
+	stop = func() error {
+		var errs []error
+		for _, s := range stops {
+			errs = append(errs, s())
+		}
+		return errors.Join(errs...)
+	}
+	load := newData(c.keys, c.bytes)
+	seen := map[string]int{}
+	for _, kind := range c.servers {
+		t, end, err := startOne(ctx, c, kind)
+		if err != nil {
+			return nil, stop, err
+		}
+		stops = append(stops, end)
+		t.name = kind
+		if seen[kind]++; seen[kind] > 1 {
+			t.name += "#" + strconv.Itoa(seen[kind])
+		}
+		if t.loader, err = newLoader(t.endpoint, c.conns, load); err != nil {
+			return nil, stop, err
+		}
+		stops = append(stops, t.loader.close)
+		servers = append(servers, t)
+	}
+	return servers, stop, nil
+}
+
+func startOne(ctx context.Context, c *config, kind string) (*target, func() error, error) {
+	switch kind {
+	case nullName:
+		return startNull()
+	case string(server.Etcd), string(server.Triglot):
+	default:
+		return nil, nil, fmt.Errorf("unknown server %q", kind)
+	}
+	dir, err := os.MkdirTemp(c.dir, "bench-"+kind+"-")
+	if err != nil {
+		return nil, nil, err
+	}
+	binary := c.binaries[kind]
+	if binary != "" {
+		if binary, err = filepath.Abs(binary); err != nil {
+			return nil, nil, err
+		}
+	}
+	p, err := server.Start(ctx, server.Options{Target: server.Target(kind), Binary: binary, Dir: dir})
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	end := func() error { return errors.Join(p.Stop(), os.RemoveAll(dir)) }
+	return &target{pid: p.PID(), endpoint: p.Endpoint()}, end, nil
+}
+
+// startNull runs this same program as the null server. It says where it listens
+// on its standard output and ends when its standard input does, so it cannot be
+// left behind.
+func startNull() (*target, func() error, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.Command(self, nullName)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	end := func() error { return errors.Join(stdin.Close(), cmd.Wait()) }
+	endpoint, err := bufio.NewReader(io.LimitReader(stdout, 100)).ReadString('\n')
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("null server: %w", err), end())
+	}
+	return &target{pid: cmd.Process.Pid, endpoint: strings.TrimSpace(endpoint)}, end, nil
+}
