@@ -1,0 +1,45 @@
+package keys
+
+// Meta names a fact about the whole store: a row of the m table.
+type Meta string
+
+// The m rows. Numbers in them are eight bytes, big-endian. Who may write a row
+// is said with it: two writers never share one, so that the collector's batches
+// run beside those of apply.
+const (
+	// Written by apply.
+
+	MetaApplied     Meta = "applied"      // index and term of the last entry applied
+	MetaConfState   Meta = "conf-state"   // raft's ConfState as of it
+	MetaRevision    Meta = "revision"     // the store's revision
+	MetaCompacted   Meta = "compacted"    // the revision compacted to: reads below it fail
+	MetaClock       Meta = "clock"        // the largest entry time applied
+	MetaAlarms      Meta = "alarms"       // the alarms that stand
+	MetaMembers     Meta = "members"      // the members
+	MetaIdentity    Meta = "identity"     // the cluster's and the member's id
+	MetaDataWritten Meta = "data-written" // logical bytes ever written to d; mvcc.Writer
+
+	// Written by the collector of history.
+
+	MetaCollected  Meta = "collected"  // the revision up to which history is gone
+	MetaCollecting Meta = "collecting" // how far the run under way has come
+	MetaDataFreed  Meta = "data-freed" // logical bytes ever removed from d
+)
+
+// AppendMeta appends the m key of a fact.
+func AppendMeta(dst []byte, name Meta) []byte {
+	dst = append(dst, tagMeta)
+	dst = append(dst, name...)
+	return append(dst, sentinel)
+}
+
+// DecodeMeta splits an m key.
+func DecodeMeta(b []byte) (name Meta, ok bool) {
+	if len(b) < 2 || b[0] != tagMeta || b[len(b)-1] != sentinel {
+		return "", false
+	}
+	return Meta(b[1 : len(b)-1]), true
+}
+
+// MetaBounds are the bounds of the m table.
+func MetaBounds() (lower, upper []byte) { return table(tagMeta) }

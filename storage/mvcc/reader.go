@@ -1,0 +1,103 @@
+package mvcc
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// Reader reads one view. It is safe for concurrent use, holds nothing that must
+// be released, and must not be used after its snapshot has been closed.
+//
+// A revision at which it is asked to read must lie within what the view can
+// show, [compacted, reached]; it does not check. Zero or less is the revision
+// reached.
+type Reader struct {
+	source storage.Reader
+	cache  *Cache
+	index  uint64
+	rev    core.Rev
+	// compactRev is the revision that history is compacted to as of the view.
+	compactRev core.Rev
+}
+
+// NewReader makes a reader of the view with that applied index, revision reached
+// and revision compacted to. Source is the engine at just that moment.
+func NewReader(source storage.Reader, cache *Cache, index uint64, rev, compactRev core.Rev) *Reader {
+	return &Reader{source: source, cache: cache, index: index, rev: rev, compactRev: compactRev}
+}
+
+// Get returns the version of key as of revision at, nil if it does not exist
+// there.
+func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
+	if at <= 0 {
+		at = r.rev
+	}
+	if kv := r.cache.get(key, at); kv != nil {
+		return live(kv), nil
+	}
+	kv, err := lookUp(r.source, storage.ProbablyPresent, key, at)
+	if err != nil {
+		return nil, err
+	}
+	if at == r.rev {
+		if kv == nil {
+			kv = absence(key, at)
+		}
+		r.cache.fill(kv, r.index)
+	}
+	return live(kv), nil
+}
+
+// live is kv if it is a version, nil if it is a tombstone or nil.
+func live(kv *core.KV) *core.KV {
+	if kv == nil || kv.Deleted() {
+		return nil
+	}
+	return kv
+}
+
+// absence is a tombstone for a key of which there is no row as of rev.
+func absence(key []byte, rev core.Rev) *core.KV {
+	return &core.KV{Key: append([]byte(nil), key...), ModRev: rev}
+}
+
+// lookUp reads the version, or the tombstone, of key as of revision at; nil if
+// there is no row.
+func lookUp(source storage.Reader, e storage.Expect, key []byte, at core.Rev) (*core.KV, error) {
+	it, err := source.NewLookup(e)
+	if err != nil {
+		return nil, err
+	}
+	scratch := scratches.Get().(*[]byte)
+	kv, err := lookUpIn(it, scratch, key, at)
+	scratches.Put(scratch)
+	return kv, errors.Join(err, it.Close())
+}
+
+// scratches holds buffers for keys to seek.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// lookUpIn is lookUp with an iterator for lookups and a buffer.
+func lookUpIn(it *storage.Iter, scratch *[]byte, key []byte, at core.Rev) (*core.KV, error) {
+	*scratch = keys.AppendVersion((*scratch)[:0], key, at)
+	if !it.SeekPrefixGE(*scratch) {
+		return nil, nil
+	}
+	_, rev, ok := keys.DecodeVersion(it.Key())
+	if !ok {
+		return nil, rowError("d", it.Key(), errRow)
+	}
+	value, err := it.Value()
+	if err != nil {
+		return nil, err
+	}
+	r, err := decodeRow(value, rev)
+	if err != nil {
+		return nil, rowError("d", it.Key(), err)
+	}
+	return r.kv(key, rev), nil
+}

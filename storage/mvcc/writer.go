@@ -1,0 +1,242 @@
+package mvcc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// Writer gathers changes into one engine batch and sees them before they are
+// committed. It is the only writer of all rows but the Collector's. It is for one
+// goroutine, which is apply's.
+type Writer struct {
+	db    *storage.DB
+	cache *Cache
+
+	versions versions
+	rows     rows
+
+	// lookup reads the engine as of the last commit, nil until it is needed. The
+	// batch itself is not in the engine yet, so it stays right until Commit.
+	lookup  *storage.Iter
+	scratch []byte
+	// written is the logical size of all versions ever written, this batch's
+	// included; saved is what the engine has of it.
+	written, saved int64
+	// size is about what the batch will take.
+	size int
+}
+
+// NewWriter makes a Writer of db, of which there must be no other.
+func NewWriter(db *storage.DB, cache *Cache) (*Writer, error) {
+	w := &Writer{db: db, cache: cache}
+	w.versions.init()
+	w.rows.init()
+	written, err := counter(db, keys.MetaDataWritten)
+	if err != nil {
+		return nil, err
+	}
+	w.written, w.saved = written, written
+	return w, nil
+}
+
+// newestRev reads the newest version, whatever its revision.
+const newestRev = core.Rev(math.MaxInt64)
+
+// Get returns the version of key as of revision at, the batch's own writes
+// included; nil if it does not exist there. Zero or less is now.
+func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
+	if at <= 0 {
+		at = newestRev
+	}
+	if kv := w.versions.at(stringOf(key), at); kv != nil {
+		return live(kv), nil
+	}
+	if kv := w.cache.get(key, at); kv != nil {
+		return live(kv), nil
+	}
+	if w.lookup == nil {
+		// What is about to be written and not in the cache is most often new.
+		it, err := w.db.NewLookup(storage.ProbablyAbsent)
+		if err != nil {
+			return nil, err
+		}
+		w.lookup = it
+	}
+	kv, err := lookUpIn(w.lookup, &w.scratch, key, at)
+	if err != nil || live(kv) == nil {
+		return nil, err
+	}
+	if at == newestRev {
+		// An absence is not worth an entry: most often the key is written next.
+		w.cache.fill(kv, math.MaxUint64)
+	}
+	return kv, nil
+}
+
+// Put writes a version: kv's key, in kv's revision, as its change number sub.
+// prev is what Get returned for the key just before, nil if it did not exist. A
+// second write of a key in one revision replaces the first.
+//
+// kv is immutable from now on; it goes into the cache, which counts its Size, so
+// its slices must not be small parts of large buffers.
+func (w *Writer) Put(kv *core.KV, sub uint32, prev *core.KV) {
+	c := change{deleted: kv.Deleted(), len: rowLen(kv), key: kv.Key}
+	if prev != nil {
+		c.prevRev, c.prevLen = prev.ModRev, rowLen(prev)
+	}
+	op := w.versions.push(versionOp{kv: kv, sub: sub, change: c})
+	if op.replaced >= 0 {
+		w.account(&w.versions.log[op.replaced], -1)
+	}
+	w.account(op, +1)
+}
+
+// Delete writes a tombstone, as Put does a version, and returns it. It copies
+// key.
+func (w *Writer) Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV) *core.KV {
+	kv := absence(key, rev)
+	w.Put(kv, sub, prev)
+	return kv
+}
+
+// account adds or removes what op brings to the batch.
+func (w *Writer) account(op *versionOp, sign int) {
+	n := op.change.len
+	w.written += int64(sign) * logicalSize(len(op.kv.Key), n)
+	w.size += sign * (keys.VersionLen(len(op.kv.Key)) + n + keys.ChangeLen + op.change.encodedLen() + 2*opOverhead)
+}
+
+// opOverhead is what an operation of an engine batch takes besides its key and
+// value: a kind and two lengths.
+const opOverhead = 1 + 2*binary.MaxVarintLen32
+
+// Written is the logical size of all versions ever written to the store, those
+// of the batch included.
+func (w *Writer) Written() int64 { return w.written }
+
+// SetRow writes a row of another table, by its key from package keys. It copies
+// both.
+func (w *Writer) SetRow(key, value []byte) {
+	w.rows.put(key, value, false)
+	w.size += len(key) + len(value) + opOverhead
+}
+
+// DeleteRow removes a row of another table.
+func (w *Writer) DeleteRow(key []byte) {
+	w.rows.put(key, nil, true)
+	w.size += len(key) + opOverhead
+}
+
+// GetRow returns a row of another table, nil if there is none. The slice must
+// not be written to and is valid until Commit.
+func (w *Writer) GetRow(key []byte) ([]byte, error) {
+	if s := w.rows.get(stringOf(key)); s.set {
+		return s.value, nil
+	}
+	return w.db.Get(key)
+}
+
+// Mark is a point to go back to.
+type Mark struct{ versions, rows int }
+
+// Mark returns the present point of the batch.
+func (w *Writer) Mark() Mark { return Mark{len(w.versions.log), len(w.rows.undo)} }
+
+// Rollback undoes everything since the mark, which must be of this batch.
+func (w *Writer) Rollback(m Mark) {
+	for len(w.versions.log) > m.versions {
+		op := w.versions.pop()
+		w.account(&op, -1)
+		if op.replaced >= 0 {
+			w.account(&w.versions.log[op.replaced], +1)
+		}
+	}
+	w.rows.rollback(m.rows)
+}
+
+// Size is about how many bytes the batch will take in the engine.
+func (w *Writer) Size() int { return w.size }
+
+// Commit applies the batch, whose last entry is that of index, and then brings
+// the cache up to date; the new view may be published when it returns. After an
+// error the state is unknown and the Writer must not be used.
+func (w *Writer) Commit(index uint64) error {
+	if err := w.closeLookup(); err != nil {
+		return err
+	}
+	if w.written != w.saved {
+		w.SetRow(keys.AppendMeta(nil, keys.MetaDataWritten), binary.BigEndian.AppendUint64(nil, uint64(w.written)))
+	}
+	b := w.db.NewSizedBatch(w.size)
+	w.encode(b)
+	if err := errors.Join(b.Commit(), b.Close()); err != nil {
+		return err
+	}
+	for i := range w.versions.log {
+		if kv := w.versions.log[i].kv; w.versions.newest[stringOf(kv.Key)] == i {
+			w.cache.write(kv, index)
+		}
+	}
+	w.versions.reset()
+	w.rows.reset()
+	w.saved, w.size = w.written, 0
+	return nil
+}
+
+func (w *Writer) encode(b *storage.Batch) {
+	for i := range w.versions.log {
+		op := &w.versions.log[i]
+		if op.dead {
+			continue
+		}
+		key, value := b.SetDeferred(keys.VersionLen(len(op.kv.Key)), op.change.len)
+		keys.AppendVersion(key[:0], op.kv.Key, op.kv.ModRev)
+		appendRow(value[:0], op.kv)
+		key, value = b.SetDeferred(keys.ChangeLen, op.change.encodedLen())
+		keys.AppendChange(key[:0], op.kv.ModRev, op.sub)
+		op.change.append(value[:0])
+	}
+	for i := range w.rows.states {
+		switch s := &w.rows.states[i]; {
+		case !s.set:
+		case s.deleted:
+			b.Delete(s.key)
+		default:
+			b.Set(s.key, s.value)
+		}
+	}
+}
+
+// Close gives up what has not been committed.
+func (w *Writer) Close() error {
+	w.versions.reset()
+	w.rows.reset()
+	return w.closeLookup()
+}
+
+func (w *Writer) closeLookup() error {
+	if w.lookup == nil {
+		return nil
+	}
+	it := w.lookup
+	w.lookup = nil
+	return it.Close()
+}
+
+// counter reads an m row that holds a number; zero if there is none.
+func counter(source storage.Reader, name keys.Meta) (int64, error) {
+	b, err := source.Get(keys.AppendMeta(nil, name))
+	if err != nil || b == nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("mvcc: row %q has %d bytes, not 8", name, len(b))
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
+}

@@ -1,0 +1,163 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/cockroachkvs"
+	"github.com/cockroachdb/pebble/v2/sstable"
+)
+
+// Options sets up a DB. The zero value works: the real file system and the
+// defaults below.
+type Options struct {
+	// FS is the file system; nil is the operating system's.
+	FS FS
+	// CacheBytes bounds the cache of table blocks; 0 is 128 MiB. It is Go heap.
+	CacheBytes int64
+	// MemTableBytes is the size at which a memtable is flushed; 0 is 64 MiB. Up
+	// to four exist at a time, the last three on their way to disk, before writes
+	// stall. They are Go heap.
+	MemTableBytes int64
+	// Logger gets the engine's events: stalls and trouble at Warn, flushes and
+	// compactions at Debug. nil discards them.
+	Logger *slog.Logger
+	// OnFatal is called at most once, when the engine can no longer keep its
+	// promises: a failed write to the disk, or corruption found. The process must
+	// end; the DB must not be used or closed any more. It may be called with the
+	// engine's locks held, so it must return at once and never call the DB. nil
+	// panics instead.
+	OnFatal func(error)
+	// ReadOnly opens an existing directory without changing a byte of it.
+	ReadOnly bool
+}
+
+const (
+	defaultCacheBytes    = 128 << 20
+	defaultMemTableBytes = 64 << 20
+	memTables            = 4
+)
+
+// Budget is the heap that a DB opened with o may take, for the process's
+// memory limit.
+func (o Options) Budget() int64 {
+	o = o.withDefaults()
+	return o.CacheBytes + memTables*o.MemTableBytes
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = DefaultFS
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCacheBytes
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// pebbleOptions turns o, which has its defaults, into Pebble's options. Why each
+// differs from Pebble's own default is in docs/reference: those suit a library
+// that knows nothing of its keys and has a log of its own.
+func (o Options) pebbleOptions(r *reporter) *pebble.Options {
+	p := &pebble.Options{
+		FS:                 o.FS,
+		ReadOnly:           o.ReadOnly,
+		DisableWAL:         true,
+		FormatMajorVersion: pebble.FormatNewest,
+
+		Comparer:                &cockroachkvs.Comparer,
+		KeySchema:               cockroachkvs.KeySchema.Name,
+		KeySchemas:              sstable.MakeKeySchemas(&cockroachkvs.KeySchema),
+		BlockPropertyCollectors: cockroachkvs.BlockPropertyCollectors,
+
+		CacheSize:                   o.CacheBytes,
+		MemTableSize:                uint64(o.MemTableBytes),
+		MemTableStopWritesThreshold: memTables,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       40,
+		LBaseMaxBytes:               256 << 20,
+		BytesPerSync:                1 << 20,
+		MaxOpenFiles:                4000,
+		// A second compaction only when the first cannot keep up: on a small
+		// machine it competes with the requests themselves.
+		CompactionConcurrencyRange: func() (int, int) { return 1, max(2, runtime.GOMAXPROCS(0)/2) },
+
+		Logger:        r,
+		EventListener: r.listener(),
+	}
+	p.TargetFileSizes[0] = 8 << 20
+	for i := range p.Levels {
+		p.Levels[i] = pebble.LevelOptions{
+			BlockSize:      16 << 10,
+			IndexBlockSize: 64 << 10,
+			FilterPolicy:   bloom.FilterPolicy(10),
+		}
+	}
+	return p
+}
+
+// reporter is Pebble's way out: log lines to slog, and the first fatal error to
+// the owner.
+type reporter struct {
+	log     *slog.Logger
+	onFatal func(error)
+	once    sync.Once
+}
+
+func (r *reporter) fatal(err error) {
+	r.once.Do(func() {
+		if r.onFatal == nil {
+			panic(fmt.Sprintf("storage: %v", err))
+		}
+		r.onFatal(err)
+	})
+}
+
+// Infof implements pebble.Logger.
+func (r *reporter) Infof(format string, args ...any) { r.logf(slog.LevelDebug, format, args) }
+
+// Errorf implements pebble.Logger.
+func (r *reporter) Errorf(format string, args ...any) { r.logf(slog.LevelWarn, format, args) }
+
+// Fatalf implements pebble.Logger. Pebble relies on its not returning, and may
+// hold locks; so the goroutine stays here until the owner ends the process.
+func (r *reporter) Fatalf(format string, args ...any) {
+	r.fatal(fmt.Errorf("engine: "+format, args...))
+	select {}
+}
+
+func (r *reporter) logf(level slog.Level, format string, args []any) {
+	if r.log.Enabled(context.Background(), level) {
+		r.log.Log(context.Background(), level, "engine: "+fmt.Sprintf(format, args...))
+	}
+}
+
+// listener picks the events that somebody must know of.
+func (r *reporter) listener() *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) { r.fatal(fmt.Errorf("engine: %w", err)) },
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			r.fatal(fmt.Errorf("engine: corrupt file %s: %w", info.Path, info.Details))
+		},
+		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
+			r.log.Warn("engine stalls writes", "reason", info.Reason)
+		},
+		WriteStallEnd: func() { r.log.Warn("engine takes writes again") },
+		DiskSlow: func(info pebble.DiskSlowInfo) {
+			r.log.Warn("disk is slow", "operation", info.OpType.String(), "path", info.Path, "took", info.Duration)
+		},
+		FlushEnd:      func(info pebble.FlushInfo) { r.Infof("%s", info) },
+		CompactionEnd: func(info pebble.CompactionInfo) { r.Infof("%s", info) },
+	}
+}
