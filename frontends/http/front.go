@@ -1,0 +1,150 @@
+package httpfront
+
+import (
+	"cmp"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/triglot/triglot/core"
+)
+
+// defaultRequestTimeout is what etcd allows a request with its default election
+// timeout: 5 s and twice 1 s (etcd T-04).
+const defaultRequestTimeout = 7 * time.Second
+
+// Limits of a connection. Requests on this face are short and have no body.
+const (
+	headerTimeout  = 30 * time.Second
+	idleTimeout    = 5 * time.Minute
+	maxHeaderBytes = 64 << 10
+)
+
+// Config says what a Front serves.
+type Config struct {
+	Store   core.Store
+	Cluster core.Cluster
+	// Version is the version of etcd that /version speaks of, such as "3.7.3".
+	Version string
+	// RequestTimeout bounds the reads of the health checks; zero is 7 s.
+	RequestTimeout time.Duration
+	// Metrics is what /metrics shows. The counters of the health checks are
+	// registered in it. Nil is an empty registry.
+	Metrics *prometheus.Registry
+	// Origins are the origins that a browser may call from, Hosts the names that
+	// a request's Host header may hold. Empty, or an element "*", allows all.
+	Origins, Hosts []string
+	// Logger gets a line for each failed health check; nil discards.
+	Logger *slog.Logger
+}
+
+// Front answers plain HTTP for one member. It is safe for concurrent use.
+type Front struct {
+	cfg    Config
+	health healthMetrics
+}
+
+// New makes a Front. It panics if Config.Metrics has the counters of another
+// Front already.
+func New(cfg Config) *Front {
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	return &Front{cfg: cfg, health: newHealthMetrics(cfg.Metrics)}
+}
+
+// ClientHandler serves the paths that etcd has on its client port.
+func (f *Front) ClientHandler() http.Handler {
+	mux := http.NewServeMux()
+	f.handleProbes(mux)
+	mux.HandleFunc("/version", f.serveVersion)
+	return f.guard(mux)
+}
+
+// MetricsHandler serves the paths that etcd has on --listen-metrics-urls: the
+// metrics and the health checks.
+func (f *Front) MetricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	f.handleProbes(mux)
+	return mux
+}
+
+func (f *Front) handleProbes(mux *http.ServeMux) {
+	mux.Handle("/metrics", promhttp.HandlerFor(f.cfg.Metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/health", f.serveHealth)
+	f.handleChecks(mux, "livez", f.livezChecks())
+	f.handleChecks(mux, "readyz", f.readyzChecks())
+}
+
+// NewServer wraps a handler of this package in an http.Server with its limits.
+// What goes wrong with a single connection is logged at debug level.
+func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// guard refuses hosts that are not allowed (DNS rebinding, CVE-2018-5702) and
+// answers browsers that ask whether they may call.
+func (f *Front) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if host := hostname(r); !allows(f.cfg.Hosts, host) {
+			http.Error(w, "the Host header "+host+" is not allowed here: add it to --host-whitelist",
+				http.StatusMisdirectedRequest)
+			return
+		}
+		switch origin := r.Header.Get("Origin"); {
+		case allows(f.cfg.Origins, "*"):
+			allowOrigin(w.Header(), "*")
+		case allows(f.cfg.Origins, origin):
+			allowOrigin(w.Header(), origin)
+		}
+		if r.Method == http.MethodOptions {
+			w.WriteHeader(http.StatusOK)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func allows(list []string, name string) bool {
+	return len(list) == 0 || slices.Contains(list, "*") || slices.Contains(list, name)
+}
+
+func allowOrigin(h http.Header, origin string) {
+	h.Add("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
+	h.Add("Access-Control-Allow-Origin", origin)
+	h.Add("Access-Control-Allow-Headers", "accept, content-type, authorization")
+}
+
+// hostname is the Host header without its port.
+func hostname(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		return host
+	}
+	return r.Host
+}
+
+// onlyGet refuses every method but GET, as etcd does, HEAD included. It reports
+// whether the request may go on.
+func onlyGet(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet {
+		return true
+	}
+	w.Header().Set("Allow", http.MethodGet)
+	http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
+	return false
+}
