@@ -1,0 +1,259 @@
+package expiry
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/triglot/triglot/core"
+)
+
+// Options are the parameters of Deadlines.
+type Options struct {
+	// MaxGap is the longest time between two ticks that counts as time passed;
+	// a few ticks is right. Zero is one second.
+	MaxGap time.Duration
+	// SpreadPerSecond bounds how many of the leases that a leader begins with
+	// fall due within one second, so that a failure of all clients does not end
+	// in one burst of revocations. Zero is 750, three quarters of etcd's rate of
+	// revocation (T-63).
+	SpreadPerSecond int
+}
+
+// Deadlines are the deadlines of the leases on the leader. A member that does not
+// lead has none. Not safe for concurrent use: its owner guards it.
+type Deadlines struct {
+	maxGap time.Duration
+	spread int
+
+	// term is the term led in, zero if none.
+	term   uint64
+	leases map[core.LeaseID]*lease
+	queue  queue
+
+	// clock is the package's own time at the last tick, which came at ticked.
+	clock, ticked time.Duration
+	// resumed says that the last tick ended a gap.
+	resumed bool
+}
+
+// lease is a lease with its deadline, on the clock that stands still in gaps.
+type lease struct {
+	id       core.LeaseID
+	ttl      time.Duration
+	deadline time.Duration
+	// index is its place in the queue; negative while its revocation is pending.
+	index int
+}
+
+const pending = -1
+
+// Lease is a lease as the state knows it.
+type Lease struct {
+	ID  core.LeaseID
+	TTL time.Duration
+}
+
+// New returns deadlines that follow: there are none.
+func New(o Options) *Deadlines {
+	if o.MaxGap <= 0 {
+		o.MaxGap = time.Second
+	}
+	if o.SpreadPerSecond <= 0 {
+		o.SpreadPerSecond = 750
+	}
+	d := &Deadlines{maxGap: o.MaxGap, spread: o.SpreadPerSecond}
+	d.Follow()
+	return d
+}
+
+// Lead begins a leadership in term, which must not be zero, with the leases that
+// exist. Each has its full TTL and grace again; where too many would fall due in
+// one second, the later ones, by deadline and id, get more. What was known of
+// earlier deadlines is forgotten.
+func (d *Deadlines) Lead(now time.Duration, term uint64, leases []Lease, grace time.Duration) {
+	d.term, d.ticked, d.resumed = term, now, false
+	d.leases = make(map[core.LeaseID]*lease, len(leases))
+	entries := make([]lease, len(leases)) // one allocation for all
+	sorted := make([]*lease, len(leases))
+	for i, l := range leases {
+		entries[i] = lease{id: l.ID, ttl: l.TTL, deadline: after(after(d.clock, l.TTL), grace)}
+		sorted[i] = &entries[i]
+		d.leases[l.ID] = sorted[i]
+	}
+	slices.SortFunc(sorted, compareLeases)
+	d.queue = make(queue, len(sorted)) // a sorted slice is a heap
+	for i, l := range sorted {
+		if i >= d.spread {
+			l.deadline = max(l.deadline, after(sorted[i-d.spread].deadline, time.Second))
+		}
+		l.index = i
+		d.queue[i] = slot{l.deadline, l}
+	}
+}
+
+// Follow ends a leadership. All deadlines are forgotten.
+func (d *Deadlines) Follow() {
+	d.term, d.leases, d.queue = 0, nil, nil
+}
+
+// Tick reports that the caller runs at now. The caller ticks at a steady pace
+// while it leads. Tick returns the length of the gap that it ends, by which all
+// deadlines have been moved, or zero. After a gap nothing is due until the next
+// tick, so that the caller can first read what its clients have sent.
+func (d *Deadlines) Tick(now time.Duration) (gap time.Duration) {
+	elapsed := now - d.ticked
+	d.clock, d.ticked, d.resumed = d.at(now), now, elapsed > d.maxGap
+	if d.resumed {
+		return elapsed
+	}
+	return 0
+}
+
+// Granted adds a lease that was granted, with its full TTL.
+func (d *Deadlines) Granted(now time.Duration, id core.LeaseID, ttl time.Duration) {
+	if d.term == 0 {
+		return
+	}
+	d.Revoked(id)
+	l := &lease{id: id, ttl: ttl, deadline: after(d.at(now), ttl)}
+	d.leases[id] = l
+	d.queue.push(l)
+}
+
+// Revoked drops a lease that is gone, however it went. It need not be known.
+func (d *Deadlines) Revoked(id core.LeaseID) {
+	l := d.leases[id]
+	if l == nil {
+		return
+	}
+	if l.index != pending {
+		d.queue.remove(l.index)
+	}
+	delete(d.leases, id)
+}
+
+// Renewal is the answer to Renew.
+type Renewal uint8
+
+// The answers.
+const (
+	// Renewed: the lease has its full TTL again.
+	Renewed Renewal = iota
+	// Overdue: the lease is past its deadline. It is not renewed; the caller
+	// waits for it to be revoked, or for the leadership to end.
+	Overdue
+	// Unknown: there is no such lease.
+	Unknown
+	// NotLeading: another member has the deadlines.
+	NotLeading
+)
+
+// Renew gives a lease its full TTL again and returns that.
+func (d *Deadlines) Renew(now time.Duration, id core.LeaseID) (time.Duration, Renewal) {
+	if d.term == 0 {
+		return 0, NotLeading
+	}
+	l := d.leases[id]
+	if l == nil {
+		return 0, Unknown
+	}
+	clock := d.at(now)
+	if l.index == pending || l.deadline <= clock {
+		return 0, Overdue
+	}
+	l.deadline = after(clock, l.ttl)
+	// A deadline that moves out leaves the queue as it is: the lease is put in
+	// its place when it comes to the front. Only after the grace of a new
+	// leadership can a renewal bring it nearer.
+	if l.deadline < d.queue[l.index].deadline {
+		d.queue.advance(l.index)
+	}
+	return l.ttl, Renewed
+}
+
+// Remaining returns the time that a lease has left, zero or less if it is
+// overdue. ok is false if the lease is unknown, as all are on a member that does
+// not lead.
+func (d *Deadlines) Remaining(now time.Duration, id core.LeaseID) (left time.Duration, ok bool) {
+	l := d.leases[id]
+	if l == nil {
+		return 0, false
+	}
+	return l.deadline - d.at(now), true
+}
+
+// Due returns a command that revokes up to limit leases that are overdue, in the
+// order of their deadlines, or nil if there are none. Their revocation is then
+// pending: they are not returned again unless by Retry.
+func (d *Deadlines) Due(now time.Duration, limit int) *core.LeaseExpire {
+	if d.resumed {
+		return nil
+	}
+	var ids []core.LeaseID
+	clock := d.at(now)
+	for len(d.queue) > 0 && d.queue[0].deadline <= clock && len(ids) < limit {
+		l := d.queue[0].lease
+		if l.deadline > d.queue[0].deadline { // it was renewed
+			d.queue.postpone()
+			continue
+		}
+		d.queue.remove(0)
+		l.index = pending
+		ids = append(ids, l.id)
+	}
+	if ids == nil {
+		return nil
+	}
+	return &core.LeaseExpire{IDs: ids, Term: d.term}
+}
+
+// Retry says that the command of a Due of this leadership did not take effect,
+// or may not have: those of the leases that still exist are due again.
+func (d *Deadlines) Retry(ids []core.LeaseID) {
+	for _, id := range ids {
+		if l := d.leases[id]; l != nil && l.index == pending {
+			d.queue.push(l)
+		}
+	}
+}
+
+// Len returns the number of leases.
+func (d *Deadlines) Len() int { return len(d.leases) }
+
+// List returns all leases, those that expire first in front. The caller owns the
+// slice.
+func (d *Deadlines) List() []core.LeaseID {
+	sorted := make([]*lease, 0, len(d.leases))
+	for _, l := range d.leases {
+		sorted = append(sorted, l)
+	}
+	slices.SortFunc(sorted, compareLeases)
+	ids := make([]core.LeaseID, len(sorted))
+	for i, l := range sorted {
+		ids[i] = l.id
+	}
+	return ids
+}
+
+// at returns the package's own time at now. In a gap that has not been reported
+// yet it stands still.
+func (d *Deadlines) at(now time.Duration) time.Duration {
+	elapsed := now - d.ticked
+	if elapsed > d.maxGap {
+		return d.clock
+	}
+	return d.clock + max(0, elapsed)
+}
+
+// after returns t + d, or the end of time: a TTL may be 285 years.
+func after(t, d time.Duration) time.Duration {
+	if sum := t + d; sum >= t || d < 0 {
+		return sum
+	}
+	return 1<<63 - 1
+}
+
+func compareLeases(a, b *lease) int {
+	return cmp.Or(cmp.Compare(a.deadline, b.deadline), cmp.Compare(a.id, b.id))
+}
