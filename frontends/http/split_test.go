@@ -88,9 +88,10 @@ func TestSplitByFirstBytes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			split(t, func(t *testing.T, l *pipeListener, s *Splitter) {
-				client := l.dial()
+				client, accepted := l.dial(), make(chan struct{})
 				go func() {
 					_, _ = io.WriteString(client, tt.sent)
+					<-accepted
 					_ = client.Close()
 				}()
 				from, other := s.HTTP(), s.GRPC()
@@ -99,6 +100,7 @@ func TestSplitByFirstBytes(t *testing.T) {
 				}
 				conn, err := from.Accept()
 				require.NoError(t, err)
+				close(accepted)
 				got, err := io.ReadAll(conn)
 				require.NoError(t, err)
 				require.Equal(t, tt.sent, string(got), "every byte arrives, once and in order")
@@ -284,8 +286,8 @@ func TestSplitServesHTTP(t *testing.T) {
 		require.NoError(t, conn.Close())
 	}
 
-	require.NoError(t, s.Close())
 	require.NoError(t, server.Shutdown(t.Context()))
+	require.NoError(t, s.Close())
 	for range 2 {
 		if err := <-errs; err != nil {
 			require.ErrorIs(t, err, http.ErrServerClosed)
