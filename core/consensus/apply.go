@@ -1,0 +1,108 @@
+package consensus
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/triglot/triglot/core"
+)
+
+const (
+	// maxApplyEntries and maxApplyBytes bound one call of Applier.Apply, and so
+	// the engine batch behind it.
+	maxApplyEntries = 1024
+	maxApplyBytes   = maxEntryBytes
+)
+
+// applyLoop is the applier goroutine's: it turns tasks into calls of the state
+// machine.
+type applyLoop struct {
+	to           Applier
+	onLeadership func(leader core.MemberID, term uint64, self bool)
+	self         core.MemberID
+	inbox        *mailbox
+	applied      *atomic.Uint64 // written here only
+
+	batch []Committed // gathered for the next call
+	bytes int
+}
+
+// run applies what comes until the queue is closed. Its error is the state
+// machine's.
+func (a *applyLoop) run(tasks *queue[*applyTask]) error {
+	var taken []*applyTask
+	for {
+		var ok bool
+		if taken, ok = tasks.take(taken); !ok {
+			return nil
+		}
+		if err := a.apply(taken); err != nil {
+			return err
+		}
+	}
+}
+
+// apply carries out tasks, several entries at a time, and reports each task as
+// soon as its entries are applied. Then it is the replica's again.
+func (a *applyLoop) apply(tasks []*applyTask) error {
+	reported := 0
+	flush := func(upTo int) error {
+		if err := a.flush(); err != nil {
+			a.abandon(tasks[reported:], err)
+			return err
+		}
+		if upTo > reported {
+			a.inbox.applied(tasks[reported:upTo])
+			reported = upTo
+		}
+		return nil
+	}
+	for i, t := range tasks {
+		leadership := t.leadership
+		for _, c := range t.entries {
+			if a.full(&c) {
+				if err := flush(i); err != nil {
+					return err
+				}
+			}
+			a.batch = append(a.batch, c)
+			a.bytes += len(c.Data)
+		}
+		if leadership != nil || i == len(tasks)-1 {
+			if err := flush(i + 1); err != nil {
+				return err
+			}
+		}
+		if leadership != nil && a.onLeadership != nil {
+			a.onLeadership(leadership.leader, leadership.term, leadership.leader == a.self)
+		}
+	}
+	return nil
+}
+
+// full reports whether c must wait for the next call.
+func (a *applyLoop) full(c *Committed) bool {
+	return len(a.batch) == maxApplyEntries || len(a.batch) > 0 && a.bytes+len(c.Data) > maxApplyBytes
+}
+
+// flush applies what has been gathered.
+func (a *applyLoop) flush() error {
+	if len(a.batch) == 0 {
+		return nil
+	}
+	first, last := a.batch[0].Index, a.batch[len(a.batch)-1].Index
+	if err := a.to.Apply(a.batch); err != nil {
+		return fmt.Errorf("apply entries %d to %d: %w", first, last, err)
+	}
+	a.applied.Store(last)
+	clear(a.batch)
+	a.batch, a.bytes = a.batch[:0], 0
+	return nil
+}
+
+// abandon answers the proposals of the entries that have not been applied.
+func (a *applyLoop) abandon(tasks []*applyTask, err error) {
+	for _, t := range tasks {
+		t.abandonAfter(a.applied.Load(), stopped(err))
+	}
+}

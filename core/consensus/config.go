@@ -1,0 +1,256 @@
+package consensus
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/triglot/triglot/core"
+)
+
+const (
+	// maxEntryBytes bounds the data of an entry that holds several commands. A
+	// larger entry gains nothing: the cost of an append is spread over thousands
+	// of commands long before.
+	maxEntryBytes = 1 << 20
+
+	// maxMessageBytes bounds an append message to a peer: one full entry, so that
+	// a lost message costs little to send again.
+	maxMessageBytes = maxEntryBytes
+
+	// maxInflightBytes bounds what is on its way to one peer. With a round trip
+	// of 100 ms it allows 640 MB/s.
+	maxInflightBytes = 64 << 20
+
+	// maxInflightMessages complements maxInflightBytes for small messages.
+	maxInflightMessages = 4096
+
+	// maxUnappliedBytes bounds the commands a leader has appended and not yet
+	// applied: the memory that a leader without a quorum, or with a slow state
+	// machine, can fill. What does not fit waits in the queue.
+	maxUnappliedBytes = 32 << 20
+
+	// maxApplyingBytes bounds the committed entries handed to the applier and not
+	// yet applied. It is some full entries, so that the applier never waits for
+	// the consensus goroutine between two of them.
+	maxApplyingBytes = 4 << 20
+
+	// maxUnapplied is the number of committed entries that may wait to be applied
+	// before proposals are refused (etcd T-03).
+	maxUnapplied = 5000
+
+	defaultTickInterval    = 100 * time.Millisecond
+	defaultElectionTimeout = time.Second
+	defaultQueueBytes      = 32 << 20
+)
+
+// Log is the raft log as the driver needs it. Append is called by one goroutine;
+// the methods of raft.Storage are called by another at the same time.
+type Log interface {
+	raft.Storage
+	// Append writes the hard state, unless it is nil, and the entries, which
+	// replace whatever the log holds from their first index on. With sync set,
+	// all that has been appended so far is durable when it returns. An error is
+	// final: the member stops. The log must not change the entries, and may keep
+	// them.
+	Append(hs *raftpb.HardState, entries []*raftpb.Entry, sync bool) error
+}
+
+// Message is a message between the members of a cluster. It is immutable once it
+// has been handed over.
+type Message = raftpb.Message
+
+// Config says how to start a Driver. ID, Log and Applier are required.
+type Config struct {
+	// ID is this member. It must be one of the voters that the log names.
+	ID core.MemberID
+
+	// Log is the member's raft log. Its ConfState gives the voters.
+	Log Log
+
+	// Applied is the index up to which the state machine holds the log's entries.
+	// It must lie within the log, and not beyond the commit index of the log's
+	// hard state.
+	Applied uint64
+
+	// Applier is the state machine.
+	Applier Applier
+
+	// Incarnation tells the batches of this start of the member from those of
+	// former ones. Zero draws one.
+	Incarnation uint64
+
+	// TickInterval is the time between two heartbeats of a leader and the
+	// granularity of all deadlines. Zero is 100 ms.
+	TickInterval time.Duration
+
+	// ElectionTimeout is how long a member waits for a leader before it tries to
+	// become one. It is rounded down to whole ticks, of which it needs at least
+	// two. Zero is one second.
+	ElectionTimeout time.Duration
+
+	// RequestTimeout is how long a read, or a proposal without a deadline of its
+	// own, waits for an outcome. Zero is 5 s and twice the election timeout
+	// (etcd T-04).
+	RequestTimeout time.Duration
+
+	// QueueBytes bounds the commands that wait to be appended; beyond it
+	// proposals are refused. Zero is 32 MiB.
+	QueueBytes int
+
+	// Send hands messages to the network, those for one member in order. It is
+	// called on the consensus goroutine and must not block: what it cannot take
+	// it drops. A lone member needs none.
+	Send func([]*Message)
+
+	// OnLeadership is told of every change of leader or term, in order. It runs
+	// on the goroutine that calls Applier, between two calls: that this member
+	// leads is told after an entry of its own term is applied, when all that
+	// earlier leaders acknowledged is. The leader is zero if none is known. It may
+	// propose, but must not wait for the outcome. It may be called before Start
+	// returns.
+	OnLeadership func(leader core.MemberID, term uint64, self bool)
+
+	// Logger takes raft's messages; nil is slog.Default.
+	Logger *slog.Logger
+
+	// Now is the clock that stamps entries and that deadlines are measured by;
+	// nil is time.Now.
+	Now func() time.Time
+}
+
+// withDefaults fills in what may be left zero.
+func (c Config) withDefaults() Config {
+	if c.TickInterval == 0 {
+		c.TickInterval = defaultTickInterval
+	}
+	if c.ElectionTimeout == 0 {
+		c.ElectionTimeout = defaultElectionTimeout
+	}
+	if c.RequestTimeout == 0 {
+		c.RequestTimeout = 5*time.Second + 2*c.ElectionTimeout
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = defaultQueueBytes
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	for c.Incarnation == 0 {
+		var b [8]byte
+		rand.Read(b[:]) //nolint:errcheck // documented to never fail
+		c.Incarnation = binary.LittleEndian.Uint64(b[:])
+	}
+	return c
+}
+
+// electionTicks is the election timeout in ticks.
+func (c *Config) electionTicks() int { return int(c.ElectionTimeout / c.TickInterval) }
+
+// validate reports what is wrong with the configuration or with the log. raft
+// panics on most of it.
+func (c *Config) validate() error {
+	switch {
+	case c.ID == 0:
+		return errors.New("the member has no id")
+	case raft.IsLocalMsgTarget(uint64(c.ID)):
+		return fmt.Errorf("member id %x is reserved", uint64(c.ID))
+	case c.Log == nil:
+		return errors.New("there is no log")
+	case c.Applier == nil:
+		return errors.New("there is no applier")
+	case c.TickInterval < 0 || c.ElectionTimeout < 2*c.TickInterval:
+		return fmt.Errorf("the election timeout (%v) must be at least two ticks (%v each)", c.ElectionTimeout, c.TickInterval)
+	case c.RequestTimeout < 0 || c.QueueBytes < 0:
+		return fmt.Errorf("a limit is negative: request timeout %v, queue of %d bytes", c.RequestTimeout, c.QueueBytes)
+	}
+	return nil
+}
+
+// logState is what a log says of itself when a replica opens it.
+type logState struct {
+	hard   *raftpb.HardState
+	voters []uint64
+}
+
+// openLog reads the log's state and checks that raft can start from it.
+func openLog(log Log, self core.MemberID, applied uint64) (logState, error) {
+	first, err := log.FirstIndex()
+	if err != nil {
+		return logState{}, fmt.Errorf("read the log's first index: %w", err)
+	}
+	last, err := log.LastIndex()
+	if err != nil {
+		return logState{}, fmt.Errorf("read the log's last index: %w", err)
+	}
+	hard, conf, err := log.InitialState()
+	if err != nil {
+		return logState{}, fmt.Errorf("read the log's initial state: %w", err)
+	}
+	commit := first - 1 // as raft takes it if there is no hard state
+	if !raft.IsEmptyHardState(hard) {
+		commit = hard.GetCommit()
+	}
+	switch {
+	case commit < first-1 || commit > last:
+		return logState{}, fmt.Errorf("commit index %d is outside of the log, which holds entries %d to %d", commit, first, last)
+	case applied < first-1 || applied > last:
+		return logState{}, fmt.Errorf("applied index %d is outside of the log, which holds entries %d to %d", applied, first, last)
+	case applied > commit:
+		return logState{}, fmt.Errorf("applied index %d is beyond commit index %d: the log's hard state must be raised to it first", applied, commit)
+	case len(conf.GetVotersOutgoing()) > 0 || len(conf.GetLearners()) > 0 || len(conf.GetLearnersNext()) > 0:
+		return logState{}, fmt.Errorf("the log's configuration is in transition or has learners, which this version cannot run: %v", conf)
+	case !slices.Contains(conf.GetVoters(), uint64(self)):
+		return logState{}, fmt.Errorf("member %x is not among the log's voters %x", uint64(self), conf.GetVoters())
+	}
+	return logState{
+		hard:   &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(commit)},
+		voters: conf.GetVoters(),
+	}, nil
+}
+
+// raftConfig is how raft is run.
+func (c *Config) raftConfig() *raft.Config {
+	return &raft.Config{
+		ID:            uint64(c.ID),
+		ElectionTick:  c.electionTicks(),
+		HeartbeatTick: 1,
+		Storage:       c.Log,
+		Applied:       c.Applied,
+		Logger:        raftLogger{c.Logger.With("component", "raft")},
+
+		// Messages leave, and reads are answered, while the log syncs.
+		AsyncStorageWrites: true,
+
+		MaxSizePerMsg:             maxMessageBytes,
+		MaxInflightMsgs:           maxInflightMessages,
+		MaxInflightBytes:          maxInflightBytes,
+		MaxUncommittedEntriesSize: maxUnappliedBytes,
+		MaxCommittedSizePerReady:  maxApplyingBytes,
+
+		// A leader that has lost its quorum steps down, and a member that comes
+		// back from a partition does not depose a working leader.
+		CheckQuorum: true,
+		PreVote:     true,
+
+		// A read costs a round of heartbeats. The alternative, a lease, trusts the
+		// clocks of all members and is unsafe as raft implements it: a leader may
+		// believe in its lease for up to two election timeouts while the others
+		// elect after one (etcd-io/raft#166).
+		ReadOnlyOption: raft.ReadOnlySafe,
+
+		// A proposal must not enter the log under another term than the one it was
+		// accepted in, and the leader stamps the time.
+		DisableProposalForwarding: true,
+	}
+}

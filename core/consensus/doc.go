@@ -1,0 +1,23 @@
+// Package consensus replicates the commands of a member's clients: it turns
+// proposals into entries of the raft log and hands committed entries to the
+// state machine, in order, once each.
+//
+// It is two things. The replica is a step function around raft's RawNode: what
+// happened goes in (ticks, proposals, messages of peers, finished appends and
+// applies, reads), what is to be done comes out (messages, append tasks, apply
+// tasks). It has no goroutine, no lock and no clock, so that one goroutine can
+// simulate a whole cluster from a seed. The Driver around it owns three
+// goroutines (consensus, log writer, applier), the clock and the queues between
+// them. A lone member runs the same loop as one of five.
+//
+//	Propose -> mailbox -> replica -> log writer -> replica -> applier -> Complete
+//
+// A batch is whatever has gathered while the previous batch was appended: the
+// replica has at most one of its own appends in flight, so that a busy member
+// writes few large entries and a lone client waits for one append and nothing
+// else. There is no timer in it.
+//
+// The package never interprets a command, never reads the state, and never
+// writes the log but through Log.Append. Errors of the log and of the state
+// machine are final: the member stops (Driver.Failed) rather than guess.
+package consensus

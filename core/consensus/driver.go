@@ -1,0 +1,266 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/triglot/triglot/core"
+)
+
+// Driver runs a member's consensus. It owns three goroutines: the consensus
+// goroutine owns the replica, the log writer is the only caller of Log.Append,
+// and the applier the only caller of Applier and OnLeadership. A fourth waits for
+// them to end and then answers everybody who still waits. All methods are safe
+// for concurrent use.
+type Driver struct {
+	config  Config
+	replica *replica // the consensus goroutine's
+	inbox   *mailbox
+	appends *queue[*appendTask]
+	applies *queue[*applyTask]
+	status  publicStatus
+
+	stop     sync.Once
+	cause    error         // why it stopped; set before stopping is closed
+	stopping chan struct{} // closed when the goroutines are to end
+	failed   chan error    // capacity 1
+	done     chan struct{} // closed when they have ended and nobody waits
+}
+
+// publicStatus is the newest status, for readers on any goroutine. The consensus
+// goroutine writes it, but for applied, which is the applier's.
+type publicStatus struct {
+	leader     atomic.Uint64
+	term       atomic.Uint64
+	committed  atomic.Uint64
+	applied    atomic.Uint64
+	soleLeader atomic.Bool
+}
+
+func (p *publicStatus) publish(s status) {
+	p.leader.Store(uint64(s.leader))
+	p.term.Store(s.term)
+	p.committed.Store(s.committed)
+	p.soleLeader.Store(s.soleLeader)
+}
+
+// Start opens the log and runs the member. It returns an error, and never
+// panics, if the log and Config.Applied do not fit together.
+func Start(c Config) (*Driver, error) {
+	c = c.withDefaults()
+	r, err := newReplica(&c)
+	if err != nil {
+		return nil, fmt.Errorf("consensus: %w", err)
+	}
+	if len(r.voters) > 1 && c.Send == nil {
+		return nil, fmt.Errorf("consensus: there are %d voters and no way to send to them", len(r.voters))
+	}
+	d := &Driver{
+		config:   c,
+		replica:  r,
+		inbox:    newMailbox(c.QueueBytes),
+		appends:  newQueue[*appendTask](),
+		applies:  newQueue[*applyTask](),
+		stopping: make(chan struct{}),
+		failed:   make(chan error, 1),
+		done:     make(chan struct{}),
+	}
+	d.status.publish(r.status)
+	d.status.applied.Store(c.Applied)
+
+	var running sync.WaitGroup
+	running.Go(d.run)
+	running.Go(d.writeLog)
+	running.Go(func() {
+		a := applyLoop{to: c.Applier, onLeadership: c.OnLeadership, self: c.ID, inbox: d.inbox, applied: &d.status.applied}
+		if err := a.run(d.applies); err != nil {
+			d.fail(err)
+		}
+	})
+	go func() {
+		running.Wait()
+		d.finish()
+	}()
+	return d, nil
+}
+
+// Propose takes a proposal in. It never waits. If it fails, nothing was
+// proposed: with TooManyRequests because the queue is full or the state machine
+// too far behind, with Stopped because the member is stopping. Else the outcome
+// comes through p: that of the state machine, or
+//
+//   - NoLeader or Timeout, if the deadline passed before there was one,
+//   - LeaderChanged, if the term changed after the command was appended,
+//   - Stopped, if the member stopped.
+//
+// But for NoLeader the outcome is unknown then.
+func (d *Driver) Propose(p *Proposal) error {
+	if d.status.committed.Load() > d.status.applied.Load()+maxUnapplied {
+		return core.TooManyRequests
+	}
+	return d.inbox.propose(p)
+}
+
+// ReadIndex returns an index such that a state with that index applied holds all
+// that was acknowledged, by any member, before the call. The caller waits for
+// it to be applied. All callers that arrive while a question to the quorum is
+// under way share the next one. It fails with NoLeader or Timeout after
+// Config.RequestTimeout, with Canceled or Deadline if ctx ends first, and with
+// Stopped.
+func (d *Driver) ReadIndex(ctx context.Context) (uint64, error) {
+	b, err := d.inbox.joinRead()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-b.done:
+		return b.index, b.err
+	case <-ctx.Done():
+		return 0, contextError(ctx)
+	}
+}
+
+// SoleLeader reports whether this member is the only voter, leads, and has
+// applied an entry of its own term: then nobody else can have acknowledged
+// anything, and the applied state is linearizable as it is. It is one atomic
+// load.
+func (d *Driver) SoleLeader() bool { return d.status.soleLeader.Load() }
+
+// Status is what the member knows: the leader, zero if none, its own term, and
+// the indexes up to which entries are committed and applied. The four are read
+// one by one.
+func (d *Driver) Status() (leader core.MemberID, term, committed, applied uint64) {
+	applied = d.status.applied.Load() // before committed, so that it is never beyond it
+	return core.MemberID(d.status.leader.Load()), d.status.term.Load(), d.status.committed.Load(), applied
+}
+
+// Receive takes in a message from a peer. It never waits; it drops what it has no
+// room for, and what a peer has no business to send.
+func (d *Driver) Receive(m *Message) { d.inbox.receive(m, proto.Size(m)) }
+
+// Failed delivers the error that stopped the member, if one does. The process
+// must end: this member can serve no more until it is started again.
+func (d *Driver) Failed() <-chan error { return d.failed }
+
+// Stop ends the member and waits until its goroutines have ended and everybody
+// who waited has been answered with Stopped. What has been acknowledged is
+// durable. It returns the error that stopped the member before, if one did.
+func (d *Driver) Stop() error {
+	d.shutdown(nil)
+	<-d.done
+	return d.cause
+}
+
+// fail stops the member because of err.
+func (d *Driver) fail(err error) { d.shutdown(fmt.Errorf("consensus: %w", err)) }
+
+// shutdown tells everything to end. The first caller's cause counts.
+func (d *Driver) shutdown(cause error) {
+	d.stop.Do(func() {
+		d.cause = cause
+		d.inbox.refuse(d.waitersError())
+		d.appends.close()
+		d.applies.close()
+		close(d.stopping)
+		if cause != nil {
+			d.failed <- cause
+		}
+	})
+}
+
+// waitersError is what those who wait are told at the end.
+func (d *Driver) waitersError() error {
+	if d.cause == nil {
+		return core.Stopped
+	}
+	return stopped(d.cause)
+}
+
+// finish answers everybody who still waits. The goroutines have ended.
+func (d *Driver) finish() {
+	err := d.waitersError()
+	d.status.soleLeader.Store(false)
+	d.status.leader.Store(0)
+	for _, t := range d.applies.rest() {
+		t.abandonAfter(0, err)
+	}
+	in := d.inbox.rest()
+	for _, p := range in.proposals {
+		p.Complete(core.Result{}, err)
+	}
+	if in.reads != nil {
+		in.reads.finish(0, err)
+	}
+	d.replica.abandon(err)
+	close(d.done)
+}
+
+// run is the consensus goroutine.
+func (d *Driver) run() {
+	ticker := time.NewTicker(d.config.TickInterval)
+	defer ticker.Stop()
+	var in inputs
+	var released int
+	for {
+		select { // what is due already
+		case <-d.stopping:
+			return
+		case <-ticker.C:
+			in.ticks++
+		default:
+		}
+		if !d.inbox.take(&in, released, d.replica.hungry(), in.ticks > 0) {
+			select {
+			case <-d.stopping:
+				return
+			case <-ticker.C:
+				in.ticks++
+			case <-d.inbox.wake:
+			}
+			d.inbox.take(&in, 0, false, true)
+		}
+		out, err := d.replica.step(d.config.Now(), &in)
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		in.reset()
+		released = out.released
+		d.carryOut(&out)
+	}
+}
+
+// carryOut hands on what a step wants done.
+func (d *Driver) carryOut(out *outputs) {
+	d.status.publish(out.status)
+	if len(out.messages) > 0 {
+		d.config.Send(out.messages)
+	}
+	d.appends.put(out.appends)
+	d.applies.put(out.applies)
+}
+
+// writeLog is the log writer.
+func (d *Driver) writeLog() {
+	var tasks []*appendTask
+	for {
+		var ok bool
+		if tasks, ok = d.appends.take(tasks); !ok {
+			return
+		}
+		for _, t := range tasks {
+			if t.writes() {
+				if err := d.config.Log.Append(t.hard, t.entries, t.sync); err != nil {
+					d.fail(fmt.Errorf("append to the log: %w", err))
+					return
+				}
+			}
+			d.inbox.appended(t)
+		}
+	}
+}

@@ -1,0 +1,91 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/triglot/triglot/core"
+)
+
+// Proposal is one command on its way through the log. It is used once:
+// NewProposal, Driver.Propose, and if that succeeded Wait, which gives it back.
+type Proposal struct {
+	command  []byte
+	deadline time.Time
+
+	result core.Result
+	err    error
+
+	state atomic.Uint32 // one of the states below
+	done  chan struct{} // capacity 1: the waiter's wake-up
+}
+
+// The states of a proposal. It leaves waiting once, and whoever moves it owns
+// what follows.
+const (
+	waiting   uint32 = iota
+	completed        // the outcome is set, a token is or will be in done
+	abandoned        // the waiter left; the driver may still hold the proposal
+)
+
+// proposalOverhead is what a queued proposal counts besides its command.
+const proposalOverhead = 128
+
+var proposals = sync.Pool{New: func() any { return &Proposal{done: make(chan struct{}, 1)} }}
+
+// NewProposal makes a proposal of an encoded command, which must not change
+// until the outcome is known. A zero deadline is the driver's request timeout
+// from the moment the proposal is accepted. Deadlines are kept to the tick.
+func NewProposal(command []byte, deadline time.Time) *Proposal {
+	p := proposals.Get().(*Proposal)
+	p.command, p.deadline = command, deadline
+	return p
+}
+
+// size is what the proposal counts against the queue's bound.
+func (p *Proposal) size() int { return len(p.command) + proposalOverhead }
+
+// Complete sets the outcome and wakes the waiter; if it has been set, or the
+// waiter has left, it does nothing. A nil p stands for a waiter that has already
+// been answered. p must not be used afterwards.
+func (p *Proposal) Complete(result core.Result, err error) {
+	if p == nil || !p.state.CompareAndSwap(waiting, completed) {
+		return
+	}
+	p.result, p.err = result, err
+	p.done <- struct{}{}
+}
+
+// Wait returns the outcome. If ctx ends first the error is Canceled or Deadline:
+// the outcome is unknown then, and the command may still take effect. p must not
+// be used afterwards.
+func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if p.state.CompareAndSwap(waiting, abandoned) {
+			return core.Result{}, contextError(ctx) // the driver may hold p: it is not recycled
+		}
+		<-p.done
+	}
+	result, err := p.result, p.err
+	p.command, p.result, p.err = nil, core.Result{}, nil
+	p.state.Store(waiting)
+	proposals.Put(p)
+	return result, err
+}
+
+// left reports whether nobody waits for the outcome any more.
+func (p *Proposal) left() bool { return p.state.Load() == abandoned }
+
+// contextError is the error of a wait that ctx has ended.
+func contextError(ctx context.Context) error {
+	kind := core.Canceled
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		kind = core.Deadline
+	}
+	return &core.Error{Kind: kind, Cause: context.Cause(ctx)}
+}

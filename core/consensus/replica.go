@@ -1,0 +1,421 @@
+package consensus
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+)
+
+// replica is one member's consensus as a step function: no goroutine, no lock,
+// no clock. Its owner calls step with what has happened since the last step,
+// carries out what comes back, and reports that in a later step. After an error
+// it must not be stepped again.
+//
+// Invariants:
+//
+//  1. A proposal is in the mailbox, in proposer, or in one applyTask; and
+//     whoever holds it is the only one to complete it.
+//  2. appending counts the appendTasks handed out that hold entries and are not
+//     done. While it is not zero the replica proposes nothing.
+//  3. hard is the newest hard state that raft has announced. If hardOwed, no
+//     appendTask has carried it; only its commit index may be owed, which a
+//     restart finds out by itself.
+//  4. If unsynced, a term, a vote or an entry has been handed out in a task that
+//     did not sync. The next task with responses syncs.
+type replica struct {
+	self   core.MemberID
+	voters []uint64
+	log    *slog.Logger
+	rn     *raft.RawNode
+
+	status   status
+	proposer proposer
+	reader   reader
+
+	hard      *raftpb.HardState
+	hardOwed  bool
+	unsynced  bool
+	appending int
+
+	now time.Time // of the present step
+	out outputs   // of the present step
+}
+
+// status is what a replica shows of itself.
+type status struct {
+	leader    core.MemberID // zero if none is known
+	term      uint64
+	committed uint64
+	// soleLeader: this member is the only voter and has applied an entry of its
+	// own term, so nobody else can have written what it has not applied.
+	soleLeader bool
+	// ownTerm: this member leads and an entry of its own term is committed.
+	ownTerm bool
+}
+
+// inputs is what has happened to a replica since its last step.
+type inputs struct {
+	ticks     int
+	messages  []*Message // from peers
+	appended  []*appendTask
+	applied   []*applyTask
+	proposals []*Proposal
+	reads     *readBatch // nil if there is none
+}
+
+// reset empties in and keeps its memory.
+func (in *inputs) reset() {
+	clear(in.messages)
+	clear(in.appended)
+	clear(in.applied)
+	clear(in.proposals)
+	*in = inputs{
+		messages:  in.messages[:0],
+		appended:  in.appended[:0],
+		applied:   in.applied[:0],
+		proposals: in.proposals[:0],
+	}
+}
+
+// outputs is what is to be done after a step. Each list is in order; the lists
+// are independent of each other. The slices are valid until the next step.
+type outputs struct {
+	messages []*Message // for peers
+	appends  []*appendTask
+	applies  []*applyTask
+	released int // size of the proposals that are no longer queued
+	status   status
+}
+
+// newReplica opens a replica on a log. A member that is the only voter campaigns
+// at once: nobody else could lead, and it would wait for an election timeout.
+func newReplica(c *Config) (*replica, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	state, err := openLog(c.Log, c.ID, c.Applied)
+	if err != nil {
+		return nil, err
+	}
+	rn, err := raft.NewRawNode(c.raftConfig())
+	if err != nil {
+		return nil, err
+	}
+	r := &replica{
+		self:   c.ID,
+		voters: state.voters,
+		log:    c.Logger,
+		rn:     rn,
+		status: status{term: state.hard.GetTerm(), committed: state.hard.GetCommit()},
+		hard:   state.hard,
+		proposer: proposer{
+			member:      c.ID,
+			incarnation: c.Incarnation,
+			timeout:     c.RequestTimeout,
+		},
+		reader: reader{
+			incarnation: c.Incarnation,
+			timeout:     c.RequestTimeout,
+			retryTicks:  max(1, c.electionTicks()/2),
+		},
+	}
+	if len(state.voters) == 1 {
+		if err := rn.Campaign(); err != nil {
+			return nil, fmt.Errorf("campaign: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// step takes in what has happened and returns what is to be done. It keeps
+// nothing of in but the elements. What raft panics with, an invariant that is
+// broken or a log that cannot be read, comes back as an error.
+func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
+	r.now = now
+	clear(r.out.messages)
+	clear(r.out.appends)
+	clear(r.out.applies)
+	r.out = outputs{messages: r.out.messages[:0], appends: r.out.appends[:0], applies: r.out.applies[:0]}
+	defer func() {
+		if err = asError(recover(), err); err != nil {
+			for _, t := range r.out.applies { // nobody will apply them
+				t.abandonAfter(0, stopped(err))
+			}
+			out = outputs{}
+		}
+	}()
+
+	if err := r.takeIn(in); err != nil {
+		return out, err
+	}
+	if err := r.handleReady(); err != nil {
+		return out, err
+	}
+	if in.ticks > 0 {
+		r.proposer.sweep(now, r.unserved())
+		r.reader.sweep(now, r.unserved())
+	}
+	r.propose()
+	r.ask()
+	if err := r.handleReady(); err != nil {
+		return out, err
+	}
+	r.out.released, r.proposer.released = r.proposer.released, 0
+	r.out.status = r.status
+	return r.out, nil
+}
+
+// asError turns what raft has panicked with, if it is an error of raft's or of
+// the log's, into an error. A bug of ours remains a panic.
+func asError(panicked any, err error) error {
+	switch v := panicked.(type) {
+	case nil:
+		return err
+	case runtime.Error:
+		panic(v)
+	case error:
+		return v
+	default:
+		panic(v)
+	}
+}
+
+// stopped is what waiters are told when the member stops because of err.
+func stopped(err error) error { return &core.Error{Kind: core.Stopped, Cause: err} }
+
+// takeIn feeds raft. Who waits is noted before anything can fail. What the log
+// and the state machine have done comes before messages and ticks: it may decide
+// what those do.
+func (r *replica) takeIn(in *inputs) error {
+	r.proposer.add(r.now, in.proposals)
+	if in.reads != nil {
+		r.reader.add(r.now, in.reads)
+	}
+	for _, t := range in.appended {
+		if len(t.entries) > 0 {
+			r.appending--
+		}
+		if err := r.deliver(t.responses); err != nil {
+			return err
+		}
+	}
+	for _, t := range in.applied {
+		if err := r.applied(t); err != nil {
+			return err
+		}
+	}
+	for _, m := range in.messages {
+		if err := checkMessage(m, uint64(r.self), r.voters); err != nil {
+			r.log.Warn("message from a peer refused", "type", m.GetType(), "from", m.GetFrom(), "error", err)
+			continue
+		}
+		if err := r.rn.Step(m); err != nil {
+			r.log.Debug("message from a peer dropped", "type", m.GetType(), "from", m.GetFrom(), "error", err)
+		}
+	}
+	for range in.ticks {
+		r.rn.Tick()
+	}
+	r.reader.waiting += in.ticks
+	return nil
+}
+
+// deliver brings raft's responses to where they belong.
+func (r *replica) deliver(responses []*Message) error {
+	for _, m := range responses {
+		if m.GetTo() != uint64(r.self) {
+			r.out.messages = append(r.out.messages, m)
+			continue
+		}
+		if err := r.rn.Step(m); err != nil {
+			return fmt.Errorf("take in a %v of our own: %w", m.GetType(), err)
+		}
+	}
+	return nil
+}
+
+// applied takes in that a task's entries have been applied.
+func (r *replica) applied(t *applyTask) error {
+	if len(t.entries) == 0 {
+		return nil
+	}
+	for i := range t.entries {
+		c := &t.entries[i]
+		if c.Term == r.status.term {
+			r.proposer.unapplied = max(0, r.proposer.unapplied-len(c.Data))
+		}
+		r.proposer.recycle(c.Local)
+	}
+	last := t.entries[len(t.entries)-1].Term
+	r.status.soleLeader = r.status.ownTerm && last == r.status.term && len(r.voters) == 1
+	return r.deliver([]*Message{t.response})
+}
+
+// leads reports whether this member is the leader as far as it knows.
+func (r *replica) leads() bool { return r.status.leader == r.self }
+
+// unserved is why what is queued has not been served in time.
+func (r *replica) unserved() error {
+	if r.status.leader == 0 {
+		return core.NoLeader
+	}
+	return core.Timeout
+}
+
+// hungry reports whether a proposal that arrived now would be appended now.
+func (r *replica) hungry() bool {
+	return r.leads() && r.appending == 0 && len(r.proposer.queue) == 0
+}
+
+// propose appends what is queued as one entry, unless one is being appended:
+// then it waits, and gathers more.
+func (r *replica) propose() {
+	if !r.leads() || r.appending > 0 || len(r.proposer.queue) == 0 || !r.proposer.room() {
+		return
+	}
+	b, taken, data := r.proposer.next(r.now)
+	if len(data) == 0 {
+		r.proposer.drop(taken)
+		r.proposer.recycle(b.proposals)
+		return
+	}
+	// raft copies the data. It refuses while it hands leadership over.
+	if err := r.rn.Propose(data); err != nil {
+		r.proposer.recycle(b.proposals)
+		return
+	}
+	r.proposer.appended(b, taken, len(data))
+}
+
+// ask puts a question to the quorum for the readers that wait. A leader asks
+// only when an entry of its own term is committed: until then it may not know
+// all that is.
+func (r *replica) ask() {
+	if r.status.leader == 0 || r.leads() && !r.status.ownTerm || !r.reader.due() {
+		return
+	}
+	r.rn.ReadIndex(r.reader.ask())
+}
+
+// handleReady turns all that raft wants done into outputs.
+func (r *replica) handleReady() error {
+	for r.rn.HasReady() {
+		rd := r.rn.Ready()
+		was := r.status
+		r.observe(&rd)
+		for _, m := range rd.Messages {
+			switch m.GetTo() {
+			case raft.LocalAppendThread:
+				if err := r.planAppend(m); err != nil {
+					return err
+				}
+			case raft.LocalApplyThread:
+				if err := r.planApply(m); err != nil {
+					return err
+				}
+			default:
+				r.out.messages = append(r.out.messages, m)
+			}
+		}
+		if r.status.term != was.term {
+			// What is committed has been claimed above; the fate of the rest is open.
+			r.proposer.forget(core.LeaderChanged)
+		}
+		for _, s := range rd.ReadStates {
+			r.reader.answered(s.RequestCtx, s.Index)
+		}
+	}
+	return nil
+}
+
+// observe notes who leads. Another member's leadership is told at once, our own
+// when planApply has found an entry of its term.
+func (r *replica) observe(rd *raft.Ready) {
+	was := r.status
+	if !raft.IsEmptyHardState(rd.HardState) {
+		r.status.term = rd.HardState.GetTerm()
+		r.status.committed = rd.HardState.GetCommit()
+	}
+	if rd.SoftState != nil {
+		r.status.leader = core.MemberID(rd.SoftState.Lead)
+	}
+	if r.status.leader == was.leader && r.status.term == was.term {
+		return
+	}
+	r.status.ownTerm, r.status.soleLeader = false, false
+	r.reader.lost()
+	if !r.leads() {
+		r.out.applies = append(r.out.applies, &applyTask{leadership: &leadership{r.status.leader, r.status.term}})
+	}
+}
+
+// planAppend makes an appendTask of raft's wish. The commit index alone is not
+// worth a write: a restart finds it out, and the next write carries it.
+func (r *replica) planAppend(m *Message) error {
+	if m.GetSnapshot() != nil {
+		return fmt.Errorf("raft wants snapshot %d installed, which this version cannot do", m.GetSnapshot().GetMetadata().GetIndex())
+	}
+	vital := len(m.GetEntries()) > 0
+	if m.Term != nil {
+		hard := &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+		vital = vital || hard.GetTerm() != r.hard.GetTerm() || hard.GetVote() != r.hard.GetVote()
+		r.hard, r.hardOwed = hard, true
+	}
+	responses := m.GetResponses()
+	if !vital && len(responses) == 0 {
+		return nil
+	}
+	t := &appendTask{entries: m.GetEntries(), responses: responses}
+	t.sync = len(responses) > 0 && (vital || r.unsynced)
+	if (vital || t.sync) && (r.hardOwed || len(t.entries) == 0) {
+		t.hard, r.hardOwed = r.hard, false
+	}
+	r.unsynced = (vital || r.unsynced) && !t.sync
+	if len(t.entries) > 0 {
+		r.appending++
+	}
+	r.out.appends = append(r.out.appends, t)
+	return nil
+}
+
+// planApply makes an applyTask of committed entries and finds the proposals that
+// they answer.
+func (r *replica) planApply(m *Message) error {
+	t := &applyTask{entries: make([]Committed, 0, len(m.GetEntries())), response: m.GetResponses()[0]}
+	r.out.applies = append(r.out.applies, t)
+	for _, e := range m.GetEntries() {
+		c := Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
+		if e.GetType() != raftpb.EntryNormal {
+			return fmt.Errorf("entry %d is of type %v, which this version cannot apply", c.Index, e.GetType())
+		}
+		var err error
+		if len(c.Data) > 0 {
+			if c.Entry, err = command.DecodeEntry(c.Data); err == nil {
+				c.Local, err = r.proposer.claim(c.Entry)
+			}
+		}
+		t.entries = append(t.entries, c)
+		if err != nil {
+			return fmt.Errorf("entry %d: %w", c.Index, err)
+		}
+		if r.leads() && c.Term == r.status.term && !r.status.ownTerm {
+			r.status.ownTerm = true
+			t.leadership = &leadership{r.self, r.status.term}
+		}
+	}
+	return nil
+}
+
+// abandon answers everything that waits with err. The replica is not to be
+// stepped afterwards.
+func (r *replica) abandon(err error) {
+	r.proposer.abandon(err)
+	r.reader.abandon(err)
+}
