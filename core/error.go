@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -116,4 +117,12 @@ func KindOf(err error) Kind {
 		return k
 	}
 	return Internal
+}
+
+// ContextError is the kind of a context's error: Deadline or Canceled.
+func ContextError(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return Deadline
+	}
+	return Canceled
 }

@@ -11,8 +11,8 @@ type Result struct {
 	Outcome Outcome
 }
 
-// Outcome is one of PutOutcome, DeleteOutcome, TxnOutcome, *RangeOutcome and
-// LeaseOutcome; the list is closed.
+// Outcome is one of PutOutcome, DeleteOutcome, TxnOutcome, *RangeOutcome,
+// LeaseOutcome and AlarmOutcome; the list is closed.
 type Outcome interface{ outcome() }
 
 // PutOutcome answers a Put. Prev is nil unless it was asked for and existed.
@@ -49,8 +49,12 @@ type LeaseOutcome struct {
 	TTL time.Duration
 }
 
+// AlarmOutcome answers a SetAlarm: whether the alarm stood before it.
+type AlarmOutcome struct{ Stood bool }
+
 func (PutOutcome) outcome()    {}
 func (DeleteOutcome) outcome() {}
 func (*RangeOutcome) outcome() {}
 func (TxnOutcome) outcome()    {}
 func (LeaseOutcome) outcome()  {}
+func (AlarmOutcome) outcome()  {}

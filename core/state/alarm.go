@@ -1,0 +1,61 @@
+package state
+
+import (
+	"slices"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// alarmed refuses what the alarms that stand forbid (etcd T-73, T-75).
+func (m *Machine) alarmed(cmd core.Command) error {
+	for _, a := range m.alarms {
+		switch {
+		case a.Type == core.AlarmCorrupt && !allowedWhenCorrupt(cmd):
+			return core.Corrupt
+		case a.Type == core.AlarmNoSpace && NeedsSpace(cmd):
+			return core.NoSpace
+		}
+	}
+	return nil
+}
+
+func allowedWhenCorrupt(cmd core.Command) bool {
+	switch cmd.(type) {
+	case *core.SetAlarm, *core.SetMember, *core.LeaseExpire:
+		return true
+	}
+	return false
+}
+
+// NeedsSpace reports whether a command can make the store larger: what the
+// NOSPACE alarm refuses, and what counts against the quota.
+func NeedsSpace(cmd core.Command) bool {
+	switch c := cmd.(type) {
+	case *core.Put, *core.LeaseGrant:
+		return true
+	case *core.Txn:
+		return putsIn(c.Then) || putsIn(c.Else)
+	}
+	return false
+}
+
+func putsIn(ops []core.Op) bool {
+	return slices.ContainsFunc(ops, func(op core.Op) bool {
+		return op.Put != nil || (op.Txn != nil && (putsIn(op.Txn.Then) || putsIn(op.Txn.Else)))
+	})
+}
+
+func (m *Machine) setAlarm(c *core.SetAlarm) (core.Outcome, error) {
+	at := slices.Index(m.alarms, c.Alarm)
+	switch stood := at >= 0; {
+	case stood == c.On:
+		return core.AlarmOutcome{Stood: stood}, nil
+	case c.On:
+		m.alarms = append(slices.Clone(m.alarms), c.Alarm)
+	default:
+		m.alarms = slices.Delete(slices.Clone(m.alarms), at, at+1)
+	}
+	m.w.SetRow(row(keys.MetaAlarms), appendAlarms(nil, m.alarms))
+	return core.AlarmOutcome{Stood: at >= 0}, nil
+}

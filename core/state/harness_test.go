@@ -1,0 +1,217 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/prototext"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/core/command/commandpb"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/mvcc"
+)
+
+// rig is a machine on a file system in memory, fed with commands as text.
+type rig struct {
+	t       testing.TB
+	fs      *storage.MemFS
+	db      *storage.DB
+	machine *Machine
+	view    *View
+	// cacheBytes is the size of the row cache, own whether results are built,
+	// clock the time stamp of the next entry.
+	cacheBytes int64
+	own        bool
+	clock      int64
+	term       uint64
+}
+
+const (
+	testMember      core.MemberID = 1
+	testIncarnation               = 2
+)
+
+func newRig(t testing.TB) *rig {
+	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, own: true, term: 2}
+	r.openDB()
+	require.NoError(t, Bootstrap(r.db, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}))
+	r.openMachine()
+	t.Cleanup(r.close)
+	return r
+}
+
+func (r *rig) openDB() {
+	db, err := storage.Open("state", storage.Options{FS: r.fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	require.NoError(r.t, err)
+	r.db = db
+}
+
+func (r *rig) openMachine() {
+	var err error
+	r.machine, err = Open(r.db, mvcc.NewCache(r.cacheBytes))
+	require.NoError(r.t, err)
+	r.commit()
+}
+
+func (r *rig) close() {
+	r.view.Close()
+	r.view = nil
+	require.NoError(r.t, r.machine.Close())
+	require.NoError(r.t, r.db.Close())
+}
+
+// crash loses what the engine has not flushed, and opens what is left.
+func (r *rig) crash() {
+	left := storage.CrashClone(r.fs, 0, 1)
+	r.close()
+	r.fs = left
+	r.openDB()
+	r.openMachine()
+}
+
+// apply applies the commands as one entry, without committing.
+func (r *rig) apply(cmds ...core.Command) []Reply {
+	index, _ := r.machine.Applied()
+	var encoded [][]byte
+	for _, c := range cmds {
+		encoded = append(encoded, command.AppendCommand(nil, c))
+	}
+	r.clock += 10
+	e := Entry{
+		Index: index + 1,
+		Term:  r.term,
+		Data: command.AppendEntry(nil, r.clock, []command.Batch{
+			{Member: testMember, Incarnation: testIncarnation, Sequence: index, Commands: encoded},
+		}),
+	}
+	if r.own {
+		e.Own = func(m core.MemberID, i uint64) bool { return m == testMember && i == testIncarnation }
+	}
+	replies, err := r.machine.Apply(e, nil)
+	require.NoError(r.t, err)
+	return replies
+}
+
+func (r *rig) commit() Delta {
+	view, delta, err := r.machine.Commit()
+	require.NoError(r.t, err)
+	if r.view != nil {
+		r.view.Close()
+	}
+	r.view = view
+	return delta
+}
+
+// parse reads a command in the text form of the schema.
+func parse(t testing.TB, text string) core.Command {
+	var m commandpb.Command
+	require.NoError(t, prototext.Unmarshal([]byte(text), &m), text)
+	b, err := m.MarshalVT()
+	require.NoError(t, err)
+	c, err := command.DecodeCommand(b)
+	require.NoError(t, err, text)
+	return c
+}
+
+func showReply(r Reply) string {
+	if r.Err != nil {
+		return fmt.Sprintf("rev %d: %v", r.Rev, r.Err)
+	}
+	return strings.TrimSpace(fmt.Sprintf("rev %d: ok %s", r.Rev, showOutcome(r.Outcome)))
+}
+
+func showOutcome(o core.Outcome) string {
+	switch o := o.(type) {
+	case nil:
+		return ""
+	case core.PutOutcome:
+		if o.Prev == nil {
+			return ""
+		}
+		return "prev " + showKV(o.Prev)
+	case core.DeleteOutcome:
+		return fmt.Sprintf("deleted %d%s", o.Deleted, showKVs(o.Prev))
+	case *core.RangeOutcome:
+		return showRange(o.RangeResult)
+	case core.TxnOutcome:
+		var b strings.Builder
+		fmt.Fprintf(&b, "succeeded %t", o.Succeeded)
+		for _, op := range o.Ops {
+			fmt.Fprintf(&b, " [@%d %s]", op.Rev, showOutcome(op.Outcome))
+		}
+		return b.String()
+	case core.LeaseOutcome:
+		return fmt.Sprintf("lease %d for %v", o.ID, o.TTL)
+	case core.AlarmOutcome:
+		return fmt.Sprintf("stood %t", o.Stood)
+	default:
+		return fmt.Sprintf("%T", o)
+	}
+}
+
+func showRange(r core.RangeResult) string {
+	more := ""
+	if r.More {
+		more = " more"
+	}
+	return fmt.Sprintf("count %d%s%s", r.Count, more, showKVs(r.KVs))
+}
+
+func showKVs(kvs []*core.KV) string {
+	var b strings.Builder
+	for _, kv := range kvs {
+		b.WriteString(" " + showKV(kv))
+	}
+	return b.String()
+}
+
+// showKV is key=value{create,mod,version[,lease]}; a tombstone is -key{mod}.
+func showKV(kv *core.KV) string {
+	if kv.Deleted() {
+		return fmt.Sprintf("-%s{%d}", kv.Key, kv.ModRev)
+	}
+	lease := ""
+	if kv.Lease != 0 {
+		lease = fmt.Sprintf(",lease %d", kv.Lease)
+	}
+	value := "=" + string(kv.Value)
+	if kv.Value == nil {
+		value = ""
+	}
+	return fmt.Sprintf("%s%s{%d,%d,%d%s}", kv.Key, value, kv.CreateRev, kv.ModRev, kv.Version, lease)
+}
+
+func showDelta(d Delta) string {
+	var b strings.Builder
+	for _, rev := range d.Revisions {
+		fmt.Fprintf(&b, "@%d", rev.Rev)
+		for _, c := range rev.Changes {
+			b.WriteString(" " + showKV(c.KV))
+			if c.Prev != nil {
+				b.WriteString(" was " + showKV(c.Prev))
+			}
+		}
+		b.WriteString("\n")
+	}
+	for _, l := range d.Leases {
+		fmt.Fprintf(&b, "lease %d %v\n", l.ID, l.TTL)
+	}
+	if d.Compacted != 0 {
+		fmt.Fprintf(&b, "compacted to %d\n", d.Compacted)
+	}
+	return b.String()
+}
+
+func (r *rig) rangeText(text string) string {
+	txn := parse(r.t, "txn:{then:{range:{"+text+"}}}").(*core.Txn)
+	res, err := r.view.Range(context.Background(), txn.Then[0].Range)
+	if err != nil {
+		return err.Error()
+	}
+	return showRange(res)
+}

@@ -1,0 +1,67 @@
+// Package kv is etcd's rules: what a range, a put, a delete and a transaction do
+// to a multi-version store.
+//
+// It owns no state: it reads and writes through the interfaces below, and
+// everything it decides follows from them and from the request alone, so that
+// each member decides the same. It never consults a clock, a flag or a random
+// number.
+package kv
+
+import (
+	"github.com/triglot/triglot/core"
+)
+
+// Reader reads versions. A revision of zero or less means the newest.
+type Reader interface {
+	// Get returns the version of a key at a revision, nil if it did not exist.
+	Get(key []byte, at core.Rev) (*core.KV, error)
+	// Scan calls fn for each key that exists in the interval, in key order,
+	// until fn returns false. With keysOnly the values are nil.
+	Scan(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
+	// Count counts the keys that exist in the interval.
+	Count(in core.Interval, at core.Rev) (int64, error)
+}
+
+// Writer writes versions on top of what it reads.
+type Writer interface {
+	Reader
+	// Put writes a version as the sub-th change of its revision; prev is the one
+	// it replaces, or nil.
+	Put(kv *core.KV, sub uint32, prev *core.KV)
+	// Delete writes and returns a tombstone.
+	Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV) *core.KV
+}
+
+// Leases is what a put needs to know and to tell about leases.
+type Leases interface {
+	Exists(id core.LeaseID) bool
+	Attach(id core.LeaseID, key []byte)
+	Detach(id core.LeaseID, key []byte)
+}
+
+// Bounds are the revisions that can be read: [Compact, Rev].
+type Bounds struct {
+	Rev, Compact core.Rev
+}
+
+// check reports whether at lies within the bounds; zero or less always does.
+func (b Bounds) check(at core.Rev) error {
+	switch {
+	case at <= 0:
+		return nil
+	case at > b.Rev:
+		return core.FutureRev
+	case at < b.Compact:
+		return core.Compacted
+	}
+	return nil
+}
+
+// checkInTxn is the check of a range within a transaction, where a negative
+// revision is not the current one but one before all history (etcd T-36).
+func (b Bounds) checkInTxn(at core.Rev) error {
+	if at < 0 && at < b.Compact {
+		return core.Compacted
+	}
+	return b.check(at)
+}

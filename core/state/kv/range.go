@@ -1,0 +1,177 @@
+package kv
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/triglot/triglot/core"
+)
+
+// ctxCheckInterval is how many keys a scan passes between looks at its context.
+const ctxCheckInterval = 1024
+
+// Range answers a range query. It fails with FutureRev or Compacted, with the
+// context's error, or with the reader's.
+func Range(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.RangeResult, error) {
+	if err := b.check(q.Rev); err != nil {
+		return core.RangeResult{}, err
+	}
+	switch {
+	case q.CountOnly:
+		n, err := r.Count(q.Interval, q.Rev)
+		return core.RangeResult{Count: n}, err
+	case q.Single():
+		return single(r, q)
+	case wholeRangeNeeded(q):
+		return sorted(ctx, r, q)
+	default:
+		return inKeyOrder(ctx, r, q)
+	}
+}
+
+func single(r Reader, q *core.Range) (core.RangeResult, error) {
+	kv, err := r.Get(q.Key, q.Rev)
+	if err != nil || kv == nil {
+		return core.RangeResult{}, err
+	}
+	res := core.RangeResult{Count: 1}
+	if passes(kv, q) {
+		res.KVs = []*core.KV{project(kv, q)}
+	}
+	return res, nil
+}
+
+// inKeyOrder serves what needs no more than the first Limit keys.
+func inKeyOrder(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, error) {
+	var res core.RangeResult
+	var err error
+	scanErr := scan(ctx, r, q, q.KeysOnly && q.SortTarget == core.SortByKey, func(kv *core.KV) bool {
+		if q.Limit > 0 && int64(len(res.KVs)) == q.Limit {
+			res.More = true
+			return false
+		}
+		res.KVs = append(res.KVs, kv)
+		return true
+	})
+	if scanErr != nil {
+		return core.RangeResult{}, scanErr
+	}
+	res.Count = int64(len(res.KVs))
+	if res.More {
+		if res.Count, err = r.Count(q.Interval, q.Rev); err != nil {
+			return core.RangeResult{}, err
+		}
+	}
+	if q.SortTarget != core.SortByKey { // SortNone: the cut came first (etcd T-13)
+		order(res.KVs, q.SortTarget, core.SortAscend)
+	}
+	projectAll(res.KVs, q)
+	return res, nil
+}
+
+// sorted serves what needs every key of the interval before it can cut.
+func sorted(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, error) {
+	var res core.RangeResult
+	err := scan(ctx, r, q, q.KeysOnly && q.SortTarget != core.SortByValue, func(kv *core.KV) bool {
+		res.Count++
+		if passes(kv, q) {
+			res.KVs = append(res.KVs, kv)
+		}
+		return true
+	})
+	if err != nil {
+		return core.RangeResult{}, err
+	}
+	direction := q.SortOrder
+	if direction == core.SortNone && q.SortTarget != core.SortByKey {
+		direction = core.SortAscend
+	}
+	if direction != core.SortNone {
+		order(res.KVs, q.SortTarget, direction)
+	}
+	if q.Limit > 0 && int64(len(res.KVs)) > q.Limit {
+		res.KVs = slices.Clip(res.KVs[:q.Limit])
+		res.More = true
+	}
+	projectAll(res.KVs, q)
+	return res, nil
+}
+
+// scan is Reader.Scan that ends when ctx does.
+func scan(ctx context.Context, r Reader, q *core.Range, keysOnly bool, fn func(*core.KV) bool) error {
+	seen, ctxErr := 0, error(nil)
+	err := r.Scan(q.Interval, q.Rev, keysOnly, func(kv *core.KV) bool {
+		if seen++; seen%ctxCheckInterval == 0 {
+			if err := ctx.Err(); err != nil {
+				ctxErr = core.ContextError(err)
+				return false
+			}
+		}
+		return fn(kv)
+	})
+	if err == nil {
+		err = ctxErr
+	}
+	return err
+}
+
+// wholeRangeNeeded reports whether the limit must wait for a filter or a sort
+// (etcd T-12).
+func wholeRangeNeeded(q *core.Range) bool {
+	keyOrder := q.SortOrder == core.SortNone || (q.SortTarget == core.SortByKey && q.SortOrder == core.SortAscend)
+	return !keyOrder || q.MinModRev != 0 || q.MaxModRev != 0 || q.MinCreateRev != 0 || q.MaxCreateRev != 0
+}
+
+func passes(kv *core.KV, q *core.Range) bool {
+	return (q.MaxModRev == 0 || kv.ModRev <= q.MaxModRev) &&
+		(q.MinModRev == 0 || kv.ModRev >= q.MinModRev) &&
+		(q.MaxCreateRev == 0 || kv.CreateRev <= q.MaxCreateRev) &&
+		(q.MinCreateRev == 0 || kv.CreateRev >= q.MinCreateRev)
+}
+
+// project is the form in which a query's answer shows a key. Without values it
+// has no lease either, unless the values had to be sorted by: etcd 3.7 serves
+// the first from its index, which knows of no lease (etcd T-14).
+func project(kv *core.KV, q *core.Range) *core.KV {
+	if !q.KeysOnly {
+		return kv
+	}
+	bare := *kv
+	bare.Value = nil
+	if q.SortTarget != core.SortByValue {
+		bare.Lease = 0
+	}
+	return &bare
+}
+
+func projectAll(kvs []*core.KV, q *core.Range) {
+	if !q.KeysOnly {
+		return
+	}
+	for i := range kvs {
+		kvs[i] = project(kvs[i], q)
+	}
+}
+
+// order sorts stably, so that ties stay in key order.
+func order(kvs []*core.KV, by core.SortTarget, direction core.SortOrder) {
+	slices.SortStableFunc(kvs, func(a, b *core.KV) int {
+		if direction == core.SortDescend {
+			a, b = b, a
+		}
+		switch by {
+		case core.SortByVersion:
+			return cmp.Compare(a.Version, b.Version)
+		case core.SortByCreateRev:
+			return cmp.Compare(a.CreateRev, b.CreateRev)
+		case core.SortByModRev:
+			return cmp.Compare(a.ModRev, b.ModRev)
+		case core.SortByValue:
+			return bytes.Compare(a.Value, b.Value)
+		default:
+			return bytes.Compare(a.Key, b.Key)
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package kv
+
+import (
+	"github.com/triglot/triglot/core"
+)
+
+// Tx is one command's write context: everything done through it shares one
+// revision. It is for one goroutine and one command.
+type Tx struct {
+	w      Writer
+	leases Leases
+	bounds Bounds
+	// reads says whether the results of ranges are wanted: only the proposing
+	// member builds them.
+	reads   bool
+	changes []core.Change
+}
+
+// Begin starts a command on the state described by b.
+func Begin(w Writer, l Leases, b Bounds, reads bool) Tx {
+	return Tx{w: w, leases: l, bounds: b, reads: reads}
+}
+
+// Rev is the store's revision as of what the command has done so far.
+func (tx *Tx) Rev() core.Rev {
+	if len(tx.changes) == 0 {
+		return tx.bounds.Rev
+	}
+	return tx.bounds.Rev + 1
+}
+
+// Changes is what the command has changed, in order. The caller owns it once the
+// command is done.
+func (tx *Tx) Changes() []core.Change { return tx.changes }
+
+// Put runs a put. It fails with LeaseNotFound or KeyNotFound and has then done
+// nothing.
+func (tx *Tx) Put(p *core.Put) (core.Outcome, error) {
+	prev, err := checkPut(tx.w, tx.leases, p)
+	if err != nil {
+		return nil, err
+	}
+	if prev == nil {
+		if prev, err = tx.w.Get(p.Key, 0); err != nil {
+			return nil, err
+		}
+	}
+	tx.put(p, prev)
+	if !p.PrevKV {
+		prev = nil
+	}
+	return core.PutOutcome{Prev: prev}, nil
+}
+
+func (tx *Tx) put(p *core.Put, prev *core.KV) {
+	rev := tx.bounds.Rev + 1
+	kv := &core.KV{CreateRev: rev, ModRev: rev, Version: 1, Lease: p.Lease}
+	value := p.Value
+	var oldLease core.LeaseID
+	if prev != nil {
+		kv.CreateRev, kv.Version = prev.CreateRev, prev.Version+1
+		oldLease = prev.Lease
+		if p.IgnoreValue {
+			value = prev.Value
+		}
+		if p.IgnoreLease {
+			kv.Lease = prev.Lease
+		}
+	}
+	kv.Key, kv.Value = copyBytes(p.Key, value)
+	tx.w.Put(kv, uint32(len(tx.changes)), prev)
+	if oldLease != kv.Lease {
+		if oldLease != 0 {
+			tx.leases.Detach(oldLease, kv.Key)
+		}
+		if kv.Lease != 0 {
+			tx.leases.Attach(kv.Lease, kv.Key)
+		}
+	}
+	tx.changes = append(tx.changes, core.Change{KV: kv, Prev: prev})
+}
+
+// copyBytes copies key and value into one allocation of their own: what a
+// command holds aliases a whole raft entry, which a cached row must not pin.
+func copyBytes(key, value []byte) (k, v []byte) {
+	buf := make([]byte, len(key)+len(value))
+	n := copy(buf, key)
+	copy(buf[n:], value)
+	return buf[:n:n], buf[n:]
+}
+
+// checkPut finds what would make a put fail. It returns the present version if
+// it had to look for it and found it.
+func checkPut(r Reader, l Leases, p *core.Put) (*core.KV, error) {
+	if p.Lease != 0 && !l.Exists(p.Lease) {
+		return nil, core.LeaseNotFound
+	}
+	if !p.IgnoreValue && !p.IgnoreLease {
+		return nil, nil
+	}
+	prev, err := r.Get(p.Key, 0)
+	if err != nil {
+		return nil, err
+	}
+	if prev == nil {
+		return nil, core.KeyNotFound
+	}
+	return prev, nil
+}
+
+// DeleteRange runs a delete.
+func (tx *Tx) DeleteRange(d *core.DeleteRange) (core.Outcome, error) {
+	victims, err := tx.find(d.Interval)
+	if err != nil {
+		return nil, err
+	}
+	for _, kv := range victims {
+		tx.delete(kv)
+	}
+	out := core.DeleteOutcome{Deleted: int64(len(victims))}
+	if d.PrevKV {
+		out.Prev = victims
+	}
+	return out, nil
+}
+
+func (tx *Tx) find(in core.Interval) ([]*core.KV, error) {
+	if in.Single() {
+		kv, err := tx.w.Get(in.Key, 0)
+		if err != nil || kv == nil {
+			return nil, err
+		}
+		return []*core.KV{kv}, nil
+	}
+	var found []*core.KV
+	err := tx.w.Scan(in, 0, false, func(kv *core.KV) bool {
+		found = append(found, kv)
+		return true
+	})
+	return found, err
+}
+
+// DeleteKeys deletes those of the given keys that exist.
+func (tx *Tx) DeleteKeys(keys [][]byte) error {
+	for _, key := range keys {
+		if _, err := tx.DeleteRange(&core.DeleteRange{Interval: core.Interval{Key: key}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) delete(prev *core.KV) {
+	tomb := tx.w.Delete(prev.Key, tx.bounds.Rev+1, uint32(len(tx.changes)), prev)
+	if prev.Lease != 0 {
+		tx.leases.Detach(prev.Lease, prev.Key)
+	}
+	tx.changes = append(tx.changes, core.Change{KV: tomb, Prev: prev})
+}

@@ -1,0 +1,353 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/core/state/kv"
+	"github.com/triglot/triglot/core/state/lease"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/keys"
+	"github.com/triglot/triglot/storage/mvcc"
+)
+
+// The revisions of a store that has never been written (etcd T-10) or compacted
+// (etcd T-70).
+const (
+	firstRev     core.Rev = 1
+	notCompacted core.Rev = -1
+)
+
+// The index and term of the entry that every founding member holds to be applied
+// before the first real one: their states are equal from there on.
+const (
+	FirstIndex = 1
+	FirstTerm  = 1
+)
+
+// Machine is the state machine. It belongs to one goroutine.
+type Machine struct {
+	db     *storage.DB
+	cache  *mvcc.Cache
+	w      *mvcc.Writer
+	leases *lease.Table
+
+	pos       position
+	compacted core.Rev
+	// members and alarms are replaced, never changed: views share them.
+	members []core.Member
+	alarms  []core.Alarm
+
+	delta  Delta
+	posBuf []byte
+}
+
+// Entry is a committed entry.
+type Entry struct {
+	Index, Term uint64
+	// Data is an encoded command.Entry; none for the empty entry with which a
+	// leader begins its term. The machine does not keep it.
+	Data []byte
+	// Own says which batches of the entry this process waits for.
+	Own func(member core.MemberID, incarnation uint64) bool
+}
+
+// Reply is the outcome of one command.
+type Reply struct {
+	core.Result
+	// Err is why the command did nothing, a core.Kind.
+	Err error
+}
+
+// Delta is what the entries of one Commit did, for those who follow the state.
+type Delta struct {
+	// Revisions are the changes, by revision.
+	Revisions []*core.Revision
+	// Granted and Revoked leases, in order of the commands.
+	Leases []LeaseChange
+	// Compacted is the revision compacted to, if that changed; otherwise zero.
+	Compacted core.Rev
+}
+
+// LeaseChange is a lease that came, or went.
+type LeaseChange struct {
+	ID core.LeaseID
+	// TTL is what was granted; zero for a lease that went.
+	TTL time.Duration
+}
+
+// Bootstrap writes the state that all founding members of a cluster start from.
+// It is durable when Bootstrap returns.
+func Bootstrap(db *storage.DB, founders []core.Member) error {
+	b := db.NewBatch()
+	defer b.Close()
+	pos := position{index: FirstIndex, term: FirstTerm, rev: firstRev}
+	b.Set(row(keys.MetaApplied), pos.append(nil))
+	b.Set(row(keys.MetaCompacted), appendRev(nil, notCompacted))
+	b.Set(row(keys.MetaMembers), appendMembers(nil, founders))
+	if err := b.Commit(); err != nil {
+		return fmt.Errorf("state: bootstrap: %w", err)
+	}
+	if err := db.Flush(); err != nil {
+		return fmt.Errorf("state: bootstrap: %w", err)
+	}
+	return nil
+}
+
+// Open reads the state in db. The machine keeps db and cache, which the caller
+// owns.
+func Open(db *storage.DB, cache *mvcc.Cache) (*Machine, error) {
+	w, err := mvcc.NewWriter(db, cache)
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	m := &Machine{db: db, cache: cache, w: w}
+	if err := m.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("state: %w", err), w.Close())
+	}
+	return m, nil
+}
+
+func (m *Machine) load() error {
+	var err error
+	read := func(name keys.Meta) []byte {
+		var b []byte
+		if err == nil {
+			b, err = m.db.Get(row(name))
+		}
+		return b
+	}
+	pos, compacted := read(keys.MetaApplied), read(keys.MetaCompacted)
+	members, alarms := read(keys.MetaMembers), read(keys.MetaAlarms)
+	if err != nil {
+		return err
+	}
+	if m.pos, err = decodePosition(pos); err != nil {
+		return err
+	}
+	if m.compacted, err = decodeRev(compacted); err != nil {
+		return err
+	}
+	if m.members, err = decodeMembers(members); err != nil {
+		return err
+	}
+	if m.alarms, err = decodeAlarms(alarms); err != nil {
+		return err
+	}
+	m.leases, err = lease.Load(m.w)
+	return err
+}
+
+// Close gives up what has been applied and not committed.
+func (m *Machine) Close() error { return m.w.Close() }
+
+// Applied is the index and term of the last entry applied.
+func (m *Machine) Applied() (index, term uint64) { return m.pos.index, m.pos.term }
+
+// Apply applies one entry to the batch under way, and appends a reply for each
+// command of the batches that are e's own. An error is a fault of the store or
+// of the log, never a command's: the machine must not be used any more.
+func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
+	if e.Index != m.pos.index+1 {
+		return nil, fmt.Errorf("state: entry %d follows entry %d", e.Index, m.pos.index)
+	}
+	if len(e.Data) > 0 {
+		entry, err := command.DecodeEntry(e.Data)
+		if err != nil {
+			return nil, fmt.Errorf("state: entry %d: %w", e.Index, err)
+		}
+		m.pos.clock = max(m.pos.clock, entry.TimeMS)
+		for i := range entry.Batches {
+			b := &entry.Batches[i]
+			own := e.Own != nil && e.Own(b.Member, b.Incarnation)
+			for n, encoded := range b.Commands {
+				reply, err := m.run(encoded, e.Term, own)
+				if err != nil {
+					return nil, fmt.Errorf("state: entry %d, command %d: %w", e.Index, n, err)
+				}
+				if own {
+					replies = append(replies, reply)
+				}
+			}
+		}
+	}
+	m.pos.index, m.pos.term = e.Index, e.Term
+	return replies, nil
+}
+
+// run applies one command. The error is a fault; a command's own is in the reply.
+func (m *Machine) run(encoded []byte, term uint64, own bool) (Reply, error) {
+	cmd, err := command.DecodeCommand(encoded)
+	if err != nil {
+		return Reply{}, err
+	}
+	outcome, err := m.execute(cmd, term, own)
+	if err != nil {
+		var kind core.Kind
+		if !errors.As(err, &kind) {
+			return Reply{}, err
+		}
+		outcome = nil
+	}
+	return Reply{Result: core.Result{Rev: m.pos.rev, Outcome: outcome}, Err: err}, nil
+}
+
+func (m *Machine) execute(cmd core.Command, term uint64, own bool) (core.Outcome, error) {
+	if err := m.alarmed(cmd); err != nil {
+		return nil, err
+	}
+	switch c := cmd.(type) {
+	case *core.Put:
+		tx := m.begin(own)
+		out, err := tx.Put(c)
+		return m.take(&tx, out, err)
+	case *core.DeleteRange:
+		tx := m.begin(own)
+		out, err := tx.DeleteRange(c)
+		return m.take(&tx, out, err)
+	case *core.Txn:
+		return m.txn(c, own)
+	case *core.Compact:
+		return nil, m.compact(c.Rev)
+	case *core.LeaseGrant:
+		return m.grant(c)
+	case *core.LeaseRevoke:
+		return nil, m.revoke(c.ID)
+	case *core.LeaseExpire:
+		return nil, m.expire(c, term)
+	case *core.SetAlarm:
+		return m.setAlarm(c)
+	case *core.SetMember:
+		return nil, m.setMember(&c.Member)
+	default:
+		return nil, fmt.Errorf("a command of type %T", cmd)
+	}
+}
+
+func (m *Machine) begin(reads bool) kv.Tx {
+	return kv.Begin(m.w, m.leases, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted}, reads)
+}
+
+// take makes what a command changed, if anything, the next revision. It gives the
+// command's result on, and does nothing if the command failed.
+func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, error) {
+	if err != nil {
+		return nil, err
+	}
+	if changes := tx.Changes(); len(changes) > 0 {
+		m.pos.rev++
+		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{Rev: m.pos.rev, Changes: changes})
+	}
+	return out, nil
+}
+
+func (m *Machine) txn(t *core.Txn, own bool) (core.Outcome, error) {
+	mark := m.w.Mark()
+	tx := m.begin(own)
+	out, err := tx.Txn(t)
+	if err != nil {
+		m.w.Rollback(mark)
+	}
+	return m.take(&tx, out, err)
+}
+
+func (m *Machine) compact(rev core.Rev) error {
+	switch {
+	case rev <= m.compacted:
+		return core.Compacted
+	case rev > m.pos.rev:
+		return core.FutureRev
+	}
+	m.compacted = rev
+	m.delta.Compacted = rev
+	m.w.SetRow(row(keys.MetaCompacted), appendRev(nil, rev))
+	return nil
+}
+
+func (m *Machine) grant(c *core.LeaseGrant) (core.Outcome, error) {
+	if err := m.leases.Grant(c.ID, c.TTL); err != nil {
+		return nil, err
+	}
+	m.delta.Leases = append(m.delta.Leases, LeaseChange{ID: c.ID, TTL: c.TTL})
+	return core.LeaseOutcome{ID: c.ID, TTL: c.TTL}, nil
+}
+
+func (m *Machine) revoke(id core.LeaseID) error {
+	if !m.leases.Exists(id) {
+		return core.LeaseNotFound
+	}
+	attached, err := m.leases.Keys(id)
+	if err != nil {
+		return err
+	}
+	tx := m.begin(false)
+	if _, err := m.take(&tx, nil, tx.DeleteKeys(attached)); err != nil {
+		return err
+	}
+	m.leases.Remove(id)
+	m.delta.Leases = append(m.delta.Leases, LeaseChange{ID: id})
+	return nil
+}
+
+// expire revokes the leases that the leader of this very term found overdue.
+func (m *Machine) expire(c *core.LeaseExpire, term uint64) error {
+	if c.Term != term {
+		return core.LeaderChanged
+	}
+	for _, id := range c.IDs {
+		if err := m.revoke(id); err != nil && !errors.Is(err, core.LeaseNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Machine) setMember(new *core.Member) error {
+	at := slices.IndexFunc(m.members, func(old core.Member) bool { return old.ID == new.ID })
+	if at < 0 {
+		return core.MemberNotFound
+	}
+	m.members = slices.Clone(m.members)
+	m.members[at] = cloneMember(new)
+	m.w.SetRow(row(keys.MetaMembers), appendMembers(nil, m.members))
+	return nil
+}
+
+// cloneMember copies what aliases the raft entry.
+func cloneMember(m *core.Member) core.Member {
+	b := command.AppendMember(nil, m)
+	c, err := command.DecodeMember(b)
+	if err != nil {
+		panic("state: a member that was just encoded: " + err.Error())
+	}
+	return c
+}
+
+// Commit makes what was applied since the last Commit visible: it commits the
+// engine batch and returns a view of the new state and what has changed. The
+// caller owns both; the view must be closed.
+func (m *Machine) Commit() (*View, Delta, error) {
+	m.posBuf = m.pos.append(m.posBuf[:0])
+	m.w.SetRow(row(keys.MetaApplied), m.posBuf)
+	if err := m.w.Commit(m.pos.index); err != nil {
+		return nil, Delta{}, fmt.Errorf("state: commit up to entry %d: %w", m.pos.index, err)
+	}
+	delta := m.delta
+	m.delta = Delta{}
+	return m.view(), delta, nil
+}
+
+// DurableIndex is the index that a crash at this moment would leave the state
+// at: the log up to it is no longer needed. Safe for concurrent use.
+func DurableIndex(db *storage.DB) (uint64, error) {
+	b, err := db.DurableGet(row(keys.MetaApplied))
+	if err != nil || b == nil {
+		return 0, err
+	}
+	pos, err := decodePosition(b)
+	return pos.index, err
+}

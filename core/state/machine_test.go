@@ -1,0 +1,129 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+)
+
+// TestTranscripts runs the transcripts of testdata. Their commands:
+//
+//	apply          each line is a command in the text form of the schema; all
+//	               are one entry, and committed. Prints the replies.
+//	feed           the same, and prints what followers of the state are told
+//	range          each line is a range on the latest view
+//	read-txn       a transaction that only reads, on the latest view
+//	leases         the leases of the latest view with their keys
+//	flush, crash   the engine flushes; the engine loses what it has not flushed
+//	applied        the applied index
+func TestTranscripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		r := newRig(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			return r.transcript(t, d)
+		})
+	})
+}
+
+func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
+	switch d.Cmd {
+	case "apply", "feed":
+		var cmds []core.Command
+		for line := range strings.Lines(d.Input) {
+			cmds = append(cmds, parse(t, line))
+		}
+		var out strings.Builder
+		for _, reply := range r.apply(cmds...) {
+			out.WriteString(showReply(reply) + "\n")
+		}
+		delta := r.commit()
+		if d.Cmd == "feed" {
+			out.WriteString(showDelta(delta))
+		}
+		return out.String()
+	case "range":
+		var out strings.Builder
+		for line := range strings.Lines(d.Input) {
+			out.WriteString(r.rangeText(line) + "\n")
+		}
+		return out.String()
+	case "read-txn":
+		out, err := r.view.Txn(context.Background(), parse(t, d.Input).(*core.Txn))
+		if err != nil {
+			return err.Error()
+		}
+		return showOutcome(out)
+	case "leases":
+		return r.leasesText()
+	case "flush":
+		require.NoError(t, r.db.Flush())
+		return ""
+	case "crash":
+		r.crash()
+		return ""
+	case "applied":
+		index, term := r.machine.Applied()
+		return fmt.Sprintf("index %d term %d rev %d", index, term, r.view.Rev())
+	default:
+		d.Fatalf(t, "unknown command %q", d.Cmd)
+		return ""
+	}
+}
+
+func (r *rig) leasesText() string {
+	ids := map[core.LeaseID]string{}
+	var order []core.LeaseID
+	for i := core.LeaseID(-20); i < 20; i++ {
+		ttl, err := r.view.Lease(i)
+		if err != nil {
+			require.ErrorIs(r.t, err, core.LeaseNotFound)
+			continue
+		}
+		keys, err := r.view.LeaseKeys(i)
+		require.NoError(r.t, err)
+		ids[i] = fmt.Sprintf("%d for %v: %s", i, ttl, keys)
+		order = append(order, i)
+	}
+	var out strings.Builder
+	for _, id := range order {
+		out.WriteString(ids[id] + "\n")
+	}
+	return out.String()
+}
+
+func TestApplyRefusesAGap(t *testing.T) {
+	r := newRig(t)
+	_, err := r.machine.Apply(Entry{Index: 7, Term: 2}, nil)
+	require.ErrorContains(t, err, "entry 7 follows entry 1")
+}
+
+func TestApplyRefusesAMalformedEntry(t *testing.T) {
+	r := newRig(t)
+	_, err := r.machine.Apply(Entry{Index: 2, Term: 2, Data: []byte("nonsense")}, nil)
+	require.ErrorContains(t, err, "state: entry 2")
+}
+
+func TestRepliesOnlyToOwnBatches(t *testing.T) {
+	r := newRig(t)
+	r.own = false
+	require.Empty(t, r.apply(&core.Put{Key: []byte("k")}))
+	r.commit()
+	require.Equal(t, core.Rev(2), r.view.Rev())
+}
+
+func TestViewClosedTooOften(t *testing.T) {
+	r := newRig(t)
+	r.apply()
+	v := r.view
+	require.True(t, v.Retain())
+	v.Close()
+	r.commit() // closes the rig's hold
+	require.False(t, v.Retain())
+	require.Panics(t, v.Close)
+}

@@ -1,0 +1,162 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/kv"
+	"github.com/triglot/triglot/core/state/lease"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/keys"
+	"github.com/triglot/triglot/storage/mvcc"
+)
+
+// View is the state as of one applied index: a core.View, and the parts of the
+// state that have interfaces of their own. Everything in it is immutable; it may
+// be shared by any number of readers until the last of them closes it.
+type View struct {
+	refs   atomic.Int64
+	snap   *storage.Snapshot
+	reader *mvcc.Reader
+
+	index   uint64
+	bounds  kv.Bounds
+	written int64
+	members []core.Member
+	alarms  []core.Alarm
+}
+
+// view makes a view of the state, held once.
+func (m *Machine) view() *View {
+	snap := m.db.NewSnapshot()
+	v := &View{
+		snap:    snap,
+		reader:  mvcc.NewReader(snap, m.cache, m.pos.index, m.pos.rev, m.compacted),
+		index:   m.pos.index,
+		written: m.w.Written(),
+		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted},
+		members: m.members,
+		alarms:  m.alarms,
+	}
+	v.refs.Store(1)
+	return v
+}
+
+// Retain takes another hold on v. It reports false if v has been closed for good:
+// its maker has published another by then.
+func (v *View) Retain() bool {
+	for {
+		n := v.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if v.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Close gives up one hold.
+func (v *View) Close() {
+	switch n := v.refs.Add(-1); {
+	case n == 0:
+		v.snap.Close()
+	case n < 0:
+		panic("state: a view was closed too often")
+	}
+}
+
+// Index is the applied index that the view shows.
+func (v *View) Index() uint64 { return v.index }
+
+// Written is the logical size of all versions ever written; what the collector of
+// history has freed since is not taken off.
+func (v *View) Written() int64 { return v.written }
+
+// Rev is the revision that the view has reached.
+func (v *View) Rev() core.Rev { return v.bounds.Rev }
+
+// CompactRev is the revision that the view is compacted to, negative if none.
+func (v *View) CompactRev() core.Rev { return v.bounds.Compact }
+
+// Range reads keys.
+func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, error) {
+	res, err := kv.Range(ctx, v.reader, v.bounds, q)
+	return res, wrapRead(err)
+}
+
+// Txn evaluates a transaction that is ReadOnly.
+func (v *View) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
+	out, err := kv.ReadTxn(ctx, v.reader, v.bounds, t)
+	return out, wrapRead(err)
+}
+
+// Revisions reads the history, see mvcc.Reader.
+func (v *View) Revisions(
+	ctx context.Context, from core.Rev, want core.Interval, withPrev bool, maxBytes int,
+) ([]*core.Revision, core.Rev, error) {
+	return v.reader.Revisions(ctx, from, want, withPrev, maxBytes)
+}
+
+// Members are the members, by id. The slice is shared.
+func (v *View) Members() []core.Member { return v.members }
+
+// Alarms are the alarms that stand. The slice is shared.
+func (v *View) Alarms() []core.Alarm { return v.alarms }
+
+// Lease returns the time to live that a lease was granted.
+func (v *View) Lease(id core.LeaseID) (time.Duration, error) {
+	b, err := v.snap.Get(keys.AppendLease(nil, id))
+	if err != nil {
+		return 0, wrapRead(err)
+	}
+	if b == nil {
+		return 0, core.LeaseNotFound
+	}
+	ttl, err := lease.DecodeTTL(b)
+	return ttl, wrapRead(err)
+}
+
+// LeaseKeys returns the keys attached to a lease, in key order; the caller owns
+// them.
+func (v *View) LeaseKeys(id core.LeaseID) ([][]byte, error) {
+	attached, err := lease.Keys(rowScanner{v.snap}, id)
+	return attached, wrapRead(err)
+}
+
+// EachLease calls fn for every lease, by id.
+func (v *View) EachLease(fn func(id core.LeaseID, ttl time.Duration)) error {
+	return wrapRead(lease.Each(rowScanner{v.snap}, fn))
+}
+
+// rowScanner is a lease.Scanner of an engine snapshot.
+type rowScanner struct{ snap *storage.Snapshot }
+
+func (s rowScanner) ScanRows(lower, upper []byte, fn func(key, value []byte) bool) error {
+	it, err := s.snap.NewIter(lower, upper)
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.Value()
+		if err != nil {
+			_ = it.Close() // the error at hand says more
+			return err
+		}
+		if !fn(it.Key(), value) {
+			break
+		}
+	}
+	return it.Close()
+}
+
+// wrapRead leaves the errors that have a kind as they are.
+func wrapRead(err error) error {
+	if err == nil || core.KindOf(err) != core.Internal {
+		return err
+	}
+	return fmt.Errorf("state: read: %w", err)
+}
