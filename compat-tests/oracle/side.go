@@ -1,0 +1,176 @@
+package oracle
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/triglot/triglot/compat-tests/server"
+)
+
+// patience is how long a reply that is due may take. It is generous: it passes
+// only when a reply is missing.
+const patience = 10 * time.Second
+
+// maxReply bounds a reply, in bytes; etcd sends at most a request's size and
+// large ranges.
+const maxReply = 64 << 20
+
+// method is one unary call.
+type method struct {
+	path     string // gRPC's full method name
+	request  func() proto.Message
+	response func() proto.Message
+}
+
+// unary returns the method with the given message types.
+func unary[Q, R any, PQ interface {
+	*Q
+	proto.Message
+}, PR interface {
+	*R
+	proto.Message
+}](path string,
+) method {
+	return method{
+		path:     "/etcdserverpb." + path,
+		request:  func() proto.Message { return PQ(new(Q)) },
+		response: func() proto.Message { return PR(new(R)) },
+	}
+}
+
+// methods are the unary calls that scripts and the generator name.
+var methods = map[string]method{
+	"range":   unary[pb.RangeRequest, pb.RangeResponse]("KV/Range"),
+	"put":     unary[pb.PutRequest, pb.PutResponse]("KV/Put"),
+	"delete":  unary[pb.DeleteRangeRequest, pb.DeleteRangeResponse]("KV/DeleteRange"),
+	"txn":     unary[pb.TxnRequest, pb.TxnResponse]("KV/Txn"),
+	"compact": unary[pb.CompactionRequest, pb.CompactionResponse]("KV/Compact"),
+	"grant":   unary[pb.LeaseGrantRequest, pb.LeaseGrantResponse]("Lease/LeaseGrant"),
+	"revoke":  unary[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse]("Lease/LeaseRevoke"),
+	"ttl":     unary[pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse]("Lease/LeaseTimeToLive"),
+	"leases":  unary[pb.LeaseLeasesRequest, pb.LeaseLeasesResponse]("Lease/LeaseLeases"),
+	"members": unary[pb.MemberListRequest, pb.MemberListResponse]("Cluster/MemberList"),
+	"status":  unary[pb.StatusRequest, pb.StatusResponse]("Maintenance/Status"),
+}
+
+// reply is what one side answered: a message, or an error.
+type reply struct {
+	message proto.Message
+	err     *status.Status // nil: message holds
+}
+
+// side is one server and everything this package holds open towards it. One
+// goroutine uses it at a time.
+type side struct {
+	name      string
+	process   *server.Process
+	conn      *grpc.ClientConn
+	keepAlive pb.Lease_LeaseKeepAliveClient // opened by the first keep-alive
+	streams   map[string]*stream
+	aliases   aliases
+
+	ctx    context.Context // of all streams
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the streams' readers
+}
+
+func newSide(ctx context.Context, name string, o server.Options) (*side, error) {
+	process, err := server.Start(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := grpc.NewClient("passthrough:///"+process.Endpoint(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)))
+	if err != nil {
+		return nil, errors.Join(err, process.Stop())
+	}
+	s := &side{name: name, process: process, conn: conn, streams: make(map[string]*stream), aliases: make(aliases)}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return s, nil
+}
+
+// close ends all streams and the server.
+func (s *side) close() error {
+	s.cancel()
+	s.wg.Wait()
+	return errors.Join(s.conn.Close(), s.process.Stop())
+}
+
+// call makes a unary call.
+func (s *side) call(m method, request proto.Message) reply {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	response := m.response()
+	if err := s.conn.Invoke(ctx, m.path, request, response); err != nil {
+		return reply{err: status.Convert(err)}
+	}
+	return reply{message: response}
+}
+
+// renew sends one keep-alive on the side's keep-alive stream and waits for its
+// answer. A stream that has ended is replaced by the next call.
+func (s *side) renew(request *pb.LeaseKeepAliveRequest) reply {
+	if s.keepAlive == nil {
+		stream, err := pb.NewLeaseClient(s.conn).LeaseKeepAlive(s.ctx)
+		if err != nil {
+			return reply{err: status.Convert(err)}
+		}
+		s.keepAlive = stream
+	}
+	type answer struct {
+		response *pb.LeaseKeepAliveResponse
+		err      error
+	}
+	stream, answers := s.keepAlive, make(chan answer, 1)
+	s.wg.Go(func() {
+		if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) {
+			answers <- answer{err: err}
+			return
+		}
+		response, err := stream.Recv() // shows the reason if Send said EOF
+		answers <- answer{response, err}
+	})
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			s.keepAlive = nil
+			return reply{err: status.Convert(a.err)}
+		}
+		return reply{message: a.response}
+	case <-time.After(patience):
+		s.keepAlive = nil
+		return reply{err: status.FromContextError(context.DeadlineExceeded)}
+	}
+}
+
+// get makes an HTTP request to the client port and returns the reply's status,
+// content type and body.
+func (s *side) get(path string) (status, contentType, body string, err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.process.URL()+path, nil)
+	if err != nil {
+		return "", "", "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", "", "", err
+	}
+	defer response.Body.Close()
+	all, err := io.ReadAll(response.Body)
+	if err != nil {
+		return "", "", "", err
+	}
+	return response.Status, response.Header.Get("Content-Type"), string(all), nil
+}
