@@ -1,0 +1,73 @@
+package etcdv3
+
+import (
+	"context"
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/triglot/triglot/core"
+)
+
+// kindErrors says how etcd puts each kind of failure on the wire. Clients tell
+// errors apart by their text, so both code and text are etcd's to the byte. An
+// entry without an error is a code whose text is the error's own.
+var kindErrors = [...]struct {
+	err  error
+	code codes.Code
+}{
+	// etcd sends whatever it has no code for as Unknown.
+	core.Internal: {code: codes.Unknown},
+
+	core.KeyEmpty:         {err: rpctypes.ErrGRPCEmptyKey},
+	core.InvalidArgument:  {code: codes.InvalidArgument},
+	core.RequestTooLarge:  {err: rpctypes.ErrGRPCRequestTooLarge},
+	core.LeaseTTLTooLarge: {err: rpctypes.ErrGRPCLeaseTTLTooLarge},
+
+	core.KeyNotFound:    {err: rpctypes.ErrGRPCKeyNotFound},
+	core.Compacted:      {err: rpctypes.ErrGRPCCompacted},
+	core.FutureRev:      {err: rpctypes.ErrGRPCFutureRev},
+	core.LeaseNotFound:  {err: rpctypes.ErrGRPCLeaseNotFound},
+	core.LeaseExists:    {err: rpctypes.ErrGRPCLeaseExist},
+	core.MemberNotFound: {err: rpctypes.ErrGRPCMemberNotFound},
+	core.NoSpace:        {err: rpctypes.ErrGRPCNoSpace},
+	core.Corrupt:        {err: rpctypes.ErrGRPCCorrupt},
+
+	core.NoLeader:      {err: rpctypes.ErrGRPCNoLeader},
+	core.LeaderChanged: {err: rpctypes.ErrGRPCLeaderChanged},
+	core.Stopped:       {err: rpctypes.ErrGRPCStopped},
+	core.Timeout:       {err: rpctypes.ErrGRPCTimeout},
+	core.Canceled:      {err: rpctypes.ErrGRPCCanceled},
+	core.Deadline:      {err: status.Error(codes.DeadlineExceeded, context.DeadlineExceeded.Error())},
+	// The code is Unknown, not ResourceExhausted: etcd's server sends the error
+	// that is meant for its client (T-01).
+	core.TooManyRequests: {err: status.Error(codes.Unknown, "etcdserver: too many requests")},
+	core.Unsupported:     {code: codes.Unimplemented},
+}
+
+// wireError turns an error of a handler into the status that etcd would send.
+// One that is a status already is passed on.
+func wireError(err error) error {
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // a wrapped status is an error of ours, not one to pass on
+		return err
+	}
+	kind := core.KindOf(err)
+	if kind == core.Internal {
+		switch {
+		case errors.Is(err, context.Canceled):
+			kind = core.Canceled
+		case errors.Is(err, context.DeadlineExceeded):
+			kind = core.Deadline
+		}
+	}
+	if int(kind) >= len(kindErrors) {
+		kind = core.Internal
+	}
+	e := kindErrors[kind]
+	if e.err != nil {
+		return e.err
+	}
+	return status.Error(e.code, err.Error())
+}

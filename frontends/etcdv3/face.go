@@ -1,0 +1,121 @@
+package etcdv3
+
+import (
+	"log/slog"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/triglot/triglot/core"
+)
+
+// Config is what the face serves and how. Store, Leases, Cluster and Maintenance
+// are required; every other field has a default.
+type Config struct {
+	Store       core.Store
+	Leases      core.Leases
+	Cluster     core.Cluster
+	Maintenance core.Maintenance
+
+	// MaxTxnOps bounds the operations of a transaction (etcd T-30); zero is 128.
+	MaxTxnOps uint
+	// MaxRequestBytes is the store's limit on an encoded command, from which the
+	// sizes of watch fragments follow; zero is 1.5 MiB.
+	MaxRequestBytes uint
+	// MinLeaseTTL is what a shorter lease TTL is raised to (etcd T-60); zero is
+	// 2 s.
+	MinLeaseTTL time.Duration
+	// ElectionTimeout paces the check for a leader on streams that require one:
+	// three without a leader end such a stream (etcd T-50). Zero is 1 s.
+	ElectionTimeout time.Duration
+	// ProgressInterval is the time between the progress notifications of a quiet
+	// watch that asked for them; zero is 10 min, less than 100 ms is 100 ms. Up to
+	// a tenth is added at random.
+	ProgressInterval time.Duration
+	// ServerVersion is the etcd version that clients are told; empty is 3.7.3.
+	ServerVersion string
+	// Metrics counts calls and bytes; nil counts nothing.
+	Metrics *Metrics
+	// Logger is slog.Default if nil.
+	Logger *slog.Logger
+}
+
+// The defaults, etcd's.
+const (
+	defaultMaxTxnOps        = 128
+	defaultMaxRequestBytes  = 1536 * 1024
+	defaultMinLeaseTTL      = 2 * time.Second
+	defaultElectionTimeout  = time.Second
+	defaultProgressInterval = 10 * time.Minute
+	minProgressInterval     = 100 * time.Millisecond
+	defaultServerVersion    = "3.7.3"
+
+	// requestOverhead is what a message may exceed the request limit by before
+	// gRPC itself refuses it (etcd T-02).
+	requestOverhead = 512 * 1024
+)
+
+func (c Config) withDefaults() Config {
+	if c.MaxTxnOps == 0 {
+		c.MaxTxnOps = defaultMaxTxnOps
+	}
+	if c.MaxRequestBytes == 0 {
+		c.MaxRequestBytes = defaultMaxRequestBytes
+	}
+	if c.MinLeaseTTL <= 0 {
+		c.MinLeaseTTL = defaultMinLeaseTTL
+	}
+	if c.ElectionTimeout <= 0 {
+		c.ElectionTimeout = defaultElectionTimeout
+	}
+	if c.ServerVersion == "" {
+		c.ServerVersion = defaultServerVersion
+	}
+	c.Metrics = c.Metrics.orDiscard()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	switch {
+	case c.ProgressInterval <= 0:
+		c.ProgressInterval = defaultProgressInterval
+	case c.ProgressInterval < minProgressInterval:
+		c.Logger.Warn("watch progress notify interval raised to the minimum",
+			"interval", c.ProgressInterval, "minimum", minProgressInterval)
+		c.ProgressInterval = minProgressInterval
+	}
+	return c
+}
+
+// Register offers every service of etcd's API on s: the methods that there is
+// no handler for answer Unimplemented by name.
+func Register(s grpc.ServiceRegistrar, cfg Config) {
+	f := &face{Config: cfg.withDefaults()}
+	for _, svc := range []service{
+		f.kv(),
+		f.watch(),
+		f.lease(),
+		f.cluster(),
+		f.maintenance(),
+		f.auth(),
+	} {
+		desc := f.Metrics.instrument(svc.describe())
+		s.RegisterService(&desc, nil)
+	}
+	desc := f.Metrics.instrument(healthpb.Health_ServiceDesc)
+	s.RegisterService(&desc, health.NewServer()) // says "serving" of the server as a whole
+}
+
+// face is what the services share. It is immutable.
+type face struct{ Config }
+
+// fill sets the header of a reply as of rev (etcd T-90).
+func (f *face) fill(h *pb.ResponseHeader, rev core.Rev) {
+	st := f.Cluster.Status()
+	h.ClusterId = st.ClusterID
+	h.MemberId = uint64(st.Member)
+	h.Revision = int64(rev)
+	h.RaftTerm = st.Term
+}

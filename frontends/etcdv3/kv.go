@@ -1,0 +1,162 @@
+package etcdv3
+
+import (
+	"context"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+
+	"github.com/triglot/triglot/core"
+)
+
+// kvServer is etcd's KV service. RangeStream is not implemented.
+type kvServer struct{ *face }
+
+func (f *face) kv() service {
+	s := kvServer{f}
+	return service{desc: pb.KV_ServiceDesc, unary: map[string]grpc.MethodHandler{
+		"Range":       unary(f, s.rangeKeys),
+		"Put":         unary(f, s.put),
+		"DeleteRange": unary(f, s.deleteRange),
+		"Txn":         unary(f, s.txn),
+		"Compact":     unary(f, s.compact),
+	}}
+}
+
+func (s kvServer) rangeKeys(ctx context.Context, _ core.Principal, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	if err := checkRange(r); err != nil {
+		return nil, err
+	}
+	view, err := s.Store.View(ctx, core.Consistency{Linearizable: !r.Serializable})
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	query := rangeOf(r)
+	res, err := view.Range(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	resp := rangeResponse(query, &res)
+	s.fill(resp.Header, view.Rev())
+	return resp, nil
+}
+
+// putReply is a PutResponse with its header in one allocation.
+type putReply struct {
+	pb.PutResponse
+	header pb.ResponseHeader
+}
+
+func (s kvServer) put(ctx context.Context, who core.Principal, r *pb.PutRequest) (*pb.PutResponse, error) {
+	if err := checkPut(r); err != nil {
+		return nil, err
+	}
+	res, err := s.Store.Do(ctx, who, putOf(r))
+	if err != nil {
+		return nil, err
+	}
+	reply := new(putReply)
+	reply.Header = &reply.header
+	s.fill(reply.Header, res.Rev)
+	if out, ok := res.Outcome.(core.PutOutcome); ok {
+		reply.PrevKv = kvOf(out.Prev)
+	}
+	return &reply.PutResponse, nil
+}
+
+func (s kvServer) deleteRange(
+	ctx context.Context, who core.Principal, r *pb.DeleteRangeRequest,
+) (*pb.DeleteRangeResponse, error) {
+	if err := checkDelete(r); err != nil {
+		return nil, err
+	}
+	res, err := s.Store.Do(ctx, who, deleteOf(r))
+	if err != nil {
+		return nil, err
+	}
+	resp := &pb.DeleteRangeResponse{Header: &pb.ResponseHeader{}}
+	s.fill(resp.Header, res.Rev)
+	if out, ok := res.Outcome.(core.DeleteOutcome); ok {
+		resp.Deleted = out.Deleted
+		resp.PrevKvs = kvsOf(out.Prev)
+	}
+	return resp, nil
+}
+
+func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	if err := checkTxn(r, int(s.MaxTxnOps)); err != nil {
+		return nil, err
+	}
+	// After the check, which bounds the nesting. The branches of the outermost
+	// transaction need not be compared with each other either.
+	if _, err := checkBranches(r); err != nil {
+		return nil, err
+	}
+	txn := txnOf(r)
+	out, rev, err := s.runTxn(ctx, who, txn, serializable(r))
+	if err != nil {
+		return nil, err
+	}
+	resp := txnResponse(txn, &out)
+	s.fill(resp.Header, rev)
+	return resp, nil
+}
+
+// runTxn evaluates a transaction that cannot change anything on a view, and has
+// any other replicated (etcd T-38).
+func (s kvServer) runTxn(
+	ctx context.Context, who core.Principal, txn *core.Txn, serializable bool,
+) (core.TxnOutcome, core.Rev, error) {
+	if !txn.ReadOnly() {
+		res, err := s.Store.Do(ctx, who, txn)
+		if err != nil {
+			return core.TxnOutcome{}, 0, err
+		}
+		out, ok := res.Outcome.(core.TxnOutcome)
+		if !ok {
+			panic("etcdv3: a transaction has an outcome that is not a transaction's")
+		}
+		return out, res.Rev, nil
+	}
+	view, err := s.Store.View(ctx, core.Consistency{Linearizable: !serializable})
+	if err != nil {
+		return core.TxnOutcome{}, 0, err
+	}
+	defer view.Close()
+	out, err := view.Txn(ctx, txn)
+	return out, view.Rev(), err
+}
+
+// serializable reports whether a read-only transaction may be served from local
+// state: if all its ranges may, and so if it has none.
+func serializable(r *pb.TxnRequest) bool {
+	for _, branch := range [2][]*pb.RequestOp{r.Success, r.Failure} {
+		for _, op := range branch {
+			if rng := op.GetRequestRange(); rng == nil || !rng.Serializable {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (s kvServer) compact(
+	ctx context.Context, who core.Principal, r *pb.CompactionRequest,
+) (*pb.CompactionResponse, error) {
+	rev := core.Rev(r.Revision)
+	res, err := s.Store.Do(ctx, who, &core.Compact{Rev: rev})
+	if err != nil {
+		return nil, err
+	}
+	current := res.Rev
+	if r.Physical {
+		if err := s.Maintenance.WaitCompacted(ctx, rev); err != nil {
+			return nil, err
+		}
+		current = max(current, s.Cluster.Status().Rev) // that of the reply, not of the request
+	}
+	resp := &pb.CompactionResponse{Header: &pb.ResponseHeader{}}
+	s.fill(resp.Header, current)
+	return resp, nil
+}

@@ -1,0 +1,120 @@
+package etcdv3
+
+import (
+	"context"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+
+	"github.com/triglot/triglot/core"
+)
+
+const (
+	// storageVersion is the version of etcd's schema that clients are told.
+	storageVersion = "3.7.0"
+	// defaultQuota is what etcd reports, and uses, where no quota is set.
+	defaultQuota = 2 << 30
+)
+
+// maintenanceServer is etcd's Maintenance service: Alarm and Status so far.
+type maintenanceServer struct{ *face }
+
+func (f *face) maintenance() service {
+	s := maintenanceServer{f}
+	return service{desc: pb.Maintenance_ServiceDesc, unary: map[string]grpc.MethodHandler{
+		"Alarm":  unary(f, s.alarm),
+		"Status": unary(f, s.status),
+	}}
+}
+
+func (s maintenanceServer) status(
+	context.Context, core.Principal, *pb.StatusRequest,
+) (*pb.StatusResponse, error) {
+	st := s.Cluster.Status()
+	resp := &pb.StatusResponse{
+		Header:           &pb.ResponseHeader{},
+		Version:          s.ServerVersion,
+		StorageVersion:   storageVersion,
+		DbSize:           st.Size,
+		DbSizeInUse:      st.InUse,
+		DbSizeQuota:      st.Quota,
+		Leader:           uint64(st.Leader),
+		RaftTerm:         st.Term,
+		RaftIndex:        st.Committed,
+		RaftAppliedIndex: st.Applied,
+		IsLearner:        st.Learner,
+		DowngradeInfo:    &pb.DowngradeInfo{},
+	}
+	if resp.DbSizeQuota == 0 {
+		resp.DbSizeQuota = defaultQuota
+	}
+	if st.Leader == 0 {
+		resp.Errors = append(resp.Errors, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
+	}
+	for _, a := range st.Alarms {
+		resp.Errors = append(resp.Errors, alarmMember(a).String())
+	}
+	s.fill(resp.Header, st.Rev)
+	return resp, nil
+}
+
+// alarm lists, raises and clears alarms (etcd T-73). Whatever it does, it sees
+// all that was acknowledged before.
+func (s maintenanceServer) alarm(
+	ctx context.Context, who core.Principal, r *pb.AlarmRequest,
+) (*pb.AlarmResponse, error) {
+	if _, known := pb.AlarmType_name[int32(r.Alarm)]; !known {
+		return nil, core.Errorf(core.InvalidArgument, "unknown alarm type %d", r.Alarm)
+	}
+	view, err := s.Store.View(ctx, core.Consistency{Linearizable: true})
+	if err != nil {
+		return nil, err
+	}
+	rev := view.Rev()
+	view.Close()
+
+	resp := &pb.AlarmResponse{Header: &pb.ResponseHeader{}}
+	named := core.Alarm{Member: core.MemberID(r.MemberID), Type: core.AlarmType(r.Alarm)}
+	standing := s.Cluster.Status().Alarms
+	switch r.Action {
+	case pb.AlarmRequest_GET:
+		for _, a := range standing {
+			if named.Type == core.AlarmNone || a.Type == named.Type {
+				resp.Alarms = append(resp.Alarms, alarmMember(a))
+			}
+		}
+	case pb.AlarmRequest_ACTIVATE:
+		if named.Type == core.AlarmNone {
+			break
+		}
+		if rev, err = s.setAlarm(ctx, who, named, true); err != nil {
+			return nil, err
+		}
+		resp.Alarms = []*pb.AlarmMember{alarmMember(named)}
+	case pb.AlarmRequest_DEACTIVATE:
+		if !slices.Contains(standing, named) {
+			break
+		}
+		if rev, err = s.setAlarm(ctx, who, named, false); err != nil {
+			return nil, err
+		}
+		resp.Alarms = []*pb.AlarmMember{alarmMember(named)}
+	default:
+		return nil, core.Errorf(core.InvalidArgument, "unknown alarm action %d", r.Action)
+	}
+	s.fill(resp.Header, rev)
+	return resp, nil
+}
+
+func (s maintenanceServer) setAlarm(
+	ctx context.Context, who core.Principal, a core.Alarm, on bool,
+) (core.Rev, error) {
+	res, err := s.Store.Do(ctx, who, &core.SetAlarm{Alarm: a, On: on})
+	return res.Rev, err
+}
+
+func alarmMember(a core.Alarm) *pb.AlarmMember {
+	return &pb.AlarmMember{MemberID: uint64(a.Member), Alarm: pb.AlarmType(a.Type)}
+}

@@ -1,0 +1,172 @@
+package etcdv3
+
+import (
+	"context"
+	"unicode/utf8"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/triglot/triglot/core"
+)
+
+// service is one of etcd's services: its generated description and the handlers
+// that there are. Methods without one answer Unimplemented by name.
+type service struct {
+	desc    grpc.ServiceDesc
+	unary   map[string]grpc.MethodHandler
+	streams map[string]grpc.StreamHandler
+}
+
+// describe makes the description under which svc is registered. Its handlers
+// close over the face, so the implementation to register beside it is nil.
+func (svc service) describe() grpc.ServiceDesc {
+	desc := svc.desc
+	desc.Methods = append([]grpc.MethodDesc(nil), desc.Methods...)
+	for i := range desc.Methods {
+		m := &desc.Methods[i]
+		if m.Handler = svc.unary[m.MethodName]; m.Handler == nil {
+			m.Handler = unimplementedUnary(m.MethodName)
+		}
+	}
+	desc.Streams = append([]grpc.StreamDesc(nil), desc.Streams...)
+	for i := range desc.Streams {
+		s := &desc.Streams[i]
+		if s.Handler = svc.streams[s.StreamName]; s.Handler == nil {
+			s.Handler = unimplementedStream(s.StreamName)
+		}
+	}
+	return desc
+}
+
+func unimplemented(method string) error {
+	return status.Errorf(codes.Unimplemented, "method %s not implemented", method)
+}
+
+func unimplementedUnary(method string) grpc.MethodHandler {
+	err := unimplemented(method)
+	return func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+		return nil, err
+	}
+}
+
+func unimplementedStream(method string) grpc.StreamHandler {
+	err := unimplemented(method)
+	return func(any, grpc.ServerStream) error { return err }
+}
+
+// unary makes a method of a handler that is free of the transport.
+func unary[Req, Resp any](
+	f *face, handle func(context.Context, core.Principal, *Req) (*Resp, error),
+) grpc.MethodHandler {
+	serve := func(ctx context.Context, req *Req) (*Resp, error) {
+		if err := f.admit(ctx, req, f.Metrics.unaryClients); err != nil {
+			return nil, err
+		}
+		resp, err := handle(ctx, principalOf(ctx), req)
+		if err != nil {
+			return nil, wireError(err)
+		}
+		return resp, nil
+	}
+	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		req := new(Req)
+		if err := decode(req); err != nil {
+			return nil, err
+		}
+		if intercept == nil {
+			return serve(ctx, req)
+		}
+		method, _ := grpc.Method(ctx)
+		return intercept(ctx, req, &grpc.UnaryServerInfo{Server: srv, FullMethod: method},
+			func(ctx context.Context, req any) (any, error) { return serve(ctx, req.(*Req)) })
+	}
+}
+
+// stream is what a streaming handler sees of its transport. Send is for one
+// goroutine at a time and Recv for one, which may be another. Both fail for good
+// once the stream has ended; Recv returns io.EOF when the client has nothing
+// more to say. Send is done with its argument when it returns.
+type stream[Req, Resp any] interface {
+	Send(*Resp) error
+	Recv() (*Req, error)
+}
+
+// streaming makes a streaming method of a handler that is free of the
+// transport. The handler must return when ctx ends, with context.Cause(ctx).
+func streaming[Req, Resp any](
+	f *face, handle func(context.Context, core.Principal, stream[Req, Resp]) error,
+) grpc.StreamHandler {
+	return func(_ any, ss grpc.ServerStream) error {
+		ctx := ss.Context()
+		if err := f.admit(ctx, nil, f.Metrics.streamClients); err != nil {
+			return err
+		}
+		if requiresLeader(ctx) {
+			guarded, release := guardLeader(ctx, f.Cluster, f.ElectionTimeout)
+			defer release()
+			ctx = guarded
+		}
+		err := handle(ctx, principalOf(ctx), &grpc.GenericServerStream[Req, Resp]{ServerStream: ss})
+		if err != nil {
+			return wireError(err)
+		}
+		return nil
+	}
+}
+
+// admit refuses what this member may not serve now: a learner serves little, and
+// a client may demand that there be a leader (etcd T-50, T-91).
+func (f *face) admit(ctx context.Context, req any, clients *clientCounter) error {
+	st := f.Cluster.Status()
+	if st.Learner && !servedByLearner(req) {
+		return rpctypes.ErrGRPCNotSupportedForLearner
+	}
+	version := "unknown"
+	if vs := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(vs) > 0 {
+		version = vs[0]
+		if !utf8.ValidString(version) {
+			return rpctypes.ErrGRPCInvalidClientAPIVersion
+		}
+	}
+	clients.inc(version)
+	if st.Leader == 0 && requiresLeader(ctx) {
+		return rpctypes.ErrGRPCNoLeader
+	}
+	return nil
+}
+
+func requiresLeader(ctx context.Context) bool {
+	vs := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)
+	return len(vs) > 0 && vs[0] == rpctypes.MetadataHasLeader
+}
+
+func servedByLearner(req any) bool {
+	switch r := req.(type) {
+	case *pb.StatusRequest:
+		return true
+	case *pb.RangeRequest:
+		return r.Serializable
+	default:
+		return false
+	}
+}
+
+// principalOf says who is at the other end of the connection.
+func principalOf(ctx context.Context) core.Principal {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return core.Principal{}
+	}
+	tls, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(tls.State.VerifiedChains) == 0 || len(tls.State.VerifiedChains[0]) == 0 {
+		return core.Principal{}
+	}
+	return core.Principal{CertificateSubject: tls.State.VerifiedChains[0][0].Subject.CommonName}
+}
