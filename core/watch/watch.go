@@ -106,7 +106,10 @@ func (s *selection) add(rev *core.Revision) {
 		c := &rev.Changes[i]
 		if s.watch.wants(c) {
 			s.changes = append(s.changes, *c)
-			s.size += c.KV.Size() + c.Prev.Size()
+			s.size += c.KV.Size()
+			if s.watch.spec.PrevKV {
+				s.size += c.Prev.Size()
+			}
 		}
 	}
 	if len(s.changes) > before {
