@@ -39,6 +39,20 @@ type life struct {
 	broken []error
 }
 
+// newLife begins a life that ends after quota acknowledgements, at least 2.
+func newLife(quota int64) *life {
+	return &life{quota: quota, half: make(chan struct{}), enough: make(chan struct{})}
+}
+
+// await returns when the quota is reached, or reports that it was not.
+func (l *life) await(ctx context.Context) {
+	select {
+	case <-l.enough:
+	case <-ctx.Done():
+		l.report("only %d of %d requests were answered in %s", l.acks.Load(), l.quota, lifeTimeout)
+	}
+}
+
 // report records a broken promise.
 func (l *life) report(format string, args ...any) {
 	l.mu.Lock()
@@ -128,7 +142,7 @@ func (l *Load) Live(ctx context.Context, endpoint string, quota int64, kill func
 		}
 		conns[i] = conn
 	}
-	life := &life{quota: quota, half: make(chan struct{}), enough: make(chan struct{})}
+	life := newLife(quota)
 	var wg sync.WaitGroup
 	remains := &Remains{}
 	watching := make(chan struct{})
@@ -148,11 +162,7 @@ func (l *Load) Live(ctx context.Context, endpoint string, quota int64, kill func
 	wg.Go(func() { l.keeper.run(ctx, conns[1], life) })
 	wg.Go(func() { l.compact(ctx, conns[2], life) })
 
-	select {
-	case <-life.enough:
-	case <-ctx.Done():
-		life.report("only %d of %d writes were acknowledged in %s", life.acks.Load(), quota, lifeTimeout)
-	}
+	life.await(ctx)
 	life.doomed.Store(true)
 	killErr := kill()
 	wg.Wait()
