@@ -9,6 +9,10 @@
 // clients compete for keys and lets porcupine decide whether what they saw was
 // linearizable.
 //
+//	go test ./crash                             # four kills and more in each test
+//	go test ./crash -rounds 50 -timeout 20m     # fifty
+//	TARGET=etcd go test ./crash -seed 42        # a real etcd; choices repeated
+//
 // TARGET=etcd runs both against a real etcd: the checkers are tested by servers
 // that are right, and by broken ledgers and histories of our own making.
 //

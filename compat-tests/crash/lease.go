@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
 )
 
 const (
@@ -33,9 +32,9 @@ type leaseKeeper struct {
 
 func newLeaseKeeper() *leaseKeeper { return &leaseKeeper{nextID: 7_000_001} }
 
-func (k *leaseKeeper) run(ctx context.Context, conn *grpc.ClientConn, life *life) {
+// run grants and revokes until the first error.
+func (k *leaseKeeper) run(ctx context.Context, leases etcdserverpb.LeaseClient, kv etcdserverpb.KVClient, life *life) {
 	k.book = nil
-	leases, kv := etcdserverpb.NewLeaseClient(conn), etcdserverpb.NewKVClient(conn)
 	for {
 		if err := k.step(ctx, leases, kv, life); err != nil {
 			life.failed("keeper of leases", err)
@@ -90,8 +89,7 @@ func (k *leaseKeeper) settle(life *life, entry *Write, err error) {
 // check compares the leases of a server with the keeper's after the ledger has
 // been audited, and forgets those whose outcome was unknown and that are gone. A
 // lease and the key attached to it live and die together.
-func (k *leaseKeeper) check(ctx context.Context, conn *grpc.ClientConn, ledger *Ledger) []error {
-	client := etcdserverpb.NewLeaseClient(conn)
+func (k *leaseKeeper) check(ctx context.Context, client etcdserverpb.LeaseClient, ledger *Ledger) []error {
 	list, err := client.LeaseLeases(ctx, &etcdserverpb.LeaseLeasesRequest{})
 	if err != nil {
 		return []error{fmt.Errorf("list the leases: %w", err)}

@@ -153,13 +153,15 @@ func (l *Load) Live(ctx context.Context, endpoint string, quota int64, kill func
 	}
 	for i, w := range l.writers {
 		w.start(l.ledger)
-		wg.Go(func() { w.run(ctx, conns[i%len(conns)], life) })
+		wg.Go(func() { w.run(ctx, etcdserverpb.NewKVClient(conns[i%len(conns)]), life) })
 	}
 	for i := range l.readers {
 		r := &reader{id: i, writers: l.writers}
-		wg.Go(func() { r.run(ctx, conns[(i+1)%len(conns)], life) })
+		wg.Go(func() { r.run(ctx, etcdserverpb.NewKVClient(conns[(i+1)%len(conns)]), life) })
 	}
-	wg.Go(func() { l.keeper.run(ctx, conns[1], life) })
+	wg.Go(func() {
+		l.keeper.run(ctx, etcdserverpb.NewLeaseClient(conns[1]), etcdserverpb.NewKVClient(conns[1]), life)
+	})
 	wg.Go(func() { l.compact(ctx, conns[2], life) })
 
 	life.await(ctx)
@@ -236,7 +238,7 @@ func (l *Load) Audit(ctx context.Context, endpoint string, remains *Remains) (br
 		broken = append(broken, err)
 	}
 	broken = append(broken, l.ledger.Audit(remains.Writes, remains.Seen, history, rows, current)...)
-	broken = append(broken, l.keeper.check(ctx, conn, l.ledger)...)
+	broken = append(broken, l.keeper.check(ctx, etcdserverpb.NewLeaseClient(conn), l.ledger)...)
 	return append(broken, l.checkCompaction(ctx, conn)...)
 }
 

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
 )
 
 // reader reads whole groups while they are written: every other time
@@ -16,8 +15,8 @@ type reader struct {
 	writers []*writer
 }
 
-func (r *reader) run(ctx context.Context, conn *grpc.ClientConn, life *life) {
-	kv := etcdserverpb.NewKVClient(conn)
+// run reads until the first error.
+func (r *reader) run(ctx context.Context, kv etcdserverpb.KVClient, life *life) {
 	random := rand.New(rand.NewPCG(uint64(r.id), 0))
 	var last int64 // the highest revision that this reader has been shown
 	for i := 0; ; i++ {

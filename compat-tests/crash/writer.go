@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
 )
 
 const (
@@ -58,8 +57,7 @@ func (w *writer) start(ledger *Ledger) {
 }
 
 // run writes until the first error.
-func (w *writer) run(ctx context.Context, conn *grpc.ClientConn, life *life) {
-	kv := etcdserverpb.NewKVClient(conn)
+func (w *writer) run(ctx context.Context, kv etcdserverpb.KVClient, life *life) {
 	for {
 		if err := w.step(ctx, kv, life); err != nil {
 			life.failed(w.name(), err)
