@@ -74,16 +74,16 @@ func (d *dispatcher) stepLocked() bool {
 	if next == from {
 		return false
 	}
-	done, staged := next-1, 0
+	done, deliveries := next-1, 0
 	for i := range d.batch[:n] {
-		staged += d.match(d.batch[i])
-		if staged >= stepDeliveries {
+		deliveries += d.match(d.batch[i])
+		if deliveries >= stepDeliveries {
 			done = d.batch[i].rev.Rev
 			break
 		}
 	}
 	clear(d.batch[:n])
-	d.flush()
+	d.wake()
 	d.advance(done)
 	return true
 }
@@ -104,7 +104,7 @@ func (d *dispatcher) advance(rev core.Rev) {
 	}
 }
 
-// match stages e for every joined watch that wants some of it, and returns how
+// match queues e for every joined watch that wants some of it, and returns how
 // many there were.
 func (d *dispatcher) match(e entry) int {
 	d.hits = d.hits[:0]
@@ -119,37 +119,46 @@ func (d *dispatcher) match(e entry) int {
 			}
 		}
 	}
-	for _, w := range d.hits {
-		f := w.feed
-		if len(f.staged) == 0 {
-			d.touched = append(d.touched, f)
-		}
-		f.staged = append(f.staged, item{
-			kind: itemEvents, watch: w, rev: e.rev, size: e.size,
-			first: w.first, last: w.last, gaps: w.hits != w.last-w.first+1,
-		})
-	}
+	d.queue(e)
 	return len(d.hits)
 }
 
-// flush moves what is staged into the feeds' queues, with one wake-up for each
-// feed. A watch for which there is no room falls behind.
-func (d *dispatcher) flush() {
-	for _, f := range d.touched {
-		f.mu.Lock()
-		for i := range f.staged {
-			it := &f.staged[i]
-			switch w := it.watch; {
-			case w.group == nil: // it fell behind at an earlier revision
-			case f.hasRoom(it):
-				f.push(*it)
-			default:
-				d.fallBehind(w, it.rev.Rev)
+// queue tells the watches in hits of e. A watch for which there is no room falls
+// behind.
+func (d *dispatcher) queue(e entry) {
+	var locked *feed // often many watches of one feed follow each other
+	for _, w := range d.hits {
+		if f := w.feed; f != locked {
+			if locked != nil {
+				locked.mu.Unlock()
+			}
+			locked = f
+			f.mu.Lock()
+			if !f.touched {
+				f.touched = true
+				d.touched = append(d.touched, f)
 			}
 		}
+		it := item{
+			kind: itemEvents, watch: w, rev: e.rev,
+			first: w.first, last: w.last, gaps: w.hits != w.last-w.first+1,
+		}
+		if !locked.pushEvents(it, e.size) {
+			d.fallBehind(w, e.rev.Rev)
+		}
+	}
+	if locked != nil {
+		locked.mu.Unlock()
+	}
+}
+
+// wake wakes the consumers of what the step has queued, each once.
+func (d *dispatcher) wake() {
+	for _, f := range d.touched {
+		f.touched = false
+		f.mu.Lock()
 		f.wakeLocked()
 		f.mu.Unlock()
-		f.staged = recycle(f.staged)
 	}
 	clear(d.touched)
 	d.touched = d.touched[:0]
@@ -242,6 +251,7 @@ func (d *dispatcher) remove(f *feed, id core.WatchID) bool {
 	if w == nil {
 		return false
 	}
+	d.reach(d.ring.published()) // what was acknowledged before is told before
 	d.end(w)
 	f.put(item{kind: itemCanceled, watch: w, at: d.dispatched})
 	return true
@@ -339,7 +349,7 @@ func (d *dispatcher) progressOfAll(f *feed) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.items) < f.maxItems {
+	if f.count < f.maxItems {
 		f.push(item{kind: itemProgress, at: d.dispatched})
 		f.wakeLocked()
 	}

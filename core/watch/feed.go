@@ -2,7 +2,6 @@ package watch
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
@@ -11,10 +10,6 @@ import (
 // fairShare is how many queued items a consumer takes between two turns of
 // catching up, when both are due.
 const fairShare = 16
-
-// keptItems is the capacity up to which a feed keeps an empty slice for reuse: a
-// burst must not leave its memory behind on each of ten thousand feeds.
-const keptItems = 256
 
 // feed implements core.Feed.
 //
@@ -26,35 +21,19 @@ type feed struct {
 	ctx  context.Context //nolint:containedctx // it is the feed's life time, not a call's
 	stop context.CancelFunc
 
-	// The dispatcher's lock guards these. staged is what a step has for the feed.
+	// The dispatcher's lock guards these. touched says that the step under way
+	// has queued something.
 	watches map[core.WatchID]*watch
-	staged  []item
+	touched bool
 
 	queue    // the half that the dispatcher fills
 	consumer // the half that the consumer empties
 }
 
-// queue is the half of a feed that producers fill.
-type queue struct {
-	maxItems, maxBytes int
-
-	// mu guards all below. It is taken after the dispatcher's.
-	mu    sync.Mutex
-	items []item
-	// bytes is the size of the revisions in items, each counted once, rev the
-	// last of them.
-	bytes int
-	rev   core.Rev
-	// told says that there was a compaction since the consumer looked.
-	told bool
-	// waiting says that the consumer is about to receive from wake.
-	waiting bool
-	wake    chan struct{} // capacity 1
-}
-
 // consumer is the half of a feed that belongs to the goroutine that calls Next.
 type consumer struct {
-	out []item
+	// out is the chunk to take from, pos the next item in it.
+	out *chunk
 	pos int
 	// behind are the watches to bring forward, in turn; taken counts the items
 	// taken since the last turn. stalled says that none can be brought forward
@@ -96,7 +75,7 @@ func (f *feed) shut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed.Store(true)
-	f.items = nil
+	f.drain()
 	f.wakeLocked()
 }
 
@@ -142,30 +121,32 @@ func (f *feed) poll(ctx context.Context) (d core.Delivery, ok bool, err error) {
 }
 
 // take removes the next item from the queue.
-func (f *feed) take() (item, bool) {
-	if f.pos == len(f.out) {
+func (f *feed) take() (it item, ok bool) {
+	if f.out == nil {
 		f.swap()
+		if f.out == nil {
+			return it, false
+		}
 	}
-	if f.pos == len(f.out) {
-		return item{}, false
-	}
-	it := f.out[f.pos]
-	f.out[f.pos] = item{}
+	c := f.out
+	it, c.items[f.pos] = c.items[f.pos], item{}
 	f.pos++
+	if f.pos == c.n {
+		f.out, f.pos = c.next, 0
+		c.n, c.next = 0, nil
+		chunks.Put(c)
+	}
 	return it, true
 }
 
-// swap exchanges the halves; the consumer's is empty.
+// swap takes over what the producers have queued; the consumer's half is empty.
 func (f *feed) swap() {
-	empty := recycle(f.out)
 	f.mu.Lock()
-	f.out, f.items = f.items, empty
-	f.bytes, f.rev = 0, 0
+	defer f.mu.Unlock()
+	f.out = f.drain()
 	if f.told {
 		f.told, f.stalled = false, false
 	}
-	f.mu.Unlock()
-	f.pos = 0
 }
 
 // deliver turns an item into a delivery. A marker is none.
@@ -216,7 +197,7 @@ func (f *feed) changes(it *item) []core.Change {
 // wait blocks until there may be something to take.
 func (f *feed) wait(ctx context.Context) error {
 	f.mu.Lock()
-	if f.closed.Load() || f.told || len(f.items) > 0 {
+	if f.closed.Load() || f.told || f.count > 0 {
 		f.mu.Unlock()
 		return nil
 	}
@@ -235,56 +216,4 @@ func (f *feed) wait(ctx context.Context) error {
 	}
 	f.waiting = false
 	return contextError(ctx)
-}
-
-// hasRoom reports whether the queue takes an event. A queue without events
-// takes any, whatever its size. REQUIRES: q.mu.
-func (q *queue) hasRoom(it *item) bool {
-	if len(q.items) >= q.maxItems {
-		return false
-	}
-	return q.bytes == 0 || it.rev.Rev == q.rev || q.bytes+it.size <= q.maxBytes
-}
-
-// push appends an item. REQUIRES: q.mu; the caller wakes the consumer.
-func (q *queue) push(it item) {
-	if it.kind == itemEvents && it.rev.Rev != q.rev {
-		q.rev = it.rev.Rev
-		q.bytes += it.size
-	}
-	q.items = append(q.items, it)
-}
-
-// put appends a control item, for which there is always room, and wakes the
-// consumer.
-func (q *queue) put(it item) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.push(it)
-	q.wakeLocked()
-}
-
-// compacted tells the consumer of a compaction.
-func (q *queue) compacted() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.told = true
-	q.wakeLocked()
-}
-
-// wakeLocked never blocks: a consumer that waits has emptied the channel.
-func (q *queue) wakeLocked() {
-	if q.waiting {
-		q.waiting = false
-		q.wake <- struct{}{}
-	}
-}
-
-// recycle empties s for reuse, or drops it if it has grown large.
-func recycle(s []item) []item {
-	if cap(s) > keptItems {
-		return nil
-	}
-	clear(s)
-	return s[:0]
 }

@@ -62,30 +62,6 @@ func (w *watch) hit(rev core.Rev, i int) bool {
 	return true
 }
 
-// item is an entry of a feed's queue.
-type item struct {
-	kind itemKind
-	// gaps says that not all changes in [first, last] are wanted.
-	gaps        bool
-	first, last int32
-	watch       *watch // nil for the progress of all watches
-	// rev and size are set for itemEvents; at is a control item's revision.
-	rev  *core.Revision
-	size int
-	at   core.Rev
-}
-
-type itemKind uint8
-
-const (
-	itemEvents itemKind = iota
-	itemCreated
-	itemCanceled
-	itemProgress
-	// itemRejoin is the marker that hands a watch that is behind to the consumer.
-	itemRejoin
-)
-
 // selection gathers what a watch that is behind is to be told in one delivery:
 // whole revisions, up to a number and a size.
 type selection struct {

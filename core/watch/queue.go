@@ -1,0 +1,130 @@
+package watch
+
+import (
+	"sync"
+
+	"github.com/triglot/triglot/core"
+)
+
+// item is an entry of a feed's queue.
+type item struct {
+	kind itemKind
+	// gaps says that not all changes in [first, last] are wanted.
+	gaps        bool
+	first, last int32
+	watch       *watch // nil for the progress of all watches
+	// rev is set for itemEvents; at is a control item's revision.
+	rev *core.Revision
+	at  core.Rev
+}
+
+type itemKind uint8
+
+const (
+	itemEvents itemKind = iota
+	itemCreated
+	itemCanceled
+	itemProgress
+	// itemRejoin is the marker that hands a watch that is behind to the consumer.
+	itemRejoin
+)
+
+// chunk is a piece of a queue. Chunks are shared by all feeds through a pool, so
+// that a burst leaves no memory behind on any of them.
+type chunk struct {
+	items [64]item
+	n     int
+	next  *chunk
+}
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// queue is the half of a feed that producers fill.
+type queue struct {
+	maxItems, maxBytes int
+
+	// mu guards all below. It is taken after the dispatcher's.
+	mu sync.Mutex
+	// The items are those of the chunks from first to last, count in all.
+	first, last *chunk
+	count       int
+	// bytes is the size of the revisions that the items refer to, each counted
+	// once; rev is the last of them.
+	bytes int
+	rev   core.Rev
+	// told says that there was a compaction since the consumer looked.
+	told bool
+	// waiting says that the consumer is about to receive from wake.
+	waiting bool
+	wake    chan struct{} // capacity 1
+}
+
+// pushEvents appends an event item of a revision of the given size, unless there
+// is no room. A queue without events takes any, whatever its size. REQUIRES:
+// q.mu; the caller wakes the consumer.
+func (q *queue) pushEvents(it item, size int) bool {
+	if it.rev.Rev != q.rev {
+		if q.bytes > 0 && q.bytes+size > q.maxBytes {
+			return false
+		}
+	} else {
+		size = 0
+	}
+	if q.count >= q.maxItems {
+		return false
+	}
+	q.bytes += size
+	q.rev = it.rev.Rev
+	q.push(it)
+	return true
+}
+
+// push appends an item. REQUIRES: q.mu; the caller wakes the consumer.
+func (q *queue) push(it item) {
+	if q.last == nil || q.last.n == len(q.last.items) {
+		c := chunks.Get().(*chunk) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+		if q.last == nil {
+			q.first = c
+		} else {
+			q.last.next = c
+		}
+		q.last = c
+	}
+	q.last.items[q.last.n] = it
+	q.last.n++
+	q.count++
+}
+
+// put appends a control item, for which there is always room, and wakes the
+// consumer.
+func (q *queue) put(it item) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.push(it)
+	q.wakeLocked()
+}
+
+// drain empties the queue and returns its chunks. REQUIRES: q.mu.
+func (q *queue) drain() *chunk {
+	c := q.first
+	q.first, q.last, q.count = nil, nil, 0
+	q.bytes, q.rev = 0, 0
+	return c
+}
+
+// compacted tells the consumer of a compaction.
+func (q *queue) compacted() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.told = true
+	q.wakeLocked()
+}
+
+// wakeLocked never blocks: a consumer that waits has emptied the channel.
+// REQUIRES: q.mu.
+func (q *queue) wakeLocked() {
+	if q.waiting {
+		q.waiting = false
+		q.wake <- struct{}{}
+	}
+}
