@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,6 +207,7 @@ func (d *Driver) run() {
 	defer ticker.Stop()
 	var in inputs
 	var released int
+	hungry := false
 	for {
 		select { // what is due already
 		case <-d.stopping:
@@ -214,7 +216,7 @@ func (d *Driver) run() {
 			in.ticks++
 		default:
 		}
-		if !d.inbox.take(&in, released, d.replica.hungry(), in.ticks > 0) {
+		if !d.inbox.take(&in, released, hungry, in.ticks > 0) {
 			select {
 			case <-d.stopping:
 				return
@@ -222,7 +224,7 @@ func (d *Driver) run() {
 				in.ticks++
 			case <-d.inbox.wake:
 			}
-			d.inbox.take(&in, 0, false, true)
+			d.inbox.take(&in, 0, hungry, in.ticks > 0)
 		}
 		out, err := d.replica.step(d.config.Now(), &in)
 		if err != nil {
@@ -232,6 +234,13 @@ func (d *Driver) run() {
 		in.reset()
 		released = out.released
 		d.carryOut(&out)
+		was := hungry
+		if hungry = d.replica.hungry(); hungry && !was {
+			// The next entry takes what has gathered. Whoever is ready to run may be
+			// about to propose: a busy machine gets larger batches by letting them, an
+			// idle one is back here at once.
+			runtime.Gosched()
+		}
 	}
 }
 

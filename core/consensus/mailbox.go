@@ -103,24 +103,27 @@ func (m *mailbox) unlock(wanted bool) {
 	}
 }
 
-// take swaps what has gathered for into, which must be empty, and forgets
-// released bytes of the queue. If there is nothing, or nothing but proposals that
-// are not wanted, it returns false, and from then on producers wake the consumer.
-// With all set it takes whatever there is.
+// take swaps what has gathered for into, which must be empty but for its ticks,
+// and forgets released bytes of the queue. Proposals stay unless the consumer is
+// hungry. If there is nothing to take it returns false, and from then on
+// producers wake the consumer. With all set it takes whatever there is.
 func (m *mailbox) take(into *inputs, released int, hungry, all bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.queued -= released
-	in := &m.in
-	due := len(in.messages)+len(in.appended)+len(in.applied) > 0 || in.reads != nil ||
-		len(in.proposals) > 0 && hungry
+	proposals := len(m.in.proposals) > 0 && (hungry || all)
+	due := proposals || m.in.reads != nil || len(m.in.messages)+len(m.in.appended)+len(m.in.applied) > 0
 	m.asleep, m.hungry = !due && !all, hungry
 	if m.asleep {
 		return false
 	}
-	ticks := into.ticks
-	m.in, *into = *into, m.in
-	m.in.ticks, into.ticks = 0, ticks
+	in := m.in
+	m.in = *into
+	m.in.ticks, in.ticks = 0, into.ticks
+	if !proposals {
+		m.in.proposals, in.proposals = in.proposals, m.in.proposals
+	}
+	*into = in
 	m.pending = 0
 	return true
 }
