@@ -46,13 +46,19 @@ type DB struct {
 // if another process has it open.
 func Open(dir string, o Options) (*DB, error) {
 	o = o.withDefaults()
-	if err := checkFormat(o.FS, dir, o.ReadOnly); err != nil {
+	isNewborn, err := checkFormat(o.FS, dir, o.ReadOnly)
+	if err != nil {
 		return nil, err
 	}
-	r := &reporter{log: o.Logger, onFatal: o.OnFatal}
+	r := &reporter{log: o.Logger, onFatal: o.OnFatal, hang: func() { select {} }}
 	engine, err := pebble.Open(dir, o.pebbleOptions(r))
 	if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+	}
+	if isNewborn && !o.ReadOnly {
+		if err := bear(o.FS, dir); err != nil {
+			return nil, errors.Join(err, engine.Close())
+		}
 	}
 	return &DB{engine: engine, fs: o.FS, dir: dir}, nil
 }
@@ -119,7 +125,7 @@ func (d *DB) Checkpoint(dir string) error {
 	if err := d.engine.Checkpoint(dir); err != nil {
 		return fmt.Errorf("storage: checkpoint %s: %w", dir, err)
 	}
-	if err := writeFormat(d.fs, dir); err != nil {
+	if err := writeFormat(d.fs, dir, ""); err != nil {
 		return fmt.Errorf("storage: checkpoint %s: %w", dir, err)
 	}
 	return nil

@@ -67,8 +67,8 @@ func (o Options) withDefaults() Options {
 }
 
 // pebbleOptions turns o, which has its defaults, into Pebble's options. Why each
-// differs from Pebble's own default is in docs/reference: those suit a library
-// that knows nothing of its keys and has a log of its own.
+// differs from Pebble's own default is in
+// docs/architecture.md: those suit a library that knows nothing of its keys.
 func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 	p := &pebble.Options{
 		FS:                 o.FS,
@@ -113,6 +113,8 @@ type reporter struct {
 	log     *slog.Logger
 	onFatal func(error)
 	once    sync.Once
+	// hang never returns; a test has its own.
+	hang func()
 }
 
 func (r *reporter) fatal(err error) {
@@ -134,7 +136,7 @@ func (r *reporter) Errorf(format string, args ...any) { r.logf(slog.LevelWarn, f
 // hold locks; so the goroutine stays here until the owner ends the process.
 func (r *reporter) Fatalf(format string, args ...any) {
 	r.fatal(fmt.Errorf("engine: "+format, args...))
-	select {}
+	r.hang()
 }
 
 func (r *reporter) logf(level slog.Level, format string, args []any) {

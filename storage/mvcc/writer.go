@@ -167,6 +167,14 @@ func (w *Writer) Size() int { return w.size }
 // the cache up to date; the new view may be published when it returns. After an
 // error the state is unknown and the Writer must not be used.
 func (w *Writer) Commit(index uint64) error {
+	if err := w.commitEngine(); err != nil {
+		return err
+	}
+	w.commitCache(index)
+	return nil
+}
+
+func (w *Writer) commitEngine() error {
 	if err := w.closeLookup(); err != nil {
 		return err
 	}
@@ -175,9 +183,10 @@ func (w *Writer) Commit(index uint64) error {
 	}
 	b := w.db.NewSizedBatch(w.size)
 	w.encode(b)
-	if err := errors.Join(b.Commit(), b.Close()); err != nil {
-		return err
-	}
+	return errors.Join(b.Commit(), b.Close())
+}
+
+func (w *Writer) commitCache(index uint64) {
 	for i := range w.versions.log {
 		if kv := w.versions.log[i].kv; w.versions.newest[stringOf(kv.Key)] == i {
 			w.cache.write(kv, index)
@@ -186,7 +195,6 @@ func (w *Writer) Commit(index uint64) error {
 	w.versions.reset()
 	w.rows.reset()
 	w.saved, w.size = w.written, 0
-	return nil
 }
 
 func (w *Writer) encode(b *storage.Batch) {

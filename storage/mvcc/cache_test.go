@@ -1,0 +1,323 @@
+package mvcc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+	"pgregory.net/rapid"
+)
+
+// cacheMachine runs the protocol of the cache one step at a time: engine commits,
+// the Writer's update of each entry, the publishing of views, reads whose fill
+// comes arbitrarily late, evictions. The model stands for the engine.
+type cacheMachine struct {
+	cache *Cache
+	model *model
+	rev   core.Rev
+	index uint64
+
+	// unpublished are the entries of a committed batch that the Writer has yet to
+	// write; while there are any, and until the view is published, it does
+	// nothing else.
+	unpublished []*core.KV
+	committed   bool
+	views       []cacheView
+	reads       []cacheRead
+}
+
+type cacheView struct {
+	index uint64
+	rev   core.Rev
+}
+
+// cacheRead is a read that has been to the engine and has yet to fill the cache.
+type cacheRead struct {
+	kv    *core.KV
+	index uint64
+}
+
+func (m *cacheMachine) commit(t *rapid.T) {
+	if m.committed {
+		return
+	}
+	m.index++
+	m.committed = true
+	for range rapid.IntRange(0, 3).Draw(t, "changes") {
+		m.rev++
+		key := rapid.SampledFrom(machineKeys).Draw(t, "key")
+		prev := m.model.get(key, newestRev)
+		kv := absence([]byte(key), m.rev)
+		if prev == nil || rapid.IntRange(0, 2).Draw(t, "delete") > 0 {
+			kv = next(prev, key, m.rev, string(make([]byte, rapid.SampledFrom([]int{0, 10, 100, 5000}).Draw(t, "size"))), 0)
+		}
+		m.model.put(kv, 0)
+		for i, other := range m.unpublished {
+			if bytes.Equal(other.Key, kv.Key) {
+				m.unpublished = append(m.unpublished[:i], m.unpublished[i+1:]...)
+				break
+			}
+		}
+		m.unpublished = append(m.unpublished, kv)
+	}
+}
+
+// update is one step of the Writer after a commit: an entry, or the new view.
+func (m *cacheMachine) update(*rapid.T) {
+	switch {
+	case !m.committed:
+	case len(m.unpublished) > 0:
+		m.cache.write(m.unpublished[0], m.index)
+		m.unpublished = m.unpublished[1:]
+	default:
+		m.committed = false
+		m.views = append(m.views, cacheView{m.index, m.rev})
+	}
+}
+
+func (m *cacheMachine) view(t *rapid.T) cacheView {
+	// The newest views are the interesting ones.
+	return m.views[len(m.views)-1-rapid.IntRange(0, min(3, len(m.views)-1)).Draw(t, "age of view")]
+}
+
+func (m *cacheMachine) beginRead(t *rapid.T) {
+	v := m.view(t)
+	key := rapid.SampledFrom(machineKeys).Draw(t, "key")
+	kv := m.model.row(key, v.rev)
+	if kv == nil {
+		kv = absence([]byte(key), v.rev)
+	}
+	m.reads = append(m.reads, cacheRead{kv, v.index})
+}
+
+func (m *cacheMachine) endRead(t *rapid.T) {
+	if len(m.reads) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(m.reads)-1).Draw(t, "read")
+	m.cache.fill(m.reads[i].kv, m.reads[i].index)
+	m.reads = append(m.reads[:i], m.reads[i+1:]...)
+}
+
+// writerRead is a Writer's lookup, which knows that nobody else writes.
+func (m *cacheMachine) writerRead(t *rapid.T) {
+	key := rapid.SampledFrom(machineKeys).Draw(t, "key")
+	if m.committed {
+		return
+	}
+	if kv := m.model.get(key, newestRev); kv != nil {
+		m.cache.fill(kv, ^uint64(0))
+	}
+}
+
+// get checks what the cache says, to any view and to the Writer.
+func (m *cacheMachine) get(t *rapid.T) {
+	at := m.view(t).rev
+	if rapid.Bool().Draw(t, "history") {
+		at = core.Rev(rapid.Int64Range(1, int64(at)).Draw(t, "at"))
+	}
+	for _, key := range machineKeys {
+		if kv := m.cache.get([]byte(key), at); kv != nil {
+			equalKV(t, m.model.get(key, at), live(kv), false, "%q at %d", key, at)
+		}
+		if m.committed {
+			continue
+		}
+		if kv := m.cache.get([]byte(key), newestRev); kv != nil {
+			equalKV(t, m.model.get(key, newestRev), live(kv), false, "newest %q", key)
+		}
+	}
+}
+
+func (m *cacheMachine) check(t *rapid.T) {
+	s := m.cache.Stats()
+	var bytes int64
+	for i := range m.cache.shards {
+		sh := &m.cache.shards[i]
+		require.LessOrEqual(t, sh.bytes, sh.limit)
+		require.Len(t, sh.slots, len(sh.ring))
+		for j, slot := range sh.ring {
+			require.Equal(t, j, sh.slots[string(slot.kv.Key)])
+			bytes += entrySize(slot.kv)
+		}
+	}
+	require.Equal(t, bytes, s.Bytes)
+}
+
+// A read never gets anything but the version that its view shows, whatever the
+// interleaving of commits, updates, publishing, late fills and evictions.
+func TestCacheAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &cacheMachine{
+			cache: NewCache(rapid.SampledFrom([]int64{0, 800, 1600, 50_000}).Draw(t, "cache")),
+			model: newModel(), rev: 1, index: 1, views: []cacheView{{1, 1}},
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"commit": m.commit, "update": m.update, "update 2": m.update,
+			"beginRead": m.beginRead, "endRead": m.endRead, "writerRead": m.writerRead,
+			"get": m.get, "clear": func(*rapid.T) { m.cache.Clear(m.index) }, "": m.check,
+		})
+	})
+}
+
+func TestCacheKeepsWhatIsUsed(t *testing.T) {
+	c := NewCache(100 * (96 + 64 + 5 + 10))
+	kv := func(i int) *core.KV { return next(nil, fmt.Sprintf("key%02d", i%100), 1, "1234567890", 0) }
+	for i := range 50 {
+		c.fill(kv(i), 1)
+	}
+	for i := range 500 { // a stream of keys that are used once
+		for hot := range 10 {
+			require.NotNil(t, c.get(kv(hot).Key, 1), "round %d, key %d", i, hot)
+		}
+		c.fill(&core.KV{Key: fmt.Append(nil, "c", i), Value: []byte("1234567890"), ModRev: 1, Version: 1}, 1)
+	}
+	s := c.Stats()
+	require.InDelta(t, 100, s.Entries, 2)
+	require.EqualValues(t, 5000, s.Hits)
+	require.Zero(t, s.Misses)
+}
+
+// What a reader of a view from before a Clear found does not come back.
+func TestClearShutsOutOlderViews(t *testing.T) {
+	c := NewCache(1 << 20)
+	kv := next(nil, "key", 2, "value", 0)
+	c.fill(kv, 4)
+	c.Clear(5)
+	require.Nil(t, c.get(kv.Key, 9))
+	c.fill(kv, 4)
+	require.Nil(t, c.get(kv.Key, 9))
+	c.fill(kv, 5)
+	require.Equal(t, kv, c.get(kv.Key, 9))
+	require.EqualValues(t, 1, c.Stats().Entries)
+}
+
+func TestCacheSizes(t *testing.T) {
+	for bytes, shards := range map[int64]int{-1: 1, 0: 1, 1 << 20: 1, 3 << 20: 2, 64 << 20: 64, 1 << 40: maxShards} {
+		c := NewCache(bytes)
+		require.Len(t, c.shards, shards)
+		require.Equal(t, max(0, bytes)/int64(shards), c.shards[0].limit)
+	}
+}
+
+// published is a view as a node publishes it: readers hold it while they read.
+type published struct {
+	reader   *Reader
+	rev      core.Rev
+	snapshot *storage.Snapshot
+	readers  sync.RWMutex // held for reading by readers, for writing to close
+	closed   bool
+}
+
+// A race of one writer and several readers on a cache that is too small. Every
+// revision writes one key, which one is plain from its number, so that a reader
+// knows what its view must show; and a key must never go back.
+func TestConcurrentReadsNeverGoBack(t *testing.T) {
+	const (
+		keyCount = 23
+		readers  = 2
+		batches  = 300
+	)
+	db := mustOpen(t, storage.Options{MemTableBytes: 1 << 20})
+	cache := NewCache(12 * (96 + 64 + 20))
+	w := mustWriter(t, db, cache)
+	name := func(i core.Rev) string { return fmt.Sprintf("key%02d", i%keyCount) }
+	// lastWrite is the newest revision up to rev that wrote key i: those that are
+	// i modulo keyCount, from 2 on; every fifth is a deletion.
+	lastWrite := func(i, rev core.Rev) core.Rev {
+		last := rev - (rev-i+keyCount*rev)%keyCount
+		if last < 2 {
+			return 0
+		}
+		return last
+	}
+	deleted := func(rev core.Rev) bool { return rev%5 == 0 }
+
+	var current atomic.Pointer[published]
+	publish := func(index uint64, rev core.Rev) {
+		snapshot := db.NewSnapshot()
+		old := current.Swap(&published{reader: NewReader(snapshot, cache, index, rev, 0), rev: rev, snapshot: snapshot})
+		if old != nil {
+			old.readers.Lock()
+			old.closed = true
+			old.readers.Unlock()
+			require.NoError(t, old.snapshot.Close())
+		}
+	}
+	read := func(i core.Rev, seen *[keyCount]core.Rev) error {
+		v := current.Load()
+		v.readers.RLock()
+		defer v.readers.RUnlock()
+		if v.closed {
+			return nil
+		}
+		kv, err := v.reader.Get([]byte(name(i)), 0)
+		if err != nil {
+			return err
+		}
+		want := lastWrite(i, v.rev)
+		if want == 0 || deleted(want) {
+			if kv != nil {
+				return fmt.Errorf("view %d shows %s as of %d, but it is deleted at %d", v.rev, name(i), kv.ModRev, want)
+			}
+			return nil
+		}
+		if kv == nil || kv.ModRev != want {
+			return fmt.Errorf("view %d shows %s as %v, not as of %d", v.rev, name(i), kv, want)
+		}
+		if want < seen[i] {
+			return fmt.Errorf("%s went back from %d to %d", name(i), seen[i], want)
+		}
+		seen[i] = want
+		return nil
+	}
+
+	publish(0, 1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var wg sync.WaitGroup
+	for r := range readers {
+		wg.Go(func() {
+			var seen [keyCount]core.Rev
+			for i := core.Rev(r); ctx.Err() == nil; i++ {
+				if err := read(i*7%keyCount, &seen); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	rev := core.Rev(1)
+	errDone := errors.New("done")
+	for index := uint64(1); index <= batches && ctx.Err() == nil; index++ {
+		for range index%3 + 1 {
+			rev++
+			key := name(rev)
+			prev, err := w.Get([]byte(key), 0)
+			require.NoError(t, err)
+			if before := lastWrite(rev%keyCount, rev-1); before == 0 || deleted(before) {
+				require.Nil(t, prev)
+			} else {
+				require.Equal(t, before, prev.ModRev)
+			}
+			if deleted(rev) {
+				w.Delete([]byte(key), rev, 0, prev)
+			} else {
+				w.Put(next(prev, key, rev, "some value", 0), 0, prev)
+			}
+		}
+		require.NoError(t, w.Commit(index))
+		publish(index, rev)
+	}
+	cancel(errDone)
+	wg.Wait()
+	require.Equal(t, errDone, context.Cause(ctx))
+	require.NoError(t, current.Load().snapshot.Close())
+	require.Positive(t, cache.Stats().Hits)
+	require.Positive(t, cache.Stats().Misses)
+}
