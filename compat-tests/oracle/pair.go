@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/go-cmp/cmp"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -42,13 +43,27 @@ func startPair(ctx context.Context, target server.Target) (*pair, error) {
 	if err := errors.Join(errEtcd, errOurs); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	if err := p.identify(); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// identify learns the identity that etcd's headers carry; it is the one that
+// ours must carry.
+func (p *pair) identify() error {
 	status := p.etcd.call(methods["status"], &pb.StatusRequest{})
 	if status.err != nil {
-		return nil, errors.Join(status.err.Err(), p.close())
+		return status.err.Err()
 	}
 	h := status.message.(*pb.StatusResponse).Header
 	p.usual = usual{cluster: h.ClusterId, member: h.MemberId, term: h.RaftTerm}
-	return p, nil
+	return nil
+}
+
+// diff shows the lines of the two replies that differ.
+func diff(o outcome) string {
+	return cmp.Diff(strings.Split(o.etcd, "\n"), strings.Split(o.ours, "\n"))
 }
 
 // close stops both servers.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/metadata"
@@ -44,6 +43,7 @@ func TestScript(t *testing.T) {
 	target, err := server.TargetFromEnv()
 	require.NoError(t, err)
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Parallel()
 		p, err := startPair(context.Background(), target)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, p.close()) }()
@@ -56,10 +56,6 @@ func TestScript(t *testing.T) {
 		})
 		p.requireQuiet(t)
 	})
-}
-
-func diff(o outcome) string {
-	return cmp.Diff(strings.Split(o.etcd, "\n"), strings.Split(o.ours, "\n"))
 }
 
 // run executes one command on both sides.

@@ -133,7 +133,7 @@ func (p *Process) Restart(ctx context.Context) error {
 	}
 	p.child = c
 	if err := p.waitReady(ctx); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w; end of its log:\n%s", p.options.Target, err, tail(p.Log(), 20)), p.Kill())
+		return errors.Join(fmt.Errorf("%s: %w; end of its log:\n%s", p.options.Target, err, p.LogTail()), p.Kill())
 	}
 	return nil
 }
@@ -270,6 +270,9 @@ func (p *Process) Log() string {
 	return string(text)
 }
 
+// LogTail is the end of the server's output, for the report of a failure.
+func (p *Process) LogTail() string { return tail(p.Log(), 40) }
+
 // PID is the process id of the current run, 0 if none.
 func (p *Process) PID() int {
 	if p.child == nil {
@@ -344,10 +347,14 @@ func (p *Process) Terminate() error {
 	return c.err
 }
 
-// Stop ends the run like Terminate and removes a temporary directory. It may be
-// called twice.
+// Stop ends the run like Terminate and removes a temporary directory. An error
+// shows the end of the server's log. Stop may be called twice.
 func (p *Process) Stop() error {
-	return errors.Join(p.Terminate(), p.cleanUp())
+	err := p.Terminate()
+	if err != nil {
+		err = fmt.Errorf("stop %s: %w; end of its log:\n%s", p.options.Target, err, p.LogTail())
+	}
+	return errors.Join(err, p.cleanUp())
 }
 
 func (p *Process) cleanUp() error {

@@ -23,10 +23,10 @@ func StartT(t testing.TB, o Options) *Process {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("end of the log of %s:\n%s", p.Target(), tail(p.Log(), 20))
+			t.Logf("end of the log of %s:\n%s", p.Target(), p.LogTail())
 		}
 		if err := p.Stop(); err != nil {
-			t.Errorf("stop %s: %v", p.Target(), err)
+			t.Error(err)
 		}
 	})
 	return p

@@ -1,0 +1,56 @@
+package oracle
+
+import (
+	"context"
+	"flag"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/server"
+)
+
+var (
+	seeds    = flag.Int("seeds", 2, "number of random runs")
+	seed     = flag.Uint64("seed", 1, "seed of the first random run; the next ones count up")
+	steps    = flag.Int("steps", 1000, "requests of each random run")
+	restarts = flag.Int("restarts", 1, "restarts of the servers within each random run")
+	attempts = flag.Int("shrink", 0, "attempts to make a failing run smaller; each takes about a second")
+)
+
+// TestRandom sends random requests to a fresh pair of servers for each seed.
+func TestRandom(t *testing.T) {
+	target, err := server.TargetFromEnv()
+	require.NoError(t, err)
+	ctx := context.Background()
+	counts := make(map[string]int)
+	for s := *seed; s < *seed+uint64(*seeds); s++ {
+		run := plan{seed: s, restarts: *restarts}
+		for n := range *steps {
+			run.steps = append(run.steps, n)
+		}
+		found, err := run.run(ctx, target, counts)
+		require.NoError(t, err)
+		if found == nil {
+			continue
+		}
+		if *attempts > 0 {
+			run, found, err = run.shrink(ctx, target, found, *attempts)
+			t.Errorf("smaller: %d steps: %v", len(run.steps), run.steps)
+			require.NoError(t, err)
+		}
+		t.Errorf("%v\nagain: go test ./oracle -run TestRandom -seeds 1 -seed %d -steps %d -restarts %d -shrink 60",
+			found, s, *steps, *restarts)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		t.Logf("%6d %s", counts[kind], kind)
+	}
+	if !t.Failed() && *steps >= 500 && *restarts > 0 {
+		for name := range methods {
+			require.NotZero(t, counts[name]+counts["restart,"+name], "no %s has succeeded: the generator is poor", name)
+		}
+		require.Greater(t, counts["events"], *steps/10, "few events: the generator is poor")
+	}
+}
