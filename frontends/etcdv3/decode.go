@@ -28,7 +28,7 @@ func (f *fields) next() bool {
 		return false
 	}
 	num, typ, n := protowire.ConsumeTag(f.rest)
-	if n < 0 {
+	if n < 0 || num > protowire.MaxValidNumber {
 		f.err = errWire
 		return false
 	}

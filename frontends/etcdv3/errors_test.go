@@ -1,0 +1,105 @@
+package etcdv3
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/triglot/triglot/core"
+)
+
+// wantErrors is what etcd 3.7.3 sends, written out: clients compare the texts.
+var wantErrors = map[core.Kind]struct {
+	code codes.Code
+	text string // empty: the text of the error itself
+}{
+	core.Internal:         {codes.Unknown, ""},
+	core.KeyEmpty:         {codes.InvalidArgument, "etcdserver: key is not provided"},
+	core.InvalidArgument:  {codes.InvalidArgument, ""},
+	core.RequestTooLarge:  {codes.InvalidArgument, "etcdserver: request is too large"},
+	core.LeaseTTLTooLarge: {codes.OutOfRange, "etcdserver: too large lease TTL"},
+	core.KeyNotFound:      {codes.InvalidArgument, "etcdserver: key not found"},
+	core.Compacted:        {codes.OutOfRange, "etcdserver: mvcc: required revision has been compacted"},
+	core.FutureRev:        {codes.OutOfRange, "etcdserver: mvcc: required revision is a future revision"},
+	core.LeaseNotFound:    {codes.NotFound, "etcdserver: requested lease not found"},
+	core.LeaseExists:      {codes.FailedPrecondition, "etcdserver: lease already exists"},
+	core.MemberNotFound:   {codes.NotFound, "etcdserver: member not found"},
+	core.NoSpace:          {codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded"},
+	core.Corrupt:          {codes.DataLoss, "etcdserver: corrupt cluster"},
+	core.NoLeader:         {codes.Unavailable, "etcdserver: no leader"},
+	core.LeaderChanged:    {codes.Unavailable, "etcdserver: leader changed"},
+	core.Stopped:          {codes.Unavailable, "etcdserver: server stopped"},
+	core.Timeout:          {codes.Unavailable, "etcdserver: request timed out"},
+	core.Canceled:         {codes.Canceled, "etcdserver: request canceled"},
+	core.Deadline:         {codes.DeadlineExceeded, "context deadline exceeded"},
+	core.TooManyRequests:  {codes.Unknown, "etcdserver: too many requests"},
+	core.Unsupported:      {codes.Unimplemented, ""},
+}
+
+func TestEveryKindHasEtcdsError(t *testing.T) {
+	kinds := core.Kinds()
+	require.Len(t, kindErrors, len(kinds), "a kind is missing in kindErrors")
+	require.Len(t, wantErrors, len(kinds), "a kind is missing in this test")
+	for _, kind := range kinds {
+		want := wantErrors[kind]
+		for how, err := range map[string]error{
+			"bare":          kind,
+			"with a cause":  core.Errorf(kind, "the disk said %q", "no"),
+			"wrapped twice": fmt.Errorf("apply: %w", core.Errorf(kind, "entry %d", 7)),
+		} {
+			t.Run(kind.Error()+" "+how, func(t *testing.T) {
+				st, ok := status.FromError(wireError(err))
+				require.True(t, ok, "not a status")
+				text := want.text
+				if text == "" {
+					text = err.Error()
+				}
+				require.Equal(t, want.code, st.Code())
+				require.Equal(t, text, st.Message())
+			})
+		}
+	}
+}
+
+func TestErrorsWithoutAKind(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		code codes.Code
+		text string
+	}{
+		{"any other", fmt.Errorf("broken"), codes.Unknown, "broken"},
+		{"canceled", fmt.Errorf("range: %w", context.Canceled), codes.Canceled, "etcdserver: request canceled"},
+		{"deadline", fmt.Errorf("range: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "context deadline exceeded"},
+		{"a status", rpctypes.ErrGRPCDuplicateKey, codes.InvalidArgument, "etcdserver: duplicate key given in txn request"},
+		{"a kind that this build does not know", core.Kind(250), codes.Unknown, core.Kind(250).Error()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			st, ok := status.FromError(wireError(tt.err))
+			require.True(t, ok, "not a status")
+			require.Equal(t, tt.code, st.Code())
+			require.Equal(t, tt.text, st.Message())
+		})
+	}
+}
+
+// A client maps errors by their text; those that etcd's own client knows must
+// come out as the same client-side error.
+func TestEtcdClientRecognisesErrors(t *testing.T) {
+	for kind, want := range map[core.Kind]error{
+		core.Compacted:     rpctypes.ErrCompacted,
+		core.FutureRev:     rpctypes.ErrFutureRev,
+		core.LeaseNotFound: rpctypes.ErrLeaseNotFound,
+		core.NoSpace:       rpctypes.ErrNoSpace,
+		// By its text alone, since its code is not the one etcd's client has.
+		core.TooManyRequests: rpctypes.ErrTooManyRequests,
+	} {
+		require.Equal(t, want, rpctypes.Error(wireError(kind)))
+	}
+}
