@@ -1,0 +1,75 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/state"
+)
+
+// applier feeds committed entries to the state machine and tells everyone who
+// follows the state. It runs on the apply goroutine.
+type applier struct {
+	n           *Node
+	incarnation uint64
+	replies     []state.Reply // reused
+}
+
+func newApplier(n *Node) *applier {
+	a := &applier{n: n}
+	for a.incarnation == 0 {
+		var b [8]byte
+		rand.Read(b[:]) //nolint:errcheck // documented to never fail
+		a.incarnation = binary.LittleEndian.Uint64(b[:])
+	}
+	return a
+}
+
+func (a *applier) own(member core.MemberID, incarnation uint64) bool {
+	return incarnation == a.incarnation && member == a.n.disk.id.member
+}
+
+// Apply implements consensus.Applier. The order matters: a view must show a write
+// before anyone hears of it, and watchers hear of it before its own caller may
+// act on the answer.
+func (a *applier) Apply(batch []consensus.Committed) error {
+	replies := a.replies[:0]
+	for i := range batch {
+		c := &batch[i]
+		e := state.Entry{Index: c.Index, Term: c.Term, Data: c.Data}
+		if c.Local != nil {
+			e.Own = a.own
+		}
+		var err error
+		if replies, err = a.n.disk.machine.Apply(e, replies); err != nil {
+			return err
+		}
+	}
+	view, delta, err := a.n.disk.machine.Commit()
+	if err != nil {
+		return err
+	}
+	rev := view.Rev()
+	a.n.published.publish(view)
+	a.n.hub.Publish(delta.Revisions, rev)
+	if delta.Compacted != 0 {
+		a.n.hub.Compacted(delta.Compacted)
+	}
+	a.n.leases.changed(delta.Leases)
+	a.answer(batch, replies)
+	a.n.upkeep.applied(len(replies), delta.Compacted != 0)
+	clear(replies) // drop the references, keep the room
+	a.replies = replies
+	return nil
+}
+
+func (a *applier) answer(batch []consensus.Committed, replies []state.Reply) {
+	for i := range batch {
+		for _, p := range batch[i].Local {
+			p.Complete(replies[0].Result, replies[0].Err)
+			replies = replies[1:]
+		}
+	}
+}

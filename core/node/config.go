@@ -1,0 +1,155 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triglot/triglot/core/member"
+	"github.com/triglot/triglot/storage"
+)
+
+// The defaults of a Config; those that etcd has too are etcd's.
+const (
+	DefaultHeartbeatInterval = 100 * time.Millisecond
+	DefaultElectionTimeout   = time.Second
+	DefaultMaxRequestBytes   = 1536 * 1024 // etcd's --max-request-bytes
+	DefaultFlushCommands     = 100_000
+
+	defaultClusterToken = "etcd-cluster"
+	defaultName         = "default"
+	defaultPeerURL      = "http://localhost:2380"
+	defaultRowCache     = 64 << 20
+	defaultRing         = 32 << 20
+)
+
+// Peer is a founding member as --initial-cluster names it.
+type Peer = member.Peer
+
+// Config sets up a member. Only DataDir is required.
+type Config struct {
+	// Name is the member's name, "default" if empty.
+	Name string
+	// DataDir holds all that the member keeps. It is made if it is missing.
+	DataDir string
+	Cluster Founding
+	// AdvertiseClientURLs is where clients are told to find this member.
+	AdvertiseClientURLs []string
+
+	// HeartbeatInterval is a tick of raft, ElectionTimeout how long a member waits
+	// for a leader; zero is 100 ms and 1 s.
+	HeartbeatInterval, ElectionTimeout time.Duration
+
+	// QuotaBytes is the logical size beyond which writes that need space are
+	// refused; zero or less is no quota.
+	QuotaBytes int64
+	// MaxRequestBytes bounds an encoded command; zero is 1.5 MiB.
+	MaxRequestBytes int
+	// FlushCommands is the number of commands that a restart may have to replay:
+	// the state is flushed when the log beyond it holds more. Zero is 100 000.
+	FlushCommands  uint64
+	AutoCompaction AutoCompaction
+
+	// Memory bounds what the member caches; the zero value has defaults.
+	Memory Memory
+
+	// Logger gets what an operator should know; nil is slog.Default.
+	Logger *slog.Logger
+	// Metrics gets the member's metrics; nil is none.
+	Metrics prometheus.Registerer
+	// FS is the file system; nil is the operating system's.
+	FS storage.FS
+}
+
+// Founding says which cluster a member founds, or founded: it matters at its
+// first start, and is compared with the data directory at later ones.
+type Founding struct {
+	// Peers are the founding members; none is this member alone.
+	Peers []Peer
+	// Token tells clusters with the same members apart; "etcd-cluster" if empty.
+	Token string
+	// AdvertisePeerURLs are this member's peer URLs; http://localhost:2380 if
+	// empty.
+	AdvertisePeerURLs []string
+	// TrustDataDir takes the identity in the data directory for right even if it
+	// is not the one that the other fields describe, as etcd does.
+	TrustDataDir bool
+}
+
+// Memory bounds what a member caches, in bytes. A zero is the default of that
+// part.
+type Memory struct {
+	RowCache, Ring, BlockCache, MemTable int64
+}
+
+// Budget is the sum of the bounds.
+func (m Memory) Budget() int64 {
+	m = m.withDefaults()
+	return m.RowCache + m.Ring + m.engine().Budget()
+}
+
+func (m Memory) withDefaults() Memory {
+	if m.RowCache == 0 {
+		m.RowCache = defaultRowCache
+	}
+	if m.Ring == 0 {
+		m.Ring = defaultRing
+	}
+	return m
+}
+
+func (m Memory) engine() storage.Options {
+	return storage.Options{CacheBytes: m.BlockCache, MemTableBytes: m.MemTable}
+}
+
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = defaultName
+	}
+	if c.Cluster.Token == "" {
+		c.Cluster.Token = defaultClusterToken
+	}
+	if len(c.Cluster.AdvertisePeerURLs) == 0 {
+		c.Cluster.AdvertisePeerURLs = []string{defaultPeerURL}
+	}
+	if len(c.Cluster.Peers) == 0 {
+		c.Cluster.Peers = []Peer{{Name: c.Name, URLs: c.Cluster.AdvertisePeerURLs}}
+	}
+	if c.HeartbeatInterval == 0 {
+		c.HeartbeatInterval = DefaultHeartbeatInterval
+	}
+	if c.ElectionTimeout == 0 {
+		c.ElectionTimeout = DefaultElectionTimeout
+	}
+	if c.MaxRequestBytes == 0 {
+		c.MaxRequestBytes = DefaultMaxRequestBytes
+	}
+	if c.FlushCommands == 0 {
+		c.FlushCommands = DefaultFlushCommands
+	}
+	c.Memory = c.Memory.withDefaults()
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.FS == nil {
+		c.FS = storage.DefaultFS
+	}
+	return c
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.DataDir == "":
+		return errors.New("no data directory is given")
+	case len(c.Cluster.Peers) > 1:
+		return fmt.Errorf("--initial-cluster names %d members: a cluster of several members is not supported yet", len(c.Cluster.Peers))
+	case c.MaxRequestBytes < 0:
+		return fmt.Errorf("the limit of a request is negative: %d bytes", c.MaxRequestBytes)
+	case c.ElectionTimeout < 5*c.HeartbeatInterval:
+		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.ElectionTimeout, c.HeartbeatInterval)
+	}
+	return c.AutoCompaction.validate()
+}

@@ -1,0 +1,18 @@
+// Package node assembles a member: the state machine, the raft log, consensus,
+// the change hub and the deadlines of leases. It implements the contract that
+// front ends see (core.Store, core.Leases, core.Cluster, core.Maintenance), and
+// is the way to embed a member in another program.
+//
+// It owns the data directory and every goroutine of the member; Stop waits for
+// all of them. It decides no rule of either protocol: those are applied in
+// core/state.
+//
+// Who owns what:
+//
+//	apply goroutine (consensus.Driver)   the state machine, publishing views
+//	consensus goroutine                  the raft node
+//	hub goroutine (watch.Hub)            watches
+//	expiry goroutine                     proposing revocations of overdue leases
+//	upkeep goroutine                     flushing, truncating the log, collecting history
+//	mu of leases                         deadlines
+package node

@@ -1,0 +1,219 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/expiry"
+	"github.com/triglot/triglot/core/state"
+)
+
+// expiryInterval is how often overdue leases are looked for. A lease ends at most
+// this much after its deadline, and never before it.
+const expiryInterval = 100 * time.Millisecond
+
+// expiryBatch bounds the leases that one command revokes, so that a wave of them
+// does not hold up the writes of others.
+const expiryBatch = 500
+
+// leases keeps the deadlines of leases while this member leads. It implements
+// core.Leases.
+type leases struct {
+	n     *Node
+	start time.Time // the zero of the deadlines' clock
+
+	mu        sync.Mutex
+	deadlines *expiry.Deadlines
+}
+
+func (l *leases) init(n *Node) {
+	l.n, l.start = n, time.Now()
+	l.deadlines = expiry.New(expiry.Options{})
+}
+
+// now is the monotonic time since start.
+func (l *leases) now() time.Duration { return time.Since(l.start) }
+
+// leadership is told of every change of leader, on the apply goroutine: the
+// published view is what the deadlines begin from, and what is applied later
+// comes to changed.
+func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
+	l.n.cfg.Logger.Info("leadership changed", "leader", uint64(leader), "term", term, "self", self)
+	if leader != 0 {
+		l.n.metrics.leaderChanges.Inc()
+	}
+	var all []expiry.Lease
+	if self {
+		view := l.n.published.hold()
+		err := view.EachLease(func(id core.LeaseID, ttl time.Duration) {
+			all = append(all, expiry.Lease{ID: id, TTL: ttl})
+		})
+		view.Close()
+		if err != nil {
+			l.n.fail(err)
+			return
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if self {
+		l.deadlines.Lead(l.now(), term, all, l.n.cfg.ElectionTimeout)
+	} else {
+		l.deadlines.Follow()
+	}
+}
+
+// changed is told by apply which leases came and went.
+func (l *leases) changed(changes []state.LeaseChange) {
+	if len(changes) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range changes {
+		if c.TTL > 0 {
+			l.deadlines.Granted(l.now(), c.ID, c.TTL)
+			l.n.metrics.granted.Inc()
+		} else {
+			l.deadlines.Revoked(c.ID)
+			l.n.metrics.revoked.Inc()
+		}
+	}
+}
+
+// expireOverdue proposes the revocation of overdue leases until ctx ends.
+func (l *leases) expireOverdue(ctx context.Context) {
+	tick := time.NewTicker(expiryInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		l.mu.Lock()
+		gap := l.deadlines.Tick(l.now())
+		l.mu.Unlock()
+		if gap > 0 {
+			l.n.cfg.Logger.Warn("the process was held up: all leases are given the time that it missed", "gap", gap)
+			continue
+		}
+		l.expireDue(ctx)
+	}
+}
+
+// expireDue revokes what is due now.
+func (l *leases) expireDue(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		cmd := l.deadlines.Due(l.now(), expiryBatch)
+		l.mu.Unlock()
+		if cmd == nil {
+			return
+		}
+		if _, err := l.n.Do(ctx, core.Principal{}, cmd); err != nil {
+			if ctx.Err() == nil && !errors.Is(err, core.LeaderChanged) {
+				l.n.cfg.Logger.Warn("revoking overdue leases failed; it is tried again", "leases", len(cmd.IDs), "error", err)
+			}
+			l.mu.Lock()
+			l.deadlines.Retry(cmd.IDs)
+			l.mu.Unlock()
+			return
+		}
+		l.n.metrics.expired.Add(float64(len(cmd.IDs)))
+	}
+}
+
+// KeepAlive implements core.Leases.
+func (l *leases) KeepAlive(ctx context.Context, id core.LeaseID) (time.Duration, error) {
+	ttl, answer := l.renew(id)
+	if answer == expiry.Unknown || answer == expiry.NotLeading {
+		// It may be too new to be known here, or this member too new a leader.
+		v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
+		if err != nil {
+			return 0, err
+		}
+		_, err = v.Lease(id)
+		v.Close()
+		if err != nil {
+			return 0, err
+		}
+		ttl, answer = l.renew(id)
+	}
+	switch answer {
+	case expiry.Renewed:
+		return ttl, nil
+	case expiry.Overdue:
+		return 0, l.awaitRevoked(ctx, id)
+	case expiry.NotLeading:
+		return 0, core.NoLeader
+	default:
+		return 0, core.LeaseNotFound
+	}
+}
+
+func (l *leases) renew(id core.LeaseID) (time.Duration, expiry.Renewal) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ttl, answer := l.deadlines.Renew(l.now(), id)
+	if answer == expiry.Renewed {
+		l.n.metrics.renewed.Inc()
+	}
+	return ttl, answer
+}
+
+// awaitRevoked waits for an overdue lease to end, and then reports that there is
+// none: who renews too late must not be told so before its keys are gone
+// (etcd T-62).
+func (l *leases) awaitRevoked(ctx context.Context, id core.LeaseID) error {
+	var readErr error
+	v, err := l.n.published.await(ctx, func(v *state.View) bool {
+		_, readErr = v.Lease(id)
+		return readErr != nil
+	})
+	if err != nil {
+		return err
+	}
+	v.Close()
+	return readErr
+}
+
+// Status implements core.Leases.
+func (l *leases) Status(ctx context.Context, id core.LeaseID, keys bool) (core.LeaseStatus, error) {
+	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
+	if err != nil {
+		return core.LeaseStatus{}, err
+	}
+	defer v.Close()
+	s := core.LeaseStatus{ID: id}
+	if s.Granted, err = v.Lease(id); err != nil {
+		return core.LeaseStatus{}, err
+	}
+	l.mu.Lock()
+	left, known := l.deadlines.Remaining(l.now(), id)
+	l.mu.Unlock()
+	if s.Remaining = s.Granted; known {
+		s.Remaining = max(left, 0)
+	}
+	if keys {
+		s.Keys, err = v.LeaseKeys(id)
+	}
+	return s, err
+}
+
+// List implements core.Leases.
+func (l *leases) List(ctx context.Context) ([]core.LeaseID, error) {
+	// What was granted before the call is in the deadlines by the time a
+	// linearizable view shows it.
+	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
+	if err != nil {
+		return nil, err
+	}
+	v.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deadlines.List(), nil
+}

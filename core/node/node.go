@@ -1,0 +1,189 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/state"
+	"github.com/triglot/triglot/core/watch"
+	"github.com/triglot/triglot/storage/mvcc"
+)
+
+// Node is a running member.
+type Node struct {
+	cfg     Config
+	disk    *disk
+	metrics *metrics
+
+	driver *consensus.Driver
+	hub    *watch.Hub
+	leases leases
+	upkeep *upkeep
+
+	published published
+
+	// fault holds the first fault that the member cannot go on after.
+	fault chan error
+
+	// stop closes stopping and so ends the goroutines that wait is for.
+	stop     context.CancelFunc
+	stopping <-chan struct{}
+	wait     sync.WaitGroup
+}
+
+var (
+	_ core.Store       = (*Node)(nil)
+	_ core.Leases      = (*leases)(nil)
+	_ core.Cluster     = (*Node)(nil)
+	_ core.Maintenance = (*Node)(nil)
+)
+
+// Start opens the member in cfg's data directory, or founds it there, and runs
+// it until Stop. It returns once the member takes requests, which wait for a
+// leader. The error says what an operator can do.
+func Start(cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, fault: make(chan error, 1)}
+	n.metrics = newMetrics(n)
+	disk, err := openDisk(&cfg, n.metrics, n.fail)
+	if err != nil {
+		return nil, err
+	}
+	n.disk = disk
+	if err := n.start(); err != nil {
+		return nil, errors.Join(err, disk.close())
+	}
+	if err := n.metrics.register(cfg.Metrics); err != nil {
+		return nil, errors.Join(err, n.Stop(context.Background()))
+	}
+	return n, nil
+}
+
+func (n *Node) start() error {
+	collector, err := mvcc.NewCollector(n.disk.db, mvcc.CollectorOptions{})
+	if err != nil {
+		return err
+	}
+	view, _, err := n.disk.machine.Commit()
+	if err != nil {
+		return err
+	}
+	n.published.init(view)
+	n.hub = watch.New(watch.Options{
+		RingBytes:  int(n.cfg.Memory.Ring),
+		History:    n,
+		Start:      view.Rev(),
+		CompactRev: view.CompactRev(),
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop, n.stopping = stop, ctx.Done()
+	n.leases.init(n)
+	n.upkeep = newUpkeep(n, collector)
+	if err := n.startConsensus(view); err != nil {
+		stop()
+		n.hub.Close()
+		n.published.close()
+		return err
+	}
+	n.wait.Go(func() { n.leases.expireOverdue(ctx) })
+	n.wait.Go(func() { n.upkeep.keepLogShort(ctx) })
+	n.wait.Go(func() { n.upkeep.collectHistory(ctx) })
+	n.wait.Go(func() { n.autoCompact(ctx) })
+	n.wait.Go(func() { n.introduce(ctx) })
+	return nil
+}
+
+func (n *Node) startConsensus(view *state.View) error {
+	voters := make([]core.MemberID, 0, len(view.Members()))
+	for _, m := range view.Members() {
+		voters = append(voters, m.ID)
+	}
+	n.disk.log.SetVoters(voters)
+	a := newApplier(n)
+	driver, err := consensus.Start(consensus.Config{
+		ID:              n.disk.id.member,
+		Log:             n.disk.log,
+		Applied:         view.Index(),
+		Applier:         a,
+		Incarnation:     a.incarnation,
+		TickInterval:    n.cfg.HeartbeatInterval,
+		ElectionTimeout: n.cfg.ElectionTimeout,
+		OnLeadership:    n.leases.leadership,
+		Logger:          n.cfg.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("start consensus: %w", err)
+	}
+	n.driver = driver
+	n.wait.Go(func() {
+		select {
+		case err := <-driver.Failed():
+			n.fail(err)
+		case <-n.stopping:
+		}
+	})
+	return nil
+}
+
+// Leases gives access to the member's leases.
+func (n *Node) Leases() core.Leases { return &n.leases }
+
+// fail reports a fault that ends the member. Only the first counts.
+func (n *Node) fail(err error) {
+	select {
+	case n.fault <- err:
+	default:
+	}
+}
+
+// Failed delivers the fault that the member cannot go on after: a failed sync, a
+// corrupt entry, a broken engine. The process must end, with that one line; what
+// was acknowledged is safe.
+func (n *Node) Failed() <-chan error { return n.fault }
+
+// Stop ends the member: requests under way fail with Stopped, all goroutines
+// end, the state is flushed so that the next start has nothing to replay. If ctx
+// ends first, the flush is left out.
+func (n *Node) Stop(ctx context.Context) error {
+	n.stop()
+	errs := []error{n.driver.Stop()}
+	n.hub.Close()
+	n.wait.Wait()
+	n.published.close()
+	if ctx.Err() == nil {
+		errs = append(errs, n.disk.db.Flush())
+	}
+	n.metrics.unregister(n.cfg.Metrics)
+	return errors.Join(append(errs, n.disk.close())...)
+}
+
+// introduce tells the cluster this member's name and client URLs once it can.
+func (n *Node) introduce(ctx context.Context) {
+	view, err := n.view(ctx, core.Consistency{Linearizable: true})
+	if err != nil {
+		return // stopping
+	}
+	members := view.Members()
+	self := core.Member{ID: n.disk.id.member}
+	for _, m := range members {
+		if m.ID == self.ID {
+			self = m
+		}
+	}
+	view.Close()
+	if self.Name == n.cfg.Name && slices.Equal(self.ClientURLs, n.cfg.AdvertiseClientURLs) {
+		return
+	}
+	self.Name, self.ClientURLs = n.cfg.Name, n.cfg.AdvertiseClientURLs
+	if _, err := n.Do(ctx, core.Principal{}, &core.SetMember{Member: self}); err != nil && ctx.Err() == nil {
+		n.cfg.Logger.Warn("this member could not make its name and client URLs known", "error", err)
+	}
+}

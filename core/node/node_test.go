@@ -1,0 +1,184 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testConfig is a member on a file system in memory that can be crashed.
+func testConfig(t testing.TB) Config {
+	return Config{
+		DataDir:             "data",
+		AdvertiseClientURLs: []string{"http://localhost:2379"},
+		Memory:              Memory{RowCache: 1 << 20, Ring: 1 << 20, BlockCache: 1 << 20, MemTable: 1 << 20},
+		FS:                  storage.NewCrashableMemFS(),
+		Logger:              slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+}
+
+func startNode(t testing.TB, cfg Config) *Node {
+	n, err := Start(cfg)
+	require.NoError(t, err)
+	return n
+}
+
+func stopNode(t testing.TB, n *Node) {
+	require.NoError(t, n.Stop(context.Background()))
+	select {
+	case err := <-n.Failed():
+		require.NoError(t, err)
+	default:
+	}
+}
+
+func testContext(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func put(t testing.TB, n *Node, key, value string) core.Rev {
+	res, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte(key), Value: []byte(value)})
+	require.NoError(t, err)
+	return res.Rev
+}
+
+// get returns the value of a key, read linearizably, or "<none>".
+func get(t testing.TB, n *Node, key string) string {
+	v, err := n.View(testContext(t), core.Consistency{Linearizable: true})
+	require.NoError(t, err)
+	defer v.Close()
+	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte(key)}})
+	require.NoError(t, err)
+	if len(res.KVs) == 0 {
+		return "<none>"
+	}
+	return string(res.KVs[0].Value)
+}
+
+func TestPutSurvivesACleanRestart(t *testing.T) {
+	cfg := testConfig(t)
+	n := startNode(t, cfg)
+	require.Equal(t, core.Rev(2), put(t, n, "config/db", "localhost:3306"))
+	require.Equal(t, "localhost:3306", get(t, n, "config/db"))
+	id := n.Status()
+	stopNode(t, n)
+
+	n = startNode(t, cfg)
+	require.Equal(t, "localhost:3306", get(t, n, "config/db"))
+	require.Equal(t, core.Rev(3), put(t, n, "config/db", "x"))
+	require.Equal(t, id.ClusterID, n.Status().ClusterID)
+	stopNode(t, n)
+}
+
+func TestMemberIntroducesItself(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	require.Eventually(t, func() bool {
+		members, err := n.Members(testContext(t), true)
+		require.NoError(t, err)
+		return members[0].Name == "default"
+	}, 10*time.Second, time.Millisecond)
+	members, err := n.Members(testContext(t), false)
+	require.NoError(t, err)
+	require.Equal(t, []core.Member{{
+		ID: 0x8e9e05c52164694d, Name: "default",
+		PeerURLs: []string{"http://localhost:2380"}, ClientURLs: []string{"http://localhost:2379"},
+	}}, members)
+	stopNode(t, n)
+}
+
+func TestWatchSeesAPut(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	f, err := n.Watch(testContext(t), core.Principal{})
+	require.NoError(t, err)
+	f.Add(1, core.WatchSpec{Interval: core.Interval{Key: []byte("a")}})
+	d, err := f.Next(testContext(t))
+	require.NoError(t, err)
+	require.Equal(t, core.DeliverCreated, d.Kind)
+	rev := put(t, n, "a", "1")
+	d, err = f.Next(testContext(t))
+	require.NoError(t, err)
+	require.Equal(t, rev, d.Rev)
+	require.Equal(t, "1", string(d.Changes[0].KV.Value))
+	f.Close()
+	stopNode(t, n)
+}
+
+func TestLeaseRunsOut(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	res, err := n.Do(testContext(t), core.Principal{}, &core.LeaseGrant{TTL: 300 * time.Millisecond})
+	require.NoError(t, err)
+	id := res.Outcome.(core.LeaseOutcome).ID
+	require.Positive(t, id)
+	_, err = n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("services/service1"), Value: []byte("x"), Lease: id})
+	require.NoError(t, err)
+
+	// A keepalive gives it its full time again.
+	ttl, err := n.Leases().KeepAlive(testContext(t), id)
+	require.NoError(t, err)
+	require.Equal(t, 300*time.Millisecond, ttl)
+	s, err := n.Leases().Status(testContext(t), id, true)
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("services/service1")}, s.Keys)
+	ids, err := n.Leases().List(testContext(t))
+	require.NoError(t, err)
+	require.Equal(t, []core.LeaseID{id}, ids)
+
+	require.Eventually(t, func() bool { return get(t, n, "services/service1") == "<none>" }, 10*time.Second, 10*time.Millisecond)
+	_, err = n.Leases().KeepAlive(testContext(t), id)
+	require.ErrorIs(t, err, core.LeaseNotFound)
+	stopNode(t, n)
+}
+
+func TestLimits(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.MaxRequestBytes = 1000
+	cfg.QuotaBytes = 10_000
+	n := startNode(t, cfg)
+	_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: make([]byte, 1000)})
+	require.ErrorIs(t, err, core.RequestTooLarge)
+
+	var full error
+	for i := 0; full == nil && i < 100; i++ {
+		_, full = n.Do(testContext(t), core.Principal{}, &core.Put{Key: fmt.Append(nil, i), Value: make([]byte, 500)})
+	}
+	require.ErrorIs(t, full, core.NoSpace)
+	require.Equal(t, []core.Alarm{{Member: n.Status().Member, Type: core.AlarmNoSpace}}, n.Status().Alarms)
+
+	// Deletes and compactions still go, and make room; the alarm stays until it is
+	// cleared by name.
+	res, err := n.Do(testContext(t), core.Principal{}, &core.DeleteRange{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}})
+	require.NoError(t, err)
+	_, err = n.Do(testContext(t), core.Principal{}, &core.Compact{Rev: res.Rev})
+	require.NoError(t, err)
+	require.NoError(t, n.WaitCompacted(testContext(t), res.Rev))
+	require.Less(t, n.Status().Size, int64(5000))
+	_, err = n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k")})
+	require.ErrorIs(t, err, core.NoSpace)
+	_, err = n.Do(testContext(t), core.Principal{}, &core.SetAlarm{Alarm: n.Status().Alarms[0]})
+	require.NoError(t, err)
+	put(t, n, "k", "v")
+	stopNode(t, n)
+}
+
+func TestStoppedNodeRefuses(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	stopNode(t, n)
+	_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k")})
+	require.ErrorIs(t, err, core.Stopped)
+	_, err = n.View(testContext(t), core.Consistency{})
+	require.ErrorIs(t, err, core.Stopped)
+	_, err = n.Watch(testContext(t), core.Principal{})
+	require.ErrorIs(t, err, core.Stopped)
+}

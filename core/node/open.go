@@ -1,0 +1,156 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/member"
+	"github.com/triglot/triglot/core/state"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/mvcc"
+	"github.com/triglot/triglot/storage/raftlog"
+)
+
+// disk is what a member has on disk, opened and brought in step.
+type disk struct {
+	id      identity
+	dir     *dataDir
+	db      *storage.DB
+	log     *raftlog.Log
+	cache   *mvcc.Cache
+	machine *state.Machine
+}
+
+// openDisk opens the member in cfg's data directory, and founds it there if
+// there is none. fatal is told when the engine or the log has failed for good.
+func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
+	founders, self, err := founding(cfg)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDataDir(cfg.FS, cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	d := &disk{dir: dir}
+	if err := d.open(cfg, founders, self, m, fatal); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+// founding derives the founding members, and which of them this member is.
+func founding(cfg *Config) ([]core.Member, identity, error) {
+	c := &cfg.Cluster
+	if _, err := member.Self(c.Peers, cfg.Name, c.AdvertisePeerURLs); err != nil {
+		return nil, identity{}, err
+	}
+	founders, err := member.Found(c.Peers, c.Token)
+	if err != nil {
+		return nil, identity{}, err
+	}
+	return founders, identity{
+		cluster: member.ClusterID(founders),
+		member:  member.ID(c.AdvertisePeerURLs, c.Token),
+	}, nil
+}
+
+func (d *disk) open(cfg *Config, founders []core.Member, self identity, m *metrics, fatal func(error)) error {
+	id, founded, err := d.dir.identity()
+	if err != nil {
+		return err
+	}
+	switch {
+	case !founded:
+		id = self
+		if err := d.dir.clear(); err != nil {
+			return err
+		}
+	case id != self && !cfg.Cluster.TrustDataDir:
+		return fmt.Errorf("data directory %s belongs to %v, but --initial-cluster, --initial-cluster-token and "+
+			"--initial-advertise-peer-urls describe %v: give the flags it was made with, or another --data-dir", cfg.DataDir, id, self)
+	}
+	d.id = id
+	if err := d.openParts(cfg, m, fatal); err != nil {
+		return err
+	}
+	if !founded {
+		if err := d.found(founders); err != nil {
+			return err
+		}
+	}
+	if d.machine, err = state.Open(d.db, d.cache); err != nil {
+		return err
+	}
+	return d.align(cfg.Logger)
+}
+
+func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
+	var err error
+	engine := cfg.Memory.engine()
+	engine.FS, engine.Logger, engine.OnFatal = cfg.FS, cfg.Logger.With("component", "storage"), fatal
+	if d.db, err = storage.Open(d.dir.join(stateName), engine); err != nil {
+		return err
+	}
+	d.cache = mvcc.NewCache(cfg.Memory.RowCache)
+	d.log, err = raftlog.Open(d.dir.join(logName), raftlog.Options{
+		FS:     cfg.FS,
+		Logger: cfg.Logger.With("component", "raftlog"),
+		OnSync: m.observeSync,
+	})
+	return err
+}
+
+// found makes the member: its first state, a log that begins behind it and, when
+// both are durable, the mark.
+func (d *disk) found(founders []core.Member) error {
+	if err := state.Bootstrap(d.db, founders); err != nil {
+		return err
+	}
+	if err := d.log.Reset(state.FirstIndex, state.FirstTerm); err != nil {
+		return err
+	}
+	if err := d.dir.sync(); err != nil {
+		return err
+	}
+	return d.dir.setIdentity(d.id)
+}
+
+// align brings the log in step with the state, which a crash may have left ahead
+// of it or behind: see `design.md` 6, opening a member.
+func (d *disk) align(logger *slog.Logger) error {
+	applied, term := d.machine.Applied()
+	first, err := d.log.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := d.log.LastIndex()
+	if err != nil {
+		return err
+	}
+	switch {
+	case applied > last:
+		// The state was installed whole, or outlived the log that led to it.
+		logger.Warn("the raft log ends before the state: starting a new log behind the state",
+			"log_end", last, "applied", applied)
+		return d.log.Reset(applied, term)
+	case applied+1 < first:
+		return fmt.Errorf("the raft log begins at entry %d but the state ends at entry %d: entries between them are missing; "+
+			"restore this member from a peer or a backup", first, applied)
+	}
+	return d.log.RaiseCommit(applied)
+}
+
+// close closes what has been opened, the state last written first.
+func (d *disk) close() error {
+	var errs []error
+	if d.log != nil {
+		errs = append(errs, d.log.Close())
+	}
+	if d.db != nil {
+		errs = append(errs, d.db.Close())
+	}
+	return errors.Join(append(errs, d.dir.Close())...)
+}

@@ -1,0 +1,38 @@
+package node
+
+import (
+	"context"
+
+	"github.com/triglot/triglot/core"
+)
+
+// Members implements core.Cluster.
+func (n *Node) Members(ctx context.Context, linearizable bool) ([]core.Member, error) {
+	v, err := n.view(ctx, core.Consistency{Linearizable: linearizable})
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	return append([]core.Member(nil), v.Members()...), nil
+}
+
+// Status implements core.Cluster.
+func (n *Node) Status() core.Status {
+	leader, term, committed, applied := n.driver.Status()
+	s := core.Status{
+		ClusterID: n.disk.id.cluster,
+		Member:    n.disk.id.member,
+		Leader:    leader,
+		Term:      term,
+		Committed: committed,
+		Applied:   applied,
+		Quota:     n.cfg.QuotaBytes,
+	}
+	if v := n.published.hold(); v != nil {
+		defer v.Close()
+		s.Rev, s.CompactRev, s.Alarms = v.Rev(), v.CompactRev(), v.Alarms()
+	}
+	s.Size = n.size()
+	s.InUse = s.Size
+	return s
+}

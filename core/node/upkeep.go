@@ -1,0 +1,235 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state"
+	"github.com/triglot/triglot/storage/mvcc"
+)
+
+// flushBytes is how long the log may get beyond the durable state: with
+// Config.FlushCommands, what bounds a restart's replay (`design.md` 4).
+const flushBytes = 32 << 20
+
+// upkeep does what a store needs now and then, beside apply: one goroutine
+// flushes the state when the log beyond it has grown long and gives up the log
+// that the durable state no longer needs, another collects the history that
+// compactions have given up.
+type upkeep struct {
+	n         *Node
+	collector *mvcc.Collector
+
+	// commands counts what has been applied since the last flush.
+	commands atomic.Uint64
+	// long and compacted wake the goroutines; their capacity is 1.
+	long, compacted chan struct{}
+
+	mu sync.Mutex
+	// collected is closed and replaced when a collection has become durable.
+	collected chan struct{}
+	// durable is the revision up to which history is gone for good.
+	durable core.Rev
+}
+
+func newUpkeep(n *Node, c *mvcc.Collector) *upkeep {
+	u := &upkeep{
+		n:         n,
+		collector: c,
+		long:      make(chan struct{}, 1),
+		compacted: make(chan struct{}, 1),
+		collected: make(chan struct{}),
+		durable:   c.Collected(),
+	}
+	signal(u.compacted) // what the last run of the process has left undone
+	return u
+}
+
+// signal wakes the receiver of c, or will when it next looks.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// applied is told by apply what it has done. It never waits.
+func (u *upkeep) applied(commands int, compacted bool) {
+	if u.commands.Add(uint64(commands)) >= u.n.cfg.FlushCommands {
+		signal(u.long)
+	}
+	if compacted {
+		signal(u.compacted)
+	}
+}
+
+// lookInterval is how often the length of the log is looked at.
+const lookInterval = time.Second
+
+// keepLogShort runs until ctx ends or the disk fails.
+func (u *upkeep) keepLogShort(ctx context.Context) {
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	for {
+		select {
+		case <-u.long:
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := u.shortenLog(); err != nil {
+			u.n.fail(err)
+			return
+		}
+	}
+}
+
+// collectHistory runs until ctx ends or the disk fails.
+func (u *upkeep) collectHistory(ctx context.Context) {
+	for {
+		select {
+		case <-u.compacted:
+		case <-ctx.Done():
+			return
+		}
+		if err := u.collect(ctx); err != nil {
+			if ctx.Err() == nil {
+				u.n.fail(err)
+			}
+			return
+		}
+	}
+}
+
+// shortenLog flushes the state if the log beyond it is long, and truncates the
+// log.
+func (u *upkeep) shortenLog() error {
+	db, log := u.n.disk.db, u.n.disk.log
+	durable, err := state.DurableIndex(db)
+	if err != nil {
+		return err
+	}
+	if u.commands.Load() >= u.n.cfg.FlushCommands || log.BytesAfter(durable) >= flushBytes {
+		u.commands.Store(0)
+		if err := db.Flush(); err != nil {
+			return err
+		}
+		if durable, err = state.DurableIndex(db); err != nil {
+			return err
+		}
+	}
+	if durable == 0 {
+		return nil
+	}
+	return log.Truncate(durable)
+}
+
+// collect removes the history that the published view has given up.
+func (u *upkeep) collect(ctx context.Context) error {
+	view := u.n.published.hold()
+	if view == nil {
+		return nil
+	}
+	to := view.CompactRev()
+	view.Close()
+	if to <= 0 || to <= u.durableRev() {
+		u.settle(to)
+		return nil
+	}
+	start := time.Now()
+	if err := u.collector.Collect(ctx, to); err != nil {
+		return err
+	}
+	// A collection that somebody waits for must survive a crash.
+	if err := u.n.disk.db.Flush(); err != nil {
+		return err
+	}
+	u.n.cfg.Logger.Info("finished scheduled compaction", "revision", to, "took", time.Since(start))
+	u.settle(to)
+	return nil
+}
+
+func (u *upkeep) durableRev() core.Rev {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.durable
+}
+
+func (u *upkeep) settle(rev core.Rev) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.durable = max(u.durable, rev)
+	close(u.collected)
+	u.collected = make(chan struct{})
+}
+
+// WaitCompacted implements core.Maintenance.
+func (n *Node) WaitCompacted(ctx context.Context, rev core.Rev) error {
+	u := n.upkeep
+	for {
+		u.mu.Lock()
+		done, changed := u.durable >= rev, u.collected
+		u.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-n.stopping:
+			return core.Stopped
+		case <-ctx.Done():
+			return core.ContextError(ctx.Err())
+		}
+	}
+}
+
+// size is the logical size of the store.
+func (n *Node) size() int64 {
+	v := n.published.hold()
+	if v == nil {
+		return 0
+	}
+	defer v.Close()
+	return v.Written() - n.upkeep.collector.Freed()
+}
+
+// autoCompact proposes compactions as the configuration asks for.
+func (n *Node) autoCompact(ctx context.Context) {
+	c := compactor{keep: n.cfg.AutoCompaction}
+	if c.interval() == 0 {
+		return
+	}
+	tick := time.NewTicker(c.interval())
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			n.compactAt(ctx, &c, now)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) compactAt(ctx context.Context, c *compactor, now time.Time) {
+	view := n.published.hold()
+	if view == nil {
+		return
+	}
+	rev := view.Rev()
+	view.Close()
+	to, due := c.tick(now, rev)
+	if leader, _, _, _ := n.driver.Status(); !due || leader != n.disk.id.member {
+		return
+	}
+	_, err := n.Do(ctx, core.Principal{}, &core.Compact{Rev: to})
+	switch {
+	case err == nil:
+		n.cfg.Logger.Info("compacted history", "revision", to, "retention", n.cfg.AutoCompaction)
+	case ctx.Err() == nil && core.KindOf(err) != core.Compacted:
+		n.cfg.Logger.Warn("automatic compaction failed; it is tried again", "revision", to, "error", err)
+	}
+}
