@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/triglot/triglot/cmd/triglot/config"
+	"github.com/triglot/triglot/core/member"
+	"github.com/triglot/triglot/core/node"
+	"github.com/triglot/triglot/frontends/etcdv3"
+	httpfront "github.com/triglot/triglot/frontends/http"
+)
+
+// server is a member and its faces. It owns the goroutines that serve; stop waits
+// for them.
+type server struct {
+	cfg   *config.Config
+	log   *slog.Logger
+	bound *listeners
+	// clientURLs are cfg.Listen.Client with the ports that were bound.
+	clientURLs config.URLs
+	node       *node.Node
+
+	grpc             *grpc.Server
+	clients, metrics *http.Server
+	splitters        []*httpfront.Splitter
+
+	broken  chan error // a listener that failed for good
+	serving sync.WaitGroup
+}
+
+// startServer binds the addresses and starts the member. It does not serve yet.
+func startServer(cfg *config.Config, log *slog.Logger) (*server, error) {
+	var memory node.Memory
+	limitMemory(log, memory.Budget())
+	bound, err := listen(&cfg.Listen, connectionSlots(log))
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cfg: cfg, log: log, bound: bound, broken: make(chan error, 1)}
+	s.clientURLs = withBoundPorts(cfg.Listen.Client, bound.client)
+	registry := newRegistry(cfg.Extensive)
+	member, err := s.memberConfig(memory, registry)
+	if err == nil {
+		s.node, err = node.Start(member)
+	}
+	if err != nil {
+		bound.close()
+		return nil, err
+	}
+	registerID(registry, s.node.Status().Member)
+	s.makeFaces(registry)
+	return s, nil
+}
+
+// memberConfig is the member's part of the configuration.
+func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry) (node.Config, error) {
+	cfg := s.cfg
+	peers, err := foundingPeers(cfg)
+	if err != nil {
+		return node.Config{}, err
+	}
+	quotaBytes, err := quota(cfg.Mode, cfg.Member.QuotaBytes, cfg.Member.DataDir)
+	if err != nil {
+		return node.Config{}, err
+	}
+	advertise := cfg.Cluster.AdvertiseClient
+	if advertise.String() == cfg.Listen.Client.String() {
+		advertise = s.clientURLs
+	}
+	return node.Config{
+		Name:    cfg.Member.Name,
+		DataDir: cfg.Member.DataDir,
+		Cluster: node.Founding{
+			Peers:             peers,
+			Token:             cfg.Cluster.Token,
+			AdvertisePeerURLs: cfg.Cluster.AdvertisePeer.Strings(),
+			TrustDataDir:      cfg.Mode == config.Etcd,
+		},
+		AdvertiseClientURLs: advertise.Strings(),
+		HeartbeatInterval:   cfg.Member.Heartbeat,
+		ElectionTimeout:     cfg.Member.Election,
+		QuotaBytes:          quotaBytes,
+		MaxRequestBytes:     int(cfg.Requests.MaxRequestBytes),
+		FlushCommands:       cfg.Member.FlushCommands,
+		AutoCompaction: node.AutoCompaction{
+			Period:    cfg.Member.Compaction.Period,
+			Revisions: cfg.Member.Compaction.Revisions,
+		},
+		Memory:  memory,
+		Logger:  s.log,
+		Metrics: registry,
+	}, nil
+}
+
+// foundingPeers reads --initial-cluster.
+func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
+	if cfg.Cluster.Existing && isEmpty(cfg.Member.DataDir) {
+		return nil, errors.New("--initial-cluster-state=existing: to join a running cluster is not supported yet; use new")
+	}
+	peers, err := member.ParsePeers(cfg.Cluster.Initial)
+	if err != nil {
+		return nil, fmt.Errorf("--initial-cluster: %w", err)
+	}
+	for i := range peers {
+		for j, text := range peers[i].URLs {
+			urls, err := config.ParseURLs(text) // spelled as the advertised ones are
+			if err != nil {
+				return nil, fmt.Errorf("--initial-cluster: %w", err)
+			}
+			peers[i].URLs[j] = urls.String()
+		}
+	}
+	return peers, nil
+}
+
+// isEmpty reports whether there is nothing in dir, which may not exist.
+func isEmpty(dir string) bool {
+	names, err := os.ReadDir(dir)
+	return err == nil && len(names) == 0 || errors.Is(err, os.ErrNotExist)
+}
+
+// makeFaces makes the servers of each protocol.
+func (s *server) makeFaces(registry *prometheus.Registry) {
+	requests, timeout := s.cfg.Requests, 5*time.Second+2*s.cfg.Member.Election // etcd T-04
+	grpcMetrics := etcdv3.NewMetrics(registry)
+	s.grpc = grpc.NewServer(etcdv3.ServerOptions(etcdv3.ServerConfig{
+		MaxRequestBytes:      uint(requests.MaxRequestBytes),
+		MaxConcurrentStreams: requests.MaxConcurrentStreams,
+		KeepaliveMinTime:     requests.KeepAliveMinTime,
+		KeepaliveInterval:    orNever(requests.KeepAliveInterval),
+		KeepaliveTimeout:     orNever(requests.KeepAliveTimeout),
+		Metrics:              grpcMetrics,
+	})...)
+	etcdv3.Register(s.grpc, etcdv3.Config{
+		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node,
+		MaxTxnOps:        uint(requests.MaxTxnOps),
+		MaxRequestBytes:  uint(requests.MaxRequestBytes),
+		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Election),
+		ElectionTimeout:  s.cfg.Member.Election,
+		ProgressInterval: requests.WatchProgress,
+		ServerVersion:    etcdVersion,
+		Metrics:          grpcMetrics,
+		Logger:           s.log,
+	})
+	front := httpfront.New(httpfront.Config{
+		Store: s.node, Cluster: s.node,
+		Version:        etcdVersion,
+		RequestTimeout: timeout,
+		Metrics:        registry,
+		Origins:        s.cfg.Listen.Origins,
+		Hosts:          s.cfg.Listen.Hosts,
+		Logger:         s.log,
+	})
+	s.clients = httpfront.NewServer(front.ClientHandler(), s.log)
+	s.metrics = httpfront.NewServer(front.MetricsHandler(), s.log)
+}
+
+// orNever is how grpc-go spells an interval of zero, which is never.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return math.MaxInt64
+	}
+	return d
+}
+
+// minLeaseTTL is the shortest lease, one and a half election timeouts in whole
+// seconds, as in etcd (T-60).
+func minLeaseTTL(election time.Duration) time.Duration {
+	ttl := (3*election + 1) / 2
+	return (ttl + time.Second - 1).Truncate(time.Second)
+}
+
+// serve starts the goroutines that serve clients.
+func (s *server) serve() {
+	for _, l := range s.bound.client {
+		if len(s.bound.http) > 0 {
+			s.goServe(func() error { return s.grpc.Serve(l) })
+			continue
+		}
+		splitter := httpfront.NewSplitter(l)
+		s.splitters = append(s.splitters, splitter)
+		s.goServe(splitter.Serve)
+		s.goServe(func() error { return s.grpc.Serve(splitter.GRPC()) })
+		s.goServe(func() error { return s.clients.Serve(splitter.HTTP()) })
+	}
+	for _, l := range s.bound.http {
+		s.goServe(func() error { return s.clients.Serve(l) })
+	}
+	for _, l := range s.bound.metrics {
+		s.goServe(func() error { return s.metrics.Serve(l) })
+	}
+}
+
+// goServe runs a server's loop. If it ends other than by being stopped, the
+// process has to end.
+func (s *server) goServe(loop func() error) {
+	s.serving.Go(func() {
+		err := loop()
+		if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, grpc.ErrServerStopped) {
+			return
+		}
+		select {
+		case s.broken <- fmt.Errorf("clients can no longer connect: %w", err):
+		default: // one reason is enough
+		}
+	})
+}
+
+// httpURL is an address that answers plain HTTP.
+func (s *server) httpURL() string {
+	if len(s.bound.http) > 0 {
+		return withBoundPorts(s.cfg.Listen.HTTP, s.bound.http).Strings()[0]
+	}
+	return s.clientURLs.Strings()[0]
+}
+
+// stop drains the servers, stops the member and waits for every goroutine.
+func (s *server) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var drains sync.WaitGroup
+	drains.Go(func() { drainGRPC(ctx, s.grpc) })
+	for _, h := range []*http.Server{s.clients, s.metrics} {
+		drains.Go(func() {
+			if h.Shutdown(ctx) != nil {
+				_ = h.Close() // cut off what did not finish
+			}
+		})
+	}
+	drains.Wait()
+	for _, splitter := range s.splitters {
+		_ = splitter.Close() // closed for good, whatever it says
+	}
+	s.bound.close()
+	s.serving.Wait()
+	return s.node.Stop(context.Background())
+}
+
+// drainGRPC lets calls finish until ctx ends, and cuts off the rest.
+func drainGRPC(ctx context.Context, g *grpc.Server) {
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		g.GracefulStop()
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+		g.Stop()
+		<-drained
+	}
+}
