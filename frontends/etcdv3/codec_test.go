@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func newCodec() codec { return codec{metrics: NewMetrics(nil)} }
+var testCodec = codec{metrics: NewMetrics(nil)}
 
 // fill sets every field of m to something drawn, or leaves it out. It works by
 // reflection, so a field that a newer version of etcd's API adds is set too and
@@ -75,7 +75,7 @@ func TestEncodersAgreeWithProto(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				data, err := newCodec().Marshal(m.Interface())
+				data, err := testCodec.Marshal(m.Interface())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -111,7 +111,7 @@ func checkDecode(t testing.TB, b []byte, want, got proto.Message) {
 	// In two parts, as a message may come.
 	half := len(b) / 2
 	data := mem.BufferSlice{mem.SliceBuffer(b[:half]), mem.SliceBuffer(b[half:])}
-	gotErr := newCodec().Unmarshal(data, got)
+	gotErr := testCodec.Unmarshal(data, got)
 	if (wantErr == nil) != (gotErr == nil) {
 		t.Fatalf("%x: proto's error: %v; ours: %v", b, wantErr, gotErr)
 	}
@@ -207,7 +207,7 @@ func TestDecodeCopies(t *testing.T) {
 	b, err := proto.Marshal(&pb.PutRequest{Key: []byte("key"), Value: []byte("value")})
 	require.NoError(t, err)
 	var got pb.PutRequest
-	require.NoError(t, newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, &got))
+	require.NoError(t, testCodec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, &got))
 	clear(b)
 	require.Equal(t, "key", string(got.Key))
 	require.Equal(t, "value", string(got.Value))
@@ -216,7 +216,7 @@ func TestDecodeCopies(t *testing.T) {
 
 // Messages without a codec of their own, and other things.
 func TestCodecOfOtherMessages(t *testing.T) {
-	c := newCodec()
+	c := testCodec
 	want := &pb.LeaseGrantResponse{ID: 7, TTL: 5, Header: &pb.ResponseHeader{Revision: 3}}
 	data, err := c.Marshal(want)
 	require.NoError(t, err)
@@ -234,7 +234,7 @@ func TestCodecOfOtherMessages(t *testing.T) {
 // Buffers of every size class carry their message and survive being freed and
 // used again.
 func TestCodecBuffers(t *testing.T) {
-	c := newCodec()
+	c := testCodec
 	for _, size := range []int{0, 1, 1000, smallBuffer - 100, smallBuffer, smallBuffer + 1, 5000, 1 << 20, 2 << 20} {
 		want := &pb.PutResponse{PrevKv: &mvccpb.KeyValue{Key: []byte("k"), Value: bytes.Repeat([]byte{'v'}, size)}}
 		for range 2 {
