@@ -1,0 +1,127 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Mode says whose command line is spoken.
+type Mode uint8
+
+// The modes.
+const (
+	Serve Mode = iota // triglot serve
+	Etcd              // triglot etcd, or the binary under the name etcd
+)
+
+// Config is a checked configuration. Every field has its value, given or default.
+type Config struct {
+	Mode     Mode
+	Member   Member
+	Listen   Listen
+	Cluster  Cluster
+	Requests Requests
+	Log      Log
+	// Extensive asks for metrics that cost more: --metrics=extensive.
+	Extensive bool
+	// Notes are what the operator should read in the log, in order.
+	Notes []Note
+
+	metrics    string // --metrics as given
+	configFile string
+	version    bool // --version was given
+}
+
+// Member is what concerns this member alone.
+type Member struct {
+	Name    string
+	DataDir string
+	// Heartbeat and Election are raft's intervals: 5 * Heartbeat <= Election.
+	Heartbeat, Election time.Duration
+	// QuotaBytes is the limit on the store's size: zero is the mode's default,
+	// less than zero is no limit.
+	QuotaBytes int64
+	// FlushCommands is the number of commands that a restart may have to replay;
+	// zero is the store's default.
+	FlushCommands uint64
+	Compaction    Compaction
+
+	// As given, before they are checked.
+	heartbeatMS, electionMS       uint64
+	snapshotCount                 uint64
+	compactionMode, compactionFor string
+}
+
+// Compaction is how much history is kept. At most one field is positive; none is
+// all of it.
+type Compaction struct {
+	Period    time.Duration
+	Revisions int64
+}
+
+// Listen is where the member listens, and for whom.
+type Listen struct {
+	// Client serves gRPC, and HTTP unless HTTP has addresses of its own. Metrics
+	// serves the metrics and the health checks. Peer is validated and not bound.
+	Client, HTTP, Metrics, Peer URLs
+	// Origins and Hosts are --cors and --host-whitelist.
+	Origins, Hosts []string
+}
+
+// Cluster says which cluster the member founds and how it is found.
+type Cluster struct {
+	AdvertisePeer, AdvertiseClient URLs
+	// Initial is --initial-cluster: name=URL pairs.
+	Initial string
+	// Existing is set by --initial-cluster-state=existing.
+	Existing bool
+	Token    string
+
+	state string
+}
+
+// Requests bounds what clients may ask for.
+type Requests struct {
+	MaxTxnOps, MaxRequestBytes uint64
+	MaxConcurrentStreams       uint32
+	// The server pings a silent client after KeepAliveInterval and gives it
+	// KeepAliveTimeout to answer; zero is never. A client that pings more often
+	// than KeepAliveMinTime is cut off.
+	KeepAliveMinTime, KeepAliveInterval, KeepAliveTimeout time.Duration
+	// WatchProgress is the time between progress notifications; zero is the
+	// default of the etcd front end.
+	WatchProgress time.Duration
+
+	maxConcurrentStreams uint64
+}
+
+// Log says how the process logs.
+type Log struct {
+	Level slog.Level
+	// Format is "json", "console" or "text".
+	Format string
+	// Outputs are "stderr", "stdout" or paths of files to append to.
+	Outputs []string
+
+	level, logger string
+}
+
+// Note is a line for the log.
+type Note struct {
+	Level slog.Level
+	Text  string
+	Attrs []any // as for slog
+}
+
+func (c *Config) note(level slog.Level, text string, attrs ...any) {
+	c.Notes = append(c.Notes, Note{level, text, attrs})
+}
+
+// UsageError is a mistake in what the operator wrote: the process exits with
+// status 2.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake.
+func (e *UsageError) Unwrap() error { return e.Err }

@@ -1,0 +1,258 @@
+package config
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func etcd(t *testing.T, args, env []string) (*Config, error) {
+	t.Helper()
+	var stderr bytes.Buffer
+	c, err := LoadEtcd(args, env, &stderr)
+	require.NotNil(t, c)
+	return c, err
+}
+
+// texts are what notes say and about what, without their levels.
+func texts(notes []Note) [][2]any {
+	var list [][2]any
+	for _, n := range notes {
+		list = append(list, [2]any{n.Text, n.Attrs[1]})
+	}
+	return list
+}
+
+func TestEtcdDefaults(t *testing.T) {
+	c, err := etcd(t, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, Etcd, c.Mode)
+	require.Equal(t, "default.etcd", c.Member.DataDir)
+	require.Equal(t, Compaction{}, c.Member.Compaction, "history is kept")
+	require.Zero(t, c.Member.QuotaBytes)
+	require.Equal(t, "json", c.Log.Format)
+	require.Equal(t, "default=http://localhost:2380", c.Cluster.Initial)
+	require.Zero(t, c.Requests.WatchProgress)
+	require.Equal(t, []Note{{slog.LevelWarn, "'data-dir' was empty; using default", []any{"data-dir", "default.etcd"}}}, c.Notes)
+
+	c, err = etcd(t, []string{"--name", "m1"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "m1.etcd", c.Member.DataDir)
+	require.Equal(t, "m1=http://localhost:2380", c.Cluster.Initial, "follows the name")
+}
+
+// The Go style of flags: one dash or two, a bool with or without a value.
+func TestEtcdFlagStyle(t *testing.T) {
+	c, err := etcd(t, []string{
+		"-name", "m1", "--data-dir=/d", "-pre-vote", "--strict-reconfig-check=true",
+		"-heartbeat-interval=0x64", "--watch-progress-notify-interval", "5s", "--snapshot-count=10000",
+	}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "m1", c.Member.Name)
+	require.Equal(t, "/d", c.Member.DataDir)
+	require.Equal(t, 100*time.Millisecond, c.Member.Heartbeat)
+	require.Equal(t, 5*time.Second, c.Requests.WatchProgress)
+	require.Equal(t, uint64(10000), c.Member.FlushCommands)
+	require.Empty(t, c.Notes)
+}
+
+func TestEtcdMistakesOfFlags(t *testing.T) {
+	tests := []struct {
+		args []string
+		said string // first line on stderr, as etcd says it
+	}{
+		{[]string{"--nosuch"}, "flag provided but not defined: -nosuch\n"},
+		{[]string{"--max-wals=abc"}, `invalid value "abc" for flag -max-wals: "abc" is not a whole number from 0` + "\n"},
+		{[]string{"--initial-cluster-state=foo"}, `invalid value "foo" for flag -initial-cluster-state: "foo" is not one of new, existing` + "\n"},
+		{[]string{"--experimental-max-learners=abc"}, `invalid value "abc" for flag -experimental-max-learners: "abc" is not a whole number` + "\n"},
+		{[]string{"--auto-tls=maybe"}, `invalid boolean value "maybe" for -auto-tls: "maybe" is neither true nor false` + "\n"},
+		{[]string{"--name"}, "flag needs an argument: -name\n"},
+		{[]string{"--feature-gates=Nope=true"}, `invalid value "Nope=true" for flag -feature-gates: unrecognized feature gate: Nope` + "\n"},
+	}
+	for _, tt := range tests {
+		var stderr bytes.Buffer
+		_, err := LoadEtcd(tt.args, nil, &stderr)
+		var usage *UsageError
+		require.ErrorAs(t, err, &usage)
+		require.Equal(t, tt.said+usageLines, stderr.String())
+	}
+}
+
+func TestEtcdInsteadOfServing(t *testing.T) {
+	for _, arg := range []string{"-h", "--help"} {
+		_, err := etcd(t, []string{arg}, nil)
+		require.ErrorIs(t, err, ErrHelp)
+	}
+	for _, arg := range []string{"--version", "-version", "--version=true"} {
+		_, err := etcd(t, []string{"--name", "x", arg}, nil)
+		require.ErrorIs(t, err, ErrVersion)
+	}
+	_, err := etcd(t, []string{"--version=false"}, nil)
+	require.NoError(t, err)
+	require.Contains(t, Help(), "--listen-client-urls 'http://localhost:2379'\n")
+	require.NotContains(t, Help(), "--cert-file")
+}
+
+func TestEtcdErrors(t *testing.T) {
+	tests := []struct {
+		name      string
+		args, env []string
+		want      string
+	}{
+		{"an argument", []string{"serve"}, nil, `"serve" is not a valid flag`},
+		{
+			"a variable against a flag",
+			[]string{"--name", "a"},
+			[]string{"ETCD_NAME=a"},
+			"conflicting environment variable ETCD_NAME is shadowed by corresponding command-line flag (either unset environment variable or disable flag)",
+		},
+		{"a wrong variable", nil, []string{"ETCD_ELECTION_TIMEOUT=abc"}, `ETCD_ELECTION_TIMEOUT: "abc" is not a whole number from 0`},
+		{
+			"listening without advertising",
+			[]string{"--listen-client-urls=http://127.0.0.1:1"},
+			nil,
+			"--advertise-client-urls is required when --listen-client-urls is set explicitly",
+		},
+		{"impatience", []string{"--election-timeout=400"}, nil, "--election-timeout of 400 ms is too short for --heartbeat-interval of 100 ms: it must be at least 5 times as long"},
+		{"a host", []string{"--listen-metrics-urls=http://example.com:1"}, nil, "--listen-metrics-urls: http://example.com:1 names a host: listen on an IP address (0.0.0.0 is all of them) or localhost"},
+		{"TLS", []string{"--peer-auto-tls"}, nil, "--peer-auto-tls cannot be honoured: " + noTLS},
+		{"TLS in the environment", nil, []string{"ETCD_CERT_FILE=a"}, "ETCD_CERT_FILE cannot be honoured: " + noTLS},
+		{"TLS under an older name", []string{"--experimental-peer-skip-client-san-verification"}, nil, "--experimental-peer-skip-client-san-verification cannot be honoured: " + noTLS},
+		{"discovery", []string{"--discovery-srv=example.com"}, nil, "--discovery-srv cannot be honoured: " + noDiscovery},
+		{"another disk for the log", []string{"--wal-dir=/fast"}, nil, "--wal-dir cannot be honoured: a raft log outside of --data-dir is not supported yet"},
+		{"disaster", []string{"--force-new-cluster"}, nil, "--force-new-cluster cannot be honoured: recovery from the loss of a cluster is not supported yet"},
+		{"no file", []string{"--config-file=/nowhere.yaml"}, nil, "cannot read the configuration file: open /nowhere.yaml: no such file or directory"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := etcd(t, tt.args, tt.env)
+			require.EqualError(t, err, tt.want)
+			var usage *UsageError
+			require.NotErrorAs(t, err, &usage, "etcd's status is 1")
+		})
+	}
+}
+
+func TestEtcdTolerance(t *testing.T) {
+	c, err := etcd(t, []string{
+		"--data-dir=d", "--max-snapshots=3", "--enable-pprof", "--feature-gates=InitialCorruptCheck=true", "--snapshot", "-vv=3",
+		"--unsafe-no-fsync", "--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s",
+		"--auto-tls=false", "--auth-token=simple", "--socket-reuse-address", "--enable-grpc-gateway=false",
+	}, []string{"ETCD_LOGGER=zap", "ETCD_FOO=secret", "ETCD_VERSION=3.5", "ETCD_FORCE=1", "TRIGLOT_NAME=other", "ETCD_MEMORY_MLOCK=true"})
+	require.NoError(t, err)
+	require.Equal(t, "default", c.Member.Name, "etcd knows no TRIGLOT_NAME")
+	require.Equal(t, 5*time.Second, c.Requests.WatchProgress, "by its older name")
+	require.ElementsMatch(t, [][2]any{
+		{"cannot set special environment variable", "ETCD_VERSION"},
+		{"recognized and used environment variable", "ETCD_LOGGER"},
+		{"recognized and used environment variable", "ETCD_MEMORY_MLOCK"},
+		{"unrecognized environment variable", "ETCD_FOO"},
+		{"an option has a new name", "--experimental-watch-progress-notify-interval"},
+		{"an option has no effect", "--enable-pprof"},
+		{"an option has no effect", "--unsafe-no-fsync"},
+		{"an option has no effect", "--feature-gates"},
+		{"an option has no effect", "ETCD_MEMORY_MLOCK"},
+		{"an option has no effect", "--max-snapshots"},
+		{"an option has no effect", "--experimental-initial-corrupt-check"},
+	}, texts(c.Notes))
+	for _, n := range c.Notes {
+		require.NotContains(t, n.Attrs, "secret", "a value may be a secret")
+	}
+}
+
+// The flags that kubeadm gives a member without TLS.
+func TestEtcdKubeadm(t *testing.T) {
+	c, err := etcd(t, []string{
+		"--advertise-client-urls=http://10.0.0.1:2379", "--data-dir=/var/lib/etcd", "--feature-gates=InitialCorruptCheck=true",
+		"--initial-advertise-peer-urls=http://10.0.0.1:2380", "--initial-cluster=cp=http://10.0.0.1:2380",
+		"--listen-client-urls=http://127.0.0.1:2379,http://10.0.0.1:2379", "--listen-metrics-urls=http://127.0.0.1:2381",
+		"--listen-peer-urls=http://10.0.0.1:2380", "--name=cp", "--snapshot-count=10000", "--watch-progress-notify-interval=5s",
+	}, nil)
+	require.NoError(t, err)
+	require.Equal(t, [][2]any{{"an option has no effect", "--feature-gates"}}, texts(c.Notes))
+	require.Equal(t, "http://127.0.0.1:2381", c.Listen.Metrics.String())
+	require.Equal(t, "http://10.0.0.1:2379,http://127.0.0.1:2379", c.Listen.Client.String())
+}
+
+// A configuration file makes etcd blind to everything else.
+func TestEtcdFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "etcd.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+name: from-file
+data-dir: d
+listen-client-urls: http://127.0.0.1:1
+watch-progress-notify-interval: 5000000000
+auto-compaction-retention: "1"
+log-outputs: [stderr]
+max-wals: 3
+no-such-key: {a: b}
+client-transport-security: {auto-tls: false, cert-file: ""}
+peer-transport-security:
+`), 0o600))
+	for _, tt := range []struct{ args, env []string }{
+		{[]string{"--config-file", path, "--name=from-flag", "--cert-file=a.pem"}, []string{"ETCD_NAME=from-env", "ETCD_FOO=1"}},
+		{[]string{"--name=from-flag"}, []string{"ETCD_CONFIG_FILE=" + path, "ETCD_NAME=from-env"}},
+	} {
+		c, err := etcd(t, tt.args, tt.env)
+		require.NoError(t, err)
+		require.Equal(t, "from-file", c.Member.Name)
+		require.Equal(t, "http://127.0.0.1:1", c.Listen.Client.String())
+		require.Equal(t, "http://localhost:2379", c.Cluster.AdvertiseClient.String(), "not asked for in a file")
+		require.Equal(t, 5*time.Second, c.Requests.WatchProgress, "from nanoseconds")
+		require.Equal(t, Compaction{Period: time.Hour}, c.Member.Compaction)
+		require.Equal(t, [][2]any{
+			{"an option has no effect", "etcd.yaml:8: max-wals"},
+			{"loaded server configuration, other configuration command line flags and environment variables will be ignored if provided", path},
+		}, texts(c.Notes))
+	}
+
+	for text, want := range map[string]string{
+		"client-transport-security:\n  client-cert-auth: true\n":                     "a.yaml:2: client-cert-auth cannot be honoured: " + noTLS,
+		"peer-transport-security: {allowed-cn: [a, b]}\n":                            "a.yaml:1: allowed-cn cannot be honoured: " + noTLS,
+		"discovery-config: {client: {endpoints: [http://a:1]}, token: t}\n":          "a.yaml:1: endpoints cannot be honoured: " + noDiscovery,
+		"client-transport-security: [a]\n":                                           "a.yaml:1: key: value pairs are expected here",
+		"socket-options: {reuse-port: often}\n":                                      `a.yaml:1: reuse-port: "often" is neither true nor false`,
+		"listen-client-urls: http://a:1\n":                                           "--listen-client-urls: http://a:1 names a host: listen on an IP address (0.0.0.0 is all of them) or localhost",
+		"auto-compaction-mode: revision\nauto-compaction-retention: 1h\nname: 'x'\n": `--auto-compaction-retention "1h" is not a number of revisions`,
+	} {
+		path := filepath.Join(t.TempDir(), "a.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := etcd(t, []string{"--config-file", path}, nil)
+		require.EqualError(t, err, want, "%q", text)
+	}
+}
+
+// The keys and values of the sample file in etcd's repository, which etcd starts
+// with.
+func TestEtcdSampleFile(t *testing.T) {
+	c, err := etcd(t, []string{"--config-file", "testdata/etcd.conf.yml"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "default.etcd", c.Member.DataDir)
+	require.Equal(t, uint64(10000), c.Member.FlushCommands)
+	require.Equal(t, slog.LevelDebug, c.Log.Level)
+	require.Equal(t, "default=http://localhost:2380", c.Cluster.Initial)
+	require.Equal(t, Compaction{Period: time.Hour}, c.Member.Compaction)
+}
+
+// A default address of localhost becomes this host's where the member listens on
+// all addresses, as in etcd.
+func TestEtcdAdvertisesThisHost(t *testing.T) {
+	host, ok := thisHost()
+	c, err := etcd(t, []string{"--name=m1", "--data-dir=d", "--listen-peer-urls=http://0.0.0.0:7"}, nil)
+	require.NoError(t, err)
+	want := "http://localhost:2380" // a host without a network
+	if ok {
+		want = "http://" + host + ":7"
+	}
+	require.Equal(t, want, c.Cluster.AdvertisePeer.String())
+	require.Equal(t, "m1="+want, c.Cluster.Initial)
+
+	c, err = etcd(t, []string{"--data-dir=d", "--listen-peer-urls=http://0.0.0.0:7", "--initial-advertise-peer-urls=http://a:7"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "http://a:7", c.Cluster.AdvertisePeer.String())
+}

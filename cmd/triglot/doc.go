@@ -1,0 +1,44 @@
+// Triglot is one replicated store that speaks etcd's protocol, and later
+// ZooKeeper's and plain HTTP.
+//
+//	triglot serve      run a member
+//	triglot etcd       run a member with the command line of the etcd binary
+//	triglot version    say which version this is
+//
+// A binary (or a link to it) called etcd does what triglot etcd does.
+//
+// This package puts a member together and owns the process: its listeners, its
+// log, its memory limit, its signals and its exit status. It knows no rule of any
+// protocol.
+//
+// # Starting
+//
+// In this order, so that the cheapest mistake is found first and nothing is
+// written before the addresses are known to be free:
+//
+//  1. flags, environment and file become a checked config.Config;
+//  2. the log is opened, the memory limit is set;
+//  3. every listener is bound; clients that connect from now on wait;
+//  4. the member is started (core/node) and has applied an entry of its own term;
+//  5. gRPC and HTTP are served, and only now the line "ready to serve client
+//     requests" is logged and systemd is told.
+//
+// A client address is shared: httpfront.Splitter sends HTTP/2 to the gRPC server
+// and the rest to the HTTP server. With --listen-client-http-urls each has its
+// own. The addresses of --listen-peer-urls are checked and not bound while a
+// cluster has one member: there is nobody to answer there.
+//
+// # Stopping
+//
+// On SIGTERM or SIGINT: the servers stop accepting and finish the calls under way
+// for at most half a second (a watch never finishes by itself), then what is left
+// is cut off; the member stops, flushes its state and closes its files; the
+// process ends with status 0. If that takes more than two seconds in all, the
+// process ends anyway: what was acknowledged is in the log. A second signal ends
+// it at once.
+//
+// When the member reports a fault that it cannot go on after, the process says so
+// in one line and ends with status 1. Mistakes in flags, environment and file end
+// it with status 2. A panic is a bug: it ends the process with Go's own report,
+// and with status 2.
+package main

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"google.golang.org/grpc/grpclog"
+
+	"github.com/triglot/triglot/cmd/triglot/config"
+	"github.com/triglot/triglot/cmd/triglot/logging"
+)
+
+// journal is the open log of the process.
+type journal struct {
+	*slog.Logger
+	handler slog.Handler
+	// plain is set if a person reads stderr: the last line goes there as it is.
+	plain bool
+	files []*os.File
+}
+
+// openJournal opens the outputs of the log and makes them the whole process's.
+func (p *process) openJournal(cfg *config.Log) (*journal, error) {
+	j := &journal{plain: cfg.Format == "text"}
+	var outputs []io.Writer
+	for _, name := range cfg.Outputs {
+		switch name {
+		case "stderr":
+			outputs = append(outputs, p.stderr)
+		case "stdout":
+			outputs = append(outputs, p.stdout)
+		default:
+			f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("--log-outputs: %w", err), j.close())
+			}
+			j.files = append(j.files, f)
+			outputs = append(outputs, f)
+		}
+	}
+	out := outputs[0]
+	if len(outputs) > 1 {
+		out = io.MultiWriter(outputs...)
+	}
+	formats := map[string]logging.Format{"json": logging.JSON, "console": logging.Console, "text": logging.Text}
+	j.handler = logging.NewHandler(out, formats[cfg.Format], cfg.Level)
+	j.Logger = slog.New(j.handler)
+	slog.SetDefault(j.Logger) // and so that of package log
+	grpclog.SetLoggerV2(grpcLogger{j.Logger})
+	return j, nil
+}
+
+func (j *journal) close() error {
+	var errs []error
+	for _, f := range j.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// fatal says why the process ends: one line, in the form that its reader expects.
+func (j *journal) fatal(p *process, err error) {
+	if j.plain {
+		p.complain(err)
+		return
+	}
+	j.Log(context.Background(), logging.LevelFatal, "the server cannot run", "error", oneLine(err))
+}
+
+func logNotes(l *slog.Logger, notes []config.Note) {
+	for _, n := range notes {
+		l.Log(context.Background(), n.Level, n.Text, n.Attrs...)
+	}
+}
+
+// grpcLogger passes on what grpc-go has to say about connections, a level lower:
+// a client that goes away is no error of ours.
+type grpcLogger struct{ *slog.Logger }
+
+func (l grpcLogger) Info(...any)                  {}
+func (l grpcLogger) Infoln(...any)                {}
+func (l grpcLogger) Infof(string, ...any)         {}
+func (l grpcLogger) Warning(args ...any)          { l.Debug(fmt.Sprint(args...)) }
+func (l grpcLogger) Warningln(args ...any)        { l.Debug(fmt.Sprint(args...)) }
+func (l grpcLogger) Warningf(f string, a ...any)  { l.Debug(fmt.Sprintf(f, a...)) }
+func (l grpcLogger) Error(args ...any)            { l.Warn(fmt.Sprint(args...)) }
+func (l grpcLogger) Errorln(args ...any)          { l.Warn(fmt.Sprint(args...)) }
+func (l grpcLogger) Errorf(f string, args ...any) { l.Warn(fmt.Sprintf(f, args...)) }
+func (l grpcLogger) Fatal(args ...any)            { panic(fmt.Sprint(args...)) }
+func (l grpcLogger) Fatalln(args ...any)          { panic(fmt.Sprint(args...)) }
+func (l grpcLogger) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
+func (l grpcLogger) V(int) bool                   { return false }
