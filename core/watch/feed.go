@@ -210,10 +210,7 @@ func (f *feed) wait(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.waiting { // woken at the same time
-		<-f.wake
-	}
 	f.waiting = false
+	f.mu.Unlock()
 	return contextError(ctx)
 }

@@ -243,6 +243,64 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// TestCloseWaits checks that Close does not return while a read of the history,
+// even one that does not heed its context, is under way: the store is closed next.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		hub := New(Options{History: stuckHistory(release), Start: 5, CompactRev: -1})
+		f := hub.Open()
+		f.Add(1, core.WatchSpec{Interval: single.Interval, Start: 2})
+		require.Equal(t, core.DeliverCreated, next(t, f).Kind)
+		ended, closed := make(chan error, 1), make(chan struct{})
+		go func() {
+			_, err := f.Next(context.Background())
+			ended <- err
+		}()
+		synctest.Wait()
+		go func() {
+			hub.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Fatal("closed under a reader")
+		default:
+		}
+		close(release)
+		require.Equal(t, core.Stopped, <-ended)
+		<-closed
+	})
+}
+
+// stuckHistory is a History that does not answer before it is closed.
+type stuckHistory chan struct{}
+
+func (h stuckHistory) Revisions(_ context.Context, from core.Rev, _ core.Interval, _ bool, _ int) ([]*core.Revision, core.Rev, error) {
+	<-h
+	return nil, from + 1, nil
+}
+
+// TestWaitMissesNothing checks that a consumer does not go to sleep over what
+// happened since it looked.
+func TestWaitMissesNothing(t *testing.T) {
+	hub := newHub(Options{History: newStore(), Start: 1, CompactRev: -1})
+	for name, happen := range map[string]func(f *feed){
+		"item":       func(f *feed) { f.Add(1, single) },
+		"compaction": func(f *feed) { f.compacted() },
+		"close":      func(f *feed) { f.Close() },
+	} {
+		f := hub.open()
+		happen(f)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.NoError(t, f.wait(ctx), name)
+		require.False(t, f.waiting, name)
+	}
+	hub.Close()
+}
+
 // TestNextEndsWithContext checks the kinds of the errors, and that nothing is
 // lost by a call that gave up.
 func TestNextEndsWithContext(t *testing.T) {

@@ -54,7 +54,8 @@ type queue struct {
 	rev   core.Rev
 	// told says that there was a compaction since the consumer looked.
 	told bool
-	// waiting says that the consumer is about to receive from wake.
+	// waiting says that the consumer receives from wake, or is about to. A token
+	// that it leaves behind wakes it once for nothing.
 	waiting bool
 	wake    chan struct{} // capacity 1
 }
@@ -120,11 +121,14 @@ func (q *queue) compacted() {
 	q.wakeLocked()
 }
 
-// wakeLocked never blocks: a consumer that waits has emptied the channel.
-// REQUIRES: q.mu.
+// wakeLocked wakes the consumer if it waits. REQUIRES: q.mu.
 func (q *queue) wakeLocked() {
-	if q.waiting {
-		q.waiting = false
-		q.wake <- struct{}{}
+	if !q.waiting {
+		return
+	}
+	q.waiting = false
+	select {
+	case q.wake <- struct{}{}:
+	default:
 	}
 }

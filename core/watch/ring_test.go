@@ -28,8 +28,9 @@ func TestRingModel(t *testing.T) {
 					revs = append(revs, &core.Revision{Rev: last, Changes: []core.Change{{KV: kv}}})
 				}
 				all = append(all, revs...)
-				last += core.Rev(rapid.Int64Range(0, 2).Draw(t, "empty"))
-				require.False(t, r.append(revs, last), "nobody is asleep")
+				current := core.Rev(rapid.Int64Range(int64(last)-1, int64(last)+2).Draw(t, "current"))
+				require.False(t, r.append(revs, current), "nobody is asleep")
+				last = max(last, current)
 			},
 			"read": func(t *rapid.T) {
 				from := core.Rev(rapid.Int64Range(1, int64(last)+2).Draw(t, "from"))
@@ -95,4 +96,30 @@ func TestPublishRefusesToGoBack(t *testing.T) {
 	require.PanicsWithValue(t, "watch: revision 7 published after 7", func() {
 		hub.Publish([]*core.Revision{{Rev: 7}}, 7)
 	})
+}
+
+// TestRingWakes checks when the hub's goroutine may sleep, and what wakes it.
+func TestRingWakes(t *testing.T) {
+	var r ring
+	r.init(1000, 5, -1)
+	require.True(t, r.sleep())
+	require.False(t, r.append(nil, 6), "nobody listens")
+	require.Equal(t, core.Rev(6), r.heard())
+
+	last, dispatched := r.listen()
+	require.Equal(t, core.Rev(6), last)
+	require.Equal(t, core.Rev(6), dispatched, "nobody missed anything")
+	require.True(t, r.append(nil, 7))
+	require.False(t, r.append(nil, 8), "it is awake already")
+	require.Equal(t, core.Rev(6), r.heard())
+	require.False(t, r.sleep(), "there is something to dispatch")
+	r.setDispatched(8)
+	require.True(t, r.sleep())
+
+	require.True(t, r.compact(3))
+	require.False(t, r.compact(3), "it is no news")
+	require.False(t, r.sleep(), "there is a compaction to pass on")
+	require.True(t, r.noticeCompaction())
+	require.False(t, r.noticeCompaction())
+	require.True(t, r.sleep())
 }
