@@ -18,7 +18,7 @@ import (
 
 // rig is a machine on a file system in memory, fed with commands as text.
 type rig struct {
-	t       testing.TB
+	t       tester
 	fs      *storage.MemFS
 	db      *storage.DB
 	machine *Machine
@@ -36,12 +36,23 @@ const (
 	testIncarnation               = 2
 )
 
+// tester is what the rig needs of a test: a property's is no testing.TB.
+type tester interface {
+	require.TestingT
+	Helper()
+}
+
 func newRig(t testing.TB) *rig {
+	r := newRigOn(t)
+	t.Cleanup(r.close)
+	return r
+}
+
+func newRigOn(t tester) *rig {
 	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, own: true, term: 2}
 	r.openDB()
 	require.NoError(t, Bootstrap(r.db, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}))
 	r.openMachine()
-	t.Cleanup(r.close)
 	return r
 }
 
@@ -108,7 +119,7 @@ func (r *rig) commit() Delta {
 }
 
 // parse reads a command in the text form of the schema.
-func parse(t testing.TB, text string) core.Command {
+func parse(t require.TestingT, text string) core.Command {
 	var m commandpb.Command
 	require.NoError(t, prototext.Unmarshal([]byte(text), &m), text)
 	b, err := m.MarshalVT()

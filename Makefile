@@ -1,0 +1,137 @@
+# Triglot. `make` lists the targets.
+
+GO      ?= go
+BUILD   := .build
+BIN     := $(BUILD)/triglot
+DATA    ?= ./data
+# The race detector for the Go packages: RACE=-race, as CI sets it.
+RACE    ?=
+# How long each fuzz target runs in `make test`.
+FUZZ    ?= 4s
+FUZZERS := $(BUILD)/fuzz-targets
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.gitSHA=$(VERSION)
+
+.DEFAULT_GOAL := help
+
+# part NAME, COMMAND: runs a part of the tests and says how long it took.
+define part
+	@start=$$(date +%s); echo "== $(1)"; \
+	if { $(2); }; then echo "== $(1): ok, $$(($$(date +%s) - start)) s"; \
+	else echo "== $(1): FAILED after $$(($$(date +%s) - start)) s"; exit 1; fi
+endef
+
+##@ Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*##/ {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: need-go ## build the binary into .build/triglot
+	@mkdir -p $(BUILD)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/triglot
+
+.PHONY: run
+run: build ## build, and start one member with its data under ./data
+	exec $(BIN) serve --data-dir $(DATA)
+
+##@ Test
+
+.PHONY: test
+test: need-all ## all short tests: under 20 minutes on 2 cores
+	@date +%s > $(BUILD)/started
+	$(call part,build,$(MAKE) -s build)
+	$(call part,vet,$(GO) vet ./... && cd compat-tests && $(GO) vet ./...)
+	$(call part,unit and property tests,$(GO) test $(RACE) -timeout 10m ./...)
+	$(call part,fuzz targets of $(FUZZ) each,$(MAKE) -s fuzz)
+	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./bench/...)
+	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)
+	$(call part,compat-tests: Go clients and etcdctl,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/...)
+	$(call part,compat-tests: kill -9 and histories,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crash/...)
+	$(call part,compat-tests: jetcd,$(MAKE) -s jetcd)
+	@echo "== all parts: ok, $$(($$(date +%s) - $$(cat $(BUILD)/started))) s"
+
+.PHONY: test-all
+test-all: test ## everything without a limit of time: long diffs, many crashes, the race detector
+	$(call part,race detector,$(GO) test -race -timeout 30m -count=1 ./...)
+	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 2000)
+	$(call part,crash: long,$(MAKE) -s crash)
+	$(call part,fuzz targets of 60s each,$(MAKE) -s fuzz FUZZ=60s)
+
+.PHONY: crash
+crash: need-go build ## kill -9 under load, fifty times
+	cd compat-tests && $(GO) test -timeout 60m -count=1 ./crash/... -args -rounds 50
+
+.PHONY: fuzz
+fuzz: need-go ## run every fuzz target for FUZZ (4s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' core storage frontends cmd | while read -r file; do \
+		dir=$$(dirname "$$file"); \
+		grep -oE '^func Fuzz[A-Za-z0-9]+' "$$file" | sed 's/func //' | while read -r target; do \
+			echo "fuzz ./$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "./$$dir" > $(BUILD)/fuzz.log 2>&1 \
+				|| { cat $(BUILD)/fuzz.log; exit 1; }; \
+		done || exit 1; \
+	done
+
+.PHONY: jetcd
+jetcd: need-java build ## the two Java programs and more, on an unmodified jetcd
+	cd compat-tests && $(GO) test -timeout 15m -count=1 ./jetcd/...
+
+.PHONY: oracle
+oracle: need-go build ## the diff against a real etcd: SEEDS=20 STEPS=2000
+	cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds $(or $(SEEDS),20) -steps $(or $(STEPS),2000)
+
+.PHONY: bench
+bench: need-go build ## Go benchmarks with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./storage/... ./frontends/...
+
+.PHONY: bench-server
+bench-server: need-go build ## whole servers side by side: Triglot and etcd in turn
+	cd compat-tests && $(GO) run ./bench $(ARGS)
+
+##@ Code
+
+.PHONY: lint
+lint: need-go ## golangci-lint, from tools.mod
+	@mkdir -p $(BUILD)/bin
+	$(GO) build -modfile=tools.mod -o $(BUILD)/bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(BUILD)/bin/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: need-go ## gofumpt
+	$(GO) tool -modfile=tools.mod gofumpt -w core storage frontends cmd arch_test.go
+
+.PHONY: generate
+generate: need-go ## the code of the replicated command, from its schema
+	@command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler"; exit 1; }
+	@mkdir -p $(BUILD)/bin
+	GOBIN=$(abspath $(BUILD)/bin) $(GO) install -modfile=tools.mod google.golang.org/protobuf/cmd/protoc-gen-go \
+		github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto
+	PATH="$(abspath $(BUILD)/bin):$$PATH" protoc -I core/command/commandpb \
+		--go_out=. --go_opt=module=github.com/triglot/triglot \
+		--go-vtproto_out=. --go-vtproto_opt=module=github.com/triglot/triglot,features=marshal+unmarshal+unmarshal_unsafe+size \
+		core/command/commandpb/command.proto
+
+.PHONY: golden
+golden: need-go ## rewrite the transcripts; commit only differences that you understand
+	$(GO) test ./core/... ./storage/... -rewrite
+
+.PHONY: clean
+clean: ## remove what was built; the data stays
+	rm -rf $(BUILD)
+
+# What the targets need, each with the package that brings it.
+
+.PHONY: need-all need-go need-java
+need-all: need-go need-java
+
+need-go:
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or later (Debian: golang-go)"; exit 1; }
+	@mkdir -p $(BUILD)
+
+need-java:
+	@command -v javac >/dev/null || { echo "a JDK is missing: apt-get install default-jdk-headless"; exit 1; }
+	@command -v mvn >/dev/null || { echo "Maven is missing: apt-get install maven"; exit 1; }

@@ -1,0 +1,169 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/mvcc"
+)
+
+// TestDeterminism applies one log on two machines that differ in everything that
+// a member may decide for itself: how much it caches, which commands it proposed,
+// how many entries it commits at once, when it collects history, and when it
+// crashes and replays. Their states are the same, to the last replicated row.
+func TestDeterminism(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		log := drawLog(t)
+		first := runLog(t, log, "first")
+		second := runLog(t, log, "second")
+		if first != second {
+			t.Fatalf("the states differ:\n%s\n%s", first, second)
+		}
+	})
+}
+
+// drawLog draws a log: the commands of each entry.
+func drawLog(t *rapid.T) [][]core.Command {
+	cmds := rapid.SliceOfN(rapid.Custom(drawCommand), 1, 8)
+	return rapid.SliceOfN(cmds, 1, 30).Draw(t, "log")
+}
+
+var drawKey = rapid.SampledFrom([]string{"a", "a/", "a/b", "b", "\x00", "\xff"})
+
+func drawInterval(t *rapid.T) core.Interval {
+	i := core.Interval{Key: []byte(drawKey.Draw(t, "key"))}
+	switch rapid.IntRange(0, 3).Draw(t, "end") {
+	case 0:
+		i.End = core.FromKey
+	case 1:
+		i.End = []byte(drawKey.Draw(t, "end key"))
+	}
+	return i
+}
+
+func drawPut(t *rapid.T) *core.Put {
+	return &core.Put{
+		Key:         []byte(drawKey.Draw(t, "key")),
+		Value:       rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "value"),
+		Lease:       core.LeaseID(rapid.IntRange(0, 3).Draw(t, "lease")),
+		PrevKV:      rapid.Bool().Draw(t, "prev"),
+		IgnoreValue: rapid.IntRange(0, 9).Draw(t, "ignore value") == 0,
+	}
+}
+
+func drawCommand(t *rapid.T) core.Command {
+	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	case 0, 1:
+		return &core.DeleteRange{Interval: drawInterval(t), PrevKV: true}
+	case 2, 3:
+		return drawTxn(t, 2)
+	case 4:
+		return &core.Compact{Rev: core.Rev(rapid.IntRange(0, 40).Draw(t, "rev"))}
+	case 5:
+		return &core.LeaseGrant{ID: core.LeaseID(rapid.IntRange(1, 3).Draw(t, "lease")), TTL: time.Second}
+	case 6:
+		return &core.LeaseRevoke{ID: core.LeaseID(rapid.IntRange(1, 3).Draw(t, "lease"))}
+	case 7:
+		return &core.LeaseExpire{IDs: []core.LeaseID{1, 2}, Term: uint64(rapid.IntRange(1, 2).Draw(t, "term"))}
+	case 8:
+		if rapid.IntRange(0, 4).Draw(t, "alarm") > 0 {
+			return drawPut(t)
+		}
+		return &core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}, On: rapid.Bool().Draw(t, "on")}
+	default:
+		return drawPut(t)
+	}
+}
+
+func drawTxn(t *rapid.T, depth int) *core.Txn {
+	branch := func() (ops []core.Op) {
+		for range rapid.IntRange(0, 3).Draw(t, "ops") {
+			switch rapid.IntRange(0, 5).Draw(t, "op") {
+			case 0:
+				ops = append(ops, core.Op{Delete: &core.DeleteRange{Interval: drawInterval(t)}})
+			case 1:
+				ops = append(ops, core.Op{Range: &core.Range{Interval: drawInterval(t), Rev: core.Rev(rapid.IntRange(-1, 30).Draw(t, "rev"))}})
+			case 2:
+				if depth > 0 {
+					ops = append(ops, core.Op{Txn: drawTxn(t, depth-1)})
+				}
+			default:
+				ops = append(ops, core.Op{Put: drawPut(t)})
+			}
+		}
+		return ops
+	}
+	txn := &core.Txn{}
+	for range rapid.IntRange(0, 2).Draw(t, "compares") {
+		txn.Compares = append(txn.Compares, core.Compare{
+			Interval: drawInterval(t),
+			Target:   core.CompareTarget(rapid.IntRange(0, 4).Draw(t, "target")),
+			Result:   core.CompareResult(rapid.IntRange(0, 3).Draw(t, "result")),
+			Number:   rapid.Int64Range(0, 5).Draw(t, "number"),
+		})
+	}
+	txn.Then, txn.Else = branch(), branch()
+	return txn
+}
+
+// runLog applies log on a machine of its own kind, and describes the state that
+// it ends in.
+func runLog(t *rapid.T, log [][]core.Command, name string) string {
+	r := newRigOn(t)
+	defer r.close()
+	r.cacheBytes = rapid.SampledFrom([]int64{1, 1 << 20}).Draw(t, name+" cache")
+	r.own = rapid.Bool().Draw(t, name+" own")
+	r.crash() // with the cache it was given
+	collector, err := mvcc.NewCollector(r.db, mvcc.CollectorOptions{Share: 1, ChunkRows: 3})
+	require.NoError(t, err)
+	for at := 0; at < len(log); {
+		index, _ := r.machine.Applied()
+		at = int(index) - FirstIndex
+		if at == len(log) {
+			break
+		}
+		r.clock = int64(at) * 10
+		r.apply(log[at]...)
+		if rapid.Bool().Draw(t, name+" commits") || at == len(log)-1 {
+			r.commit()
+		}
+		switch rapid.IntRange(0, 9).Draw(t, name+" does") {
+		case 0:
+			require.NoError(t, r.db.Flush())
+		case 1:
+			r.crash()
+			collector, err = mvcc.NewCollector(r.db, mvcc.CollectorOptions{Share: 1, ChunkRows: 3})
+			require.NoError(t, err)
+		case 2, 3:
+			if to := r.view.CompactRev(); to > 0 {
+				require.NoError(t, collector.Collect(context.Background(), to))
+			}
+		}
+	}
+	return r.describe()
+}
+
+// describe is the whole replicated state in words.
+func (r *rig) describe() string {
+	v := r.view
+	hash, err := mvcc.Hash(v.snap, v.Rev(), v.CompactRev())
+	require.NoError(r.t, err)
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)
+	require.NoError(r.t, v.EachLease(func(id core.LeaseID, ttl time.Duration) {
+		keys, err := v.LeaseKeys(id)
+		require.NoError(r.t, err)
+		fmt.Fprintf(&out, "lease %d %v %q\n", id, ttl, keys)
+	}))
+	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}})
+	require.NoError(r.t, err)
+	out.WriteString(showRange(res))
+	return out.String()
+}
