@@ -65,7 +65,7 @@ type dataDir struct {
 // something else's.
 func openDataDir(fs storage.FS, path string) (*dataDir, error) {
 	d := &dataDir{fs: fs, path: path}
-	if err := fs.MkdirAll(path, 0o700); err != nil {
+	if err := makeDir(fs, path); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	if err := d.checkForeign(); err != nil {
@@ -77,6 +77,23 @@ func openDataDir(fs storage.FS, path string) (*dataDir, error) {
 	}
 	d.lock = lock
 	return d, nil
+}
+
+// makeDir makes a directory and those above it that are missing, durably.
+func makeDir(fs storage.FS, path string) error {
+	if _, err := fs.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	parent := fs.PathDir(path)
+	if parent != path {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return syncDir(fs, parent)
 }
 
 func (d *dataDir) join(name string) string { return d.fs.PathJoin(d.path, name) }
@@ -175,8 +192,10 @@ func (d *dataDir) writeSynced(name string, b []byte) error {
 }
 
 // sync makes the directory's entries durable.
-func (d *dataDir) sync() error {
-	f, err := d.fs.OpenDir(d.path)
+func (d *dataDir) sync() error { return syncDir(d.fs, d.path) }
+
+func syncDir(fs storage.FS, path string) error {
+	f, err := fs.OpenDir(path)
 	if err != nil {
 		return err
 	}

@@ -182,3 +182,8 @@ func TestStoppedNodeRefuses(t *testing.T) {
 	_, err = n.Watch(testContext(t), core.Principal{})
 	require.ErrorIs(t, err, core.Stopped)
 }
+
+const (
+	pollLimit = 20 * time.Second
+	pollEvery = time.Millisecond
+)

@@ -126,6 +126,9 @@ func (m *Machine) load() error {
 	if err != nil {
 		return err
 	}
+	if pos == nil {
+		return errors.New("the state is empty, though the member is not new: restore this member from a peer or a backup")
+	}
 	if m.pos, err = decodePosition(pos); err != nil {
 		return err
 	}
@@ -344,7 +347,15 @@ func (m *Machine) Commit() (*View, Delta, error) {
 // DurableIndex is the index that a crash at this moment would leave the state
 // at: the log up to it is no longer needed. Safe for concurrent use.
 func DurableIndex(db *storage.DB) (uint64, error) {
-	b, err := db.DurableGet(row(keys.MetaApplied))
+	return indexOf(db.DurableGet(row(keys.MetaApplied)))
+}
+
+// IndexIn is the applied index of a state that is not open as a machine, such as
+// a checkpoint.
+func IndexIn(r storage.Reader) (uint64, error) { return indexOf(r.Get(row(keys.MetaApplied))) }
+
+// indexOf reads the applied index from its row; zero if there is none.
+func indexOf(b []byte, err error) (uint64, error) {
 	if err != nil || b == nil {
 		return 0, err
 	}
