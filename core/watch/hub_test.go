@@ -38,7 +38,7 @@ var single = core.WatchSpec{Interval: core.Interval{Key: []byte("k")}}
 // remove watches, on a hub with little room, and checks that every watch gets
 // its events in order and completely.
 func TestConcurrent(t *testing.T) {
-	const revisions, feeds = 4000, 8
+	const revisions, feeds = 1500, 8
 	s := newStore()
 	s.chunk = 50
 	hub := New(Options{RingBytes: 20_000, QueueBytes: 4000, QueueItems: 30, History: s, Start: 1, CompactRev: -1})
@@ -207,6 +207,87 @@ func TestSlowHistory(t *testing.T) {
 		close(s.block)
 		require.Equal(t, core.Delivery{Watch: 1, Rev: 2, Changes: s.between(single, 2, 2)}, <-caught)
 	})
+}
+
+// TestRemoveWhileReading checks that a watch that is removed while its consumer
+// reads the history for it does not come back.
+func TestRemoveWhileReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		s.write(edit{"k", "old"})
+		s.block = make(chan struct{})
+		hub := New(Options{History: s, Start: s.rev, CompactRev: -1})
+		defer hub.Close()
+		f := hub.Open()
+		f.Add(1, core.WatchSpec{Interval: single.Interval, Start: 2})
+		require.Equal(t, core.DeliverCreated, next(t, f).Kind)
+		deliveries := make(chan core.Delivery)
+		go func() {
+			for {
+				d, err := f.Next(t.Context())
+				if err != nil {
+					close(deliveries)
+					return
+				}
+				deliveries <- d
+			}
+		}()
+		synctest.Wait()
+		require.True(t, f.Remove(1))
+		close(s.block)
+		d := <-deliveries
+		if d.Kind == core.DeliverEvents { // what had been read is still good
+			d = <-deliveries
+		}
+		require.Equal(t, core.Delivery{Kind: core.DeliverCanceled, Watch: 1, Rev: 2}, d)
+		publish(hub, s, edit{"k", "new"})
+		f.Add(1, single)
+		require.Equal(t, core.Delivery{Kind: core.DeliverCreated, Watch: 1, Rev: 3}, <-deliveries)
+		require.Equal(t, Stats{Feeds: 1, Watches: 1, RingBytes: sizeOf(s.revs[1])}, hub.Stats())
+		f.Close()
+		_, open := <-deliveries
+		require.False(t, open)
+	})
+}
+
+// TestFairShare checks that a watch that is behind is brought forward although
+// the feed's other watch always has something queued, and the other way round.
+func TestFairShare(t *testing.T) {
+	s := newStore()
+	for range 3 * catchUpRevisions {
+		s.write(edit{"behind", "v"})
+	}
+	hub := newHub(Options{History: s, Start: s.rev, CompactRev: -1})
+	f := hub.open()
+	f.Add(1, core.WatchSpec{Interval: core.Interval{Key: []byte("behind")}, Start: 2})
+	f.Add(2, single)
+	deliveries := make(map[core.WatchID]int)
+	for range 4 * fairShare {
+		publish(hub, s, edit{"k", "v"})
+		hub.dispatchAll()
+		d, ok, err := f.poll(t.Context())
+		require.NoError(t, err)
+		require.True(t, ok)
+		deliveries[d.Watch]++
+	}
+	require.Equal(t, map[core.WatchID]int{1: 4, 2: 4*fairShare - 4}, deliveries)
+	hub.Close()
+}
+
+// TestEarlyForgets checks that a watch that is gone is not kept for the sake of
+// a revision that may never come.
+func TestEarlyForgets(t *testing.T) {
+	hub := newHub(Options{History: newStore(), Start: 1, CompactRev: -1})
+	f := hub.open()
+	for id := range core.WatchID(10) {
+		f.Add(id, core.WatchSpec{Interval: single.Interval, Start: 1 << 60})
+		f.RequestProgress(id)
+	}
+	require.Len(t, hub.dispatcher.early, 10)
+	require.True(t, f.Remove(3))
+	require.Len(t, hub.dispatcher.early, 9)
+	hub.Close()
+	require.Empty(t, hub.dispatcher.early)
 }
 
 // TestClose checks that closing ends whoever waits, and waits for whoever reads
