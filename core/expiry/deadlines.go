@@ -82,11 +82,12 @@ func (d *Deadlines) Lead(now time.Duration, term uint64, leases []Lease, grace t
 		d.leases[l.ID] = sorted[i]
 	}
 	slices.SortFunc(sorted, compareLeases)
-	d.queue = make(queue, len(sorted)) // a sorted slice is a heap
+	for i := d.spread; i < len(sorted); i++ {
+		sorted[i].deadline = max(sorted[i].deadline, after(sorted[i-d.spread].deadline, time.Second))
+	}
+	slices.SortFunc(sorted, compareLeases) // those that now share a deadline
+	d.queue = make(queue, len(sorted))     // a sorted slice is a heap
 	for i, l := range sorted {
-		if i >= d.spread {
-			l.deadline = max(l.deadline, after(sorted[i-d.spread].deadline, time.Second))
-		}
 		l.index = i
 		d.queue[i] = slot{l.deadline, l}
 	}

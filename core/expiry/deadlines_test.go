@@ -1,0 +1,489 @@
+package expiry
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/triglot/triglot/core"
+)
+
+const second = time.Second
+
+// due calls Due and returns the ids alone.
+func due(d *Deadlines, now time.Duration) []core.LeaseID {
+	if c := d.Due(now, math.MaxInt); c != nil {
+		return c.IDs
+	}
+	return nil
+}
+
+// steady ticks every 100 ms from *now to end, as a process that runs well does.
+func steady(d *Deadlines, now *time.Duration, end time.Duration) {
+	for *now < end {
+		*now += 100 * time.Millisecond
+		d.Tick(*now)
+	}
+}
+
+func TestLife(t *testing.T) {
+	d := New(Options{})
+	now := 7 * second
+	d.Lead(now, 3, nil, 0)
+	d.Granted(now, 1, 5*second)
+	d.Granted(now, 2, 3*second)
+	require.Equal(t, []core.LeaseID{2, 1}, d.List())
+	require.Equal(t, 2, d.Len())
+
+	steady(d, &now, 9*second)
+	require.Empty(t, due(d, now))
+	left, ok := d.Remaining(now, 2)
+	require.True(t, ok)
+	require.Equal(t, second, left)
+	ttl, answer := d.Renew(now, 2)
+	require.Equal(t, Renewed, answer)
+	require.Equal(t, 3*second, ttl)
+	require.Equal(t, []core.LeaseID{1, 2}, d.List(), "both expire at 12 s: by id")
+
+	steady(d, &now, 12*second)
+	require.Equal(t, &core.LeaseExpire{IDs: []core.LeaseID{1}, Term: 3}, d.Due(now, 1), "the bound of a command")
+	require.Equal(t, &core.LeaseExpire{IDs: []core.LeaseID{2}, Term: 3}, d.Due(now, 1))
+	require.Nil(t, d.Due(now, 1), "pending")
+
+	d.Revoked(1)
+	_, answer = d.Renew(now, 1)
+	require.Equal(t, Unknown, answer)
+	_, answer = d.Renew(now, 2)
+	require.Equal(t, Overdue, answer)
+	require.Equal(t, []core.LeaseID{2}, d.List(), "it exists until it is revoked")
+
+	d.Retry([]core.LeaseID{1, 2, 99})
+	_, answer = d.Renew(now, 2)
+	require.Equal(t, Overdue, answer, "a failed proposal does not bring it back")
+	require.Equal(t, []core.LeaseID{2}, due(d, now))
+	d.Revoked(2)
+	require.Zero(t, d.Len())
+}
+
+// TestOverdueIsNotRenewed checks the time between the deadline and the next Due.
+func TestOverdueIsNotRenewed(t *testing.T) {
+	d := New(Options{})
+	d.Lead(0, 1, nil, 0)
+	d.Granted(0, 1, second)
+	_, answer := d.Renew(second-1, 1)
+	require.Equal(t, Renewed, answer)
+	d.Tick(second)
+	_, answer = d.Renew(2*second-1, 1)
+	require.Equal(t, Overdue, answer)
+	left, ok := d.Remaining(2*second, 1)
+	require.True(t, ok)
+	require.Equal(t, -time.Duration(1), left)
+}
+
+func TestFollower(t *testing.T) {
+	d := New(Options{})
+	check := func() {
+		d.Granted(0, 1, second)
+		d.Revoked(1)
+		d.Retry([]core.LeaseID{1})
+		d.Tick(5 * second)
+		_, answer := d.Renew(0, 1)
+		require.Equal(t, NotLeading, answer)
+		_, ok := d.Remaining(0, 1)
+		require.False(t, ok)
+		require.Nil(t, d.Due(100*second, 10))
+		require.Empty(t, d.List())
+		require.Zero(t, d.Len())
+	}
+	check()
+	d.Lead(0, 1, []Lease{{1, second}}, 0)
+	require.Equal(t, 1, d.Len())
+	d.Follow()
+	check()
+}
+
+// TestLeadership checks that all leases have their full TTL and the grace again,
+// and that a renewal then gives the TTL without it.
+func TestLeadership(t *testing.T) {
+	d := New(Options{})
+	d.Lead(0, 1, []Lease{{1, 3 * second}, {2, 2 * second}}, 0)
+	now := time.Duration(0)
+	steady(d, &now, 2*second)
+	require.Equal(t, []core.LeaseID{2}, due(d, now))
+
+	d.Lead(now, 2, []Lease{{1, 3 * second}, {2, 2 * second}}, second)
+	left, _ := d.Remaining(now, 2)
+	require.Equal(t, 3*second, left)
+	left, _ = d.Remaining(now, 1)
+	require.Equal(t, 4*second, left)
+	_, answer := d.Renew(now, 1)
+	require.Equal(t, Renewed, answer)
+	left, _ = d.Remaining(now, 1)
+	require.Equal(t, 3*second, left, "the deadline came nearer")
+
+	steady(d, &now, 5*second)
+	require.Equal(t, &core.LeaseExpire{IDs: []core.LeaseID{1, 2}, Term: 2}, d.Due(now, 10))
+}
+
+// TestGap checks that time in which the process did not run is not counted, and
+// that nothing is due before the next tick, whatever asks first.
+func TestGap(t *testing.T) {
+	for _, first := range []string{"tick", "renew", "due"} {
+		t.Run(first, func(t *testing.T) {
+			d := New(Options{MaxGap: 500 * time.Millisecond})
+			d.Lead(0, 1, []Lease{{1, 2 * second}, {2, 3 * second}}, 0)
+			var now time.Duration
+			steady(d, &now, 1900*time.Millisecond)
+			now += time.Hour
+			switch first {
+			case "renew":
+				ttl, answer := d.Renew(now, 1)
+				require.Equal(t, Renewed, answer)
+				require.Equal(t, 2*second, ttl)
+			case "due":
+				require.Empty(t, due(d, now))
+			}
+			left, _ := d.Remaining(now, 2)
+			require.Equal(t, 1100*time.Millisecond, left)
+			require.Equal(t, time.Hour, d.Tick(now))
+			left, _ = d.Remaining(now, 2)
+			require.Equal(t, 1100*time.Millisecond, left, "as before the gap")
+
+			now += 200 * time.Millisecond
+			require.Empty(t, due(d, now), "the sockets are read first")
+			if first == "renew" {
+				return
+			}
+			require.Zero(t, d.Tick(now))
+			require.Equal(t, []core.LeaseID{1}, due(d, now))
+		})
+	}
+}
+
+// TestSpread checks that what a leader begins with does not all fall due at
+// once, and that leases whose deadlines lie apart are left as they are.
+func TestSpread(t *testing.T) {
+	d := New(Options{SpreadPerSecond: 10})
+	var leases []Lease
+	for i := range 35 {
+		leases = append(leases, Lease{core.LeaseID(100 - i), 5 * second})
+	}
+	leases = append(leases, Lease{1, 20 * second}, Lease{2, second})
+	d.Lead(0, 1, leases, second)
+
+	perSecond := make(map[int]int)
+	for _, l := range leases {
+		left, ok := d.Remaining(0, l.ID)
+		require.True(t, ok)
+		require.GreaterOrEqual(t, left, l.TTL+second)
+		perSecond[int(left/second)]++
+	}
+	require.Equal(t, map[int]int{2: 1, 6: 10, 7: 10, 8: 10, 9: 5, 21: 1}, perSecond)
+	require.True(t, slices.IsSorted(d.List()[1:36]), "in the order of their ids")
+}
+
+// TestLongestTTL checks that the end of a lease of 285 years is not in the past.
+func TestLongestTTL(t *testing.T) {
+	const longest = 9_000_000_000 * second
+	d := New(Options{})
+	now := 40 * 365 * 24 * time.Hour
+	d.Lead(0, 1, nil, 0)
+	d.Tick(now)
+	d.Lead(now, 1, []Lease{{1, longest}}, longest)
+	d.Granted(now, 2, longest)
+	for id := range core.LeaseID(2) {
+		_, answer := d.Renew(now, id+1)
+		require.Equal(t, Renewed, answer)
+	}
+	require.Empty(t, due(d, now))
+}
+
+// TestModel compares Deadlines with a list of deadlines in real time, to all of
+// which each gap is added.
+func TestModel(t *testing.T) {
+	for range 10 {
+		rapid.Check(t, func(t *rapid.T) {
+			m := &model{d: New(Options{MaxGap: modelGap, SpreadPerSecond: math.MaxInt})}
+			t.Repeat(map[string]func(*rapid.T){
+				"pass": m.pass, "tick": m.tick, "lead": m.lead, "follow": m.follow,
+				"grant": m.grant, "grant2": m.grant, "revoke": m.revoke,
+				"renew": m.renew, "renew2": m.renew, "due": m.due, "retry": m.retry, "": m.check,
+			})
+		})
+	}
+}
+
+const modelGap = 10
+
+// model is the naive list. Its times are small numbers, so that they collide.
+type model struct {
+	d           *Deadlines
+	now, ticked time.Duration
+	resumed     bool
+	term        uint64
+	leases      []*naive
+	proposed    []core.LeaseID
+}
+
+type naive struct {
+	id            core.LeaseID
+	ttl, deadline time.Duration
+	pending       bool
+}
+
+func (m *model) find(id core.LeaseID) *naive {
+	for _, l := range m.leases {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+// moment is now, or the last tick if there may be a gap since.
+func (m *model) moment() time.Duration {
+	if m.now-m.ticked > modelGap {
+		return m.ticked
+	}
+	return m.now
+}
+
+func (m *model) pass(t *rapid.T) {
+	m.now += time.Duration(rapid.SampledFrom([]int64{0, 1, 2, 5, 9, 11, 50}).Draw(t, "pass"))
+}
+
+func (m *model) tick(t *rapid.T) {
+	gap := m.d.Tick(m.now)
+	m.resumed = m.now-m.ticked > modelGap
+	if m.resumed {
+		require.Equal(t, m.now-m.ticked, gap)
+		for _, l := range m.leases {
+			l.deadline += gap
+		}
+	} else {
+		require.Zero(t, gap)
+	}
+	m.ticked = m.now
+}
+
+func (m *model) lead(t *rapid.T) {
+	m.term++
+	grace := time.Duration(rapid.Int64Range(0, 20).Draw(t, "grace"))
+	var leases []Lease
+	m.leases, m.proposed = nil, nil
+	for id := range core.LeaseID(rapid.IntRange(0, 6).Draw(t, "leases")) {
+		ttl := drawTTL(t)
+		leases = append(leases, Lease{id, ttl})
+		m.leases = append(m.leases, &naive{id: id, ttl: ttl, deadline: m.now + ttl + grace})
+	}
+	m.d.Lead(m.now, m.term, leases, grace)
+	m.ticked, m.resumed = m.now, false
+}
+
+func (m *model) follow(t *rapid.T) {
+	if rapid.IntRange(0, 4).Draw(t, "really") > 0 {
+		t.Skip("it is dull")
+	}
+	m.term, m.leases, m.proposed = m.term+1, nil, nil
+	m.d.Follow()
+}
+
+func (m *model) leading() bool { return m.d.term != 0 }
+
+func drawTTL(t *rapid.T) time.Duration { return time.Duration(rapid.Int64Range(1, 40).Draw(t, "ttl")) }
+
+func drawID(t *rapid.T) core.LeaseID {
+	return core.LeaseID(rapid.Int64Range(-1, 8).Draw(t, "id"))
+}
+
+func (m *model) grant(t *rapid.T) {
+	id, ttl := drawID(t), drawTTL(t)
+	m.d.Granted(m.now, id, ttl)
+	if m.leading() {
+		m.drop(id)
+		m.leases = append(m.leases, &naive{id: id, ttl: ttl, deadline: m.moment() + ttl})
+	}
+}
+
+func (m *model) drop(id core.LeaseID) {
+	m.leases = slices.DeleteFunc(m.leases, func(l *naive) bool { return l.id == id })
+}
+
+func (m *model) revoke(t *rapid.T) {
+	id := drawID(t)
+	m.d.Revoked(id)
+	m.drop(id)
+}
+
+func (m *model) renew(t *rapid.T) {
+	id := drawID(t)
+	ttl, answer := m.d.Renew(m.now, id)
+	l := m.find(id)
+	switch {
+	case !m.leading():
+		require.Equal(t, NotLeading, answer)
+	case l == nil:
+		require.Equal(t, Unknown, answer)
+	case l.pending || l.deadline <= m.moment():
+		require.Equal(t, Overdue, answer)
+	default:
+		require.Equal(t, Renewed, answer)
+		require.Equal(t, l.ttl, ttl)
+		l.deadline = m.moment() + l.ttl
+	}
+}
+
+// sorted returns the leases in the order of their deadlines.
+func (m *model) sorted() []*naive {
+	s := slices.Clone(m.leases)
+	slices.SortFunc(s, func(a, b *naive) int {
+		if a.deadline != b.deadline {
+			return int(a.deadline - b.deadline)
+		}
+		return int(a.id - b.id)
+	})
+	return s
+}
+
+func (m *model) due(t *rapid.T) {
+	limit := rapid.IntRange(1, 4).Draw(t, "limit")
+	var want []core.LeaseID
+	for _, l := range m.sorted() {
+		if !m.resumed && !l.pending && l.deadline <= m.moment() && len(want) < limit {
+			want = append(want, l.id)
+			l.pending = true
+		}
+	}
+	got := m.d.Due(m.now, limit)
+	if want == nil {
+		require.Nil(t, got)
+		return
+	}
+	require.Equal(t, want, got.IDs)
+	require.Equal(t, m.d.term, got.Term)
+	m.proposed = append(m.proposed, want...)
+}
+
+func (m *model) retry(*rapid.T) {
+	m.d.Retry(m.proposed)
+	for _, id := range m.proposed {
+		if l := m.find(id); l != nil {
+			l.pending = false
+		}
+	}
+	m.proposed = nil
+}
+
+func (m *model) check(t *rapid.T) {
+	require.Equal(t, len(m.leases), m.d.Len())
+	for i, id := range m.d.List() {
+		l := m.sorted()[i]
+		require.Equal(t, l.id, id)
+		left, ok := m.d.Remaining(m.now, id)
+		require.True(t, ok)
+		require.Equal(t, l.deadline-m.moment(), left, "lease %d", id)
+	}
+	queued := 0
+	for i, s := range m.d.queue {
+		queued++
+		require.Equal(t, i, s.lease.index)
+		require.LessOrEqual(t, s.deadline, s.lease.deadline)
+		require.False(t, i > 0 && s.before(m.d.queue[(i-1)/2]), "the queue is no heap")
+	}
+	for _, l := range m.leases {
+		if l.pending {
+			queued++
+		}
+	}
+	require.Equal(t, len(m.leases), queued)
+}
+
+// leasesOf returns n leases of the given TTL.
+func leasesOf(n int, ttl time.Duration) []Lease {
+	leases := make([]Lease, n)
+	for i := range leases {
+		leases[i] = Lease{core.LeaseID(i*7919 + 1), ttl}
+	}
+	return leases
+}
+
+// BenchmarkRenew keeps 100 000 leases of 60 s alive, each renewed every 20 s, in
+// no particular order, with a tick and a look for what is due every 100 ms.
+func BenchmarkRenew(b *testing.B) {
+	const n = 100_000
+	leases := leasesOf(n, 60*second)
+	d := New(Options{})
+	d.Lead(0, 1, leases, 0)
+	now, i := time.Duration(0), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i++
+		if i%(n/200) == 0 {
+			now += 100 * time.Millisecond
+			d.Tick(now)
+			if d.Due(now, 1000) != nil {
+				b.Fatal("a lease that is kept alive is due")
+			}
+		}
+		if _, answer := d.Renew(now, leases[i*31%n].ID); answer != Renewed {
+			b.Fatal(answer)
+		}
+	}
+}
+
+// BenchmarkDue expires 100 000 leases in commands of 500, and reports the time
+// for each lease; in the second case each has been renewed since it was queued.
+func BenchmarkDue(b *testing.B) {
+	const n = 100_000
+	for _, renewed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("renewed=%t", renewed), func(b *testing.B) {
+			leases := leasesOf(n, 60*second)
+			d := New(Options{MaxGap: time.Hour})
+			b.ReportAllocs()
+			var now time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				d.Lead(now, 1, leases, 0)
+				if renewed {
+					for i, l := range leases {
+						d.Renew(now+time.Duration(i), l.ID)
+					}
+				}
+				now += 30 * time.Minute
+				b.StartTimer()
+				for left := n; left > 0; left -= 500 {
+					if c := d.Due(now, 500); len(c.IDs) != 500 {
+						b.Fatal("not all are due")
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/lease")
+		})
+	}
+}
+
+// BenchmarkLead begins a leadership with 100 000 leases.
+func BenchmarkLead(b *testing.B) {
+	leases := leasesOf(100_000, 60*second)
+	d := New(Options{})
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Lead(0, 1, leases, second)
+	}
+}
+
+// BenchmarkGrantRevoke is a lease that comes and goes among 100 000.
+func BenchmarkGrantRevoke(b *testing.B) {
+	d := New(Options{})
+	d.Lead(0, 1, leasesOf(100_000, 60*second), 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Granted(0, -1, 30*second)
+		d.Revoked(-1)
+	}
+}
