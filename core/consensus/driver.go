@@ -73,6 +73,7 @@ func Start(c Config) (*Driver, error) {
 	}
 	d.status.publish(r.status)
 	d.status.applied.Store(c.Applied)
+	d.inbox.wake <- struct{}{} // for what the log holds already, and a lone member's campaign
 
 	var running sync.WaitGroup
 	running.Go(d.run)

@@ -7,7 +7,9 @@ import (
 )
 
 // raftLogger writes raft's messages to a slog.Logger. They are formatted only if
-// they are wanted.
+// they are wanted. What raft calls information is for debugging: it reports every
+// step of an election, and things that are in order. The replica logs what an
+// operator needs to know.
 type raftLogger struct{ to *slog.Logger }
 
 // raftPanic is the value that raft panics with when it finds an invariant
@@ -30,8 +32,8 @@ func (l raftLogger) logf(level slog.Level, format string, v []any) {
 
 func (l raftLogger) Debug(v ...any)                   { l.log(slog.LevelDebug, v) }
 func (l raftLogger) Debugf(format string, v ...any)   { l.logf(slog.LevelDebug, format, v) }
-func (l raftLogger) Info(v ...any)                    { l.log(slog.LevelInfo, v) }
-func (l raftLogger) Infof(format string, v ...any)    { l.logf(slog.LevelInfo, format, v) }
+func (l raftLogger) Info(v ...any)                    { l.log(slog.LevelDebug, v) }
+func (l raftLogger) Infof(format string, v ...any)    { l.logf(slog.LevelDebug, format, v) }
 func (l raftLogger) Warning(v ...any)                 { l.log(slog.LevelWarn, v) }
 func (l raftLogger) Warningf(format string, v ...any) { l.logf(slog.LevelWarn, format, v) }
 func (l raftLogger) Error(v ...any)                   { l.log(slog.LevelError, v) }

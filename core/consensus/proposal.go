@@ -3,7 +3,6 @@ package consensus
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 )
 
 // Proposal is one command on its way through the log. It is used once:
-// NewProposal, Driver.Propose, and if that succeeded Wait, which gives it back.
+// NewProposal, Driver.Propose, and if that succeeded Wait.
 type Proposal struct {
 	command  []byte
 	deadline time.Time
@@ -28,21 +27,17 @@ type Proposal struct {
 const (
 	waiting   uint32 = iota
 	completed        // the outcome is set, a token is or will be in done
-	abandoned        // the waiter left; the driver may still hold the proposal
+	abandoned        // the waiter left
 )
 
 // proposalOverhead is what a queued proposal counts besides its command.
 const proposalOverhead = 128
 
-var proposals = sync.Pool{New: func() any { return &Proposal{done: make(chan struct{}, 1)} }}
-
 // NewProposal makes a proposal of an encoded command, which must not change
 // until the outcome is known. A zero deadline is the driver's request timeout
 // from the moment the proposal is accepted. Deadlines are kept to the tick.
 func NewProposal(command []byte, deadline time.Time) *Proposal {
-	p := proposals.Get().(*Proposal)
-	p.command, p.deadline = command, deadline
-	return p
+	return &Proposal{command: command, deadline: deadline, done: make(chan struct{}, 1)}
 }
 
 // size is what the proposal counts against the queue's bound.
@@ -50,7 +45,7 @@ func (p *Proposal) size() int { return len(p.command) + proposalOverhead }
 
 // Complete sets the outcome and wakes the waiter; if it has been set, or the
 // waiter has left, it does nothing. A nil p stands for a waiter that has already
-// been answered. p must not be used afterwards.
+// been answered.
 func (p *Proposal) Complete(result core.Result, err error) {
 	if p == nil || !p.state.CompareAndSwap(waiting, completed) {
 		return
@@ -59,23 +54,18 @@ func (p *Proposal) Complete(result core.Result, err error) {
 	p.done <- struct{}{}
 }
 
-// Wait returns the outcome. If ctx ends first the error is Canceled or Deadline:
-// the outcome is unknown then, and the command may still take effect. p must not
-// be used afterwards.
+// Wait returns the outcome, once. If ctx ends first the error is Canceled or
+// Deadline: the outcome is unknown then, and the command may still take effect.
 func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
 		if p.state.CompareAndSwap(waiting, abandoned) {
-			return core.Result{}, contextError(ctx) // the driver may hold p: it is not recycled
+			return core.Result{}, contextError(ctx)
 		}
 		<-p.done
 	}
-	result, err := p.result, p.err
-	p.command, p.result, p.err = nil, core.Result{}, nil
-	p.state.Store(waiting)
-	proposals.Put(p)
-	return result, err
+	return p.result, p.err
 }
 
 // left reports whether nobody waits for the outcome any more.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -213,11 +214,14 @@ func (r *replica) takeIn(in *inputs) error {
 	}
 	for _, m := range in.messages {
 		if err := checkMessage(m, uint64(r.self), r.voters); err != nil {
-			r.log.Warn("message from a peer refused", "type", m.GetType(), "from", m.GetFrom(), "error", err)
+			r.log.Warn("message from a peer refused", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
+			continue
+		}
+		if r.staleNotice(m) {
 			continue
 		}
 		if err := r.rn.Step(m); err != nil {
-			r.log.Debug("message from a peer dropped", "type", m.GetType(), "from", m.GetFrom(), "error", err)
+			r.log.Debug("message from a peer dropped", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
 		}
 	}
 	for range in.ticks {
@@ -225,6 +229,16 @@ func (r *replica) takeIn(in *inputs) error {
 	}
 	r.reader.waiting += in.ticks
 	return nil
+}
+
+// staleNotice recognises what a member answers to a message of a former term: an
+// append response that confirms nothing and only shows the newer term. If we have
+// reached that term ourselves there is nothing to learn from it; and raft, if we
+// lead and do not know yet where the member's log ends, would take it for a
+// confirmation of index 0 and send the whole log again, or a snapshot. A log of
+// ours begins after index 1, so no confirmation is of index 0.
+func (r *replica) staleNotice(m *Message) bool {
+	return m.GetType() == raftpb.MsgAppResp && m.GetIndex() == 0 && !m.GetReject() && m.GetTerm() <= r.status.term
 }
 
 // deliver brings raft's responses to where they belong.
@@ -349,12 +363,16 @@ func (r *replica) observe(rd *raft.Ready) {
 	if r.status.leader == was.leader && r.status.term == was.term {
 		return
 	}
+	r.log.Info("leader changed", "leader", memberName(r.status.leader), "term", r.status.term, "self", r.leads())
 	r.status.ownTerm, r.status.soleLeader = false, false
 	r.reader.lost()
 	if !r.leads() {
 		r.out.applies = append(r.out.applies, &applyTask{leadership: &leadership{r.status.leader, r.status.term}})
 	}
 }
+
+// memberName is how members are written in logs: in hexadecimal, as etcd does.
+func memberName(id core.MemberID) string { return strconv.FormatUint(uint64(id), 16) }
 
 // planAppend makes an appendTask of raft's wish. The commit index alone is not
 // worth a write: a restart finds it out, and the next write carries it.

@@ -25,6 +25,7 @@ type simNode struct {
 
 	incarnation uint64
 	term        uint64
+	told        leadership // the last change of leadership
 }
 
 func (n *simNode) config() Config {
@@ -46,8 +47,8 @@ func (n *simNode) start() {
 	c := n.config()
 	r, err := newReplica(&c)
 	require.NoError(n.s.t, err, "seed %d", n.s.seed)
-	n.r, n.term = r, n.log.now.hard.GetTerm()
-	n.s.note("start %d", n.id)
+	n.r, n.term, n.told = r, n.log.now.hard.GetTerm(), leadership{}
+	n.s.note("start", n.id)
 	n.step()
 }
 
@@ -57,7 +58,7 @@ func (n *simNode) crash() {
 		return
 	}
 	n.s.counts.crashes++
-	n.s.note("crash %d", n.id)
+	n.s.note("crash", n.id)
 	n.flushed += uint64(n.s.rng.IntN(int(n.applied-n.flushed) + 1))
 	n.log.crash(n.s.rng)
 	n.r, n.in, n.appends, n.applies = nil, inputs{}, nil, nil
@@ -102,7 +103,7 @@ func (n *simNode) step() {
 	n.applies = append(n.applies, out.applies...)
 
 	st := out.status
-	n.s.note("step %d: %+v, %d messages, %d appends, %d applies", n.id, st, len(out.messages), len(out.appends), len(out.applies))
+	n.s.note("step", n.id, st, len(out.messages), len(out.appends), len(out.applies))
 	require.GreaterOrEqual(t, st.term, n.term, "seed %d: the term of member %d went back", seed, n.id)
 	n.term = st.term
 	if st.leader == n.id {
@@ -111,7 +112,11 @@ func (n *simNode) step() {
 		}
 		n.s.leaders[st.term] = n.id
 	}
-	require.False(t, st.soleLeader && len(n.s.nodes) > 1, "seed %d", seed)
+	if st.soleLeader { // then what is applied can be read as it is
+		require.Len(t, n.s.nodes, 1)
+		require.GreaterOrEqual(t, n.applied, n.s.highWater, "seed %d", seed)
+		require.Equal(t, st.term, n.s.order[n.applied].Term, "seed %d", seed)
+	}
 	inFlight := 0
 	for _, a := range n.appends {
 		if len(a.entries) > 0 {
@@ -161,6 +166,14 @@ func (n *simNode) apply() {
 			p.Complete(core.Result{Rev: core.Rev(c.Index)}, nil)
 			n.s.highWater = max(n.s.highWater, c.Index)
 		}
+	}
+	if l := task.leadership; l != nil {
+		require.NotEqual(t, n.told, *l, "seed %d: told twice", seed)
+		require.GreaterOrEqual(t, l.term, n.told.term, "seed %d: told out of order", seed)
+		if l.leader == n.id {
+			require.Equal(t, l.term, n.s.order[n.applied].Term, "seed %d: told to lead before its own term has begun", seed)
+		}
+		n.told = *l
 	}
 	n.in.applied = append(n.in.applied, task)
 	n.maybeStep()

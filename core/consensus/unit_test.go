@@ -1,0 +1,280 @@
+package consensus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+)
+
+func TestStartRefuses(t *testing.T) {
+	short := newMemLog(1) // holds 2 to 1, commit 1
+	long := newMemLog(1)
+	require.NoError(t, long.Append(nil, []*raftpb.Entry{{Term: new(uint64(1)), Index: new(uint64(2))}}, true))
+	lost := newMemLog(1)
+	lost.raiseCommit(9)
+	joint := newMemLog(1)
+	joint.conf.VotersOutgoing = []uint64{2}
+	valid := Config{ID: 1, Log: short, Applied: 1, Applier: noApplier{}}
+	for want, change := range map[string]func(*Config){
+		"the member has no id":               func(c *Config) { c.ID = 0 },
+		"is reserved":                        func(c *Config) { c.ID = core.MemberID(raft.LocalAppendThread) },
+		"there is no log":                    func(c *Config) { c.Log = nil },
+		"there is no applier":                func(c *Config) { c.Applier = nil },
+		"at least two ticks":                 func(c *Config) { c.ElectionTimeout = 150 * time.Millisecond },
+		"a limit is negative":                func(c *Config) { c.QueueBytes = -1 },
+		"applied index 0 is outside of":      func(c *Config) { c.Applied = 0 },
+		"applied index 7 is outside of":      func(c *Config) { c.Applied = 7 },
+		"2 is beyond commit index 1":         func(c *Config) { c.Log, c.Applied = long, 2 },
+		"commit index 9 is outside of":       func(c *Config) { c.Log = lost },
+		"in transition or has learners":      func(c *Config) { c.Log = joint },
+		"member 2 is not among the log's":    func(c *Config) { c.ID = 2 },
+		"2 voters and no way to send":        func(c *Config) { c.Log = newMemLog(1, 2) },
+		"read the log's first index: broken": func(c *Config) { c.Log = brokenLog{short} },
+	} {
+		c := valid
+		change(&c)
+		d, err := Start(c)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "consensus: ")
+		require.Nil(t, d)
+	}
+}
+
+type brokenLog struct{ *memLog }
+
+func (brokenLog) FirstIndex() (uint64, error) { return 0, errors.New("broken") }
+
+func TestProposalIsAnsweredOnce(t *testing.T) {
+	p := NewProposal(nil, never)
+	p.Complete(core.Result{Rev: 7}, nil)
+	p.Complete(core.Result{}, core.Stopped)
+	result, err := p.Wait(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 7, result.Rev)
+	require.Empty(t, p.done)
+	(*Proposal)(nil).Complete(core.Result{}, nil)
+}
+
+func TestProposalIsAbandoned(t *testing.T) {
+	ended, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("client went away"))
+	p := NewProposal(nil, never)
+	_, err := p.Wait(ended)
+	require.ErrorIs(t, err, core.Canceled)
+	require.ErrorContains(t, err, "client went away")
+	require.True(t, p.left())
+	p.Complete(core.Result{}, nil)
+	require.Empty(t, p.done)
+}
+
+// A queue with gaps: whoever has left is neither proposed nor answered, nor does
+// anybody get another's answer.
+func TestAbandonedProposalsLeaveTheQueue(t *testing.T) {
+	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
+	now := time.UnixMilli(5000)
+	var all []*Proposal
+	size := 0
+	for i := range 6 {
+		all = append(all, NewProposal([]byte(numbered(i)), never))
+		size += all[i].size()
+	}
+	p.add(now, all)
+	for _, i := range []int{0, 2, 5} {
+		all[i].state.Store(abandoned)
+	}
+	b, taken, data := p.next(now)
+	p.appended(b, taken, len(data))
+	require.Empty(t, p.queue)
+	require.Equal(t, size, p.released)
+	e, err := command.DecodeEntry(data)
+	require.NoError(t, err)
+	require.EqualValues(t, 5000, e.TimeMS)
+	local, err := p.claim(e)
+	require.NoError(t, err)
+	require.Equal(t, []*Proposal{all[1], all[3], all[4]}, local)
+	local, err = p.claim(e)
+	require.NoError(t, err)
+	require.Nil(t, local, "claimed twice")
+}
+
+func TestClaimNoticesAMismatch(t *testing.T) {
+	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
+	p.add(time.Now(), []*Proposal{NewProposal([]byte("a"), never), NewProposal([]byte("b"), never)})
+	b, taken, data := p.next(time.Now())
+	p.appended(b, taken, len(data))
+	local, err := p.claim(command.Entry{Batches: []command.Batch{
+		{Member: 1, Incarnation: 2, Sequence: 1, Commands: [][]byte{[]byte("a")}},
+	}})
+	require.ErrorContains(t, err, "batch 1 has 1 commands, 2 were proposed")
+	require.Len(t, local, 2, "they are owed an answer all the same")
+}
+
+// The replica proposes from a buffer that it uses again. That is safe only as
+// long as raft copies what it is given.
+func TestRaftCopiesProposals(t *testing.T) {
+	log := newMemLog(1)
+	c := Config{ID: 1, Log: log, Applied: 1, Applier: noApplier{}, Logger: quiet()}.withDefaults()
+	r, err := newReplica(&c)
+	require.NoError(t, err)
+	lead(t, r, log)
+	data := []byte("first")
+	require.NoError(t, r.rn.Propose(data))
+	copy(data, "XXXXX")
+	out, err := r.step(time.Now(), &inputs{})
+	require.NoError(t, err)
+	require.Equal(t, "first", string(out.appends[0].entries[0].GetData()))
+}
+
+// lead steps a lone replica until it leads and has nothing to append.
+func lead(t *testing.T, r *replica, log *memLog) {
+	t.Helper()
+	for in := (inputs{}); !r.leads() || r.appending > 0; {
+		out, err := r.step(time.Now(), &in)
+		require.NoError(t, err)
+		in.reset()
+		in.appended = append(in.appended, out.appends...)
+		for _, a := range out.appends {
+			require.NoError(t, log.Append(a.hard, a.entries, a.sync))
+		}
+	}
+}
+
+// A member that answers a message of a former term confirms nothing. raft would
+// take it for the confirmation of index 0, which no log of ours holds.
+func TestStaleNoticeIsNoConfirmation(t *testing.T) {
+	r := &replica{self: 1, status: status{term: 4}}
+	notice := func(term, index uint64, reject bool) *Message {
+		return &Message{Type: raftpb.MsgAppResp.Enum(), Term: &term, Index: &index, Reject: &reject}
+	}
+	require.True(t, r.staleNotice(notice(4, 0, false)))
+	require.True(t, r.staleNotice(notice(3, 0, false)))
+	require.False(t, r.staleNotice(notice(5, 0, false)), "of a newer term we must hear")
+	require.False(t, r.staleNotice(notice(4, 0, true)), "a rejection says where the log ends")
+	require.False(t, r.staleNotice(notice(4, 1, false)))
+}
+
+func TestReaderAsksAgain(t *testing.T) {
+	now := time.Now()
+	r := reader{incarnation: 3, timeout: time.Second, retryTicks: 5}
+	require.False(t, r.due())
+	first, second := newReadBatch(), newReadBatch()
+	r.add(now, first)
+	require.True(t, r.due())
+	a := r.ask()
+	r.add(now, second)
+	require.False(t, r.due())
+	r.waiting += 5
+	require.True(t, r.due())
+	b := r.ask()
+	require.NotEqual(t, a, b)
+	r.answered(a, 7) // the answer to the first question was only late
+	<-first.done
+	require.EqualValues(t, 7, first.index)
+	require.True(t, r.due(), "the second batch is next")
+	r.ask()
+	r.answered(b, 8) // the second question was not asked for the second batch
+	select {
+	case <-second.done:
+		require.FailNow(t, "a reader was served by a question older than it")
+	default:
+	}
+	r.lost()
+	require.True(t, r.due())
+	r.answered(r.ask(), 9)
+	<-second.done
+	require.EqualValues(t, 9, second.index)
+	r.answered([]byte("short"), 1)
+}
+
+func TestCheckMessage(t *testing.T) {
+	voters := []uint64{1, 2, 3}
+	message := func(change func(m *Message)) *Message {
+		m := &Message{
+			Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(5)),
+			Index: new(uint64(3)), LogTerm: new(uint64(2)),
+			Entries: []*raftpb.Entry{{Term: new(uint64(2)), Index: new(uint64(4))}, {Term: new(uint64(5)), Index: new(uint64(5))}},
+		}
+		change(m)
+		return m
+	}
+	require.NoError(t, checkMessage(message(func(*Message) {}), 1, voters))
+	kind := func(k raftpb.MessageType) func(m *Message) {
+		return func(m *Message) { m.Type, m.Entries = k.Enum(), nil }
+	}
+	for name, change := range map[string]func(m *Message){
+		"for another":        func(m *Message) { m.To = new(uint64(3)) },
+		"from a stranger":    func(m *Message) { m.From = new(uint64(4)) },
+		"from itself":        func(m *Message) { m.From = new(uint64(1)) },
+		"no type":            func(m *Message) { m.Type = raftpb.MessageType(99).Enum() },
+		"no term":            func(m *Message) { m.Term = nil },
+		"gap":                func(m *Message) { m.Index = new(uint64(2)) },
+		"term goes back":     func(m *Message) { m.LogTerm = new(uint64(3)) },
+		"term of the future": func(m *Message) { m.Term = new(uint64(4)) },
+		"hup":                kind(raftpb.MsgHup),
+		"proposal":           kind(raftpb.MsgProp),
+		"storage":            kind(raftpb.MsgStorageAppendResp),
+		"snapshot":           kind(raftpb.MsgSnap),
+		"question":           kind(raftpb.MsgReadIndex),
+		"answer":             kind(raftpb.MsgReadIndexResp),
+		"short context": func(m *Message) {
+			kind(raftpb.MsgHeartbeatResp)(m)
+			m.Context = []byte("short")
+		},
+		"vote without term": func(m *Message) {
+			kind(raftpb.MsgVote)(m)
+			m.Term = nil
+		},
+		"snapshot inside":  func(m *Message) { m.Snapshot = &raftpb.Snapshot{} },
+		"responses inside": func(m *Message) { m.Responses = []*Message{{}} },
+	} {
+		require.Error(t, checkMessage(message(change), 1, voters), name)
+	}
+}
+
+func TestRaftLogger(t *testing.T) {
+	var out bytes.Buffer
+	l := raftLogger{slog.New(slog.NewTextHandler(&out, nil))}
+	l.Debugf("%v", unprintable{t})
+	l.Infof("%v", unprintable{t})
+	l.Info("quiet")
+	l.Warningf("term %d", 7)
+	l.Error("lost ", 3)
+	require.NotContains(t, out.String(), "quiet")
+	require.Contains(t, out.String(), `level=WARN msg="term 7"`)
+	require.Contains(t, out.String(), `level=ERROR msg="lost 3"`)
+	require.PanicsWithError(t, "raft: log 9", func() { l.Panicf("log %d", 9) })
+	require.PanicsWithError(t, "raft: log", func() { l.Fatal("log") })
+}
+
+// unprintable fails the test when it is formatted.
+type unprintable struct{ t *testing.T }
+
+func (u unprintable) String() string {
+	u.t.Error("formatted in vain")
+	return ""
+}
+
+// A bug of ours is not to pass for an error of the log's.
+func TestAsErrorKeepsBugsPanics(t *testing.T) {
+	cause := errors.New("disk")
+	require.Equal(t, cause, asError(cause, nil))
+	require.Equal(t, cause, asError(nil, cause))
+	require.Equal(t, raftPanic("x"), asError(raftPanic("x"), nil))
+	require.NoError(t, asError(nil, nil))
+	require.Panics(t, func() { _ = asError("a string", nil) })
+	require.Panics(t, func() {
+		defer func() { _ = asError(recover(), nil) }()
+		var m map[string]int
+		m["x"] = 1
+	})
+}
