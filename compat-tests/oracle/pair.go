@@ -28,7 +28,7 @@ type pair struct {
 // startPair starts both servers, each empty.
 func startPair(ctx context.Context, target server.Target) (*pair, error) {
 	options := func(t server.Target) server.Options {
-		o := server.Options{Target: t, AdvertisePeerURL: peerURL}
+		o := server.Options{Target: t, AdvertisePeerURL: peerURL, EtcdMode: true}
 		if t == server.Etcd {
 			o.Args = []string{"--unsafe-no-fsync"} // it is never killed here
 		}

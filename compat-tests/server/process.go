@@ -37,6 +37,9 @@ type Options struct {
 	// one it listens on. A lone member never dials it, but its id and the
 	// cluster's are derived from it.
 	AdvertisePeerURL string
+	// EtcdMode starts Triglot as "triglot etcd": etcd's defaults hold then. etcd
+	// itself knows no other mode.
+	EtcdMode bool
 	// Args are further flags, in etcd's spelling; they come last.
 	Args []string
 	// Env are further environment variables, as "NAME=value".
@@ -176,7 +179,11 @@ func (p *Process) args() []string {
 		"--log-level", "warn",
 	}
 	if p.options.Target == Triglot {
-		args = append([]string{"serve"}, args...)
+		mode := "serve"
+		if p.options.EtcdMode {
+			mode = "etcd"
+		}
+		args = append([]string{mode}, args...)
 	}
 	return append(args, p.options.Args...)
 }

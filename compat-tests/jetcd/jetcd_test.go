@@ -1,0 +1,49 @@
+package jetcd
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/server"
+)
+
+// runTimeout bounds a run of Maven; a first one downloads some 40 MB.
+const runTimeout = 10 * time.Minute
+
+func TestJetcd(t *testing.T) {
+	for _, tool := range []string{"java", "mvn"} {
+		_, err := exec.LookPath(tool)
+		require.NoError(t, err, "this test needs a JDK (17 or later) and Maven: apt-get install default-jdk maven")
+	}
+	process := server.StartT(t, server.Options{})
+	_, port, err := net.SplitHostPort(process.Endpoint())
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "mvn", "--batch-mode", "--no-transfer-progress",
+		"-Detcd.endpoint=http://localhost:"+port, "test")
+	cmd.WaitDelay = 10 * time.Second
+	output, err := cmd.CombinedOutput()
+	require.NoError(t, err, "mvn test:\n%s", output)
+
+	// The programs' own words, as a user would see them.
+	require.Contains(t, string(output), "config/db = localhost:3306")
+	require.Contains(t, string(output), "Failures: 0, Errors: 0, Skipped: 0")
+	require.NotContains(t, string(output), "Tests run: 0")
+	if testing.Verbose() {
+		for line := range strings.Lines(string(output)) {
+			if strings.Contains(line, "Tests run:") || strings.Contains(line, "config/db") {
+				_, err := os.Stdout.WriteString(line)
+				require.NoError(t, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,34 @@
+package triglot;
+
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import io.etcd.jetcd.ByteSequence;
+import io.etcd.jetcd.Client;
+import io.etcd.jetcd.KV;
+import io.etcd.jetcd.kv.GetResponse;
+import org.junit.jupiter.api.Test;
+
+/** The first of the two programs that users start with: configuration in etcd. */
+class ConfigurationTest {
+  @Test
+  void putsAndGetsConfiguration() throws Exception {
+    // As written for etcd, but for the port.
+    Client client = Client.builder().endpoints(Etcd.endpoint()).build();
+    KV kvClient = client.getKVClient();
+
+    ByteSequence key = ByteSequence.from("config/db", UTF_8);
+    ByteSequence value = ByteSequence.from("localhost:3306", UTF_8);
+
+    kvClient.put(key, value).get();
+
+    GetResponse response = kvClient.get(key).get();
+    String config = response.getKvs().get(0).getValue().toString(UTF_8);
+    System.out.println("config/db = " + config);
+
+    client.close();
+
+    assertEquals("localhost:3306", config);
+    assertEquals(1, response.getCount());
+  }
+}
