@@ -72,9 +72,11 @@
 // A segment is synced before the next one starts, and its end is written in the
 // next one's start record, so only the last segment can have a torn tail.
 //
-// One case is left that no log can decide: the very last batch, if it is damaged
-// after its sync and before anything else is written. Open and Close write a
-// batch of their own (a mark), so this window ends at the next Open or Close.
+// One case is left that no log can decide: damage, after the sync, to the very
+// last batch, or to all batches from some point to the end, looks like batches
+// that were never synced. Open and Close write a batch of their own (a mark), so
+// for one batch this window ends at the next Open or Close; and whoever owns the
+// state knows the index that it has applied.
 //
 // # Failures
 //

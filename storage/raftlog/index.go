@@ -18,6 +18,9 @@ type run struct {
 	off     int64 // of the record of index
 	size    int64 // up to the end of its last entry record
 	before  int64 // index.bytes when it began
+	// live is what its entry records take; once some of them were replaced,
+	// which is rare, 0: it is not known how much the others take.
+	live int64
 }
 
 // index says where the live entries are, and their terms. It holds:
@@ -64,10 +67,11 @@ func (x *index) add(p position, s *segment, off, size int64) {
 	if n := len(x.runs); !fresh && n > 0 {
 		if r := &x.runs[n-1]; r.segment == s && off-r.off < runBytes {
 			r.size = off + size - r.off
+			r.live += size
 			return
 		}
 	}
-	x.runs = append(x.runs, run{index: p.index, segment: s, off: off, size: size, before: x.bytes - size})
+	x.runs = append(x.runs, run{index: p.index, segment: s, off: off, size: size, before: x.bytes - size, live: size})
 }
 
 // cut removes the entries from first on.
@@ -75,6 +79,9 @@ func (x *index) cut(first uint64) {
 	n := sort.Search(len(x.runs), func(i int) bool { return x.runs[i].index >= first })
 	clear(x.runs[n:])
 	x.runs = x.runs[:n]
+	if n > 0 {
+		x.runs[n-1].live = 0
+	}
 	t := sort.Search(len(x.terms), func(i int) bool { return x.terms[i].index >= first })
 	x.terms = x.terms[:max(t, 1)]
 	x.last = first - 1

@@ -31,6 +31,7 @@ type keeper struct {
 	wanted  bool       // ready must not stay empty
 	stuck   bool       // the oldest retired segment could not be removed; wait for more
 	failure error      // why the last preparation failed
+	broken  bool       // a sync failed: nothing more is done
 	busy    bool
 	closing bool
 }
@@ -53,7 +54,7 @@ func (k *keeper) prepare() {
 }
 
 func (k *keeper) wantLocked() {
-	if len(k.ready) == 0 && !k.wanted {
+	if len(k.ready) == 0 && !k.wanted && !k.broken {
 		k.wanted, k.failure = true, nil
 		k.changed.Broadcast()
 	}
@@ -142,6 +143,9 @@ func (k *keeper) run() {
 
 // workLocked is what to do next, nil if nothing.
 func (k *keeper) workLocked() func() {
+	if k.broken {
+		return nil
+	}
 	if len(k.retired) > 0 && !k.stuck && k.retired[0].refs.Load() == 0 {
 		old := k.retired[0]
 		if len(k.ready) < maxReady && old.size == k.segmentBytes {
@@ -172,11 +176,13 @@ func (k *keeper) remove(old *segment) {
 // gone notes whether the oldest retired segment has left the directory. If it
 // has not, it blocks the ones behind it: removing those would leave a gap.
 func (k *keeper) gone(err error) bool {
+	if err != nil {
+		k.report("removing a raft log segment failed", err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err != nil {
 		k.stuck = true
-		k.report("removing a raft log segment failed", err)
 		return false
 	}
 	k.retired = append(k.retired[:0], k.retired[1:]...)
@@ -186,28 +192,31 @@ func (k *keeper) gone(err error) bool {
 // prepared takes the outcome of a preparation. If it failed, the number is used
 // again: the next segment must leave no gap.
 func (k *keeper) prepared(s *segment, err error) {
+	if err != nil {
+		k.report("preparing a raft log segment failed", err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.wanted = false
-	if err != nil {
-		k.failure = err
-		k.report("preparing a raft log segment failed", err)
-	} else {
+	if k.failure = err; err == nil {
 		k.next++
 		k.ready = append(k.ready, s)
 	}
 	k.changed.Broadcast()
 }
 
-// report hands a failed sync to the log, which the next Append returns; what is
-// no such failure costs nothing yet, and is logged.
+// report hands a failed sync to the log, whose next Append returns it. Another
+// failure costs nothing yet, and is logged.
 func (k *keeper) report(what string, err error) {
 	var failed *syncError
-	if errors.As(err, &failed) {
+	switch {
+	case errors.As(err, &failed):
 		_ = k.poison(err)
-		return
-	}
-	if !errors.Is(err, ErrClosed) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.broken, k.failure = true, err
+		k.changed.Broadcast()
+	case !errors.Is(err, ErrClosed):
 		k.logger.Warn(what, "error", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -189,6 +190,10 @@ func (l *Log) Close() error {
 func (l *Log) closeFiles() error {
 	err := l.keeper.close()
 	for _, s := range l.segments {
+		err = errors.Join(err, s.file.Close())
+	}
+	if s := l.w.segment; s != nil && !slices.Contains(l.segments, s) {
+		// Its start could not be written.
 		err = errors.Join(err, s.file.Close())
 	}
 	return err

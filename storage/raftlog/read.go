@@ -89,7 +89,7 @@ func (l *Log) plan(r *reader, hi uint64) error {
 			}
 			if len(r.runs) > 0 {
 				// The first run does not count: next may be the last one in it.
-				bytes += uint64(x.runs[n].size)
+				bytes += uint64(x.runs[n].live)
 			}
 			x.runs[n].segment.refs.Add(1)
 			r.runs = append(r.runs, x.runs[n])

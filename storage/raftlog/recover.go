@@ -52,13 +52,13 @@ func recoverLog(dir *directory, numbers []uint32) (*recovery, error) {
 		r.segments = append(r.segments, r.ready[0])
 		r.ready = r.ready[1:]
 	}
-	if len(r.segments) == 0 && len(numbers) > 0 && numbers[0] != 1 {
-		return r, &CorruptError{r.ready[0].path, firstRecord, "the start of the log cannot be read"}
-	}
-	for _, s := range r.ready {
-		if err := r.checkUnstarted(s); err != nil {
+	for i := range r.ready {
+		if err := r.checkUnstarted(i); err != nil {
 			return r, err
 		}
+	}
+	if len(r.segments) == 0 && len(numbers) > 0 && numbers[0] != 1 {
+		return r, &CorruptError{r.ready[0].path, firstRecord, "the start of the log cannot be read"}
 	}
 	return r, nil
 }
@@ -69,7 +69,6 @@ func (r *recovery) replay(s *segment) (started bool, err error) {
 		return false, err
 	}
 	sc := &r.scan
-	sc.oldest = len(r.segments) == 0
 	unproven := int64(firstRecord)
 	for sc.next() {
 		if sc.batch[0].behind == 0 {
@@ -110,14 +109,15 @@ func (r *recovery) load(s *segment) error {
 	clear(r.data[n:])
 	r.scan = scanner{
 		data: r.data, seed: seedOf(r.dir.logID), segment: s.number,
-		epoch: r.epoch, seq: r.seq, off: firstRecord, batch: r.scan.batch,
+		oldest: len(r.segments) == 0, epoch: r.epoch, seq: r.seq, off: firstRecord, batch: r.scan.batch,
 	}
 	return nil
 }
 
-// checkUnstarted makes sure that a segment behind the last one that was started
-// has not lost a batch.
-func (r *recovery) checkUnstarted(s *segment) error {
+// checkUnstarted makes sure that the i-th segment behind the last one that was
+// started has not lost a batch, and does not follow one that has.
+func (r *recovery) checkUnstarted(i int) error {
+	s := r.ready[i]
 	if err := r.load(s); err != nil {
 		return err
 	}
@@ -128,11 +128,16 @@ func (r *recovery) checkUnstarted(s *segment) error {
 		r.torn = true
 		return nil
 	}
-	// A batch is lost: before this segment if its own first record is whole.
-	if first, ok := decodeRecord(r.data[firstRecord:], r.scan.seed, s.number); ok && first.kind == kindStart && len(r.segments) > 0 {
+	r.scan.next()
+	first, ok := decodeRecord(r.data[firstRecord:], r.scan.seed, s.number)
+	whole := ok && first.kind == kindStart && first.seq > r.seq+1
+	switch {
+	case whole && i > 0:
+		return &CorruptError{r.ready[i-1].path, firstRecord, "checksum mismatch"}
+	case whole && len(r.segments) > 0:
 		return &CorruptError{r.segments[len(r.segments)-1].path, r.bad, "checksum mismatch"}
 	}
-	return &CorruptError{s.path, firstRecord, "checksum mismatch"}
+	return &CorruptError{s.path, r.scan.bad, "checksum mismatch"}
 }
 
 // apply applies one record of s.

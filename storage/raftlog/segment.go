@@ -69,18 +69,31 @@ func openDirectory(fsys storage.FS, path string) (*directory, error) {
 	return d, nil
 }
 
+// make makes the directory and those above it that are missing, durably.
 func (d *directory) make() error {
-	if _, err := d.fs.Stat(d.path); err == nil {
+	var missing []string
+	for path := d.path; ; path = d.fs.PathDir(path) {
+		if _, err := d.fs.Stat(path); err == nil || path == d.fs.PathDir(path) {
+			break
+		}
+		missing = append(missing, path)
+	}
+	if len(missing) == 0 {
 		return nil
 	}
 	if err := d.fs.MkdirAll(d.path, 0o700); err != nil {
 		return err
 	}
-	parent, err := d.fs.OpenDir(d.fs.PathDir(d.path))
-	if err != nil {
-		return err
+	for _, path := range slices.Backward(missing) {
+		parent, err := d.fs.OpenDir(d.fs.PathDir(path))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+			return err
+		}
 	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return nil
 }
 
 func (d *directory) close() error {
