@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
@@ -169,6 +168,6 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 		_, err := parseFlags(args, io.Discard)
 		require.Error(t, err, "%v", args)
 	}
-	_, _, err := startOne(context.Background(), &config{}, "zookeeper")
+	_, _, err := startOne(t.Context(), "zookeeper", "", t.TempDir())
 	require.ErrorContains(t, err, "zookeeper")
 }

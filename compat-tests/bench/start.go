@@ -18,7 +18,8 @@ import (
 // startAll starts the servers that the configuration names, in order. stop ends
 // those that were started, and must be called in any case. A name that occurs
 // twice gives two servers of the kind, told apart by a number: etcd against
-// etcd shows what the method itself is worth.
+// etcd shows what the method itself is worth. A name may say which binary to
+// run, as "triglot=PATH": so two builds are compared.
 func startAll(ctx context.Context, c *config) (servers []*target, stop func() error, err error) {
 	var stops []func() error
 	stop = func() error {
@@ -30,15 +31,22 @@ func startAll(ctx context.Context, c *config) (servers []*target, stop func() er
 	}
 	load := newData(c.keys, c.bytes)
 	seen := map[string]int{}
-	for _, kind := range c.servers {
-		t, end, err := startOne(ctx, c, kind)
+	for _, name := range c.servers {
+		kind, binary, named := strings.Cut(name, "=")
+		if !named {
+			binary = c.binaries[kind]
+		}
+		t, end, err := startOne(ctx, kind, binary, c.dir)
 		if err != nil {
 			return nil, stop, err
 		}
 		stops = append(stops, end)
 		t.name = kind
-		if seen[kind]++; seen[kind] > 1 {
-			t.name += "#" + strconv.Itoa(seen[kind])
+		if named {
+			t.name = filepath.Base(binary)
+		}
+		if seen[t.name]++; seen[t.name] > 1 {
+			t.name += "#" + strconv.Itoa(seen[t.name])
 		}
 		if t.loader, err = newLoader(t.endpoint, c.conns, load); err != nil {
 			return nil, stop, err
@@ -49,7 +57,9 @@ func startAll(ctx context.Context, c *config) (servers []*target, stop func() er
 	return servers, stop, nil
 }
 
-func startOne(ctx context.Context, c *config, kind string) (*target, func() error, error) {
+// startOne starts a server of a kind, from a binary or, if that is empty, from
+// what is built here, with its data in a new directory below parent.
+func startOne(ctx context.Context, kind, binary, parent string) (*target, func() error, error) {
 	switch kind {
 	case nullName:
 		return startNull()
@@ -57,11 +67,10 @@ func startOne(ctx context.Context, c *config, kind string) (*target, func() erro
 	default:
 		return nil, nil, fmt.Errorf("unknown server %q", kind)
 	}
-	dir, err := os.MkdirTemp(c.dir, "bench-"+kind+"-")
+	dir, err := os.MkdirTemp(parent, "bench-"+kind+"-")
 	if err != nil {
 		return nil, nil, err
 	}
-	binary := c.binaries[kind]
 	if binary != "" {
 		if binary, err = filepath.Abs(binary); err != nil {
 			return nil, nil, err
