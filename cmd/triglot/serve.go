@@ -20,6 +20,9 @@ const (
 	drainTime = 500 * time.Millisecond
 	// stopTime is how long stopping may take in all.
 	stopTime = 1900 * time.Millisecond
+	// echoTime is how soon after a signal another one is its echo: timeout(1), and
+	// a terminal with a wrapper between, send each signal twice.
+	echoTime = 100 * time.Millisecond
 )
 
 // serve runs a member until it is told to stop or cannot go on, and returns the
@@ -39,12 +42,33 @@ func (p *process) serve(cfg *config.Config) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	s, err := startServer(cfg, log.Logger)
-	if err != nil {
-		log.fatal(p, err)
-		return exitFailed
+	return p.start(cfg, log, signals)
+}
+
+// start starts the member and attends to it. A signal during the start, which
+// may take as long as there is log to replay, ends the process: it would be
+// replayed the next time.
+func (p *process) start(cfg *config.Config, log *journal, signals <-chan os.Signal) int {
+	type result struct {
+		server *server
+		err    error
 	}
-	return p.attend(cfg, log, s, signals)
+	started := make(chan result, 1)
+	go func() {
+		s, err := startServer(cfg, log.Logger)
+		started <- result{s, err}
+	}()
+	select {
+	case r := <-started:
+		if r.err != nil {
+			log.fatal(p, r.err)
+			return exitFailed
+		}
+		return p.attend(cfg, log, r.server, signals)
+	case sig := <-signals:
+		log.Info("received signal while starting", "signal", sig.String())
+		return exitOK
+	}
 }
 
 // attend serves once the member is ready, waits for what ends it, and ends it.
@@ -67,7 +91,7 @@ func (p *process) attend(cfg *config.Config, log *journal, s *server, signals <-
 		return exitFailed
 	}
 	log.Info("received signal; shutting down", "signal", sig.String())
-	if err := p.stop(log.Logger, s, signals); err != nil {
+	if err := stop(log.Logger, s.stop, signals); err != nil {
 		log.fatal(p, err)
 		return exitFailed
 	}
@@ -118,32 +142,34 @@ func (p *process) announce(cfg *config.Config, log *slog.Logger, s *server) {
 	if cfg.Mode != config.Serve {
 		return
 	}
-	url := s.clientURLs.Strings()[0]
-	fmt.Fprintf(p.stdout, `Triglot %s serves %s from %s
-
-  etcdctl --endpoints=%s put hello world
-  curl %s/health
-`, version, s.clientURLs, cfg.Member.DataDir, url, s.httpURL())
+	fmt.Fprintf(p.stdout, "Triglot %s serves %s from %s\n\n  etcdctl --endpoints=%s put hello world\n  %s\n",
+		version, s.clientURLs, cfg.Member.DataDir, s.clientURLs.Strings()[0], s.curl("/health"))
 }
 
-// stop ends a member in good order. It returns early if that takes too long, or
-// at a further signal: nothing that was acknowledged is lost when the process ends
-// then.
-func (p *process) stop(log *slog.Logger, s *server, signals <-chan os.Signal) error {
+// stop runs end, which ends a member in good order. It returns early if that takes
+// too long, or at a further signal: nothing that was acknowledged is lost when the
+// process ends then.
+func stop(log *slog.Logger, end func() error, signals <-chan os.Signal) error {
+	start := time.Now()
 	stopped := make(chan error, 1)
-	go func() { stopped <- s.stop() }()
+	go func() { stopped <- end() }()
 	timer := time.NewTimer(stopTime)
 	defer timer.Stop()
-	select {
-	case err := <-stopped:
-		if err == nil {
-			log.Info("stopped")
+	for {
+		select {
+		case err := <-stopped:
+			if err == nil {
+				log.Info("stopped")
+			}
+			return err
+		case sig := <-signals:
+			if time.Since(start) < echoTime {
+				continue
+			}
+			log.Warn("received a second signal; the next start replays the log", "signal", sig.String())
+		case <-timer.C:
+			log.Warn("stopping takes too long; the next start replays the log", "limit", stopTime)
 		}
-		return err
-	case sig := <-signals:
-		log.Warn("received a second signal; the next start replays the log", "signal", sig.String())
-	case <-timer.C:
-		log.Warn("stopping takes too long; the next start replays the log", "limit", stopTime)
+		return nil
 	}
-	return nil
 }

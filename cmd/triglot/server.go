@@ -104,9 +104,13 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 	}, nil
 }
 
-// foundingPeers reads --initial-cluster.
+// foundingPeers reads --initial-cluster; none is this member alone.
 func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
-	if cfg.Cluster.Existing && isEmpty(cfg.Member.DataDir) {
+	fresh := isEmpty(cfg.Member.DataDir)
+	switch {
+	case !fresh && cfg.Mode == config.Etcd:
+		return nil, nil // etcd looks at it at the first start only
+	case fresh && cfg.Cluster.Existing:
 		return nil, errors.New("--initial-cluster-state=existing: to join a running cluster is not supported yet; use new")
 	}
 	peers, err := member.ParsePeers(cfg.Cluster.Initial)
@@ -147,7 +151,7 @@ func (s *server) makeFaces(registry *prometheus.Registry) {
 		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node,
 		MaxTxnOps:        uint(requests.MaxTxnOps),
 		MaxRequestBytes:  uint(requests.MaxRequestBytes),
-		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Election),
+		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),
 		ElectionTimeout:  s.cfg.Member.Election,
 		ProgressInterval: requests.WatchProgress,
 		ServerVersion:    etcdVersion,
@@ -175,10 +179,10 @@ func orNever(d time.Duration) time.Duration {
 	return d
 }
 
-// minLeaseTTL is the shortest lease, one and a half election timeouts in whole
-// seconds, as in etcd (T-60).
-func minLeaseTTL(election time.Duration) time.Duration {
-	ttl := (3*election + 1) / 2
+// minLeaseTTL is the shortest lease: one and a half election timeouts in whole
+// heartbeats, raised to whole seconds (etcd T-60).
+func minLeaseTTL(heartbeat, election time.Duration) time.Duration {
+	ttl := heartbeat * (3 * (election / heartbeat) / 2)
 	return (ttl + time.Second - 1).Truncate(time.Second)
 }
 
@@ -218,12 +222,16 @@ func (s *server) goServe(loop func() error) {
 	})
 }
 
-// httpURL is an address that answers plain HTTP.
-func (s *server) httpURL() string {
+// curl is a command line that asks for a path over plain HTTP.
+func (s *server) curl(path string) string {
+	urls := s.clientURLs
 	if len(s.bound.http) > 0 {
-		return withBoundPorts(s.cfg.Listen.HTTP, s.bound.http).Strings()[0]
+		urls = withBoundPorts(s.cfg.Listen.HTTP, s.bound.http)
 	}
-	return s.clientURLs.Strings()[0]
+	if network, address := config.Address(urls[0]); network == "unix" {
+		return "curl --unix-socket " + address + " http://localhost" + path
+	}
+	return "curl " + urls[0].String() + path
 }
 
 // stop drains the servers, stops the member and waits for every goroutine.

@@ -99,7 +99,7 @@ var listenOptions = []option{
 	},
 	{
 		name: "metrics", group: "Listeners", etcd: "basic", oneOf: []string{"basic", "extensive"},
-		usage: "basic, or extensive for histograms of every call",
+		usage: "basic, or extensive to add the runtime's own",
 		field: func(c *Config) any { return &c.metrics },
 	},
 	ignoredOption[bool]("socket-reuse-port", "false", "a port belongs to one process"),
