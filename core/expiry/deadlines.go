@@ -244,7 +244,7 @@ func (d *Deadlines) at(now time.Duration) time.Duration {
 	if elapsed > d.maxGap {
 		return d.clock
 	}
-	return d.clock + max(0, elapsed)
+	return d.clock + elapsed
 }
 
 // after returns t + d, or the end of time: a TTL may be 285 years.

@@ -187,6 +187,30 @@ func TestSpread(t *testing.T) {
 	require.True(t, slices.IsSorted(d.List()[1:36]), "in the order of their ids")
 }
 
+// TestSpreadOrder checks that leases which the spreading gives one deadline are
+// in the order of their ids, whichever was to expire first.
+func TestSpreadOrder(t *testing.T) {
+	d := New(Options{SpreadPerSecond: 2})
+	d.Lead(0, 1, []Lease{{1, 5 * second}, {2, 5 * second}, {9, 5*second + 1}, {3, 5*second + 2}}, 0)
+	require.Equal(t, []core.LeaseID{1, 2, 3, 9}, d.List())
+	var now time.Duration
+	steady(d, &now, 6*second)
+	require.Equal(t, []core.LeaseID{1, 2, 3, 9}, due(d, now))
+}
+
+// TestPendingOverGap checks a lease that fell due between two ticks that turn out
+// to be a gap: it has been proposed, and stays so.
+func TestPendingOverGap(t *testing.T) {
+	d := New(Options{MaxGap: second})
+	d.Lead(0, 1, []Lease{{1, second}}, 0)
+	require.Equal(t, []core.LeaseID{1}, due(d, second))
+	require.Equal(t, 5*second, d.Tick(5*second))
+	left, _ := d.Remaining(5*second, 1)
+	require.Equal(t, second, left)
+	_, answer := d.Renew(5*second, 1)
+	require.Equal(t, Overdue, answer)
+}
+
 // TestLongestTTL checks that the end of a lease of 285 years is not in the past.
 func TestLongestTTL(t *testing.T) {
 	const longest = 9_000_000_000 * second
