@@ -35,6 +35,9 @@ func (f *feed) canCatchUp() bool { return len(f.behind) > 0 && !f.stalled }
 // catchUp gives the first of the watches that are behind its turn: it is brought
 // forward by up to one delivery.
 func (f *feed) catchUp(ctx context.Context) (d core.Delivery, ok bool, err error) {
+	if ctx.Err() != nil { // not later: what has been read must be delivered
+		return d, false, contextError(ctx)
+	}
 	w := f.behind[0]
 	standing, target := f.hub.dispatcher.assess(w)
 	switch standing {
@@ -113,12 +116,10 @@ func (f *feed) replay(ctx context.Context, s *selection, target core.Rev) error 
 		clear(f.batch[:n])
 		w.next = next
 	}
-	if w.next > target || s.revisions > 0 {
-		f.dropPrev(s)
-		return ctx.Err()
-	}
-	if err := f.recall(ctx, s, target); err != nil {
-		return err
+	if w.next <= target && s.revisions == 0 {
+		if err := f.recall(ctx, s, target); err != nil {
+			return err
+		}
 	}
 	f.dropPrev(s)
 	return nil

@@ -45,7 +45,7 @@ type dispatcher struct {
 	// reads counts the catch-ups under way, which may be reading the History.
 	reads sync.WaitGroup
 
-	// Scratch space of a step, empty between steps.
+	// Scratch space of a step, cleared between steps.
 	batch   [stepRevisions]entry
 	groups  []*group
 	hits    []*watch
@@ -82,9 +82,11 @@ func (d *dispatcher) stepLocked() bool {
 			break
 		}
 	}
-	clear(d.batch[:n])
 	d.wake()
 	d.advance(done)
+	clear(d.batch[:n]) // an idle hub refers to nothing that is gone
+	clear(d.groups[:cap(d.groups)])
+	clear(d.hits[:cap(d.hits)])
 	return true
 }
 

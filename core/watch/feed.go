@@ -20,6 +20,8 @@ type feed struct {
 	// ctx ends when the feed is closed.
 	ctx  context.Context //nolint:containedctx // it is the feed's life time, not a call's
 	stop context.CancelFunc
+	// closed is set under the queue's lock and read without.
+	closed atomic.Bool
 
 	// The dispatcher's lock guards these. touched says that the step under way
 	// has queued something.
@@ -43,8 +45,6 @@ type consumer struct {
 	stalled bool
 	// batch is scratch space, kept while a watch is behind.
 	batch []entry
-	// closed is the one field that others write.
-	closed atomic.Bool
 }
 
 var _ core.Feed = (*feed)(nil)
@@ -210,7 +210,11 @@ func (f *feed) wait(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.waiting = false
-	f.mu.Unlock()
+	select {
+	case <-f.wake: // woken at the same time
+	default:
+	}
 	return contextError(ctx)
 }

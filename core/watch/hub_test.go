@@ -414,6 +414,7 @@ func TestNextEndsWithContext(t *testing.T) {
 			require.True(t, f.Remove(1))
 			require.Equal(t, core.DeliverCanceled, next(t, f).Kind)
 			synctest.Wait()
+			require.Empty(t, f.(*feed).wake, "it would wake for nothing")
 		}
 	})
 }

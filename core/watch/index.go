@@ -14,8 +14,8 @@ import (
 type index struct {
 	keys   map[string]*group
 	ranges *rangeNode
-	// groups that are ranges, and the state of the generator of priorities: the
-	// treap's shape is a function of what was added and in what order.
+	// seed is the state of the generator of priorities: the treap's shape is a
+	// function of what was added and in what order.
 	seed uint32
 }
 

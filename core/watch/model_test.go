@@ -45,6 +45,7 @@ func checkModel(t *rapid.T) {
 		"compact":  w.compact,
 		"tell":     w.tell,
 		"fail":     w.fail,
+		"cancel":   w.cancel,
 		"reopen":   w.reopen,
 	})
 	w.finish(t)
@@ -61,6 +62,8 @@ type world struct {
 	// told is the compaction that the hub knows of.
 	told    core.Rev
 	readers []*reader
+	// impatient says that the next calls come with a context that has ended.
+	impatient bool
 }
 
 // reader is a feed with the model of each of its watches.
@@ -227,6 +230,15 @@ func (w *world) tell(*rapid.T) {
 
 var errModel = errors.New("disk on fire")
 
+// canceled is a context that has ended.
+var canceled = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func (w *world) cancel(*rapid.T) { w.impatient = true }
+
 func (w *world) fail(*rapid.T) { w.store.fail = errModel }
 
 func (w *world) reopen(t *rapid.T) {
@@ -262,9 +274,14 @@ func (w *world) rested(r *reader) {
 
 // poll takes one delivery, if there is one.
 func (w *world) poll(t *rapid.T, r *reader) bool {
-	d, ok, err := r.feed.poll(context.Background())
+	ctx := context.Background()
+	if w.impatient {
+		ctx = canceled
+	}
+	d, ok, err := r.feed.poll(ctx)
 	if err != nil {
-		require.ErrorIs(t, err, errModel)
+		require.True(t, errors.Is(err, errModel) || w.impatient && errors.Is(err, context.Canceled), err)
+		w.impatient = false
 		return true // the next call goes on
 	}
 	if ok {
@@ -350,7 +367,7 @@ func (w *world) checkEvents(t *rapid.T, e *expectation, d core.Delivery) {
 // finish publishes and consumes everything, and checks that all was delivered.
 func (w *world) finish(t *rapid.T) {
 	w.tell(t)
-	w.store.fail = nil
+	w.store.fail, w.impatient = nil, false
 	w.hub.Publish(w.unpublished, w.store.rev)
 	w.unpublished, w.published = nil, w.store.rev
 	w.hub.dispatchAll()

@@ -54,8 +54,7 @@ type queue struct {
 	rev   core.Rev
 	// told says that there was a compaction since the consumer looked.
 	told bool
-	// waiting says that the consumer receives from wake, or is about to. A token
-	// that it leaves behind wakes it once for nothing.
+	// waiting says that the consumer receives from wake, or is about to.
 	waiting bool
 	wake    chan struct{} // capacity 1
 }
@@ -121,14 +120,11 @@ func (q *queue) compacted() {
 	q.wakeLocked()
 }
 
-// wakeLocked wakes the consumer if it waits. REQUIRES: q.mu.
+// wakeLocked wakes the consumer if it waits. It never blocks: a consumer that
+// waits has emptied the channel. REQUIRES: q.mu.
 func (q *queue) wakeLocked() {
-	if !q.waiting {
-		return
-	}
-	q.waiting = false
-	select {
-	case q.wake <- struct{}{}:
-	default:
+	if q.waiting {
+		q.waiting = false
+		q.wake <- struct{}{}
 	}
 }

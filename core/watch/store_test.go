@@ -131,7 +131,7 @@ func (s *store) between(spec core.WatchSpec, from, to core.Rev) []core.Change {
 	return events
 }
 
-// wake publishes revs, moves the dispatcher as far as it goes.
+// dispatchAll moves the dispatcher as far as it goes.
 func (h *Hub) dispatchAll() {
 	for h.dispatcher.step() {
 	}
