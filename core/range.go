@@ -65,8 +65,8 @@ type Range struct {
 	// Limit bounds the number of keys returned; zero or less is no limit.
 	Limit int64
 	// SortTarget and SortOrder order the result. With SortNone and a target
-	// other than the key, the limit cuts by key order first and what is left is
-	// sorted ascending: a quirk of etcd (T-13).
+	// other than the key, the first Limit + 1 keys by key order are sorted
+	// ascending and then cut to Limit: a quirk of etcd (T-13).
 	SortTarget SortTarget
 	SortOrder  SortOrder
 	// KeysOnly leaves the values out; CountOnly leaves the keys out as well.

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -23,7 +24,7 @@ import (
 //	propose A B ...                      one step, so one batch at most
 //	leave A                              the waiter of a proposal gives up
 //	read
-//	receive from=2 type=MsgApp term=T [index=I logterm=T commit=I] [entries=(T/I,...)]
+//	receive from=2 type=MsgApp term=T [index=I] [logterm=T] [commit=I] [entries=(T/I,...)] [reads=N]
 //	append [n=N]                         the log writer does its next task
 //	apply [n=N]                          the applier does its next task
 //	log                                  what the log holds, and what a crash would leave
@@ -153,7 +154,7 @@ func (e *transcript) start(t *testing.T, d *datadriven.TestData) {
 }
 
 func (e *transcript) receive(t *testing.T, d *datadriven.TestData) {
-	var from, term, index, logTerm, commit uint64
+	var from, term, index, logTerm, commit, reads uint64
 	var kind string
 	d.ScanArgs(t, "from", &from)
 	d.ScanArgs(t, "type", &kind)
@@ -164,6 +165,9 @@ func (e *transcript) receive(t *testing.T, d *datadriven.TestData) {
 	m := &Message{
 		Type: raftpb.MessageType(raftpb.MessageType_value[kind]).Enum(), To: new(uint64(1)), From: &from,
 		Term: &term, Index: &index, LogTerm: &logTerm, Commit: &commit,
+	}
+	if d.MaybeScanArgs(t, "reads", &reads) {
+		m.Context = binary.LittleEndian.AppendUint64(nil, reads)
 	}
 	for _, a := range d.CmdArgs {
 		if a.Key != "entries" {

@@ -144,7 +144,7 @@ func TestLeaseRunsOut(t *testing.T) {
 func TestLimits(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.MaxRequestBytes = 1000
-	cfg.QuotaBytes = 10_000
+	cfg.QuotaBytes = emptySize + 10_000
 	n := startNode(t, cfg)
 	_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: make([]byte, 1000)})
 	require.ErrorIs(t, err, core.RequestTooLarge)
@@ -163,7 +163,7 @@ func TestLimits(t *testing.T) {
 	_, err = n.Do(testContext(t), core.Principal{}, &core.Compact{Rev: res.Rev})
 	require.NoError(t, err)
 	require.NoError(t, n.WaitCompacted(testContext(t), res.Rev))
-	require.Less(t, n.Status().Size, int64(5000))
+	require.Less(t, n.Status().Size, int64(emptySize+5000))
 	_, err = n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k")})
 	require.ErrorIs(t, err, core.NoSpace)
 	_, err = n.Do(testContext(t), core.Principal{}, &core.SetAlarm{Alarm: n.Status().Alarms[0]})

@@ -186,14 +186,19 @@ func (n *Node) WaitCompacted(ctx context.Context, rev core.Rev) error {
 	}
 }
 
-// size is the logical size of the store.
+// emptySize is what a store is said to take before anything is written to it:
+// there are rows besides the versions of keys, and monitoring takes a size of
+// zero for a store that is not there (etcd T-93).
+const emptySize = 16 << 10
+
+// size is the logical size of the store: that of its versions, and emptySize.
 func (n *Node) size() int64 {
 	v := n.published.hold()
 	if v == nil {
-		return 0
+		return emptySize
 	}
 	defer v.Close()
-	return v.Written() - n.upkeep.collector.Freed()
+	return emptySize + v.Written() - n.upkeep.collector.Freed()
 }
 
 // autoCompact proposes compactions as the configuration asks for.

@@ -43,32 +43,39 @@ func single(r Reader, q *core.Range) (core.RangeResult, error) {
 	return res, nil
 }
 
-// inKeyOrder serves what needs no more than the first Limit keys.
+// inKeyOrder serves what needs no more than the first Limit keys and one: that
+// there is one more is an answer too.
 func inKeyOrder(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, error) {
 	var res core.RangeResult
-	var err error
-	scanErr := scan(ctx, r, q, q.KeysOnly && q.SortTarget == core.SortByKey, func(kv *core.KV) bool {
-		if q.Limit > 0 && int64(len(res.KVs)) == q.Limit {
-			res.More = true
-			return false
-		}
+	err := scan(ctx, r, q, q.KeysOnly && q.SortTarget == core.SortByKey, func(kv *core.KV) bool {
 		res.KVs = append(res.KVs, kv)
-		return true
+		return q.Limit <= 0 || int64(len(res.KVs)) <= q.Limit
 	})
-	if scanErr != nil {
-		return core.RangeResult{}, scanErr
+	if err != nil {
+		return core.RangeResult{}, err
 	}
 	res.Count = int64(len(res.KVs))
-	if res.More {
+	if q.Limit > 0 && res.Count > q.Limit {
 		if res.Count, err = r.Count(q.Interval, q.Rev); err != nil {
 			return core.RangeResult{}, err
 		}
 	}
-	if q.SortTarget != core.SortByKey { // SortNone: the cut came first (etcd T-13)
+	if q.SortTarget != core.SortByKey {
+		// Without an order, what the limit let through is sorted, the one key too
+		// many included (etcd T-13).
 		order(res.KVs, q.SortTarget, core.SortAscend)
 	}
+	cut(&res, q)
 	projectAll(res.KVs, q)
 	return res, nil
+}
+
+// cut applies the limit.
+func cut(res *core.RangeResult, q *core.Range) {
+	if q.Limit > 0 && int64(len(res.KVs)) > q.Limit {
+		res.KVs = slices.Clip(res.KVs[:q.Limit])
+		res.More = true
+	}
 }
 
 // sorted serves what needs every key of the interval before it can cut.
@@ -91,10 +98,7 @@ func sorted(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, err
 	if direction != core.SortNone {
 		order(res.KVs, q.SortTarget, direction)
 	}
-	if q.Limit > 0 && int64(len(res.KVs)) > q.Limit {
-		res.KVs = slices.Clip(res.KVs[:q.Limit])
-		res.More = true
-	}
+	cut(&res, q)
 	projectAll(res.KVs, q)
 	return res, nil
 }
