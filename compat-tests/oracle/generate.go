@@ -151,16 +151,65 @@ func (g generator) deleteRequest() *pb.DeleteRangeRequest {
 	return r
 }
 
-// txnDelete draws a delete for use in a txn. It has no open end: etcd does not
-// see that such a delete and a put write the same key, and the process dies of
-// some txns that do both.
-func (g generator) txnDelete() *pb.DeleteRangeRequest {
+// txn draws a txn of which etcd does not die. etcd compares puts and deletes of a
+// txn, but takes the open end "\0" of a delete literally and does not compare a
+// delete in a nested txn with a put in an earlier sibling. A revision that both
+// puts and deletes a key then ends its process: at once if the put ignores the
+// value or lease, else with the first read after a compaction there. The script
+// has what can be compared of that.
+func (g generator) txn() *pb.TxnRequest {
 	for {
-		r := g.deleteRequest()
-		if string(r.RangeEnd) != "\x00" {
+		r := g.txnRequest(0)
+		var w writes
+		w.add(r.Success)
+		w.add(r.Failure)
+		if !w.openEnd && !(w.nested && w.overlap()) {
 			return r
 		}
 	}
+}
+
+// writes is what the operations of a txn write, in either branch and at any
+// depth.
+type writes struct {
+	puts, deletes   []keyRange
+	nested, openEnd bool
+}
+
+// keyRange is [key, end).
+type keyRange struct{ key, end string }
+
+func (w *writes) add(ops []*pb.RequestOp) {
+	for _, op := range ops {
+		switch op := op.Request.(type) {
+		case *pb.RequestOp_RequestPut:
+			key := string(op.RequestPut.Key)
+			w.puts = append(w.puts, keyRange{key, key + "\x00"})
+		case *pb.RequestOp_RequestDeleteRange:
+			key, end := string(op.RequestDeleteRange.Key), string(op.RequestDeleteRange.RangeEnd)
+			w.openEnd = w.openEnd || end == "\x00"
+			if end == "" {
+				end = key + "\x00"
+			}
+			w.deletes = append(w.deletes, keyRange{key, end})
+		case *pb.RequestOp_RequestTxn:
+			w.nested = true
+			w.add(op.RequestTxn.Success)
+			w.add(op.RequestTxn.Failure)
+		}
+	}
+}
+
+// overlap reports whether a key is both put and deleted.
+func (w *writes) overlap() bool {
+	for _, put := range w.puts {
+		for _, del := range w.deletes {
+			if del.key <= put.key && put.key < del.end {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (g generator) txnRequest(depth int) *pb.TxnRequest {
@@ -184,7 +233,7 @@ func (g generator) op(depth int) *pb.RequestOp {
 	case n < 65:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: g.rangeRequest()}}
 	case n < 85:
-		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: g.txnDelete()}}
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestDeleteRange{RequestDeleteRange: g.deleteRequest()}}
 	case n < 99 && depth < maxTxnDepth:
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: g.txnRequest(depth + 1)}}
 	case n < 99:
@@ -249,7 +298,7 @@ func (g generator) unary() (name string, request proto.Message) {
 	case n < 28:
 		return "put", g.putRequest()
 	case n < 55:
-		return "txn", g.txnRequest(0)
+		return "txn", g.txn()
 	case n < 73:
 		return "range", g.rangeRequest()
 	case n < 81:
