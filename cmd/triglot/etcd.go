@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
@@ -22,10 +21,10 @@ func (p *process) etcd(args []string) int {
 	var usage *config.UsageError
 	switch {
 	case errors.Is(err, config.ErrHelp):
-		fmt.Fprint(p.stdout, config.Help())
+		say(p.stdout, config.Help())
 		return exitOK
 	case errors.Is(err, config.ErrVersion):
-		fmt.Fprint(p.stdout, etcdVersionText())
+		say(p.stdout, etcdVersionText())
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage // explained already, as etcd does

@@ -50,13 +50,16 @@ func (p *process) run() int {
 
 // complain says in one line why the program ends, and returns its status.
 func (p *process) complain(err error) int {
-	fmt.Fprintln(p.stderr, "triglot: "+oneLine(err))
+	say(p.stderr, "triglot: "+oneLine(err)+"\n")
 	var usage *config.UsageError
 	if errors.As(err, &usage) {
 		return exitUsage
 	}
 	return exitFailed
 }
+
+// say writes text for a person, who may have gone: there is nobody else to tell.
+func say(w io.Writer, text string) { _, _ = io.WriteString(w, text) }
 
 // oneLine is the text of an error, which may be several joined ones.
 func oneLine(err error) string {
@@ -152,6 +155,6 @@ func (p *process) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Say which version this is",
 		Args:  noArguments,
-		Run:   func(*cobra.Command, []string) { fmt.Fprint(p.stdout, versionText()) },
+		Run:   func(*cobra.Command, []string) { say(p.stdout, versionText()) },
 	}
 }

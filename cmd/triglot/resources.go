@@ -119,5 +119,6 @@ func diskSize(path string) (int64, error) {
 		}
 		return 0, err
 	}
-	return int64(min(stat.Blocks, math.MaxInt64/uint64(stat.Bsize))) * int64(stat.Bsize), nil
+	blockSize := uint64(stat.Bsize)
+	return int64(min(stat.Blocks, math.MaxInt64/blockSize) * blockSize), nil
 }

@@ -120,9 +120,9 @@ func TestRefusals(t *testing.T) {
 		want   string
 	}{
 		{"no such command", nil, []string{"srve"}, 2, `unknown command "srve": did you mean triglot serve?`},
-		{"no such flag", nil, []string{"serve", "--nmae=x"}, 2, "unknown flag --nmae: did you mean --name?"},
+		{"no such flag", nil, []string{"serve", "--nam=x"}, 2, "unknown flag --nam: did you mean --name?"},
 		{"an argument", nil, []string{"serve", "data"}, 2, `triglot serve takes flags only, not "data"`},
-		{"no such key", map[string]string{"a.yaml": "nmae: x\n"}, []string{"serve", "--config-file=a.yaml"}, 2, "a.yaml:1: unknown key nmae: did you mean name?"},
+		{"no such key", map[string]string{"a.yaml": "nam: x\n"}, []string{"serve", "--config-file=a.yaml"}, 2, "a.yaml:1: unknown key nam: did you mean name?"},
 		{"TLS", nil, []string{"serve", "--cert-file=a"}, 2, "--cert-file cannot be honoured: TLS is not supported yet; put a TLS proxy in front, or leave the flag out"},
 		{"no such directory", nil, []string{"serve", "--log-outputs=none/a.log"}, 1, "--log-outputs: open none/a.log: no such file or directory"},
 		{
@@ -141,11 +141,15 @@ func TestRefusals(t *testing.T) {
 		{"ZooKeeper's data", map[string]string{"data/version-2/log.1": ""}, anyPort[1:], 1, `data directory ./data is ZooKeeper's (it holds "version-2"): give another --data-dir`},
 		{"somebody's data", map[string]string{"data/thesis.tex": ""}, anyPort[1:], 1, `data directory ./data holds "thesis.tex", which is not Triglot's: give an empty --data-dir`},
 		{
-			"no member of ours", map[string]string{"data/member.json": "{}"}, anyPort[1:], 1,
+			"no member of ours",
+			map[string]string{"data/member.json": "{}"},
+			anyPort[1:], 1,
 			"data/member.json: this is not the mark of a Triglot member: give another --data-dir, or restore the file",
 		},
 		{
-			"a later format", map[string]string{"data/member.json": `{"product":"triglot","format":99}`}, anyPort[1:], 1,
+			"a later format",
+			map[string]string{"data/member.json": `{"product":"triglot","format":99}`},
+			anyPort[1:], 1,
 			"data/member.json: the data directory has format 99, this version reads format 1: use the version that wrote it",
 		},
 		{"several members", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1,b=http://b:1"), 1, "--initial-cluster names 2 members: a cluster of several members is not supported yet"},
@@ -191,10 +195,12 @@ func TestConfigReachesTheMember(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("name: m1\ndata-dir: from-file\nlog-format: json\nlog-outputs: [stderr, a.log]\n"), 0o600))
-	r, _ := serving(t, dir, []string{"TRIGLOT_QUOTA_BACKEND_BYTES=12345", "ETCD_METRICS=extensive", "TRIGLOT_LOG_FORMAT=text"},
+	r, _ := serving(t, dir, []string{"TRIGLOT_QUOTA_BACKEND_BYTES=12345678", "GOMEMLIMIT=1GiB", "GOGC=77", "ETCD_METRICS=extensive", "TRIGLOT_LOG_FORMAT=text"},
 		append(anyPort, "--config-file=a.yaml", "--listen-metrics-urls=http://127.0.0.1:0", "--listen-client-http-urls=http://127.0.0.1:0", "--initial-cluster-token=t")...)
 	require.DirExists(t, filepath.Join(dir, "from-file"))
 	require.Regexp(t, `(?m)^\S+ \S+ info  starting Triglot .* name=m1 data-dir=from-file$`, r.stderr.String())
+
+	require.Regexp(t, `info  memory  limit-bytes=1073741824 caches-bytes=\d+ requests-bytes=\d+ gc-percent=77`, r.stderr.String())
 
 	var addresses []string
 	for l := range strings.Lines(r.stderr.String()) {
@@ -207,7 +213,7 @@ func TestConfigReachesTheMember(t *testing.T) {
 	r.await(func() bool { return strings.Contains(r.stdout.String(), "curl http://"+plain+"/health\n") }, "it names the HTTP address")
 	status, text := httpGet(t, http.DefaultClient, "http://"+metrics+"/metrics")
 	require.Equal(t, 200, status)
-	require.Contains(t, text, "\netcd_server_quota_backend_bytes 12345\n")
+	require.Contains(t, text, "\netcd_server_quota_backend_bytes 1.2345678e+07\n")
 	require.Contains(t, text, "\ngo_sched_latencies_seconds_count", "an extensive metric")
 	status, _ = httpGet(t, http.DefaultClient, "http://"+plain+"/version")
 	require.Equal(t, 200, status)
@@ -307,9 +313,9 @@ func TestStopHasAnEnd(t *testing.T) {
 				for _, after := range tt.signals {
 					time.AfterFunc(after, func() { signals <- syscall.SIGTERM })
 				}
-				require.NoError(t, stop(log, func() error { time.Sleep(tt.end); return nil }, signals))
+				require.NoError(t, stop(log, func() error { <-time.After(tt.end); return nil }, signals))
 				require.Equal(t, tt.want, time.Since(begin))
-				time.Sleep(tt.end) // what was left behind ends too
+				<-time.After(tt.end) // what was left behind ends too
 			})
 		})
 	}

@@ -51,7 +51,7 @@ func (s *Splitter) HTTP() net.Listener { return s.http }
 func (s *Splitter) Serve() error {
 	var sniffers sync.WaitGroup
 	defer sniffers.Wait()
-	defer s.Close()
+	defer func() { _ = s.Close() }() // why Serve returns is known already
 	var pause backoff
 	for {
 		conn, err := s.listener.Accept()

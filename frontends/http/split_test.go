@@ -57,15 +57,23 @@ func (l *pipeListener) dial() net.Conn {
 	return client
 }
 
-// split runs a Splitter in a synctest bubble; the test gets the client's side.
-func split(t *testing.T, test func(t *testing.T, l *pipeListener, s *Splitter)) {
+// bubble is a running Splitter and the network in front of it, in a synctest
+// bubble of its own.
+type bubble struct {
+	*testing.T
+	*pipeListener
+	*Splitter
+}
+
+// split runs a test in a bubble, and then checks that Close ends it.
+func split(t *testing.T, test func(bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipeListener()
 		s := NewSplitter(l)
 		served := make(chan error, 1)
 		go func() { served <- s.Serve() }()
-		test(t, l, s)
+		test(bubble{t, l, s})
 		require.NoError(t, s.Close())
 		require.NoError(t, <-served)
 	})
@@ -87,7 +95,8 @@ func TestSplitByFirstBytes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			split(t, func(t *testing.T, l *pipeListener, s *Splitter) {
+			split(t, func(b bubble) {
+				t, l, s := b.T, b.pipeListener, b.Splitter
 				client, accepted := l.dial(), make(chan struct{})
 				go func() {
 					_, _ = io.WriteString(client, tt.sent)
@@ -123,12 +132,13 @@ func requireNothing(t *testing.T, l net.Listener) {
 }
 
 func TestSplitByteAtATime(t *testing.T) {
-	split(t, func(t *testing.T, l *pipeListener, s *Splitter) {
+	split(t, func(b bubble) {
+		t, l, s := b.T, b.pipeListener, b.Splitter
 		client := l.dial()
 		go func() {
 			for i := range len(http2Start) {
 				_, _ = client.Write([]byte{http2Start[i]})
-				time.Sleep(sniffTimeout / 20) // within the deadline as a whole
+				<-time.After(sniffTimeout / 20) // within the deadline as a whole
 			}
 			_ = client.Close()
 		}()
@@ -150,7 +160,8 @@ func TestSplitByteAtATime(t *testing.T) {
 }
 
 func TestSplitSilentClients(t *testing.T) {
-	split(t, func(t *testing.T, l *pipeListener, s *Splitter) {
+	split(t, func(b bubble) {
+		t, l, s := b.T, b.pipeListener, b.Splitter
 		start := time.Now()
 		var silent []net.Conn
 		for i := range 100 {
@@ -215,7 +226,8 @@ func TestSplitClose(t *testing.T) {
 }
 
 func TestSplitServerGone(t *testing.T) {
-	split(t, func(t *testing.T, l *pipeListener, s *Splitter) {
+	split(t, func(b bubble) {
+		t, l, s := b.T, b.pipeListener, b.Splitter
 		require.NoError(t, s.HTTP().Close())
 		client := l.dial()
 		_, err := io.WriteString(client, "GET / ")

@@ -151,7 +151,7 @@ func TestServeMistakes(t *testing.T) {
 			want: "TRIGLOT_NAME and ETCD_NAME have different values: unset one of them",
 		},
 
-		{name: "unknown key", file: "# note\nnmae: x\n", want: "triglot.yaml:2: unknown key nmae: did you mean name?"},
+		{name: "unknown key", file: "# note\nnam: x\n", want: "triglot.yaml:2: unknown key nam: did you mean name?"},
 		{name: "unknown key, underscores", file: "data_dir: x\n", want: "triglot.yaml:1: unknown key data_dir: did you mean data-dir?"},
 		{name: "a section of etcd's", file: "client-transport-security:\n  cert-file: x\n", want: "triglot.yaml:1: unknown key client-transport-security"},
 		{name: "a key that is none", file: "config-file: x\n", want: "triglot.yaml:1: unknown key config-file"},
@@ -255,11 +255,11 @@ log-level:
 }
 
 func TestServeNotes(t *testing.T) {
-	c, err := serve(t, nil, []string{"TRIGLOT_NANE=x", "ETCD_PORT=tcp://10.0.0.1:2379", "OTHER=1"}, "")
+	c, err := serve(t, nil, []string{"TRIGLOT_NAM=x", "ETCD_PORT=tcp://10.0.0.1:2379", "OTHER=1"}, "")
 	require.NoError(t, err)
 	require.Equal(t, []Note{
 		{slog.LevelWarn, "an environment variable is not known", []any{"variable", "ETCD_PORT"}},
-		{slog.LevelWarn, "an environment variable is not known: did you mean TRIGLOT_NAME?", []any{"variable", "TRIGLOT_NANE"}},
+		{slog.LevelWarn, "an environment variable is not known: did you mean TRIGLOT_NAME?", []any{"variable", "TRIGLOT_NAM"}},
 	}, c.Notes)
 
 	// What asks for what happens anyway is no mistake.
