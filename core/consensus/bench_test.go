@@ -3,7 +3,6 @@ package consensus
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -11,13 +10,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/raftlog"
 )
 
-// instant is a state machine that does nothing and does it at once. It keeps a
-// memLog short.
-type instant struct{ log *memLog }
+// instant is a state machine that does nothing, at once, and keeps the log short.
+type instant struct{ truncate func(index uint64) }
 
 func (a instant) Apply(batch []Committed) error {
 	for i := range batch {
@@ -26,7 +26,7 @@ func (a instant) Apply(batch []Committed) error {
 		}
 	}
 	if last := batch[len(batch)-1].Index; last%256 == 0 {
-		a.log.truncate(last - 1)
+		a.truncate(last - 1)
 	}
 	return nil
 }
@@ -39,41 +39,77 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkPropose is the cost of a proposal of 256 bytes from Propose to the
-// end of Wait, without a disk and without a state machine.
+// countingLog counts the entries that are appended.
+type countingLog struct {
+	Log
+	entries int
+}
+
+func (l *countingLog) Append(hs *raftpb.HardState, entries []*raftpb.Entry, sync bool) error {
+	l.entries += len(entries)
+	return l.Log.Append(hs, entries, sync)
+}
+
+// benchmark measures a proposal of 256 bytes from Propose to the end of Wait.
+// between is what a caller does before the next one.
+func benchmark(b *testing.B, callers int, log Log, truncate func(uint64), between func()) {
+	counting := &countingLog{Log: log}
+	d, err := Start(Config{ID: 1, Log: counting, Applied: 1, Applier: instant{truncate}, Logger: quiet()})
+	require.NoError(b, err)
+	command := make([]byte, 256)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var all sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	before := cpuTime()
+	for range callers {
+		all.Go(func() {
+			for left.Add(-1) >= 0 {
+				p := NewProposal(command, time.Time{})
+				if err := d.Propose(p); err != nil {
+					b.Error(err)
+					return
+				}
+				if _, err := p.Wait(context.Background()); err != nil {
+					b.Error(err)
+					return
+				}
+				between()
+			}
+		})
+	}
+	all.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
+	require.NoError(b, d.Stop())
+	b.ReportMetric(float64(b.N)/float64(counting.entries), "ops/entry")
+}
+
+// BenchmarkPropose is the cost of consensus alone: no disk, no state machine.
 func BenchmarkPropose(b *testing.B) {
 	for _, callers := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			log := newMemLog(1)
-			d, err := Start(Config{ID: 1, Log: log, Applied: 1, Applier: instant{log}, Logger: slog.New(slog.DiscardHandler)})
+			benchmark(b, callers, log, log.truncate, func() {})
+		})
+	}
+}
+
+// BenchmarkBatching shows how many proposals share an entry and its sync when a
+// caller burns 20 us between two, as serving a request over gRPC does.
+func BenchmarkBatching(b *testing.B) {
+	for _, callers := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			log, err := raftlog.Open(b.TempDir(), raftlog.Options{})
 			require.NoError(b, err)
-			command := make([]byte, 256)
-			var left atomic.Int64
-			left.Store(int64(b.N))
-			var all sync.WaitGroup
-			b.ReportAllocs()
-			b.ResetTimer()
-			before := cpuTime()
-			for range callers {
-				all.Go(func() {
-					for left.Add(-1) >= 0 {
-						p := NewProposal(command, time.Time{})
-						if err := d.Propose(p); err != nil {
-							b.Error(err)
-							return
-						}
-						if _, err := p.Wait(context.Background()); err != nil {
-							b.Error(err)
-							return
-						}
-					}
-				})
-			}
-			all.Wait()
-			b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
-			b.ReportMetric(float64(log.writes)/float64(b.N), "writes/op")
-			b.StopTimer()
-			require.NoError(b, d.Stop())
+			log.SetVoters([]core.MemberID{1})
+			require.NoError(b, log.Reset(1, 1))
+			benchmark(b, callers, log, func(index uint64) { require.NoError(b, log.Truncate(index)) }, func() {
+				for begun := time.Now(); time.Since(begun) < 20*time.Microsecond; {
+				}
+			})
+			require.NoError(b, log.Close())
 		})
 	}
 }

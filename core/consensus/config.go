@@ -43,7 +43,8 @@ const (
 	maxApplyingBytes = 4 << 20
 
 	// maxUnapplied is the number of committed entries that may wait to be applied
-	// before proposals are refused (etcd T-03).
+	// before proposals are refused (etcd T-03). What the log held at the start does
+	// not count: while it is replayed, clients wait.
 	maxUnapplied = 5000
 
 	defaultTickInterval    = 100 * time.Millisecond
@@ -114,8 +115,8 @@ type Config struct {
 	// on the goroutine that calls Applier, between two calls: that this member
 	// leads is told after an entry of its own term is applied, when all that
 	// earlier leaders acknowledged is. The leader is zero if none is known. It may
-	// propose, but must not wait for the outcome. It may be called before Start
-	// returns.
+	// propose, but must not wait for the outcome, nor stop the driver. It may be
+	// called before Start returns.
 	OnLeadership func(leader core.MemberID, term uint64, self bool)
 
 	// Logger takes raft's messages; nil is slog.Default.
@@ -181,6 +182,7 @@ func (c *Config) validate() error {
 type logState struct {
 	hard   *raftpb.HardState
 	voters []uint64
+	last   uint64
 }
 
 // openLog reads the log's state and checks that raft can start from it.
@@ -216,6 +218,7 @@ func openLog(log Log, self core.MemberID, applied uint64) (logState, error) {
 	return logState{
 		hard:   &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(commit)},
 		voters: conf.GetVoters(),
+		last:   last,
 	}, nil
 }
 

@@ -20,7 +20,7 @@ import (
 // for concurrent use.
 type Driver struct {
 	config  Config
-	replica *replica // the consensus goroutine's
+	replica *replica // the consensus goroutine's, but for inherited, which is constant
 	inbox   *mailbox
 	appends *queue[*appendTask]
 	applies *queue[*applyTask]
@@ -102,7 +102,7 @@ func Start(c Config) (*Driver, error) {
 //
 // But for NoLeader the outcome is unknown then.
 func (d *Driver) Propose(p *Proposal) error {
-	if d.status.committed.Load() > d.status.applied.Load()+maxUnapplied {
+	if d.status.committed.Load() > max(d.status.applied.Load(), d.replica.inherited)+maxUnapplied {
 		return core.TooManyRequests
 	}
 	return d.inbox.propose(p)

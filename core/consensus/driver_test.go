@@ -111,9 +111,32 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestRefusesWhileApplyIsFarBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		d, _, state := startLone(t)
+		open := make(chan struct{})
+		state.before = func([]Committed) error { <-open; return nil }
+		refused := 0
+		for n := range maxUnapplied + 10 {
+			err := d.Propose(NewProposal([]byte("x"), never))
+			if err != nil {
+				require.Equal(t, core.TooManyRequests, err)
+				require.Greater(t, n, maxUnapplied)
+				refused++
+			}
+			synctest.Wait() // so that each is an entry
+		}
+		require.Equal(t, 9, refused)
+		close(open)
+		synctest.Wait()
+		require.NoError(t, (<-propose(t, d, "x", never)).err)
+	})
+}
+
+// Clients wait while a long log is replayed, in calls that are bounded.
+func TestReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog(1)
 		var entries []*raftpb.Entry
-		const last = maxUnapplied + 2
+		const last = maxUnapplied + 1000
 		for i := uint64(2); i <= last; i++ {
 			entries = append(entries, &raftpb.Entry{Term: new(uint64(1)), Index: new(i)})
 		}
@@ -123,10 +146,12 @@ func TestRefusesWhileApplyIsFarBehind(t *testing.T) {
 		state := &recorder{before: func([]Committed) error { <-open; return nil }}
 		d := start(t, Config{ID: 1, Log: log, Applier: state})
 		synctest.Wait()
-		require.ErrorIs(t, d.Propose(NewProposal([]byte("x"), never)), core.TooManyRequests)
-		close(open)
+		c := propose(t, d, "x", never)
 		synctest.Wait()
-		require.NoError(t, (<-propose(t, d, "x", never)).err)
+		require.False(t, d.SoleLeader())
+		require.Empty(t, c)
+		close(open)
+		require.NoError(t, (<-c).err)
 		require.Greater(t, len(state.calls), 4)
 		for _, n := range state.calls {
 			require.LessOrEqual(t, n, maxApplyEntries)

@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -193,25 +194,16 @@ func (c *cluster) leader(t *testing.T, leftOut ...core.MemberID) core.MemberID {
 
 func (c *cluster) agreed(leftOut []core.MemberID) (leader core.MemberID) {
 	for id, d := range c.drivers {
-		if contains(leftOut, id) {
+		if slices.Contains(leftOut, id) {
 			continue
 		}
 		l, _, _, _ := d.Status()
-		if l == 0 || contains(leftOut, l) || leader != 0 && leader != l {
+		if l == 0 || slices.Contains(leftOut, l) || leader != 0 && leader != l {
 			return 0
 		}
 		leader = l
 	}
 	return leader
-}
-
-func contains(ids []core.MemberID, id core.MemberID) bool {
-	for _, i := range ids {
-		if i == id {
-			return true
-		}
-	}
-	return false
 }
 
 // numbered names the nth of many commands.

@@ -36,6 +36,8 @@ type replica struct {
 	log    *slog.Logger
 	rn     *raft.RawNode
 
+	inherited uint64 // the last entry that the log held at the start
+
 	status   status
 	proposer proposer
 	reader   reader
@@ -114,6 +116,9 @@ func newReplica(c *Config) (*replica, error) {
 		voters: state.voters,
 		log:    c.Logger,
 		rn:     rn,
+
+		inherited: state.last,
+
 		status: status{term: state.hard.GetTerm(), committed: state.hard.GetCommit()},
 		hard:   state.hard,
 		proposer: proposer{

@@ -69,16 +69,23 @@ type sim struct {
 	links map[[2]uint64][]*Message // from, to: in order
 	apart map[uint64]int           // partition that a member is in
 
-	order     []Committed // by index: what every member must apply
-	leaders   map[uint64]core.MemberID
+	order   []Committed // by index: what every member must apply
+	leaders map[uint64]core.MemberID
+
+	simClients
+
+	tracing bool
+	trace   uint64
+}
+
+// simClients is what the clients of a cluster wait for, and have been told.
+type simClients struct {
+	proposed  int
 	open      []*simProposal
 	answered  []*simProposal
 	reads     []*simRead
 	highWater uint64 // highest index acknowledged to anybody
-	proposed  int
 	counts    simCounts
-	tracing   bool
-	trace     uint64
 }
 
 type simCounts struct {
