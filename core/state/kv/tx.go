@@ -14,6 +14,8 @@ type Tx struct {
 	// member builds them.
 	reads   bool
 	changes []core.Change
+	// deleted says that a key was deleted, and so may come back.
+	deleted bool
 }
 
 // Begin starts a command on the state described by b.
@@ -68,7 +70,9 @@ func (tx *Tx) put(p *core.Put, prev *core.KV) {
 		}
 	}
 	kv.Key, kv.Value = copyBytes(p.Key, value)
-	tx.w.Put(kv, uint32(len(tx.changes)), prev)
+	sub, before := tx.place(kv.Key, prev)
+	tx.w.Put(kv, sub, before)
+	tx.record(sub, kv, before)
 	if oldLease != kv.Lease {
 		if oldLease != 0 {
 			tx.leases.Detach(oldLease, kv.Key)
@@ -77,7 +81,6 @@ func (tx *Tx) put(p *core.Put, prev *core.KV) {
 			tx.leases.Attach(kv.Lease, kv.Key)
 		}
 	}
-	tx.changes = append(tx.changes, core.Change{KV: kv, Prev: prev})
 }
 
 // copyBytes copies key and value into one allocation of their own: what a
@@ -151,9 +154,36 @@ func (tx *Tx) DeleteKeys(keys [][]byte) error {
 }
 
 func (tx *Tx) delete(prev *core.KV) {
-	tomb := tx.w.Delete(prev.Key, tx.bounds.Rev+1, uint32(len(tx.changes)), prev)
+	sub, before := tx.place(prev.Key, prev)
+	tomb := tx.w.Delete(prev.Key, tx.bounds.Rev+1, sub, before)
 	if prev.Lease != 0 {
 		tx.leases.Detach(prev.Lease, prev.Key)
 	}
-	tx.changes = append(tx.changes, core.Change{KV: tomb, Prev: prev})
+	tx.record(sub, tomb, before)
+	tx.deleted = true
+}
+
+// place returns where in the revision a change of key belongs, and the key's
+// version before the revision; present is its version now, or nil. A key has one
+// place: etcd lets a transaction put a key that a delete "from key on" of the
+// same transaction covers, and a revision shows only the last state of a key.
+func (tx *Tx) place(key []byte, present *core.KV) (sub uint32, before *core.KV) {
+	if tx.deleted || (present != nil && present.ModRev > tx.bounds.Rev) {
+		for i := range tx.changes {
+			if string(tx.changes[i].KV.Key) == string(key) {
+				return uint32(i), tx.changes[i].Prev
+			}
+		}
+	}
+	return uint32(len(tx.changes)), present
+}
+
+// record notes a change in its place.
+func (tx *Tx) record(sub uint32, kv, before *core.KV) {
+	change := core.Change{KV: kv, Prev: before}
+	if int(sub) < len(tx.changes) {
+		tx.changes[sub] = change
+		return
+	}
+	tx.changes = append(tx.changes, change)
 }
