@@ -41,7 +41,6 @@ func (l *leases) now() time.Duration { return time.Since(l.start) }
 // published view is what the deadlines begin from, and what is applied later
 // comes to changed.
 func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
-	l.n.cfg.Logger.Info("leadership changed", "leader", uint64(leader), "term", term, "self", self)
 	if leader != 0 {
 		l.n.metrics.leaderChanges.Inc()
 	}

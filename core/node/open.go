@@ -26,16 +26,12 @@ type disk struct {
 // openDisk opens the member in cfg's data directory, and founds it there if
 // there is none. fatal is told when the engine or the log has failed for good.
 func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
-	founders, self, err := founding(cfg)
-	if err != nil {
-		return nil, err
-	}
 	dir, err := openDataDir(cfg.FS, cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
 	d := &disk{dir: dir}
-	if err := d.open(cfg, founders, self, m, fatal); err != nil {
+	if err := d.open(cfg, m, fatal); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -57,20 +53,27 @@ func founding(cfg *Config) ([]core.Member, identity, error) {
 	}, nil
 }
 
-func (d *disk) open(cfg *Config, founders []core.Member, self identity, m *metrics, fatal func(error)) error {
+func (d *disk) open(cfg *Config, m *metrics, fatal func(error)) error {
 	id, founded, err := d.dir.identity()
 	if err != nil {
 		return err
 	}
-	switch {
-	case !founded:
+	var founders []core.Member
+	if !founded || !cfg.Cluster.TrustDataDir {
+		var self identity
+		if founders, self, err = founding(cfg); err != nil {
+			return err
+		}
+		if founded && id != self {
+			return fmt.Errorf("data directory %s belongs to %v, but --initial-cluster, --initial-cluster-token and "+
+				"--initial-advertise-peer-urls describe %v: give the flags it was made with, or another --data-dir", cfg.DataDir, id, self)
+		}
 		id = self
+	}
+	if !founded {
 		if err := d.dir.clear(); err != nil {
 			return err
 		}
-	case id != self && !cfg.Cluster.TrustDataDir:
-		return fmt.Errorf("data directory %s belongs to %v, but --initial-cluster, --initial-cluster-token and "+
-			"--initial-advertise-peer-urls describe %v: give the flags it was made with, or another --data-dir", cfg.DataDir, id, self)
 	}
 	d.id = id
 	if err := d.openParts(cfg, m, fatal); err != nil {

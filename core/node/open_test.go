@@ -234,6 +234,8 @@ func TestTrustDataDir(t *testing.T) {
 	was := n.Status().ClusterID
 	stopNode(t, n)
 	cfg.Cluster.Token, cfg.Cluster.TrustDataDir = "other", true
+	cfg.Cluster.AdvertisePeerURLs = []string{"http://elsewhere:2380"}
+	cfg.Cluster.Peers = []Peer{{Name: "somebody", URLs: []string{"http://h:1"}}}
 	n = startNode(t, cfg)
 	require.Equal(t, was, n.Status().ClusterID)
 	put(t, n, "a", "1")
