@@ -120,13 +120,14 @@ func (d *DB) FlushAsync() (<-chan struct{}, error) {
 }
 
 // Checkpoint writes a copy of the durable state to dir, which must not exist, as
-// hard links where it can. What has not been flushed is not in it.
+// hard links where it can. What has not been flushed is not in it. If it fails,
+// it removes what it has written.
 func (d *DB) Checkpoint(dir string) error {
 	if err := d.engine.Checkpoint(dir); err != nil {
 		return fmt.Errorf("storage: checkpoint %s: %w", dir, err)
 	}
 	if err := writeFormat(d.fs, dir, ""); err != nil {
-		return fmt.Errorf("storage: checkpoint %s: %w", dir, err)
+		return fmt.Errorf("storage: checkpoint %s: %w", dir, errors.Join(err, d.fs.RemoveAll(dir)))
 	}
 	return nil
 }

@@ -4,11 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
@@ -340,6 +343,40 @@ func TestFatalDoesNotReturn(t *testing.T) {
 	r.fatal(errors.New("again"))
 	require.Empty(t, told)
 	require.PanicsWithValue(t, "storage: no owner", func() { (&reporter{}).fatal(errors.New("no owner")) })
+}
+
+// The owner's log tells of stalls and slow disks, and of the routine only if it
+// wants to know.
+func TestEventsAreLogged(t *testing.T) {
+	var out strings.Builder
+	text := func(level slog.Level) *slog.Logger {
+		out.Reset()
+		return slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+	}
+	r := &reporter{log: text(slog.LevelInfo)}
+	l := r.listener()
+	l.WriteStallBegin(pebble.WriteStallBeginInfo{Reason: "memtable count limit reached"})
+	l.WriteStallEnd()
+	l.DiskSlow(pebble.DiskSlowInfo{Path: "000001.sst", Duration: 7 * time.Second})
+	r.Errorf("odd: %d", 1)
+	r.Infof("routine")
+	require.Equal(t, `level=WARN msg="engine stalls writes" reason="memtable count limit reached"
+level=WARN msg="engine takes writes again"
+level=WARN msg="disk is slow" operation=unknown path=000001.sst took=7s
+level=WARN msg="engine: odd: 1"
+`, out.String())
+
+	db := mustOpen(t, "db", Options{FS: NewMemFS(), Logger: text(slog.LevelDebug)})
+	mustSet(t, db, "a", "1")
+	require.NoError(t, db.Flush())
+	require.NoError(t, db.Close())
+	require.Contains(t, out.String(), "level=DEBUG")
+	require.Contains(t, out.String(), "flushed")
 }
 
 func TestBudgetCountsTheDefaults(t *testing.T) {

@@ -197,18 +197,22 @@ func (w *Writer) commitCache(index uint64) {
 	w.saved, w.size = w.written, 0
 }
 
+// encode writes the tables one after the other: the engine's memtable takes r
+// rows, which come in order, at a fraction of the cost if nothing is in between.
 func (w *Writer) encode(b *storage.Batch) {
 	for i := range w.versions.log {
-		op := &w.versions.log[i]
-		if op.dead {
-			continue
+		if op := &w.versions.log[i]; !op.dead {
+			key, value := b.SetDeferred(keys.VersionLen(len(op.kv.Key)), op.change.len)
+			keys.AppendVersion(key[:0], op.kv.Key, op.kv.ModRev)
+			appendRow(value[:0], op.kv)
 		}
-		key, value := b.SetDeferred(keys.VersionLen(len(op.kv.Key)), op.change.len)
-		keys.AppendVersion(key[:0], op.kv.Key, op.kv.ModRev)
-		appendRow(value[:0], op.kv)
-		key, value = b.SetDeferred(keys.ChangeLen, op.change.encodedLen())
-		keys.AppendChange(key[:0], op.kv.ModRev, op.sub)
-		op.change.append(value[:0])
+	}
+	for i := range w.versions.log {
+		if op := &w.versions.log[i]; !op.dead {
+			key, value := b.SetDeferred(keys.ChangeLen, op.change.encodedLen())
+			keys.AppendChange(key[:0], op.kv.ModRev, op.sub)
+			op.change.append(value[:0])
+		}
 	}
 	for i := range w.rows.states {
 		switch s := &w.rows.states[i]; {
