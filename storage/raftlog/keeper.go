@@ -31,9 +31,8 @@ type keeper struct {
 	wanted  bool       // ready must not stay empty
 	stuck   bool       // the oldest retired segment could not be removed; wait for more
 	failure error      // why the last preparation failed
-	broken  bool       // a sync failed: nothing more is done
 	busy    bool
-	closing bool
+	stopped bool // by close, or after a failed sync: nothing more is done
 }
 
 func newKeeper(dir *directory, o Options, next uint32, ready []*segment, poison func(error) error) *keeper {
@@ -54,7 +53,7 @@ func (k *keeper) prepare() {
 }
 
 func (k *keeper) wantLocked() {
-	if len(k.ready) == 0 && !k.wanted && !k.broken {
+	if len(k.ready) == 0 && !k.wanted && !k.stopped {
 		k.wanted, k.failure = true, nil
 		k.changed.Broadcast()
 	}
@@ -66,11 +65,11 @@ func (k *keeper) take() (*segment, error) {
 	defer k.mu.Unlock()
 	k.wantLocked()
 	for len(k.ready) == 0 {
-		if k.closing {
-			return nil, ErrClosed
-		}
 		if k.failure != nil {
 			return nil, k.failure
+		}
+		if k.stopped {
+			return nil, ErrClosed
 		}
 		k.changed.Wait()
 	}
@@ -105,7 +104,7 @@ func (k *keeper) release(s *segment) {
 // They are found again by the next Open.
 func (k *keeper) close() error {
 	k.mu.Lock()
-	k.closing = true
+	k.stopped = true
 	k.changed.Broadcast()
 	k.mu.Unlock()
 	<-k.done
@@ -119,18 +118,16 @@ func (k *keeper) close() error {
 func (k *keeper) stopping() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.closing
+	return k.stopped
 }
 
 func (k *keeper) run() {
 	defer close(k.done)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for !k.closing {
+	for !k.stopped {
 		work := k.workLocked()
 		if work == nil {
-			k.busy = false
-			k.changed.Broadcast()
 			k.changed.Wait()
 			continue
 		}
@@ -138,12 +135,14 @@ func (k *keeper) run() {
 		k.mu.Unlock()
 		work()
 		k.mu.Lock()
+		k.busy = false
+		k.changed.Broadcast()
 	}
 }
 
 // workLocked is what to do next, nil if nothing.
 func (k *keeper) workLocked() func() {
-	if k.broken {
+	if k.stopped {
 		return nil
 	}
 	if len(k.retired) > 0 && !k.stuck && k.retired[0].refs.Load() == 0 {
@@ -214,7 +213,7 @@ func (k *keeper) report(what string, err error) {
 		_ = k.poison(err)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.broken, k.failure = true, err
+		k.stopped, k.failure = true, err
 		k.changed.Broadcast()
 	case !errors.Is(err, ErrClosed):
 		k.logger.Warn(what, "error", err)

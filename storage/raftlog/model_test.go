@@ -194,6 +194,7 @@ func drawEntry(t *rapid.T, index uint64) *raftpb.Entry {
 			e.Data[i] = byte(index) + byte(i)
 		}
 	}
+	require.Equal(t, proto.Size(e), int(raftSize(e)))
 	return e
 }
 

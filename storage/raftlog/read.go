@@ -1,11 +1,11 @@
 package raftlog
 
 import (
+	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // maxInflation is how much larger a record can be than raft counts for its
@@ -52,8 +52,8 @@ func (l *Log) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 		}
 	}
 	if len(r.runs) == 0 {
-		// The common case: nothing to join, and the slice is the caller's.
-		return limit(r.recent, maxSize), nil
+		// The common case: nothing to join.
+		return r.recent, nil
 	}
 	for _, e := range r.recent {
 		if !r.add(e) {
@@ -69,7 +69,7 @@ func (l *Log) plan(r *reader, hi uint64) error {
 	defer l.mu.Unlock()
 	x := &l.index
 	switch lo := r.next; {
-	case l.err == ErrClosed: //nolint:errorlint // set as it is
+	case errors.Is(l.err, ErrClosed):
 		return l.err
 	case lo <= x.base().index:
 		return raft.ErrCompacted
@@ -96,14 +96,14 @@ func (l *Log) plan(r *reader, hi uint64) error {
 		}
 	}
 	if recent < hi {
-		r.recent = l.ring.slice(recent, hi)
+		r.recent = l.ring.slice(recent, hi, r.maxSize)
 	}
 	return nil
 }
 
 // add takes the next entry, if maxSize has room for it or it is the first.
 func (r *reader) add(e *raftpb.Entry) bool {
-	r.size += uint64(proto.Size(e))
+	r.size += raftSize(e)
 	if r.size > r.maxSize && len(r.entries) > 0 {
 		r.full = true
 		return false
@@ -153,15 +153,4 @@ func (d *diskEntry) fill(rec *record) *raftpb.Entry {
 		d.entry.Data = rec.data
 	}
 	return &d.entry
-}
-
-// limit is as many of entries as raft counts maxSize bytes for, but one.
-func limit(entries []*raftpb.Entry, maxSize uint64) []*raftpb.Entry {
-	var size uint64
-	for i, e := range entries {
-		if size += uint64(proto.Size(e)); size > maxSize && i > 0 {
-			return entries[:i:i]
-		}
-	}
-	return entries
 }

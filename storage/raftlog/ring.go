@@ -1,6 +1,10 @@
 package raftlog
 
-import "go.etcd.io/raft/v3/raftpb"
+import (
+	"math/bits"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
 
 // entryOverhead is what an entry in memory takes beside its data, in bytes.
 const entryOverhead = 128
@@ -77,11 +81,40 @@ func (r *ring) first(beyond uint64) uint64 {
 	return (*r.at(0)).GetIndex()
 }
 
-// slice is the entries [lo, hi), which are held, in a slice of the caller's.
-func (r *ring) slice(lo, hi uint64) []*raftpb.Entry {
-	entries := make([]*raftpb.Entry, 0, hi-lo)
-	for i := int(lo - r.first(lo)); lo < hi; lo, i = lo+1, i+1 {
-		entries = append(entries, *r.at(i))
+// slice is the entries [lo, hi), which are held, in a slice of the caller's: the
+// first one, and as many more as raft counts maxSize bytes for in all.
+func (r *ring) slice(lo, hi, maxSize uint64) []*raftpb.Entry {
+	from := int(lo - r.first(lo))
+	count, size := 1, raftSize(*r.at(from))
+	for ; count < int(hi-lo); count++ {
+		if size += raftSize(*r.at(from + count)); size > maxSize {
+			break
+		}
+	}
+	entries := make([]*raftpb.Entry, count)
+	for i := range entries {
+		entries[i] = *r.at(from + i)
 	}
 	return entries
 }
+
+// raftSize is what raft counts for an entry: the length of its protobuf
+// encoding. proto.Size says the same, but this runs under a lock.
+func raftSize(e *raftpb.Entry) uint64 {
+	size := 0
+	if e.Type != nil {
+		size += 1 + varintBytes(uint64(*e.Type))
+	}
+	if e.Term != nil {
+		size += 1 + varintBytes(*e.Term)
+	}
+	if e.Index != nil {
+		size += 1 + varintBytes(*e.Index)
+	}
+	if e.Data != nil {
+		size += 1 + varintBytes(uint64(len(e.Data))) + len(e.Data)
+	}
+	return uint64(size)
+}
+
+func varintBytes(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
