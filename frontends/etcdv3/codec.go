@@ -22,38 +22,49 @@ func (codec) Name() string { return "proto" }
 
 // Marshal encodes v, a protobuf message. It keeps nothing of it.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	var (
-		size int
-		enc  func([]byte) ([]byte, error)
-	)
-	switch m := v.(type) {
-	case *pb.PutResponse:
-		size = sizePutResponse(m)
-		enc = func(b []byte) ([]byte, error) { return appendPutResponse(b, m), nil }
-	case *pb.RangeResponse:
-		size = sizeRangeResponse(m)
-		enc = func(b []byte) ([]byte, error) { return appendRangeResponse(b, m), nil }
-	case *pb.WatchResponse:
-		size = sizeWatchResponse(m)
-		enc = func(b []byte) ([]byte, error) { return appendWatchResponse(b, m), nil }
-	case proto.Message:
-		size = proto.Size(m)
-		enc = func(b []byte) ([]byte, error) {
-			return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
-		}
-	default:
-		return nil, fmt.Errorf("etcdv3: %T is no protobuf message", v)
+	size, err := messageSize(v)
+	if err != nil {
+		return nil, err
 	}
 	pool := poolFor(size)
 	buf := pool.Get(size)
-	out, err := enc((*buf)[:0])
+	*buf, err = appendMessage((*buf)[:0], v)
 	if err != nil {
 		pool.Put(buf)
 		return nil, err
 	}
-	*buf = out
-	c.metrics.sentBytes.Add(float64(len(out)))
+	c.metrics.sentBytes.Add(float64(len(*buf)))
 	return mem.BufferSlice{mem.NewBuffer(buf, pool)}, nil
+}
+
+// messageSize gives the exact size of v's encoding.
+func messageSize(v any) (int, error) {
+	switch m := v.(type) {
+	case *pb.PutResponse:
+		return sizePutResponse(m), nil
+	case *pb.RangeResponse:
+		return sizeRangeResponse(m), nil
+	case *pb.WatchResponse:
+		return sizeWatchResponse(m), nil
+	case proto.Message:
+		return proto.Size(m), nil
+	default:
+		return 0, fmt.Errorf("etcdv3: %T is no protobuf message", v)
+	}
+}
+
+// appendMessage encodes v, whose size has just been taken.
+func appendMessage(b []byte, v any) ([]byte, error) {
+	switch m := v.(type) {
+	case *pb.PutResponse:
+		return appendPutResponse(b, m), nil
+	case *pb.RangeResponse:
+		return appendRangeResponse(b, m), nil
+	case *pb.WatchResponse:
+		return appendWatchResponse(b, m), nil
+	default:
+		return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, v.(proto.Message))
+	}
 }
 
 // Unmarshal decodes data into v, a protobuf message.

@@ -105,9 +105,10 @@ func TestRange(t *testing.T) {
 		{"by revision, the newest", all(func(r *pb.RangeRequest) {
 			r.SortTarget, r.SortOrder, r.Limit = pb.RangeRequest_MOD, pb.RangeRequest_DESCEND, 1
 		}), "b", 4, true},
-		{"by value without an order: cut by key first", all(func(r *pb.RangeRequest) {
-			r.SortTarget, r.Limit = pb.RangeRequest_VALUE, 3
-		}), "cab", 4, true},
+		// The limit and one more are cut by key, then sorted.
+		{"by value without an order", all(func(r *pb.RangeRequest) {
+			r.SortTarget, r.Limit = pb.RangeRequest_VALUE, 2
+		}), "ca", 4, true},
 		{"not before", all(func(r *pb.RangeRequest) { r.MinModRevision = 4 }), "bcd", 4, false},
 		{"not after", all(func(r *pb.RangeRequest) { r.MaxModRevision, r.Limit = 4, 1 }), "a", 4, true},
 		{"created between", all(func(r *pb.RangeRequest) { r.MinCreateRevision, r.MaxCreateRevision = 3, 4 }), "bc", 4, false},

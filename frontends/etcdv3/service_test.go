@@ -104,8 +104,8 @@ func TestStatus(t *testing.T) {
 	s.put("a", "1")
 	got, err := s.maintenance.Status(s.ctx(), &pb.StatusRequest{})
 	require.NoError(t, err)
-	require.Positive(t, got.RaftIndex)
-	require.Equal(t, got.RaftIndex, got.RaftAppliedIndex)
+	require.Positive(t, got.RaftAppliedIndex)
+	require.GreaterOrEqual(t, got.RaftIndex, got.RaftAppliedIndex)
 	require.Positive(t, got.DbSize)
 	require.LessOrEqual(t, got.DbSizeInUse, got.DbSize)
 	header := s.header(2)
@@ -169,7 +169,7 @@ func TestAlarm(t *testing.T) {
 
 // The quota raises the alarm, and clearing it is up to the operator.
 func TestQuota(t *testing.T) {
-	s := startServer(t, func(n *node.Config, _ *Config) { n.QuotaBytes = 20_000 })
+	s := startServer(t, func(n *node.Config, _ *Config) { n.QuotaBytes = 40_000 })
 	value := make([]byte, 4096)
 	var err error
 	for i := 0; err == nil; i++ {
