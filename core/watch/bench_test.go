@@ -98,6 +98,7 @@ type consumers struct {
 }
 
 func startConsumers(b *testing.B, hub *Hub, feeds int, add func(f core.Feed, i int)) *consumers {
+	b.Helper()
 	c := &consumers{hub: hub, all: make(chan struct{}, 1)}
 	for i := range feeds {
 		f := hub.Open()
@@ -163,12 +164,12 @@ func BenchmarkMatch(b *testing.B) {
 			return core.Interval{Key: fmt.Appendf(nil, "/registry/group-%05d/name", i)}
 		}, 1},
 		{"ranges=10000/nested/hits=4", 10_000, func(i int) core.Interval {
-			switch {
-			case i == 0:
+			switch i {
+			case 0:
 				return prefix("/")
-			case i == 1:
+			case 1:
 				return prefix("/registry/")
-			case i == 2:
+			case 2:
 				return core.Interval{Key: []byte("/registry/group-05000"), End: core.FromKey}
 			}
 			return prefix(fmt.Sprintf("/registry/group-%05d/", i))
@@ -188,7 +189,9 @@ func BenchmarkMatch(b *testing.B) {
 				if n := d.match(entry{rev: rev}); n != c.hits {
 					b.Fatalf("%d hits", n)
 				}
-				f.drain()
+				for f.count > 0 || f.out != nil {
+					f.take()
+				}
 			}
 			hub.Close()
 		})

@@ -131,7 +131,7 @@ func (f *feed) recall(ctx context.Context, s *selection, target core.Rev) error 
 	w := s.watch
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(f.ctx, cancel)()
+	defer context.AfterFunc(f.ctx, cancel)() //nolint:contextcheck // the call ends with the feed, too
 
 	history := f.hub.options.History
 	revs, next, err := history.Revisions(ctx, w.next, w.spec.Interval, w.spec.PrevKV, catchUpBytes)

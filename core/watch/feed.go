@@ -18,7 +18,7 @@ const fairShare = 16
 type feed struct {
 	hub *Hub
 	// ctx ends when the feed is closed.
-	ctx  context.Context //nolint:containedctx // it is the feed's life time, not a call's
+	ctx  context.Context
 	stop context.CancelFunc
 	// closed is set under the queue's lock and read without.
 	closed atomic.Bool

@@ -66,6 +66,7 @@ func TestConcurrent(t *testing.T) {
 // consumeUntil keeps three watches alive, replaces one now and then, and
 // returns when each has been told all up to end.
 func consumeUntil(t *testing.T, hub *Hub, s *store, n int, end core.Rev) {
+	t.Helper()
 	type state struct {
 		spec core.WatchSpec
 		next core.Rev

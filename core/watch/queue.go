@@ -82,7 +82,7 @@ func (q *queue) pushEvents(it item, size int) bool {
 // push appends an item. REQUIRES: q.mu; the caller wakes the consumer.
 func (q *queue) push(it item) {
 	if q.last == nil || q.last.n == len(q.last.items) {
-		c := chunks.Get().(*chunk) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+		c := chunks.Get().(*chunk)
 		if q.last == nil {
 			q.first = c
 		} else {

@@ -30,6 +30,7 @@ import (
 //	close feed=F
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Helper()
 		s := &script{feeds: make(map[string]*feed)}
 		datadriven.RunTest(t, path, s.run)
 		s.hub.Close()
@@ -44,6 +45,7 @@ type script struct {
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
 	var id int
 	d.MaybeScanArgs(t, "id", &id)
 	switch d.Cmd {
@@ -79,6 +81,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 }
 
 func (s *script) start(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
 	o := Options{CompactRev: -1}
 	from := 1
 	d.MaybeScanArgs(t, "ring", &o.RingBytes)
@@ -111,6 +114,7 @@ func (s *script) write(d *datadriven.TestData) string {
 }
 
 func (s *script) feed(t *testing.T, d *datadriven.TestData) *feed {
+	t.Helper()
 	var name string
 	d.ScanArgs(t, "feed", &name)
 	if s.feeds[name] == nil {
@@ -120,6 +124,7 @@ func (s *script) feed(t *testing.T, d *datadriven.TestData) *feed {
 }
 
 func watchSpec(t *testing.T, d *datadriven.TestData) core.WatchSpec {
+	t.Helper()
 	var key, end string
 	var start int
 	d.ScanArgs(t, "key", &key)
@@ -137,6 +142,7 @@ func watchSpec(t *testing.T, d *datadriven.TestData) core.WatchSpec {
 }
 
 func (s *script) take(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
 	f, n := s.feed(t, d), 1000
 	d.MaybeScanArgs(t, "n", &n)
 	var out strings.Builder

@@ -53,7 +53,7 @@ func (w *watch) wants(c *core.Change) bool {
 // hit notes that change i of revision rev is wanted. It reports whether it is
 // the revision's first.
 func (w *watch) hit(rev core.Rev, i int) bool {
-	w.last = int32(i) //nolint:gosec // a revision's changes are bounded by the request size
+	w.last = int32(i)
 	if w.hitRev == rev {
 		w.hits++
 		return false
