@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 func wireKV(key, value string, create, mod, version int64) *mvccpb.KeyValue {
@@ -321,7 +322,17 @@ func TestMalformedRequest(t *testing.T) {
 	}
 }
 
-func TestDeadlineAndCancel(t *testing.T) {
+func TestHeadersAreBounded(t *testing.T) {
+	s := startServer(t)
+	s.get("a") // the server has told its limits
+	ctx := metadata.AppendToOutgoingContext(s.ctx(), "token", strings.Repeat("t", headerLimit))
+	_, err := s.kv.Range(ctx, &pb.RangeRequest{Key: []byte("a")})
+	require.Equal(t, codes.Internal, status.Code(err))
+	require.ErrorContains(t, err, "header list size")
+	s.get("a")
+}
+
+func TestCanceledByTheClient(t *testing.T) {
 	s := startServer(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

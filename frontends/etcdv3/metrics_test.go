@@ -12,7 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// scrape returns the value of every counter by its name and labels.
+// scrape returns the value of every counter, and the number of observations of
+// every histogram, by its name and labels.
 func scrape(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -24,7 +25,7 @@ func scrape(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 			for _, l := range m.Label {
 				name += "," + l.GetName() + "=" + l.GetValue()
 			}
-			values[name] = m.Counter.GetValue()
+			values[name] = m.Counter.GetValue() + float64(m.Histogram.GetSampleCount())
 		}
 	}
 	return values

@@ -44,6 +44,9 @@ const (
 	// idle, they take a few MiB. Further calls get a goroutine of their own.
 	streamWorkers = 1024
 
+	// headerLimit bounds what a client may have us hold as the headers of a call.
+	headerLimit = 256 << 10
+
 	// ioBuffer lets one system call carry the requests or replies of many calls.
 	ioBuffer = 64 << 10
 )
@@ -69,6 +72,7 @@ func ServerOptions(c ServerConfig) []grpc.ServerOption {
 		grpc.ForceServerCodecV2(codec{metrics: c.Metrics.orDiscard()}),
 		grpc.MaxRecvMsgSize(int(c.MaxRequestBytes) + requestOverhead),
 		grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxHeaderListSize(headerLimit),
 		grpc.MaxConcurrentStreams(c.MaxConcurrentStreams),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connWindow),

@@ -1,6 +1,8 @@
 package etcdv3
 
 import (
+	"time"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -10,13 +12,20 @@ import (
 // sendEvents sends the events of a delivery as one response or, where the watch
 // allows it and they are too large for one, as several (etcd T-45).
 func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
+	start := time.Now()
 	resp := eventsResponse(w, d)
 	ws.fill(resp.Header, d.Rev)
 	limit := int(ws.MaxRequestBytes) + requestOverhead
+	var err error
 	if !w.fragment || len(resp.Events) < 2 || sizeWatchResponse(resp) < limit {
-		return ws.sendOne(resp)
+		err = ws.sendOne(resp)
+	} else {
+		err = fragments(resp, limit, ws.sendOne)
 	}
-	return fragments(resp, limit, ws.sendOne)
+	took := time.Since(start).Seconds()
+	ws.Metrics.watch.events.Observe(took)
+	ws.Metrics.watch.perEvent.Observe(took / float64(len(d.Changes)))
+	return err
 }
 
 // eventReply is a response with its header and, as most have just one, its first

@@ -115,13 +115,21 @@ func (ws *watchStream) reply(resp *pb.WatchResponse) error {
 		return nil
 	}
 	ws.mu.Unlock()
-	return ws.sendOne(resp)
+	return ws.sendControl(resp)
 }
 
 func (ws *watchStream) sendOne(resp *pb.WatchResponse) error {
 	ws.sending.Lock()
 	defer ws.sending.Unlock()
 	return ws.conn.Send(resp)
+}
+
+// sendControl sends a response without events.
+func (ws *watchStream) sendControl(resp *pb.WatchResponse) error {
+	start := time.Now()
+	err := ws.sendOne(resp)
+	ws.Metrics.watch.control.Observe(time.Since(start).Seconds())
+	return err
 }
 
 // send passes on what the feed delivers, until ctx, the feed or the transport
@@ -140,7 +148,7 @@ func (ws *watchStream) send(ctx context.Context) error {
 
 func (ws *watchStream) deliver(d *core.Delivery) error {
 	if d.Kind == core.DeliverProgress && d.Watch == core.AllWatches {
-		return ws.sendOne(ws.control(d, invalidWatchID))
+		return ws.sendControl(ws.control(d, invalidWatchID))
 	}
 	w := ws.lookUp(d)
 	if w == nil {
@@ -152,18 +160,18 @@ func (ws *watchStream) deliver(d *core.Delivery) error {
 	case core.DeliverCreated:
 		resp := ws.control(d, w.id)
 		resp.Created = true
-		if err := ws.sendOne(resp); err != nil {
+		if err := ws.sendControl(resp); err != nil {
 			return err
 		}
 		return ws.sendReplies(w.feedID)
 	case core.DeliverCanceled:
 		resp := ws.control(d, w.id)
 		resp.Canceled = true
-		return ws.sendOne(resp)
+		return ws.sendControl(resp)
 	case core.DeliverCompacted:
 		return ws.sendCompacted(w, d)
 	case core.DeliverProgress:
-		return ws.sendOne(ws.control(d, w.id))
+		return ws.sendControl(ws.control(d, w.id))
 	default:
 		panic("etcdv3: the feed delivers something of an unknown kind")
 	}
@@ -194,7 +202,7 @@ func (ws *watchStream) sendCompacted(w *watch, d *core.Delivery) error {
 	resp.Header.Revision = 0 // as in etcd (T-42)
 	resp.Canceled = true
 	resp.CompactRevision = int64(d.CompactRev)
-	if err := ws.sendOne(resp); err != nil {
+	if err := ws.sendControl(resp); err != nil {
 		return err
 	}
 	ws.mu.Lock()
@@ -209,7 +217,7 @@ func (ws *watchStream) sendCompacted(w *watch, d *core.Delivery) error {
 	}
 	resp = ws.control(d, w.id)
 	resp.Canceled = true
-	return ws.sendOne(resp)
+	return ws.sendControl(resp)
 }
 
 // sendReplies sends the answers that were due after the confirmation of a watch,
@@ -224,7 +232,7 @@ func (ws *watchStream) sendReplies(created core.WatchID) error {
 	for len(ws.replies) > 0 && ws.replies[0].response != nil {
 		resp := ws.replies[0].response
 		ws.mu.Unlock()
-		err := ws.sendOne(resp)
+		err := ws.sendControl(resp)
 		ws.mu.Lock()
 		if err != nil {
 			return err
@@ -259,6 +267,7 @@ func (ws *watchStream) startProgress() {
 // notifyProgress asks for a notification for each watch that wants them and has
 // been quiet since the last time (etcd T-48).
 func (ws *watchStream) notifyProgress(next time.Duration) {
+	start := time.Now()
 	var due []core.WatchID
 	ws.mu.Lock()
 	if ws.ended {
@@ -279,4 +288,5 @@ func (ws *watchStream) notifyProgress(next time.Duration) {
 	for _, id := range due {
 		ws.feed.RequestProgress(id)
 	}
+	ws.Metrics.watch.progress.Observe(time.Since(start).Seconds())
 }

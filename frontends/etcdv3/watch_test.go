@@ -184,15 +184,15 @@ func TestWatchProgressRequest(t *testing.T) {
 	s.put("a", "1")
 	s.put("x", "not watched")
 	w.received(2, &pb.WatchResponse{Events: []*mvccpb.Event{putEvent(wireKV("a", "1", 2, 2, 1))}})
-	// A request may come before the hub has dispatched everything; then the answer
-	// is of an earlier revision, or there is none: ask again.
-	for rev := int64(0); rev < 3; {
-		w.requestProgress()
-		resp := w.receive()
-		require.Equal(t, int64(-1), resp.WatchId)
-		require.Empty(t, resp.Events)
-		rev = resp.Header.Revision
-	}
+	w.requestProgress()
+	w.received(3, &pb.WatchResponse{WatchId: -1})
+	const sendLoop = "etcd_debugging_server_watch_send_loop_"
+	require.Eventually(t, func() bool { // what is sent is counted a moment later
+		got := scrape(t, s.registry)
+		return got[sendLoop+"control_stream_duration_seconds"] == 3 &&
+			got[sendLoop+"watch_stream_duration_seconds"] == 1 &&
+			got[sendLoop+"watch_stream_duration_per_event_seconds"] == 1
+	}, 10*time.Second, time.Millisecond)
 }
 
 func TestWatchProgressNotify(t *testing.T) {
