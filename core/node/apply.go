@@ -38,7 +38,7 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 	replies := a.replies[:0]
 	for i := range batch {
 		c := &batch[i]
-		e := state.Entry{Index: c.Index, Term: c.Term, Data: c.Data}
+		e := state.Entry{Index: c.Index, Term: c.Term, Frame: c.Entry}
 		if c.Local != nil {
 			e.Own = a.own
 		}

@@ -18,17 +18,17 @@ func BenchmarkApplyPut(b *testing.B) {
 	const perEntry, keyCount = 100, 10_000
 	r := newRig(b)
 	value := make([]byte, 256)
-	entry := func(i int) []byte {
+	entry := func(i int) command.Entry {
 		var cmds [][]byte
 		for n := range perEntry {
 			key := fmt.Appendf(nil, "key-%06d", (i*perEntry+n*7919)%keyCount)
 			cmds = append(cmds, command.AppendCommand(nil, &core.Put{Key: key, Value: value}))
 		}
-		return command.AppendEntry(nil, int64(i), []command.Batch{
+		return command.Entry{TimeMS: int64(i), Batches: []command.Batch{
 			{Member: testMember, Incarnation: testIncarnation, Commands: cmds},
-		})
+		}}
 	}
-	var entries [][]byte
+	var entries []command.Entry
 	for i := range 200 {
 		entries = append(entries, entry(i))
 	}
@@ -38,7 +38,7 @@ func BenchmarkApplyPut(b *testing.B) {
 	for i := 0; i < b.N; i += perEntry {
 		index, _ := r.machine.Applied()
 		var err error
-		replies, err = r.machine.Apply(Entry{Index: index + 1, Term: 2, Data: entries[i/perEntry%len(entries)], Own: own}, replies[:0])
+		replies, err = r.machine.Apply(Entry{Index: index + 1, Term: 2, Frame: entries[i/perEntry%len(entries)], Own: own}, replies[:0])
 		require.NoError(b, err)
 		r.commit()
 	}

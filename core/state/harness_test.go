@@ -96,9 +96,9 @@ func (r *rig) apply(cmds ...core.Command) []Reply {
 	e := Entry{
 		Index: index + 1,
 		Term:  r.term,
-		Data: command.AppendEntry(nil, r.clock, []command.Batch{
+		Frame: command.Entry{TimeMS: r.clock, Batches: []command.Batch{
 			{Member: testMember, Incarnation: testIncarnation, Sequence: index, Commands: encoded},
-		}),
+		}},
 	}
 	if r.own {
 		e.Own = func(m core.MemberID, i uint64) bool { return m == testMember && i == testIncarnation }

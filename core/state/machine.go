@@ -49,9 +49,9 @@ type Machine struct {
 // Entry is a committed entry.
 type Entry struct {
 	Index, Term uint64
-	// Data is an encoded command.Entry; none for the empty entry with which a
-	// leader begins its term. The machine does not keep it.
-	Data []byte
+	// Frame holds the commands, still encoded; it is empty for the entry with
+	// which a leader begins its term. The machine does not keep it.
+	Frame command.Entry
 	// Own says which batches of the entry this process waits for.
 	Own func(member core.MemberID, incarnation uint64) bool
 }
@@ -158,23 +158,17 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 	if e.Index != m.pos.index+1 {
 		return nil, fmt.Errorf("state: entry %d follows entry %d", e.Index, m.pos.index)
 	}
-	if len(e.Data) > 0 {
-		entry, err := command.DecodeEntry(e.Data)
-		if err != nil {
-			return nil, fmt.Errorf("state: entry %d: %w", e.Index, err)
-		}
-		m.pos.clock = max(m.pos.clock, entry.TimeMS)
-		for i := range entry.Batches {
-			b := &entry.Batches[i]
-			own := e.Own != nil && e.Own(b.Member, b.Incarnation)
-			for n, encoded := range b.Commands {
-				reply, err := m.run(encoded, e.Term, own)
-				if err != nil {
-					return nil, fmt.Errorf("state: entry %d, command %d: %w", e.Index, n, err)
-				}
-				if own {
-					replies = append(replies, reply)
-				}
+	m.pos.clock = max(m.pos.clock, e.Frame.TimeMS)
+	for i := range e.Frame.Batches {
+		b := &e.Frame.Batches[i]
+		own := e.Own != nil && e.Own(b.Member, b.Incarnation)
+		for n, encoded := range b.Commands {
+			reply, err := m.run(encoded, e.Term, own)
+			if err != nil {
+				return nil, fmt.Errorf("state: entry %d, command %d: %w", e.Index, n, err)
+			}
+			if own {
+				replies = append(replies, reply)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
 )
 
 // TestTranscripts runs the transcripts of testdata. Their commands:
@@ -103,10 +104,11 @@ func TestApplyRefusesAGap(t *testing.T) {
 	require.ErrorContains(t, err, "entry 7 follows entry 1")
 }
 
-func TestApplyRefusesAMalformedEntry(t *testing.T) {
+func TestApplyRefusesAMalformedCommand(t *testing.T) {
 	r := newRig(t)
-	_, err := r.machine.Apply(Entry{Index: 2, Term: 2, Data: []byte("nonsense")}, nil)
-	require.ErrorContains(t, err, "state: entry 2")
+	nonsense := command.Entry{Batches: []command.Batch{{Commands: [][]byte{[]byte("nonsense")}}}}
+	_, err := r.machine.Apply(Entry{Index: 2, Term: 2, Frame: nonsense}, nil)
+	require.ErrorContains(t, err, "state: entry 2, command 0: malformed command")
 }
 
 func TestRepliesOnlyToOwnBatches(t *testing.T) {
