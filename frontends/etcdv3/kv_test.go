@@ -2,7 +2,6 @@ package etcdv3
 
 import (
 	"bytes"
-	"context"
 	"strings"
 	"testing"
 
@@ -330,14 +329,6 @@ func TestHeadersAreBounded(t *testing.T) {
 	require.Equal(t, codes.Internal, status.Code(err))
 	require.ErrorContains(t, err, "header list size")
 	s.get("a")
-}
-
-func TestCanceledByTheClient(t *testing.T) {
-	s := startServer(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_, err := s.kv.Put(ctx, &pb.PutRequest{Key: []byte("a")})
-	requireStatus(t, codes.Canceled, "context canceled", err)
 }
 
 func TestRequestMetadata(t *testing.T) {
