@@ -71,10 +71,10 @@ func (f *feed) Close() { f.hub.dispatcher.close(f) }
 
 // shut makes Next return. REQUIRES: the dispatcher's lock.
 func (f *feed) shut() {
-	f.stop()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed.Store(true)
+	f.stop() // after: whoever it interrupts must see why
 	f.drain()
 	f.wakeLocked()
 }
