@@ -173,6 +173,7 @@ func (p *pair) watchText(s *side, w watched) string {
 	for _, r := range w.responses {
 		r = proto.Clone(r).(*pb.WatchResponse)
 		s.aliases.replace(r.ProtoReflect())
+		lastStates(r)
 		fmt.Fprintf(&b, "watch %d:\n", r.WatchId)
 		r.WatchId = 0
 		for line := range strings.Lines(p.usual.render(r)) {

@@ -24,7 +24,7 @@ import (
 //
 // The commands; the input is the request in protobuf's text format:
 //
-//	range put delete txn compact grant revoke ttl leases members status keepalive
+//	range put delete txn compact grant revoke ttl leases members status alarm keepalive
 //	    a unary call; keep-alives go over one stream
 //	    repeat=N  the input counts N times, one after the other
 //	    nest=N    (txn) the request is wrapped in N txns, each the only operation of the next

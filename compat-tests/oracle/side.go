@@ -60,6 +60,7 @@ var methods = map[string]method{
 	"ttl":     unary[pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse]("Lease/LeaseTimeToLive"),
 	"leases":  unary[pb.LeaseLeasesRequest, pb.LeaseLeasesResponse]("Lease/LeaseLeases"),
 	"members": unary[pb.MemberListRequest, pb.MemberListResponse]("Cluster/MemberList"),
+	"alarm":   unary[pb.AlarmRequest, pb.AlarmResponse]("Maintenance/Alarm"),
 	"status":  unary[pb.StatusRequest, pb.StatusResponse]("Maintenance/Status"),
 }
 
