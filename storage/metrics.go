@@ -6,6 +6,8 @@ import "time"
 type Metrics struct {
 	// DiskBytes is what the files take, MemTableBytes the heap of unflushed data.
 	DiskBytes, MemTableBytes uint64
+	// MemTables is how many there are; writes stall when four are full.
+	MemTables int64
 	// L0Sublevels is how many overlapping runs a read may have to merge; writes
 	// stall at 40. CompactionDebt is the work, in bytes, to bring it down.
 	L0Sublevels    int32
@@ -28,6 +30,7 @@ func (d *DB) Metrics() Metrics {
 	return Metrics{
 		DiskBytes:      m.DiskSpaceUsage(),
 		MemTableBytes:  m.MemTable.Size,
+		MemTables:      m.MemTable.Count,
 		L0Sublevels:    m.Levels[0].Sublevels,
 		CompactionDebt: m.Compact.EstimatedDebt,
 		Flushes:        m.Flush.Count,

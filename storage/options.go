@@ -88,7 +88,6 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		L0StopWritesThreshold:       40,
 		LBaseMaxBytes:               256 << 20,
 		BytesPerSync:                1 << 20,
-		MaxOpenFiles:                4000,
 		// A second compaction only when the first cannot keep up: on a small
 		// machine it competes with the requests themselves.
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(2, runtime.GOMAXPROCS(0)/2) },
@@ -96,7 +95,7 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		Logger:        r,
 		EventListener: r.listener(),
 	}
-	p.TargetFileSizes[0] = 8 << 20
+	p.TargetFileSizes[0] = 4 << 20 // and twice that for each level below
 	for i := range p.Levels {
 		p.Levels[i] = pebble.LevelOptions{
 			BlockSize:      16 << 10,

@@ -31,8 +31,6 @@ type versionOp struct {
 	dead bool
 }
 
-func (v *versions) init() { v.newest = make(map[string]int) }
-
 // at returns the version, or the tombstone, of a key as of a revision, nil if
 // the batch has none.
 func (v *versions) at(key string, rev core.Rev) *core.KV {
@@ -89,9 +87,8 @@ func (v *versions) pop() versionOp {
 }
 
 func (v *versions) reset() {
-	clear(v.log)
-	v.log = v.log[:0]
-	clear(v.newest)
+	v.log = emptied(v.log)
+	v.newest = emptiedMap(v.newest)
 	v.order.reset()
 }
 
@@ -119,8 +116,6 @@ type rowUndo struct {
 	place  int
 	before rowState
 }
-
-func (r *rows) init() { r.places = make(map[string]int) }
 
 // put changes a row. It copies key and value.
 func (r *rows) put(key, value []byte, deleted bool) {
@@ -163,9 +158,11 @@ func (r *rows) rollback(mark int) {
 }
 
 func (r *rows) reset() {
-	clear(r.places)
-	clear(r.states)
-	r.states, r.undo, r.arena = r.states[:0], r.undo[:0], r.arena[:0]
+	r.places = emptiedMap(r.places)
+	r.states, r.undo = emptied(r.states), emptied(r.undo)
+	if r.arena = r.arena[:0]; cap(r.arena) > maxKeptArena {
+		r.arena = nil
+	}
 	r.order.reset()
 }
 
@@ -202,8 +199,27 @@ func (o *keyOrder) from(lower string) []string {
 // scans of a batch that has many, rather than by sorting all.
 const fewKeys = 16
 
-func (o *keyOrder) reset() {
-	clear(o.sorted)
-	clear(o.fresh)
-	o.sorted, o.fresh = o.sorted[:0], o.fresh[:0]
+func (o *keyOrder) reset() { o.sorted, o.fresh = emptied(o.sorted), emptied(o.fresh) }
+
+// A batch reuses the memory of the one before, unless that was unusually large:
+// it would be held for ever, and a map's is gone over every time it is cleared.
+const (
+	maxKept      = 16 << 10
+	maxKeptArena = 1 << 20
+)
+
+func emptied[T any](s []T) []T {
+	if cap(s) > maxKept {
+		return nil
+	}
+	clear(s)
+	return s[:0]
+}
+
+func emptiedMap(m map[string]int) map[string]int {
+	if len(m) > maxKept {
+		return make(map[string]int)
+	}
+	clear(m)
+	return m
 }

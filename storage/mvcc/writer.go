@@ -35,8 +35,8 @@ type Writer struct {
 // NewWriter makes a Writer of db, of which there must be no other.
 func NewWriter(db *storage.DB, cache *Cache) (*Writer, error) {
 	w := &Writer{db: db, cache: cache}
-	w.versions.init()
-	w.rows.init()
+	w.versions.newest = make(map[string]int)
+	w.rows.places = make(map[string]int)
 	written, err := counter(db, keys.MetaDataWritten)
 	if err != nil {
 		return nil, err

@@ -309,7 +309,7 @@ func (m *machine) check(t *rapid.T) {
 // Whatever is written, undone, committed, flushed and collected, the Writer, all
 // open views and the cache agree with the model.
 func TestAgainstModel(t *testing.T) {
-	for i := range 12 {
+	for i := range 6 {
 		cacheBytes := []int64{0, 4000, 1 << 20}[i%3]
 		t.Run(fmt.Sprintf("%d, cache %d", i, cacheBytes), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
@@ -369,4 +369,25 @@ func TestSizeIsClose(t *testing.T) {
 	require.Less(t, w.Size(), 2*b.Len())
 	require.NoError(t, b.Close())
 	require.NoError(t, w.Close())
+}
+
+// A batch far larger than most leaves no memory behind.
+func TestLargeBatchIsLetGo(t *testing.T) {
+	db := mustOpen(t, storage.Options{})
+	w := mustWriter(t, db, NewCache(0))
+	for i := range uint32(2 * maxKept) {
+		w.Put(next(nil, fmt.Sprint("key", i), 2, "value", 0), i, nil)
+		w.SetRow(keys.AppendLease(nil, core.LeaseID(i)), make([]byte, 100))
+	}
+	n, err := w.Count(everything, 0)
+	require.NoError(t, err)
+	require.EqualValues(t, 2*maxKept, n)
+	require.NoError(t, w.Commit(1))
+	require.LessOrEqual(t, cap(w.versions.log), maxKept)
+	require.LessOrEqual(t, cap(w.versions.order.sorted), maxKept)
+	require.LessOrEqual(t, cap(w.rows.states), maxKept)
+	require.LessOrEqual(t, cap(w.rows.arena), maxKeptArena)
+	n, err = w.Count(everything, 0)
+	require.NoError(t, err)
+	require.EqualValues(t, 2*maxKept, n)
 }
