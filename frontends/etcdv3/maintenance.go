@@ -3,6 +3,7 @@ package etcdv3
 import (
 	"context"
 	"slices"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -54,7 +55,7 @@ func (s maintenanceServer) status(
 		resp.Errors = append(resp.Errors, rpctypes.ErrorDesc(rpctypes.ErrGRPCNoLeader))
 	}
 	for _, a := range st.Alarms {
-		resp.Errors = append(resp.Errors, alarmMember(a).String())
+		resp.Errors = append(resp.Errors, alarmText(a))
 	}
 	s.fill(resp.Header, st.Rev)
 	return resp, nil
@@ -117,4 +118,11 @@ func (s maintenanceServer) setAlarm(
 
 func alarmMember(a core.Alarm) *pb.AlarmMember {
 	return &pb.AlarmMember{MemberID: uint64(a.Member), Alarm: pb.AlarmType(a.Type)}
+}
+
+// alarmText names an alarm as etcd does in a status: in protobuf's text format,
+// but without the second space that protobuf-go puts there in some builds, to
+// keep programs from relying on it.
+func alarmText(a core.Alarm) string {
+	return strings.ReplaceAll(alarmMember(a).String(), "  ", " ")
 }

@@ -127,7 +127,7 @@ func TestStatusNamesTroubles(t *testing.T) {
 	require.True(t, got.IsLearner)
 	require.Equal(t, []string{
 		"etcdserver: no leader",
-		(&pb.AlarmMember{MemberID: 7, Alarm: pb.AlarmType_NOSPACE}).String(),
+		"memberID:7 alarm:NOSPACE",
 	}, got.Errors)
 }
 
