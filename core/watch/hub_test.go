@@ -34,7 +34,7 @@ var single = core.WatchSpec{Interval: core.Interval{Key: []byte("k")}}
 // TestSlowFeed checks that a feed that reads nothing holds up nobody, keeps no
 // more than its queue, and loses nothing.
 func TestSlowFeed(t *testing.T) {
-	const feeds, revisions = 1000, 300
+	const feeds, revisions = 1000, 120
 	s := newStore()
 	hub := New(Options{QueueItems: 50, History: s, Start: 1, CompactRev: -1})
 	defer hub.Close()

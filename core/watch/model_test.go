@@ -25,7 +25,7 @@ import (
 //     all watches only if each is synced;
 //   - in the end, when all is consumed, nothing is outstanding.
 func TestModel(t *testing.T) {
-	for range 20 { // rapid's hundred runs are too few for so many actions
+	for range 12 { // rapid's hundred runs are too few for so many actions
 		rapid.Check(t, checkModel)
 	}
 }
