@@ -68,7 +68,7 @@ func appendRow(dst []byte, kv *core.KV) []byte {
 	return append(dst, kv.Value...)
 }
 
-// decodeRow decodes the d row b of revision rev.
+// decodeRow decodes the d row b of revision rev, which is positive.
 func decodeRow(b []byte, rev core.Rev) (row, error) {
 	if len(b) == 0 || b[0]&^knownFlags != 0 {
 		return row{}, errRow
@@ -166,7 +166,7 @@ func (c *change) append(dst []byte) []byte {
 	return append(dst, c.key...)
 }
 
-// decodeChange decodes the r row b of revision rev.
+// decodeChange decodes the r row b of revision rev, which is positive.
 func decodeChange(b []byte, rev core.Rev) (change, error) {
 	if len(b) == 0 || b[0] > changeDelete {
 		return change{}, errRow
