@@ -107,6 +107,29 @@ func TestAbandonedProposalsLeaveTheQueue(t *testing.T) {
 	require.Nil(t, local, "claimed twice")
 }
 
+// In an entry every proposal keeps its own deadline, and its own place.
+func TestDeadlinesWithinAnEntry(t *testing.T) {
+	p := proposer{member: 1, incarnation: 2}
+	now := time.Now()
+	a, b, c := NewProposal(nil, never), NewProposal(nil, now.Add(time.Second)), NewProposal(nil, now.Add(2*time.Second))
+	p.add(now, []*Proposal{a, b, c})
+	batch, taken, data := p.next(now)
+	p.appended(batch, taken, len(data))
+	answered := func() []int { return []int{len(a.done), len(b.done), len(c.done)} }
+	p.sweep(now.Add(time.Second-1), core.NoLeader)
+	require.Equal(t, []int{0, 0, 0}, answered())
+	p.sweep(now.Add(time.Second), core.NoLeader)
+	require.Equal(t, []int{0, 1, 0}, answered())
+	p.sweep(now.Add(2*time.Second), core.NoLeader)
+	require.Equal(t, []int{0, 1, 1}, answered())
+	require.Equal(t, core.Timeout, c.err, "it is in the log")
+	e, err := command.DecodeEntry(data)
+	require.NoError(t, err)
+	local, err := p.claim(e)
+	require.NoError(t, err)
+	require.Equal(t, []*Proposal{a, nil, nil}, local)
+}
+
 func TestClaimNoticesAMismatch(t *testing.T) {
 	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
 	p.add(time.Now(), []*Proposal{NewProposal([]byte("a"), never), NewProposal([]byte("b"), never)})
