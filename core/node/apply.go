@@ -21,7 +21,7 @@ func newApplier(n *Node) *applier {
 	a := &applier{n: n}
 	for a.incarnation == 0 {
 		var b [8]byte
-		rand.Read(b[:]) //nolint:errcheck // documented to never fail
+		rand.Read(b[:]) // never fails
 		a.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
 	return a

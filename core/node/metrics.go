@@ -26,7 +26,6 @@ type metrics struct {
 // gauge is a figure that is read when it is scraped.
 type gauge struct {
 	desc *prometheus.Desc
-	kind prometheus.ValueType
 	read func() float64
 }
 
@@ -54,8 +53,8 @@ func counter(name, help string) prometheus.Counter {
 }
 
 func (m *metrics) addGauges() {
-	add := func(name, help string, kind prometheus.ValueType, read func() float64) {
-		m.gauges = append(m.gauges, gauge{prometheus.NewDesc(name, help, nil, nil), kind, read})
+	add := func(name, help string, read func() float64) {
+		m.gauges = append(m.gauges, gauge{prometheus.NewDesc(name, help, nil, nil), read})
 	}
 	n := m.n
 	flag := func(b bool) float64 {
@@ -64,25 +63,25 @@ func (m *metrics) addGauges() {
 		}
 		return 0
 	}
-	add("etcd_server_has_leader", "Whether a leader is known.", prometheus.GaugeValue,
+	add("etcd_server_has_leader", "Whether a leader is known.",
 		func() float64 { return flag(n.Status().Leader != 0) })
-	add("etcd_server_is_leader", "Whether this member is the leader.", prometheus.GaugeValue,
+	add("etcd_server_is_leader", "Whether this member is the leader.",
 		func() float64 { s := n.Status(); return flag(s.Leader == s.Member) })
-	add("etcd_server_is_learner", "Whether this member is a learner.", prometheus.GaugeValue,
+	add("etcd_server_is_learner", "Whether this member is a learner.",
 		func() float64 { return flag(n.Status().Learner) })
-	add("etcd_server_proposals_committed_total", "The index of the last committed entry.", prometheus.GaugeValue,
+	add("etcd_server_proposals_committed_total", "The index of the last committed entry.",
 		func() float64 { return float64(n.Status().Committed) })
-	add("etcd_server_proposals_applied_total", "The index of the last applied entry.", prometheus.GaugeValue,
+	add("etcd_server_proposals_applied_total", "The index of the last applied entry.",
 		func() float64 { return float64(n.Status().Applied) })
-	add("etcd_server_quota_backend_bytes", "The quota on the logical size of the store.", prometheus.GaugeValue,
+	add("etcd_server_quota_backend_bytes", "The quota on the logical size of the store.",
 		func() float64 { return float64(n.cfg.QuotaBytes) })
-	add("etcd_mvcc_db_total_size_in_bytes", "The logical size of the store.", prometheus.GaugeValue,
+	add("etcd_mvcc_db_total_size_in_bytes", "The logical size of the store.",
 		func() float64 { return float64(n.Status().Size) })
-	add("etcd_mvcc_db_total_size_in_use_in_bytes", "The logical size of the store that is in use.", prometheus.GaugeValue,
+	add("etcd_mvcc_db_total_size_in_use_in_bytes", "The logical size of the store that is in use.",
 		func() float64 { return float64(n.Status().InUse) })
-	add("etcd_debugging_mvcc_current_revision", "The current revision.", prometheus.GaugeValue,
+	add("etcd_debugging_mvcc_current_revision", "The current revision.",
 		func() float64 { return float64(n.Status().Rev) })
-	add("etcd_debugging_mvcc_compact_revision", "The revision compacted to.", prometheus.GaugeValue,
+	add("etcd_debugging_mvcc_compact_revision", "The revision compacted to.",
 		func() float64 { return float64(n.Status().CompactRev) })
 }
 
@@ -103,7 +102,7 @@ func (m *metrics) Describe(out chan<- *prometheus.Desc) {
 func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	for i := range m.gauges {
 		g := &m.gauges[i]
-		out <- prometheus.MustNewConstMetric(g.desc, g.kind, g.read())
+		out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.read())
 	}
 }
 

@@ -51,7 +51,7 @@ func commandRoom(cmd core.Command) int {
 func (n *Node) grantAny(ctx context.Context, grant *core.LeaseGrant) (core.Result, error) {
 	for {
 		var b [8]byte
-		rand.Read(b[:]) //nolint:errcheck // documented to never fail
+		rand.Read(b[:]) // never fails
 		named := &core.LeaseGrant{ID: core.LeaseID(binary.LittleEndian.Uint64(b[:]) >> 1), TTL: grant.TTL}
 		if named.ID == 0 {
 			continue

@@ -33,7 +33,7 @@ type rig struct {
 
 const (
 	testMember      core.MemberID = 1
-	testIncarnation               = 2
+	testIncarnation uint64        = 2
 )
 
 // tester is what the rig needs of a test: a property's is no testing.TB.

@@ -84,12 +84,11 @@ type LeaseChange struct {
 // It is durable when Bootstrap returns.
 func Bootstrap(db *storage.DB, founders []core.Member) error {
 	b := db.NewBatch()
-	defer b.Close()
 	pos := position{index: FirstIndex, term: FirstTerm, rev: firstRev}
 	b.Set(row(keys.MetaApplied), pos.append(nil))
 	b.Set(row(keys.MetaCompacted), appendRev(nil, notCompacted))
 	b.Set(row(keys.MetaMembers), appendMembers(nil, founders))
-	if err := b.Commit(); err != nil {
+	if err := errors.Join(b.Commit(), b.Close()); err != nil {
 		return fmt.Errorf("state: bootstrap: %w", err)
 	}
 	if err := db.Flush(); err != nil {

@@ -63,7 +63,9 @@ func (v *View) Retain() bool {
 func (v *View) Close() {
 	switch n := v.refs.Add(-1); {
 	case n == 0:
-		v.snap.Close()
+		if err := v.snap.Close(); err != nil {
+			panic("state: close a snapshot: " + err.Error()) // of an engine that is gone
+		}
 	case n < 0:
 		panic("state: a view was closed too often")
 	}
