@@ -22,7 +22,7 @@ var testCodec = codec{metrics: NewMetrics(nil)}
 // fill sets every field of m to something drawn, or leaves it out. It works by
 // reflection, so a field that a newer version of etcd's API adds is set too and
 // an encoder that does not know it fails the test.
-func fill(t *rapid.T, m protoreflect.Message, depth int) {
+func fill(t *rapid.T, m protoreflect.Message) {
 	bytesGen := rapid.SliceOfN(rapid.Byte(), 0, 200)
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
@@ -53,12 +53,12 @@ func fill(t *rapid.T, m protoreflect.Message, depth int) {
 		case fd.IsList() && fd.Message() != nil:
 			list := m.Mutable(fd).List()
 			for range rapid.IntRange(0, 3).Draw(t, "elements") {
-				fill(t, list.AppendMutable().Message(), depth+1)
+				fill(t, list.AppendMutable().Message())
 			}
 		case fd.IsList():
 			t.Fatalf("field %s is a list that this test does not know", fd.FullName())
 		case fd.Message() != nil:
-			fill(t, m.Mutable(fd).Message(), depth+1)
+			fill(t, m.Mutable(fd).Message())
 		default:
 			m.Set(fd, scalar())
 		}
@@ -70,7 +70,7 @@ func TestEncodersAgreeWithProto(t *testing.T) {
 		t.Run(string(empty.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := empty.ProtoReflect().New()
-				fill(t, m, 0)
+				fill(t, m)
 				want, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.Interface())
 				if err != nil {
 					t.Fatal(err)
@@ -92,12 +92,12 @@ func TestEncodersAgreeWithProto(t *testing.T) {
 func TestSizesAreExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		event := &mvccpb.Event{}
-		fill(t, event.ProtoReflect(), 0)
+		fill(t, event.ProtoReflect())
 		if want, got := proto.Size(event), sizeEvent(event); want != got {
 			t.Fatalf("event: want %d, got %d", want, got)
 		}
 		watch := &pb.WatchResponse{}
-		fill(t, watch.ProtoReflect(), 0)
+		fill(t, watch.ProtoReflect())
 		if want, got := proto.Size(watch), sizeWatchResponse(watch); want != got {
 			t.Fatalf("watch response: want %d, got %d", want, got)
 		}
@@ -129,7 +129,7 @@ func TestDecodersAgreeWithProto(t *testing.T) {
 		t.Run(string(empty.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				m := empty.ProtoReflect().New()
-				fill(rt, m, 0)
+				fill(rt, m)
 				b, err := proto.Marshal(m.Interface())
 				if err != nil {
 					rt.Fatal(err)

@@ -120,7 +120,7 @@ func TestLeaseRunsOut(t *testing.T) {
 	w := s.watcher(s.ctx())
 	w.create(&pb.WatchCreateRequest{Key: []byte("a")})
 	w.received(2, &pb.WatchResponse{Created: true})
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stream, err := s.lease.LeaseKeepAlive(ctx)
 	require.NoError(t, err)

@@ -190,6 +190,7 @@ func (ws *watchStream) lookUp(d *core.Delivery) *watch {
 		w.quiet = false
 	case core.DeliverCanceled, core.DeliverCompacted:
 		delete(ws.byFeedID, w.feedID)
+	default: // nothing changes
 	}
 	return w
 }

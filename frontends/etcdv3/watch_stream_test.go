@@ -203,6 +203,9 @@ func (r *rig) created(feedID core.WatchID, id int64) {
 	r.sent(41, &pb.WatchResponse{WatchId: id, Created: true})
 }
 
+// pass lets time go by on the clock of a synctest bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 func onRig(t *testing.T, name string, test func(r *rig)) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -352,17 +355,17 @@ func TestWatchStream(t *testing.T) {
 		r.create(&pb.WatchCreateRequest{Key: key, WatchId: 6})
 		r.called()
 		r.created(2, 6)
-		time.Sleep(59 * time.Second) // of the bubble's clock
+		pass(59 * time.Second)
 		r.silent()
-		time.Sleep(7 * time.Second) // beyond a minute and a tenth
+		pass(7 * time.Second) // beyond a minute and a tenth
 		require.Equal(r, call{method: "progress", id: 1}, r.called())
 		r.feed.deliveries <- core.Delivery{Watch: 1, Rev: 42, Changes: []core.Change{{KV: &core.KV{Key: key, ModRev: 42}}}}
 		r.sent(42, &pb.WatchResponse{WatchId: 5, Events: []*mvccpb.Event{
 			{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: key, ModRevision: 42}},
 		}})
-		time.Sleep(66 * time.Second)
+		pass(66 * time.Second)
 		r.silent() // it was not quiet
-		time.Sleep(66 * time.Second)
+		pass(66 * time.Second)
 		require.Equal(r, call{method: "progress", id: 1}, r.called())
 	})
 

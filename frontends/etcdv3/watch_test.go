@@ -248,7 +248,7 @@ func TestWatchHalfClose(t *testing.T) {
 
 func TestWatchEnds(t *testing.T) {
 	s := startServer(t)
-	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(context.Background(), "hasleader", "true"))
+	ctx, cancel := context.WithCancel(metadata.AppendToOutgoingContext(t.Context(), "hasleader", "true"))
 	w := s.watcher(ctx)
 	w.create(&pb.WatchCreateRequest{Key: []byte("a")})
 	w.received(1, &pb.WatchResponse{Created: true})
