@@ -220,7 +220,7 @@ func (l *Log) failure() error {
 func (l *Log) SetConfState(cs *raftpb.ConfState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.conf = proto.Clone(raftpb.EnsureConfState(cs)).(*raftpb.ConfState)
+	l.conf = raftpb.EnsureConfState(proto.Clone(cs).(*raftpb.ConfState))
 }
 
 // HardState is the newest HardState, nil if none was ever appended. The caller

@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/cockroachdb/pebble/v2/vfs/vfstest"
 	"github.com/stretchr/testify/require"
+	"github.com/triglot/triglot/core"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -85,6 +86,7 @@ func TestEmpty(t *testing.T) {
 
 	given := &raftpb.ConfState{Voters: []uint64{1, 2}}
 	l.SetConfState(given)
+	require.Nil(t, given.AutoLeave, "it is the caller's")
 	given.Voters[0] = 9
 	_, cs, err = l.InitialState()
 	require.NoError(t, err)
@@ -93,6 +95,25 @@ func TestEmpty(t *testing.T) {
 	_, cs, err = l.InitialState()
 	require.NoError(t, err)
 	require.Empty(t, cs.Voters)
+}
+
+// TestMember shows what the opening of a member tells the log.
+func TestMember(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l := mustOpen(t, fs)
+	require.NoError(t, l.Reset(1, 1))
+	require.NoError(t, l.Append(hard(3, 2, 1), []*raftpb.Entry{entry(2, 3, "a")}, true))
+	l.SetVoters([]core.MemberID{4, 5})
+	_, cs, err := l.InitialState()
+	require.NoError(t, err)
+	require.Equal(t, []uint64{4, 5}, cs.Voters)
+	require.NoError(t, l.RaiseCommit(2))
+	require.NoError(t, l.RaiseCommit(1))
+	clone := fs.CrashClone(vfs.CrashCloneCfg{})
+	require.NoError(t, l.Close())
+	l = mustOpen(t, clone)
+	require.True(t, proto.Equal(hard(3, 2, 2), l.HardState()))
+	require.NoError(t, l.Close())
 }
 
 // TestRaft starts raft itself on a log, as a new cluster does.

@@ -274,6 +274,8 @@ func (m *model) check(t *rapid.T) {
 		require.Equal(t, wantErr, err)
 		require.Equal(t, want, got, "term of %d", i)
 	}
+	require.GreaterOrEqual(t, m.log.ring.first(first), first, "truncated entries are kept in memory")
+	require.True(t, m.log.ring.bytes <= m.cache || m.log.ring.count == 1, "%d bytes in memory", m.log.ring.bytes)
 	m.checkEntries(t, first, last)
 	m.checkBytes(t, first, last)
 }
