@@ -100,6 +100,7 @@ func TestReaderReports(t *testing.T) {
 func TestWriterReports(t *testing.T) {
 	life := newLife(100)
 	w := newWriter(0, 1)
+	w.maxBytes = 100
 	w.revs = map[string]int64{"k": 5, w.group(0): 6}
 	kv := &brokenKV{
 		puts:    []*etcdserverpb.PutResponse{{Header: header(7), PrevKv: &mvccpb.KeyValue{ModRevision: 4}}},

@@ -33,7 +33,7 @@ func rowsOf(ctx context.Context, conn *grpc.ClientConn, prefix string, rev int64
 	}
 	rows = make(map[string]Row, len(resp.Kvs))
 	for _, kv := range resp.Kvs {
-		rows[string(kv.Key)] = Row{Value: string(kv.Value), ModRev: kv.ModRevision}
+		rows[string(kv.Key)] = Row{Value: digest(kv.Value), ModRev: kv.ModRevision}
 	}
 	return rows, resp.Header.Revision, nil
 }
@@ -92,7 +92,7 @@ func revisionsOf(events []*mvccpb.Event) []Revision {
 		if n := len(revisions); n == 0 || revisions[n-1].Rev != e.Kv.ModRevision {
 			revisions = append(revisions, Revision{Rev: e.Kv.ModRevision})
 		}
-		effect := Effect{Key: string(e.Kv.Key), Value: string(e.Kv.Value), Deleted: e.Type == mvccpb.Event_DELETE}
+		effect := Effect{Key: string(e.Kv.Key), Value: digest(e.Kv.Value), Deleted: e.Type == mvccpb.Event_DELETE}
 		last := &revisions[len(revisions)-1]
 		last.Effects = append(last.Effects, effect)
 	}

@@ -33,7 +33,8 @@ func newRandom(t *testing.T) *rand.Rand {
 
 func TestKillUnderLoad(t *testing.T) {
 	random := newRandom(t)
-	p := server.StartT(t, server.Options{Dir: t.TempDir(), Args: quickTicks})
+	// The state is flushed and the log cut every thousand commands.
+	p := server.StartT(t, server.Options{Dir: t.TempDir(), Args: append(quickTicks, "--snapshot-count", "1000")})
 	ctx := context.Background()
 	conn, err := dial(p.Endpoint())
 	require.NoError(t, err)
@@ -44,8 +45,11 @@ func TestKillUnderLoad(t *testing.T) {
 	ledger := NewLedger(rev)
 	load := NewLoad(ledger, 12, 3, random.Uint64())
 	for round := range *rounds {
-		quota := 200 + random.Int64N(2500)
-		remains, err := load.Live(ctx, p.Endpoint(), quota, p.Kill)
+		quota, maxBytes := 200+random.Int64N(2500), 400
+		if round%4 == 1 { // enough to fill segments of the log, and to write tables
+			quota, maxBytes = 600, 256<<10
+		}
+		remains, err := load.Live(ctx, p.Endpoint(), quota, maxBytes, p.Kill)
 		require.NoError(t, err)
 		kills := 1 + killAtStart(t, random, p)
 		require.NoError(t, p.Restart(ctx), "round %d", round)

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
@@ -9,8 +10,20 @@ import (
 
 // Effect is what a write does to one key.
 type Effect struct {
-	Key, Value string
-	Deleted    bool
+	Key string
+	// Value is what digest makes of the value.
+	Value   string
+	Deleted bool
+}
+
+// digest is what the ledger keeps of a value: all of a short one, the token,
+// length and checksum of a long one.
+func digest(value []byte) string {
+	const short = 512
+	if len(value) <= short {
+		return string(value)
+	}
+	return fmt.Sprintf("%s #%d %08x", token(string(value[:short])), len(value), crc32.ChecksumIEEE(value))
 }
 
 // String shortens the value: its token comes first.
@@ -30,6 +43,7 @@ type Revision struct {
 
 // Row is a key as a server shows it.
 type Row struct {
+	// Value is what digest makes of the value.
 	Value  string
 	ModRev int64
 }

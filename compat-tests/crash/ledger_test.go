@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -181,4 +182,16 @@ func requireBroken(t *testing.T, broken []error, want string) {
 		texts += err.Error() + "\n"
 	}
 	require.Contains(t, texts, want)
+}
+
+func TestDigestTellsLongValuesApart(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 10_000)
+	copy(long, "w1-1 ")
+	require.Equal(t, "short", digest([]byte("short")))
+	require.Less(t, len(digest(long)), 100)
+	require.Equal(t, "w1-1", token(digest(long)))
+	require.NotEqual(t, digest(long), digest(long[:9999]), "a value cut short")
+	other := bytes.Clone(long)
+	other[9_000] = 'y'
+	require.NotEqual(t, digest(long), digest(other), "a value with a byte changed")
 }

@@ -130,8 +130,8 @@ func NewLoad(ledger *Ledger, writers, readers int, seed uint64) *Load {
 
 // Live loads the server at endpoint until so many writes are acknowledged, then
 // calls kill and waits until every client has noticed. kill must end the server.
-// quota is at least 2.
-func (l *Load) Live(ctx context.Context, endpoint string, quota int64, kill func() error) (*Remains, error) {
+// quota is at least 2; values are up to maxBytes long.
+func (l *Load) Live(ctx context.Context, endpoint string, quota int64, maxBytes int, kill func() error) (*Remains, error) {
 	ctx, cancel := context.WithTimeout(ctx, lifeTimeout)
 	defer cancel()
 	conns := make([]*grpc.ClientConn, 4)
@@ -152,7 +152,7 @@ func (l *Load) Live(ctx context.Context, endpoint string, quota int64, kill func
 	case <-ctx.Done():
 	}
 	for i, w := range l.writers {
-		w.start(l.ledger)
+		w.start(l.ledger, maxBytes)
 		wg.Go(func() { w.run(ctx, etcdserverpb.NewKVClient(conns[i%len(conns)]), life) })
 	}
 	for i := range l.readers {

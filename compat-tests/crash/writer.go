@@ -1,10 +1,10 @@
 package crash
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -22,6 +22,8 @@ type writer struct {
 	random *rand.Rand
 	// written counts the values made, over all lives: each is unique.
 	written int
+	// maxBytes bounds the length of the values of this life.
+	maxBytes int
 	// revs holds the revision of each key of the writer that exists.
 	revs map[string]int64
 	// book has the writes of this life, in order.
@@ -41,8 +43,8 @@ func (w *writer) groupPrefix() string { return fmt.Sprintf("%sgroup/%d/", prefix
 func (w *writer) group(i int) string  { return fmt.Sprintf("%s%d", w.groupPrefix(), i) }
 
 // start begins a life with what the ledger says of the writer's keys.
-func (w *writer) start(ledger *Ledger) {
-	w.book, w.revs = nil, map[string]int64{}
+func (w *writer) start(ledger *Ledger, maxBytes int) {
+	w.book, w.revs, w.maxBytes = nil, map[string]int64{}, maxBytes
 	for i := range ownKeys {
 		if row, found := ledger.Row(w.own(i)); found {
 			w.revs[w.own(i)] = row.ModRev
@@ -79,10 +81,11 @@ func (w *writer) step(ctx context.Context, kv etcdserverpb.KVClient, life *life)
 	}
 }
 
-// value makes a value that no other write has, of a random length.
-func (w *writer) value() string {
+// value makes a value that no other write has, of a random length below limit.
+func (w *writer) value(limit int) []byte {
 	w.written++
-	return fmt.Sprintf("w%d-%d %s", w.id, w.written, strings.Repeat("x", w.random.IntN(400)))
+	value := fmt.Appendf(nil, "w%d-%d ", w.id, w.written)
+	return append(value, bytes.Repeat([]byte{'x'}, w.random.IntN(limit))...)
 }
 
 // enter books a write before it is sent.
@@ -110,10 +113,9 @@ func (w *writer) settle(entry *Write, life *life, header *etcdserverpb.ResponseH
 }
 
 func (w *writer) put(ctx context.Context, kv etcdserverpb.KVClient, life *life, key string) error {
-	entry := w.enter(Effect{Key: key, Value: w.value()})
-	resp, err := kv.Put(ctx, &etcdserverpb.PutRequest{
-		Key: []byte(key), Value: []byte(entry.Effects[0].Value), PrevKv: true,
-	})
+	value := w.value(w.maxBytes)
+	entry := w.enter(Effect{Key: key, Value: digest(value)})
+	resp, err := kv.Put(ctx, &etcdserverpb.PutRequest{Key: []byte(key), Value: value, PrevKv: true})
 	if err == nil && resp.PrevKv.GetModRevision() != w.revs[key] {
 		life.report("%s: a put of %s at revision %d found the key at revision %d, it must be at %d",
 			w.name(), key, resp.Header.Revision, resp.PrevKv.GetModRevision(), w.revs[key])
@@ -145,13 +147,13 @@ func (w *writer) txn(ctx context.Context, kv etcdserverpb.KVClient, life *life, 
 			RequestDeleteRange: &etcdserverpb.DeleteRangeRequest{Key: []byte(w.groupPrefix()), RangeEnd: endOf(w.groupPrefix())},
 		}})
 	}
-	value := w.value()
+	value := w.value(w.maxBytes / groupKeys)
 	for i := range groupKeys {
 		effect := Effect{Key: w.group(i), Deleted: remove}
 		if !remove {
-			effect.Value = value
+			effect.Value = digest(value)
 			request.Success = append(request.Success, &etcdserverpb.RequestOp{Request: &etcdserverpb.RequestOp_RequestPut{
-				RequestPut: &etcdserverpb.PutRequest{Key: []byte(effect.Key), Value: []byte(value)},
+				RequestPut: &etcdserverpb.PutRequest{Key: []byte(effect.Key), Value: value},
 			}})
 		}
 		entry.Effects = append(entry.Effects, effect)
