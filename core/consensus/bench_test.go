@@ -53,6 +53,7 @@ func (l *countingLog) Append(hs *raftpb.HardState, entries []*raftpb.Entry, sync
 // benchmark measures a proposal of 256 bytes from Propose to the end of Wait.
 // between is what a caller does before the next one.
 func benchmark(b *testing.B, callers int, log Log, truncate func(uint64), between func()) {
+	b.Helper()
 	counting := &countingLog{Log: log}
 	d, err := Start(Config{ID: 1, Log: counting, Applied: 1, Applier: instant{truncate}, Logger: quiet()})
 	require.NoError(b, err)

@@ -66,7 +66,7 @@ func TestQueueOutlivesLeadership(t *testing.T) {
 		old := c.leader(t)
 		c.setDrop(func(*Message) bool { return true })
 		for leader := old; leader == old; leader, _, _, _ = c.drivers[old].Status() {
-			time.Sleep(100 * time.Millisecond) // until it notices that it has no quorum
+			<-time.After(100 * time.Millisecond) // until it notices that it has no quorum
 		}
 		waiting := propose(t, c.drivers[old], "x", never)
 		_, err := c.drivers[old].ReadIndex(t.Context())

@@ -149,7 +149,7 @@ func (c Config) withDefaults() Config {
 	}
 	for c.Incarnation == 0 {
 		var b [8]byte
-		rand.Read(b[:]) //nolint:errcheck // documented to never fail
+		rand.Read(b[:])
 		c.Incarnation = binary.LittleEndian.Uint64(b[:])
 	}
 	return c

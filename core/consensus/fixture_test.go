@@ -182,7 +182,7 @@ func (c *cluster) setDrop(drop func(m *Message) bool) {
 func (c *cluster) leader(t *testing.T, leftOut ...core.MemberID) core.MemberID {
 	t.Helper()
 	for range 200 {
-		time.Sleep(100 * time.Millisecond) // of the bubble's clock
+		<-time.After(100 * time.Millisecond) // of the bubble's clock
 		synctest.Wait()
 		if l := c.agreed(leftOut); l != 0 {
 			return l

@@ -359,11 +359,10 @@ func (r *replica) handleReady() error {
 func (r *replica) observe(rd *raft.Ready) {
 	was := r.status
 	if !raft.IsEmptyHardState(rd.HardState) {
-		r.status.term = rd.HardState.GetTerm()
-		r.status.committed = rd.HardState.GetCommit()
+		r.status.term, r.status.committed = rd.GetTerm(), rd.GetCommit()
 	}
 	if rd.SoftState != nil {
-		r.status.leader = core.MemberID(rd.SoftState.Lead)
+		r.status.leader = core.MemberID(rd.Lead)
 	}
 	if r.status.leader == was.leader && r.status.term == was.term {
 		return

@@ -315,7 +315,7 @@ func (s *sim) finish() {
 func (s *sim) note(events ...any) {
 	if s.tracing {
 		h := fnv.New64a()
-		fmt.Fprintln(h, s.trace, events)
+		h.Write(fmt.Append(nil, s.trace, events))
 		s.trace = h.Sum64()
 	}
 }
