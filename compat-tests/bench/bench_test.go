@@ -14,8 +14,8 @@ import (
 
 // TestMain lets the test binary be the null server, as the program is.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == nullName {
-		fail(serveNull())
+	if len(os.Args) == 2 && isNull(os.Args[1]) {
+		fail(serveNull(os.Args[1]))
 		return
 	}
 	os.Exit(m.Run())

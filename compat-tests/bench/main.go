@@ -30,8 +30,8 @@ type config struct {
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == nullName {
-		fail(serveNull())
+	if len(os.Args) == 2 && isNull(os.Args[1]) {
+		fail(serveNull(os.Args[1]))
 		return
 	}
 	c, err := parseFlags(os.Args[1:], os.Stderr)
@@ -58,7 +58,7 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 	c := &config{binaries: map[string]string{}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	servers := flags.String("servers", "etcd,triglot,null", "servers to measure (etcd, triglot, null, or KIND=PATH); the first is what the others are compared with")
+	servers := flags.String("servers", "etcd,triglot,null,null-tuned", "servers to measure (etcd, triglot, null, null-tuned, or KIND=PATH); the first is what the others are compared with")
 	etcd := flags.String("etcd", "", "path of the etcd binary (built from tools/go.mod if empty)")
 	triglot := flags.String("triglot", "", "path of the triglot binary (built from this tree if empty)")
 	kinds := flags.String("kinds", "put,get", "operations: put, get (linearizable), sget (serializable)")

@@ -25,18 +25,38 @@ type nullServer struct {
 	rows map[string]*mvccpb.KeyValue
 }
 
-// nullName is the null server's name among the servers, and the argument that
-// makes this program be one.
+// nullOptions are the null servers by name, with the options of their
+// grpc.Server. The name is also the argument that makes this program be one.
+var nullOptions = map[string][]grpc.ServerOption{
+	// nullName is grpc-go as it comes.
+	nullName: nil,
+	// The other has what frontends/etcdv3 sets for speed, so that a server on it
+	// can be compared with its own transport.
+	"null-tuned": {
+		grpc.StaticStreamWindowSize(1 << 20),
+		grpc.StaticConnWindowSize(4 << 20),
+		grpc.NumStreamWorkers(1024),
+		grpc.ReadBufferSize(64 << 10),
+		grpc.WriteBufferSize(64 << 10),
+	},
+}
+
 const nullName = "null"
+
+// isNull says whether a server of this name is a null server.
+func isNull(name string) bool {
+	_, found := nullOptions[name]
+	return found
+}
 
 // serveNull serves on a free port, whose address it prints, until its standard
 // input ends.
-func serveNull() error {
+func serveNull(name string) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(nullOptions[name]...)
 	etcdserverpb.RegisterKVServer(server, &nullServer{rows: map[string]*mvccpb.KeyValue{}})
 	if _, err := fmt.Println(listener.Addr()); err != nil {
 		return err

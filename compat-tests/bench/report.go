@@ -49,11 +49,12 @@ type comparison struct {
 	P99          spread `json:"p99_ratio"`
 }
 
-// floor is what a server costs above the null server in the same round: what
-// lies below the transport.
+// floor is what a server costs above a null server in the same round: what lies
+// below the transport.
 type floor struct {
 	cell
 	Server    string `json:"server"`
+	Above     string `json:"above"`
 	CPUMicros spread `json:"cpu_us_per_op_above_null"`
 }
 
@@ -121,13 +122,15 @@ func (r *report) compare(servers []string, cells []cell) {
 					}),
 				})
 			}
-			if slices.Contains(servers, nullName) && server != nullName {
-				r.Floors = append(r.Floors, floor{
-					cell: c, Server: server,
-					CPUMicros: r.paired(server, nullName, c, func(a, b sample) float64 {
-						return a.CPUMicros - b.CPUMicros
-					}),
-				})
+			for _, null := range servers {
+				if isNull(null) && !isNull(server) {
+					r.Floors = append(r.Floors, floor{
+						cell: c, Server: server, Above: null,
+						CPUMicros: r.paired(server, null, c, func(a, b sample) float64 {
+							return a.CPUMicros - b.CPUMicros
+						}),
+					})
+				}
 			}
 		}
 	}
@@ -175,9 +178,9 @@ func (r *report) print(w io.Writer, servers []string, cells []cell) error {
 	}
 	if len(r.Floors) > 0 {
 		fmt.Fprintln(table)
-		fmt.Fprintln(table, "cell\tserver\tCPU us/op above the null server\t")
+		fmt.Fprintln(table, "cell\tserver\tabove\tCPU us/op\t")
 		for _, f := range r.Floors {
-			fmt.Fprintf(table, "%s\t%s\t%s\t\n", f.cell, f.Server, f.CPUMicros.format(1))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", f.cell, f.Server, f.Above, f.CPUMicros.format(1))
 		}
 	}
 	return table.Flush()

@@ -60,11 +60,10 @@ func startAll(ctx context.Context, c *config) (servers []*target, stop func() er
 // startOne starts a server of a kind, from a binary or, if that is empty, from
 // what is built here, with its data in a new directory below parent.
 func startOne(ctx context.Context, kind, binary, parent string) (*target, func() error, error) {
-	switch kind {
-	case nullName:
-		return startNull()
-	case string(server.Etcd), string(server.Triglot):
-	default:
+	switch {
+	case isNull(kind):
+		return startNull(kind)
+	case kind != string(server.Etcd) && kind != string(server.Triglot):
 		return nil, nil, fmt.Errorf("unknown server %q", kind)
 	}
 	dir, err := os.MkdirTemp(parent, "bench-"+kind+"-")
@@ -84,15 +83,15 @@ func startOne(ctx context.Context, kind, binary, parent string) (*target, func()
 	return &target{pid: p.PID(), endpoint: p.Endpoint()}, end, nil
 }
 
-// startNull runs this same program as the null server. It says where it listens
+// startNull runs this same program as a null server. It says where it listens
 // on its standard output and ends when its standard input does, so it cannot be
 // left behind.
-func startNull() (*target, func() error, error) {
+func startNull(name string) (*target, func() error, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
 	}
-	cmd := exec.Command(self, nullName)
+	cmd := exec.Command(self, name)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
