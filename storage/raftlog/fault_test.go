@@ -15,7 +15,9 @@ import (
 )
 
 // faults fails the operations on files from one on, or that one alone, and
-// watches that no sync that has failed is tried again.
+// watches that no sync that has failed is tried again. The writer alone calls
+// SyncData, the keeper Sync; after a failure of its own neither may sync anything
+// (a path does not tell a file: segments are opened under another name).
 type faults struct {
 	err  error
 	only bool // one
@@ -23,7 +25,7 @@ type faults struct {
 	mu      sync.Mutex
 	next    int // operation
 	at      int
-	failed  map[string]bool // files with a failed sync
+	failed  map[errorfs.OpKind]bool // kinds of sync
 	retried string
 }
 
@@ -36,18 +38,15 @@ func (f *faults) MaybeError(op errorfs.Op) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	syncs := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
-	if syncs && f.failed[op.Path] {
+	if syncs && f.failed[op.Kind] {
 		f.retried = op.Path
-	}
-	if op.Kind == errorfs.OpRemove {
-		delete(f.failed, op.Path) // what has that name later is another file
 	}
 	f.next++
 	if f.next < f.at || f.next > f.at && f.only {
 		return nil
 	}
 	if syncs {
-		f.failed[op.Path] = true
+		f.failed[op.Kind] = true
 	}
 	return f.err
 }
@@ -118,7 +117,7 @@ func TestFaults(t *testing.T) {
 
 // runFault reports false if there are fewer operations.
 func runFault(t *testing.T, at int, only bool) bool {
-	f := &faults{err: syscall.ENOSPC, only: only, at: at, failed: map[string]bool{}}
+	f := &faults{err: syscall.ENOSPC, only: only, at: at, failed: map[errorfs.OpKind]bool{}}
 	mem := vfs.NewCrashableMem()
 	fs := errorfs.Wrap(mem, f)
 	w := &workload{states: []logState{{}}}
@@ -193,6 +192,60 @@ func TestSyncFailure(t *testing.T) {
 	require.Equal(t, uint64(2), last)
 	require.Equal(t, []int64{8192, 8192}, written, "the last batch, then the mark")
 	require.NoError(t, l.Close())
+}
+
+// TestUnsyncedAreWrittenAgain shows that an Open does not trust the page cache
+// with any batch that no later one proves durable.
+func TestUnsyncedAreWrittenAgain(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	l := mustOpen(t, mem)
+	page := strings.Repeat("x", pageBytes-recordHeaderBytes)
+	require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(1, 1, page)}, true))
+	require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(2, 1, page)}, false))
+	require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(3, 1, "y")}, false))
+	require.NoError(t, l.abandon())
+	var ops []string
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch op.Kind {
+		case errorfs.OpFileWriteAt:
+			ops = append(ops, fmt.Sprintf("write at page %d", op.Offset/pageBytes))
+		case errorfs.OpFileSyncData:
+			ops = append(ops, "sync")
+		}
+		return nil
+	}))
+	l = mustOpen(t, fs)
+	require.Equal(t, []string{"write at page 2", "sync", "write at page 3", "sync"}, ops)
+	require.NoError(t, l.Close())
+}
+
+// TestRemovalOrder shows that each removal of a segment is durable before the
+// next, so that no crash leaves a gap.
+func TestRemovalOrder(t *testing.T) {
+	var mu sync.Mutex
+	var ops []string
+	l := mustOpen(t, errorfs.Wrap(vfs.NewCrashableMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case op.Kind == errorfs.OpRemove:
+			ops = append(ops, "remove "+op.Path)
+		case op.Kind == errorfs.OpFileSync && op.Path == "log":
+			ops = append(ops, "sync")
+		}
+		return nil
+	})))
+	for i := uint64(1); i < 5; i++ {
+		require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(i, 1, strings.Repeat("x", 2*testSegmentBytes))}, true))
+	}
+	l.waitIdle()
+	mu.Lock()
+	ops = nil
+	mu.Unlock()
+	require.NoError(t, l.Truncate(4))
+	l.waitIdle()
+	require.NoError(t, l.Close())
+	require.Equal(t, []string{"remove log/000002.seg", "sync", "remove log/000003.seg", "sync", "remove log/000004.seg", "sync"}, ops[len(ops)-6:])
 }
 
 // TestReadFailure shows that an entry that cannot be read, or is damaged while

@@ -2,12 +2,14 @@ package raftlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,6 +68,52 @@ func TestNewerFormat(t *testing.T) {
 	fs = withFiles(t, map[string][]byte{"000001.seg": d.header(1, firstRecord), "000002.seg": (&directory{logID: 8}).header(2, firstRecord)})
 	_, err = Open("log", testOptions(fs))
 	require.ErrorContains(t, err, "raft log log/000002.seg at offset 16: the file belongs to another log")
+}
+
+// TestInconsistent opens logs whose records are whole but contradict each other.
+func TestInconsistent(t *testing.T) {
+	state := appendState(nil, hardState{1, 1, 1})
+	start := func(end uint64) []byte { return binary.LittleEndian.AppendUint64(slices.Clone(state), end) }
+	const end = firstRecord + recordHeaderBytes + startBytes + recordHeaderBytes + 8
+	whole := []record{
+		{segment: 1, seq: 1, kind: kindStart, data: start(0)},
+		{segment: 1, seq: 1, kind: kindEntry, index: 1, term: 1, data: []byte("x"), flags: flagLast},
+		{segment: 2, seq: 2, kind: kindStart, index: 1, term: 1, data: start(end)},
+		{segment: 2, seq: 2, kind: kindEntry, index: 2, term: 1, flags: flagLast},
+		{segment: 2, seq: 3, kind: kindState, data: state, flags: flagLast},
+	}
+	for _, c := range []struct {
+		want   string
+		change func(r []record)
+	}{
+		{"", func([]record) {}},
+		{"000001.seg at offset 4184: entry 2 follows entry 0", func(r []record) { r[1].index = 2 }},
+		{"000001.seg at offset 4184: entry 0 follows entry 0", func(r []record) { r[1].index = 0 }},
+		{"000001.seg at offset 4096: a start record of 31 bytes", func(r []record) { r[0].data = r[0].data[1:] }},
+		{"000001.seg at offset 4240: checksum mismatch", func(r []record) { r[2].data = start(end - 8) }},
+		{"000002.seg at offset 4096: the segment starts after entry 2 of term 1", func(r []record) { r[2].index = 2 }},
+		{"000002.seg at offset 4096: the segment starts after entry 1 of term 2", func(r []record) { r[2].term = 2 }},
+		{"000002.seg at offset 4184: entry 3 follows entry 1", func(r []record) { r[3].index = 3 }},
+		{"000002.seg at offset 4184: unknown kind of record: 9", func(r []record) { r[3].kind = 9 }},
+		{"000002.seg at offset 4240: a HardState of 23 bytes", func(r []record) { r[4].data = state[1:] }},
+	} {
+		records := slices.Clone(whole)
+		c.change(records)
+		d := &directory{logID: 7}
+		content := map[string][]byte{"000001.seg": d.header(1, firstRecord), "000002.seg": d.header(2, firstRecord)}
+		for i := range records {
+			name := segmentName(records[i].segment)
+			content[name] = appendRecord(content[name], seedOf(7), &records[i])
+		}
+		l, err := Open("log", testOptions(withFiles(t, content)))
+		if c.want != "" {
+			require.ErrorContains(t, err, c.want)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, uint64(2), contents(t, l).last())
+		require.NoError(t, l.Close())
+	}
 }
 
 // TestEmpty shows a new log, and what raft asks of it.
