@@ -39,6 +39,7 @@ func TestEtcdctl(t *testing.T) {
 	}
 	etcd, ours := start(server.Etcd), start(target)
 
+	var differences []string // told in the end: datadriven stops at the first failure
 	datadriven.RunTest(t, "testdata/etcdctl.txt", func(t *testing.T, d *datadriven.TestData) string {
 		require.Equal(t, "etcdctl", d.Cmd, d.Pos)
 		lines := 0
@@ -50,11 +51,14 @@ func TestEtcdctl(t *testing.T) {
 		wg.Go(func() { got = ours.run(arguments, stdin, lines) })
 		wg.Wait()
 		if want != got {
-			t.Errorf("%s: etcdctl %s (-etcd +ours)\n%s", d.Pos, arguments,
-				cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n")))
+			differences = append(differences, fmt.Sprintf("%s: etcdctl %s (-etcd +ours)\n%s", d.Pos, arguments,
+				cmp.Diff(strings.Split(want, "\n"), strings.Split(got, "\n"))))
 		}
 		return want
 	})
+	for _, difference := range differences {
+		t.Error(difference)
+	}
 }
 
 // ctl runs etcdctl against one server.

@@ -2,10 +2,13 @@ package oracle
 
 import (
 	"cmp"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -103,6 +106,16 @@ var allowances = []allowance{
 			hide(&e.RaftAppliedIndex, &o.RaftAppliedIndex)
 		},
 	},
+}
+
+// malformed is the allowance for what is no message: the words for it are those
+// of the transport and protobuf libraries, and change with their versions.
+var malformed = regexp.MustCompile(`^grpc: (error unmarshalling request|failed to unmarshal the received message): .*`)
+
+// errorText shows an error as a client sees it.
+func errorText(err *status.Status) string {
+	text := malformed.ReplaceAllString(err.Message(), "grpc: (malformed)")
+	return fmt.Sprintf("error: %s %s\n", err.Code(), text)
 }
 
 // lastStates is the allowance for watches. Where etcd lets a txn put and delete

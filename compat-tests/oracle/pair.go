@@ -23,6 +23,7 @@ const peerURL = "http://127.0.0.1:2380"
 type pair struct {
 	etcd, ours *side
 	usual      usual
+	closed     map[string]bool // the streams that take no more requests
 }
 
 // startPair starts both servers, each empty.
@@ -34,7 +35,7 @@ func startPair(ctx context.Context, target server.Target) (*pair, error) {
 		}
 		return o
 	}
-	p := &pair{}
+	p := &pair{closed: make(map[string]bool)}
 	var errEtcd, errOurs error
 	var wg sync.WaitGroup
 	wg.Go(func() { p.etcd, errEtcd = newSide(ctx, "etcd", options(server.Etcd)) })
@@ -142,7 +143,7 @@ func (p *pair) compare(etcd, ours reply) outcome {
 
 func (p *pair) text(s *side, r reply) string {
 	if r.err != nil {
-		return fmt.Sprintf("error: %s %s\n", r.err.Code(), r.err.Message())
+		return errorText(r.err)
 	}
 	return s.hideEndpoint(p.usual.render(r.message))
 }

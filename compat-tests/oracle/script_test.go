@@ -3,7 +3,9 @@ package oracle
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +26,8 @@ import (
 //
 // The commands; the input is the request in protobuf's text format:
 //
-//	range put delete txn compact grant revoke ttl leases members status alarm keepalive
-//	    a unary call; keep-alives go over one stream
+//	range put delete txn compact grant revoke ttl leases members status alarm check keepalive
+//	    a unary call (check is the health service's); keep-alives go over one stream
 //	    repeat=N  the input counts N times, one after the other
 //	    nest=N    (txn) the request is wrapped in N txns, each the only operation of the next
 //	    fill=N    (put) the value is N bytes long
@@ -34,7 +36,11 @@ import (
 //	    next N responses (1 by default), sorted by watch
 //	recv stream=S [wait=N]
 //	    shows the next N responses
-//	http path=P [sorted]
+//	close stream=S
+//	    says that no more requests follow on stream S
+//	raw path=P
+//	    a call with the input, in hexadecimal, instead of a message
+//	http path=P [method=M] [sorted]
 //	    an HTTP request to the client port; the reply's lines are sorted
 //
 // A header that holds the cluster's id, the member's id and the raft term is shown
@@ -47,13 +53,17 @@ func TestScript(t *testing.T) {
 		p, err := startPair(context.Background(), target)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, p.close()) }()
+		var differences []string // told in the end: datadriven stops at the first failure
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			o := p.run(t, d)
 			if !o.same() {
-				t.Errorf("%s: %s\n%s\n(-etcd +ours)\n%s", d.Pos, d.Cmd, d.Input, diff(o))
+				differences = append(differences, fmt.Sprintf("%s: %s\n%s\n(-etcd +ours)\n%s", d.Pos, d.Cmd, d.Input, diff(o)))
 			}
 			return o.etcd
 		})
+		for _, difference := range differences {
+			t.Error(difference)
+		}
 		p.requireQuiet(t)
 	})
 }
@@ -70,7 +80,17 @@ func (p *pair) run(t *testing.T, d *datadriven.TestData) outcome {
 	case "recv":
 		return p.watch(t, d, nil)
 	case "http":
-		return p.get(argument(t, d, "path", ""), d.HasArg("sorted"))
+		return p.fetch(argument(t, d, "method", http.MethodGet), argument(t, d, "path", ""), d.HasArg("sorted"))
+	case "raw":
+		request, err := hex.DecodeString(strings.Join(strings.Fields(d.Input), ""))
+		require.NoError(t, err, d.Pos)
+		etcd, ours := on(p, func(s *side) string { return s.raw(argument(t, d, "path", ""), request) })
+		return outcome{etcd: etcd, ours: ours}
+	case "close":
+		name := argument(t, d, "stream", "")
+		o, _ := p.stream(name, nil, func(st *stream) watched { return watched{err: st.client.CloseSend()} })
+		p.closed[name] = true
+		return o
 	case "keepalive":
 		request := new(pb.LeaseKeepAliveRequest)
 		require.NoError(t, parse(input, request), d.Pos)
@@ -127,10 +147,10 @@ func (p *pair) watch(t *testing.T, d *datadriven.TestData, request *pb.WatchRequ
 	return o
 }
 
-// get makes the HTTP request on both sides.
-func (p *pair) get(path string, sorted bool) outcome {
+// fetch makes the HTTP request on both sides.
+func (p *pair) fetch(method, path string, sorted bool) outcome {
 	etcd, ours := on(p, func(s *side) string {
-		code, contentType, body, err := s.get(path)
+		code, contentType, body, err := s.fetch(method, path)
 		if err != nil {
 			return "error: " + err.Error()
 		}
@@ -151,6 +171,9 @@ func (p *pair) requireQuiet(t *testing.T) {
 		CreateRequest: &pb.WatchCreateRequest{StartRevision: -1},
 	}}
 	for name := range p.etcd.streams {
+		if p.closed[name] {
+			continue // no mark can be set
+		}
 		o, responses := p.stream(name, nil, func(st *stream) (w watched) {
 			if w.err = st.send(mark); w.err == nil {
 				w.responses, w.err = st.until(func(r *pb.WatchResponse) bool { return r.Created && r.Canceled })

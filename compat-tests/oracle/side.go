@@ -3,14 +3,17 @@ package oracle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -62,6 +65,11 @@ var methods = map[string]method{
 	"members": unary[pb.MemberListRequest, pb.MemberListResponse]("Cluster/MemberList"),
 	"alarm":   unary[pb.AlarmRequest, pb.AlarmResponse]("Maintenance/Alarm"),
 	"status":  unary[pb.StatusRequest, pb.StatusResponse]("Maintenance/Status"),
+	"check": {
+		path:     healthpb.Health_Check_FullMethodName,
+		request:  func() proto.Message { return new(healthpb.HealthCheckRequest) },
+		response: func() proto.Message { return new(healthpb.HealthCheckResponse) },
+	},
 }
 
 // reply is what one side answered: a message, or an error.
@@ -119,6 +127,30 @@ func (s *side) call(m method, request proto.Message) reply {
 	return reply{message: response}
 }
 
+// rawCodec sends bytes as they are, to show what a server makes of nonsense.
+type rawCodec struct{}
+
+func (rawCodec) Name() string { return "proto" }
+
+func (rawCodec) Marshal(v any) ([]byte, error) { return *v.(*[]byte), nil }
+
+func (rawCodec) Unmarshal(data []byte, v any) error {
+	*v.(*[]byte) = slices.Clone(data)
+	return nil
+}
+
+// raw makes a call with bytes instead of a message, and returns the error or the
+// bytes of the reply.
+func (s *side) raw(path string, request []byte) string {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	var response []byte
+	if err := s.conn.Invoke(ctx, path, &request, &response, grpc.ForceCodec(rawCodec{})); err != nil {
+		return errorText(status.Convert(err))
+	}
+	return fmt.Sprintf("%q\n", response)
+}
+
 // renew sends one keep-alive on the side's keep-alive stream and waits for its
 // answer. A stream that has ended is replaced by the next call.
 func (s *side) renew(request *pb.LeaseKeepAliveRequest) reply {
@@ -155,12 +187,12 @@ func (s *side) renew(request *pb.LeaseKeepAliveRequest) reply {
 	}
 }
 
-// get makes an HTTP request to the client port and returns the reply's status,
+// fetch makes an HTTP request to the client port and returns the reply's status,
 // content type and body.
-func (s *side) get(path string) (status, contentType, body string, err error) {
+func (s *side) fetch(method, path string) (status, contentType, body string, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.process.URL()+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, s.process.URL()+path, nil)
 	if err != nil {
 		return "", "", "", err
 	}
