@@ -32,9 +32,8 @@ func openRaftLog(t testing.TB, dir string, fs storage.FS) *raftlog.Log {
 func TestAcknowledgedSurvivesPowerLoss(t *testing.T) {
 	fs := storage.NewCrashableMemFS()
 	d := start(t, Config{ID: 1, Log: openRaftLog(t, "log", fs), Applier: &recorder{}})
-	var mu sync.Mutex
-	var acknowledged []string
 	ctx, cancel := context.WithCancel(t.Context())
+	acknowledged := make(chan string, 1<<16) // so that clients go on while the disk is copied
 	var clients sync.WaitGroup
 	for client := range 8 {
 		clients.Go(func() {
@@ -48,9 +47,7 @@ func TestAcknowledgedSurvivesPowerLoss(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				mu.Lock()
-				acknowledged = append(acknowledged, numbered(i))
-				mu.Unlock()
+				acknowledged <- numbered(i)
 			}
 		})
 	}
@@ -59,14 +56,12 @@ func TestAcknowledgedSurvivesPowerLoss(t *testing.T) {
 		known []string
 	}
 	var crashes []crash
+	var known []string
 	for len(crashes) < 10 {
-		mu.Lock()
-		known := append([]string(nil), acknowledged...)
-		mu.Unlock()
-		if len(known) < 20*len(crashes) {
-			continue
+		known = append(known, <-acknowledged)
+		if len(known) == 1+20*len(crashes) {
+			crashes = append(crashes, crash{storage.CrashClone(fs, 50, uint64(len(crashes))), known[:len(known):len(known)]})
 		}
-		crashes = append(crashes, crash{storage.CrashClone(fs, 50, uint64(len(crashes))), known})
 	}
 	cancel()
 	clients.Wait()
