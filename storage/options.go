@@ -66,9 +66,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// pebbleOptions turns o, which has its defaults, into Pebble's options. Why each
-// differs from Pebble's own default is in
-// docs/architecture.md: those suit a library that knows nothing of its keys.
+// pebbleOptions turns o, which has its defaults, into Pebble's options. Pebble's
+// own defaults suit a small library database: an 8 MiB cache, 4 MiB memtables, no
+// filters, writes that stall at twelve runs in L0.
 func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 	p := &pebble.Options{
 		FS:                 o.FS,
@@ -76,12 +76,17 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		DisableWAL:         true,
 		FormatMajorVersion: pebble.FormatNewest,
 
+		// The schema of package keys: it stores versions in a column of their own,
+		// moves old ones out of the way of scans, and lets filters know a key without
+		// its version.
 		Comparer:                &cockroachkvs.Comparer,
 		KeySchema:               cockroachkvs.KeySchema.Name,
 		KeySchemas:              sstable.MakeKeySchemas(&cockroachkvs.KeySchema),
 		BlockPropertyCollectors: cockroachkvs.BlockPropertyCollectors,
 
-		CacheSize:                   o.CacheBytes,
+		CacheSize: o.CacheBytes,
+		// A large memtable absorbs rewrites of the same keys before they reach the
+		// disk, and a stall must wait for a disk that is really too slow.
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,

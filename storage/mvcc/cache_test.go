@@ -156,7 +156,7 @@ func (m *cacheMachine) check(t *rapid.T) {
 // A read never gets anything but the version that its view shows, whatever the
 // interleaving of commits, updates, publishing, late fills and evictions.
 func TestCacheAgainstModel(t *testing.T) {
-	for i := range 40 {
+	for i := range 30 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := &cacheMachine{

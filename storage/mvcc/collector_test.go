@@ -135,35 +135,31 @@ func (c *interrupted) Err() error {
 // is written: what is visible never changes, and in the end all is gone that had
 // to go, and is counted once.
 func TestCollectorAgainstModel(t *testing.T) {
-	for i := range 2 {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
-				h := newHistory(t, rapid.IntRange(1, 20).Draw(t, "revisions"))
-				defer func() { require.NoError(t, h.db.Close()) }()
-				compacted := core.Rev(0)
-				for range rapid.IntRange(1, 4).Draw(t, "runs") {
-					compacted = core.Rev(rapid.Int64Range(int64(max(1, compacted)), int64(h.rev)).Draw(t, "compact to"))
-					h.interrupt(t, compacted)
-					if rapid.Bool().Draw(t, "write") {
-						h.write(t, rapid.IntRange(1, 5).Draw(t, "revisions"))
-						require.NoError(t, h.db.Flush()) // or a crash would lose it
-					}
-					if rapid.Bool().Draw(t, "finish") {
-						require.NoError(t, h.collector.Collect(t.Context(), compacted))
-						h.checkCollected(t, compacted)
-					}
-				}
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(t, rapid.IntRange(1, 20).Draw(t, "revisions"))
+		defer func() { require.NoError(t, h.db.Close()) }()
+		compacted := core.Rev(0)
+		for range rapid.IntRange(1, 4).Draw(t, "runs") {
+			compacted = core.Rev(rapid.Int64Range(int64(max(1, compacted)), int64(h.rev)).Draw(t, "compact to"))
+			h.interrupt(t, compacted)
+			if rapid.Bool().Draw(t, "write") {
+				h.write(t, rapid.IntRange(1, 5).Draw(t, "revisions"))
+				require.NoError(t, h.db.Flush()) // or a crash would lose it
+			}
+			if rapid.Bool().Draw(t, "finish") {
 				require.NoError(t, h.collector.Collect(t.Context(), compacted))
 				h.checkCollected(t, compacted)
-				require.NoError(t, h.collector.Collect(t.Context(), compacted-1), "nothing to do")
-				h.checkCollected(t, compacted)
-				h.crash(t)
-				h.check(t, compacted)
-				require.NoError(t, h.collector.Collect(t.Context(), compacted))
-				h.checkCollected(t, compacted)
-			})
-		})
-	}
+			}
+		}
+		require.NoError(t, h.collector.Collect(t.Context(), compacted))
+		h.checkCollected(t, compacted)
+		require.NoError(t, h.collector.Collect(t.Context(), compacted-1), "nothing to do")
+		h.checkCollected(t, compacted)
+		h.crash(t)
+		h.check(t, compacted)
+		require.NoError(t, h.collector.Collect(t.Context(), compacted))
+		h.checkCollected(t, compacted)
+	})
 }
 
 // interrupt starts runs to rev that are cut short, and crashes after some.

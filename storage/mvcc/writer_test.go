@@ -309,7 +309,7 @@ func (m *machine) check(t *rapid.T) {
 // Whatever is written, undone, committed, flushed and collected, the Writer, all
 // open views and the cache agree with the model.
 func TestAgainstModel(t *testing.T) {
-	for i := range 6 {
+	for i := range 3 {
 		cacheBytes := []int64{0, 4000, 1 << 20}[i%3]
 		t.Run(fmt.Sprintf("%d, cache %d", i, cacheBytes), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
