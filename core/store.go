@@ -81,6 +81,18 @@ type Cluster interface {
 	Members(ctx context.Context, linearizable bool) ([]Member, error)
 	// Status describes this member, at once and without I/O.
 	Status() Status
+	// Self is the part of Status that goes with every reply: a few loads.
+	Self() Self
+}
+
+// Self is who answers, under which leader and in which term. The fields are those
+// of Status.
+type Self struct {
+	ClusterID uint64
+	Member    MemberID
+	Leader    MemberID
+	Term      uint64
+	Learner   bool
 }
 
 // Member is what the cluster knows of a member.

@@ -46,10 +46,15 @@ func (a *applyLoop) run(tasks *queue[*applyTask]) error {
 // soon as its entries are applied. Then it is the replica's again.
 func (a *applyLoop) apply(tasks []*applyTask) error {
 	reported := 0
-	flush := func(upTo int) error {
+	flush := func(upTo int, l *leadership) error {
 		if err := a.flush(); err != nil {
 			a.abandon(tasks[reported:], err)
 			return err
+		}
+		// Before the replica hears of it: once it knows that an entry of its own
+		// term is applied it serves reads, which must find the new leader told.
+		if l != nil && a.onLeadership != nil {
+			a.onLeadership(l.leader, l.term, l.leader == a.self)
 		}
 		if upTo > reported {
 			a.inbox.applied(tasks[reported:upTo])
@@ -61,7 +66,7 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 		leadership := t.leadership
 		for _, c := range t.entries {
 			if a.full(&c) {
-				if err := flush(i); err != nil {
+				if err := flush(i, nil); err != nil {
 					return err
 				}
 			}
@@ -69,12 +74,9 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 			a.bytes += len(c.Data)
 		}
 		if leadership != nil || i == len(tasks)-1 {
-			if err := flush(i + 1); err != nil {
+			if err := flush(i+1, leadership); err != nil {
 				return err
 			}
-		}
-		if leadership != nil && a.onLeadership != nil {
-			a.onLeadership(leadership.leader, leadership.term, leadership.leader == a.self)
 		}
 	}
 	return nil

@@ -222,6 +222,10 @@ func (d *Deadlines) Retry(ids []core.LeaseID) {
 // Len returns the number of leases.
 func (d *Deadlines) Len() int { return len(d.leases) }
 
+// Leading reports whether a leadership has begun and not ended: else there are no
+// deadlines.
+func (d *Deadlines) Leading() bool { return d.term != 0 }
+
 // List returns all leases, those that expire first in front. The caller owns the
 // slice.
 func (d *Deadlines) List() []core.LeaseID {

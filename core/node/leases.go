@@ -1,8 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -205,14 +207,27 @@ func (l *leases) Status(ctx context.Context, id core.LeaseID, keys bool) (core.L
 
 // List implements core.Leases.
 func (l *leases) List(ctx context.Context) ([]core.LeaseID, error) {
-	// What was granted before the call is in the deadlines by the time a
-	// linearizable view shows it.
 	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
 		return nil, err
 	}
-	v.Close()
+	defer v.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.deadlines.List(), nil
+	if l.deadlines.Leading() {
+		return l.deadlines.List(), nil
+	}
+	// No deadline runs yet: each lease has its full time.
+	var all []expiry.Lease
+	if err := v.EachLease(func(id core.LeaseID, ttl time.Duration) {
+		all = append(all, expiry.Lease{ID: id, TTL: ttl})
+	}); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b expiry.Lease) int { return cmp.Compare(a.TTL, b.TTL) })
+	ids := make([]core.LeaseID, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	return ids, nil
 }

@@ -34,6 +34,7 @@ type Node struct {
 	stop     context.CancelFunc
 	stopping <-chan struct{}
 	wait     sync.WaitGroup
+	ended    sync.Once
 }
 
 var (
@@ -151,8 +152,15 @@ func (n *Node) Failed() <-chan error { return n.fault }
 
 // Stop ends the member: requests under way fail with Stopped, all goroutines
 // end, the state is flushed so that the next start has nothing to replay. If ctx
-// ends first, the flush is left out.
+// ends first, the flush is left out. Only the first call does anything; it
+// returns when the member has ended.
 func (n *Node) Stop(ctx context.Context) error {
+	var err error
+	n.ended.Do(func() { err = n.end(ctx) })
+	return err
+}
+
+func (n *Node) end(ctx context.Context) error {
 	n.stop()
 	errs := []error{n.driver.Stop()}
 	n.hub.Close()

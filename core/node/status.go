@@ -16,6 +16,12 @@ func (n *Node) Members(ctx context.Context, linearizable bool) ([]core.Member, e
 	return append([]core.Member(nil), v.Members()...), nil
 }
 
+// Self implements core.Cluster.
+func (n *Node) Self() core.Self {
+	leader, term, _, _ := n.driver.Status()
+	return core.Self{ClusterID: n.disk.id.cluster, Member: n.disk.id.member, Leader: leader, Term: term}
+}
+
 // Status implements core.Cluster.
 func (n *Node) Status() core.Status {
 	leader, term, committed, applied := n.driver.Status()

@@ -49,6 +49,10 @@ func (constantStatus) Status() core.Status {
 	return core.Status{ClusterID: 1 << 60, Member: 1 << 60, Leader: 1, Term: 7, Rev: 1000}
 }
 
+func (constantStatus) Self() core.Self {
+	return core.Self{ClusterID: 1 << 60, Member: 1 << 60, Leader: 1, Term: 7}
+}
+
 // benchmarkCall measures what the face does for one unary call: decoding the
 // request, the handler, encoding the reply. grpc-go's own work is left out.
 func benchmarkCall(b *testing.B, store *cannedStore, method string, req proto.Message) {

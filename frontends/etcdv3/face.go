@@ -113,9 +113,9 @@ type face struct{ Config }
 
 // fill sets the header of a reply as of rev (etcd T-90).
 func (f *face) fill(h *pb.ResponseHeader, rev core.Rev) {
-	st := f.Cluster.Status()
-	h.ClusterId = st.ClusterID
-	h.MemberId = uint64(st.Member)
+	self := f.Cluster.Self()
+	h.ClusterId = self.ClusterID
+	h.MemberId = uint64(self.Member)
 	h.Revision = int64(rev)
-	h.RaftTerm = st.Term
+	h.RaftTerm = self.Term
 }

@@ -44,7 +44,7 @@ func guardLeader(
 }
 
 func (g *leaderGuard) check() {
-	leader := g.cluster.Status().Leader
+	leader := g.cluster.Self().Leader
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {

@@ -124,8 +124,8 @@ func streaming[Req, Resp any](
 // admit refuses what this member may not serve now: a learner serves little, and
 // a client may demand that there be a leader (etcd T-50, T-91).
 func (f *face) admit(ctx context.Context, req any, clients *clientCounter) error {
-	st := f.Cluster.Status()
-	if st.Learner && !servedByLearner(req) {
+	self := f.Cluster.Self()
+	if self.Learner && !servedByLearner(req) {
 		return rpctypes.ErrGRPCNotSupportedForLearner
 	}
 	version := "unknown"
@@ -136,7 +136,7 @@ func (f *face) admit(ctx context.Context, req any, clients *clientCounter) error
 		}
 	}
 	clients.inc(version)
-	if st.Leader == 0 && requiresLeader(ctx) {
+	if self.Leader == 0 && requiresLeader(ctx) {
 		return rpctypes.ErrGRPCNoLeader
 	}
 	return nil

@@ -39,6 +39,11 @@ func (c *fixedStatus) Status() core.Status {
 	return c.status
 }
 
+func (c *fixedStatus) Self() core.Self {
+	s := c.Status()
+	return core.Self{ClusterID: s.ClusterID, Member: s.Member, Leader: s.Leader, Term: s.Term, Learner: s.Learner}
+}
+
 func (c *fixedStatus) setLeader(id core.MemberID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

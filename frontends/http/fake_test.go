@@ -47,6 +47,7 @@ func (m *fakeMember) View(ctx context.Context, c core.Consistency) (core.View, e
 
 func (m *fakeMember) Members(context.Context, bool) ([]core.Member, error) { return nil, nil }
 func (m *fakeMember) Status() core.Status                                  { return m.status }
+func (m *fakeMember) Self() core.Self                                      { return core.Self{} }
 
 type fakeView struct{ member *fakeMember }
 
