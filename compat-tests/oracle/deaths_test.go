@@ -65,7 +65,7 @@ func TestWhatEtcdDiesOf(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s, err := newSide(context.Background(), string(target), server.Options{Target: target})
+			s, err := newSide(context.Background(), server.Options{Target: target})
 			require.NoError(t, err)
 			stopped := false
 			defer func() {

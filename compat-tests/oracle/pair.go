@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,20 +27,21 @@ type pair struct {
 	closed     map[string]bool // the streams that take no more requests
 }
 
-// startPair starts both servers, each empty.
-func startPair(ctx context.Context, target server.Target) (*pair, error) {
+// startPair starts both servers, each empty, with the given further flags.
+func startPair(ctx context.Context, target server.Target, args ...string) (*pair, error) {
 	options := func(t server.Target) server.Options {
-		o := server.Options{Target: t, AdvertisePeerURL: peerURL, EtcdMode: true}
+		o := server.Options{Target: t, AdvertisePeerURL: peerURL, EtcdMode: true, Args: args}
 		if t == server.Etcd {
-			o.Args = []string{"--unsafe-no-fsync"} // it is never killed here
+			// Enough if only the process dies, and faster.
+			o.Args = append(slices.Clone(args), "--unsafe-no-fsync")
 		}
 		return o
 	}
 	p := &pair{closed: make(map[string]bool)}
 	var errEtcd, errOurs error
 	var wg sync.WaitGroup
-	wg.Go(func() { p.etcd, errEtcd = newSide(ctx, "etcd", options(server.Etcd)) })
-	wg.Go(func() { p.ours, errOurs = newSide(ctx, string(target)+" (ours)", options(target)) })
+	wg.Go(func() { p.etcd, errEtcd = newSide(ctx, options(server.Etcd)) })
+	wg.Go(func() { p.ours, errOurs = newSide(ctx, options(target)) })
 	wg.Wait()
 	if err := errors.Join(errEtcd, errOurs); err != nil {
 		return nil, errors.Join(err, p.close())

@@ -40,7 +40,9 @@ func TestRandom(t *testing.T) {
 			continue
 		}
 		if *attempts > 0 {
-			run, found, err = run.shrink(ctx, target, found, *attempts)
+			run, found, err = run.shrink(found, *attempts, func(smaller plan) (*mismatch, error) {
+				return smaller.run(ctx, target, make(map[string]int))
+			})
 			t.Errorf("smaller: %d steps: %v", len(run.steps), run.steps)
 			require.NoError(t, err)
 		}
@@ -56,4 +58,27 @@ func TestRandom(t *testing.T) {
 		}
 		require.Greater(t, counts["events"], *steps/10, "few events: the generator is poor")
 	}
+}
+
+func TestShrinkFindsTheStepsThatMatter(t *testing.T) {
+	run := plan{}
+	for n := range 100 {
+		run.steps = append(run.steps, n)
+	}
+	runs := 0
+	smaller, found, err := run.shrink(&mismatch{step: 77}, 60, func(pl plan) (*mismatch, error) {
+		runs++
+		if slices.Contains(pl.steps, 13) && slices.Contains(pl.steps, 42) && slices.Contains(pl.steps, 77) {
+			return &mismatch{step: 77}, nil
+		}
+		return nil, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []int{13, 42, 77}, smaller.steps)
+	require.Equal(t, 77, found.step)
+	require.LessOrEqual(t, runs, 60)
+
+	few, _, err := run.shrink(&mismatch{step: 77}, 1, func(plan) (*mismatch, error) { return nil, nil })
+	require.NoError(t, err)
+	require.Len(t, few.steps, 78, "given up, without what comes after the mismatch")
 }

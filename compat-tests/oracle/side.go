@@ -81,8 +81,8 @@ type reply struct {
 // side is one server and everything this package holds open towards it. One
 // goroutine uses it at a time.
 type side struct {
-	name      string
 	process   *server.Process
+	endpoint  string // of process; it never changes
 	conn      *grpc.ClientConn
 	keepAlive pb.Lease_LeaseKeepAliveClient // opened by the first keep-alive
 	streams   map[string]*stream
@@ -93,7 +93,7 @@ type side struct {
 	wg     sync.WaitGroup // the streams' readers
 }
 
-func newSide(ctx context.Context, name string, o server.Options) (*side, error) {
+func newSide(ctx context.Context, o server.Options) (*side, error) {
 	process, err := server.Start(ctx, o)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func newSide(ctx context.Context, name string, o server.Options) (*side, error) 
 	if err != nil {
 		return nil, errors.Join(err, process.Stop())
 	}
-	s := &side{name: name, process: process, conn: conn, streams: make(map[string]*stream), aliases: make(aliases)}
+	s := &side{process: process, endpoint: process.Endpoint(), conn: conn, streams: make(map[string]*stream), aliases: make(aliases)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }

@@ -316,7 +316,11 @@ type plan struct {
 // run makes the steps of a plan on a fresh pair, until one of them shows a
 // mismatch. What was sent is added to counts.
 func (pl plan) run(ctx context.Context, target server.Target, counts map[string]int) (found *mismatch, err error) {
-	p, err := startPair(ctx, target)
+	var args []string
+	if pl.seed%2 == 1 {
+		args = []string{"--snapshot-count", "50"} // bring state to disk, and cut logs, often
+	}
+	p, err := startPair(ctx, target, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -343,9 +347,9 @@ func (pl plan) run(ctx context.Context, target server.Target, counts map[string]
 }
 
 // shrink looks for a plan of fewer steps that still shows a mismatch: it leaves
-// out ever smaller parts. It gives up after so many attempts, each of which
-// starts a fresh pair.
-func (pl plan) shrink(ctx context.Context, target server.Target, m *mismatch, attempts int) (plan, *mismatch, error) {
+// out ever smaller parts, and runs what is left. It gives up after so many
+// attempts.
+func (pl plan) shrink(m *mismatch, attempts int, run func(plan) (*mismatch, error)) (plan, *mismatch, error) {
 	pl.steps = pl.steps[:slices.Index(pl.steps, m.step)+1]
 	for size := len(pl.steps) / 2; size > 0; size /= 2 {
 		for from := 0; from+size < len(pl.steps); { // never the last step
@@ -354,7 +358,7 @@ func (pl plan) shrink(ctx context.Context, target server.Target, m *mismatch, at
 			}
 			smaller := pl
 			smaller.steps = slices.Delete(slices.Clone(pl.steps), from, from+size)
-			found, err := smaller.run(ctx, target, make(map[string]int))
+			found, err := run(smaller)
 			if err != nil {
 				return pl, m, err
 			}
