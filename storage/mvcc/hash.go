@@ -3,6 +3,7 @@ package mvcc
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
@@ -28,8 +29,7 @@ func Hash(source storage.Reader, at, compactRev core.Rev) (uint64, error) {
 			err = h.add(it.Key(), value)
 		}
 		if err != nil {
-			it.Close()
-			return 0, err
+			return 0, errors.Join(err, it.Close())
 		}
 	}
 	return h.sum, it.Close()
