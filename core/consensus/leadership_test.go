@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 
@@ -24,8 +25,15 @@ func TestLeadershipIsToldBeforeReadsAreServed(t *testing.T) {
 		})
 		synctest.Wait()
 		require.False(t, d.SoleLeader(), "the state machine does not know yet that it leads")
-		close(told)
+		read := make(chan error, 1)
+		go func() {
+			_, err := d.ReadIndex(context.Background())
+			read <- err
+		}()
 		synctest.Wait()
+		require.Empty(t, read)
+		close(told)
+		require.NoError(t, <-read)
 		require.True(t, d.SoleLeader())
 	})
 }

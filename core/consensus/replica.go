@@ -39,6 +39,7 @@ type replica struct {
 	inherited uint64 // the last entry that the log held at the start
 
 	status   status
+	told     leadership // the last one that the applier was asked to tell of
 	proposer proposer
 	reader   reader
 
@@ -56,11 +57,14 @@ type status struct {
 	leader    core.MemberID // zero if none is known
 	term      uint64
 	committed uint64
-	// soleLeader: this member is the only voter and has applied an entry of its
-	// own term, so nobody else can have written what it has not applied.
-	soleLeader bool
 	// ownTerm: this member leads and an entry of its own term is committed.
 	ownTerm bool
+	// serving: that entry is applied, too, and the state machine has been told that
+	// this member leads. Until then nobody is served.
+	serving bool
+	// soleLeader: this member is serving and the only voter, so nobody else can
+	// have written what it has not applied.
+	soleLeader bool
 }
 
 // inputs is what has happened to a replica since its last step.
@@ -273,7 +277,9 @@ func (r *replica) applied(t *applyTask) error {
 		r.proposer.recycle(c.Local)
 	}
 	last := t.entries[len(t.entries)-1].Term
-	r.status.soleLeader = r.status.ownTerm && last == r.status.term && len(r.voters) == 1
+	if r.status.ownTerm && last == r.status.term {
+		r.status.serving, r.status.soleLeader = true, len(r.voters) == 1
+	}
 	return r.deliver([]*Message{t.response})
 }
 
@@ -314,10 +320,11 @@ func (r *replica) propose() {
 }
 
 // ask puts a question to the quorum for the readers that wait. A leader asks
-// only when an entry of its own term is committed: until then it may not know
-// all that is.
+// only when it serves: until an entry of its own term is committed it may not
+// know all that is, and until it is applied the state machine does not know that
+// it leads.
 func (r *replica) ask() {
-	if r.status.leader == 0 || r.leads() && !r.status.ownTerm || !r.reader.due() {
+	if r.status.leader == 0 || r.leads() && !r.status.serving || !r.reader.due() {
 		return
 	}
 	r.rn.ReadIndex(r.reader.ask())
@@ -368,10 +375,12 @@ func (r *replica) observe(rd *raft.Ready) {
 		return
 	}
 	r.log.Info("leader changed", "leader", memberName(r.status.leader), "term", r.status.term, "self", r.leads())
-	r.status.ownTerm, r.status.soleLeader = false, false
+	r.status.ownTerm, r.status.serving, r.status.soleLeader = false, false, false
 	r.reader.lost()
-	if !r.leads() {
-		r.out.applies = append(r.out.applies, &applyTask{leadership: &leadership{r.status.leader, r.status.term}})
+	// A leadership that was lost before it was told of is not told of at all.
+	if l := (leadership{r.status.leader, r.status.term}); !r.leads() && l != r.told {
+		r.told = l
+		r.out.applies = append(r.out.applies, &applyTask{leadership: &l})
 	}
 }
 
@@ -429,6 +438,7 @@ func (r *replica) planApply(m *Message) error {
 		}
 		if r.leads() && c.Term == r.status.term && !r.status.ownTerm {
 			r.status.ownTerm = true
+			r.told = leadership{r.self, r.status.term}
 			t.leadership = &leadership{r.self, r.status.term}
 		}
 	}

@@ -31,7 +31,7 @@ type simNode struct {
 func (n *simNode) config() Config {
 	return Config{
 		ID: n.id, Log: n.log, Applied: n.applied, Applier: noApplier{}, Incarnation: n.incarnation,
-		TickInterval: simTick, ElectionTimeout: 10 * simTick, RequestTimeout: 30 * simTick, Logger: quiet(),
+		TickInterval: simTick, ElectionTimeout: 10 * simTick, RequestTimeout: 60 * simTick, Logger: quiet(),
 	}.withDefaults()
 }
 
