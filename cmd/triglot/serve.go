@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
-	"github.com/triglot/triglot/core"
 )
 
 const (
@@ -118,14 +117,12 @@ func (s *server) wait(signals <-chan os.Signal, ready <-chan error) error {
 	}
 }
 
-// waitReady returns once the member has applied an entry of its own term, so that
-// all that was ever acknowledged can be read.
+// waitReady returns once all that was ever acknowledged can be read, and the
+// member list says where this member serves.
 func (s *server) waitReady(ctx context.Context) error {
-	view, err := s.node.View(ctx, core.Consistency{Linearizable: true})
-	if err != nil {
+	if err := s.node.Ready(ctx); err != nil {
 		return fmt.Errorf("the member did not become ready: %w", err)
 	}
-	view.Close()
 	return nil
 }
 

@@ -35,6 +35,8 @@ type Node struct {
 	stopping <-chan struct{}
 	wait     sync.WaitGroup
 	ended    sync.Once
+	// introduced is closed when the cluster knows this member.
+	introduced chan struct{}
 }
 
 var (
@@ -52,7 +54,7 @@ func Start(cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, fault: make(chan error, 1)}
+	n := &Node{cfg: cfg, fault: make(chan error, 1), introduced: make(chan struct{})}
 	n.metrics = newMetrics(n)
 	disk, err := openDisk(&cfg, n.metrics, n.fail)
 	if err != nil {
@@ -173,8 +175,23 @@ func (n *Node) end(ctx context.Context) error {
 	return errors.Join(append(errs, n.disk.close())...)
 }
 
+// Ready returns once the member serves: it has applied all that was acknowledged
+// before it started, and the cluster knows its name and client URLs. It fails
+// with Stopped, or when ctx ends.
+func (n *Node) Ready(ctx context.Context) error {
+	select {
+	case <-n.introduced:
+		return nil
+	case <-n.stopping:
+		return core.Stopped
+	case <-ctx.Done():
+		return core.ContextError(ctx.Err())
+	}
+}
+
 // introduce tells the cluster this member's name and client URLs once it can.
 func (n *Node) introduce(ctx context.Context) {
+	defer close(n.introduced)
 	view, err := n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
 		return // stopping

@@ -84,11 +84,7 @@ func TestPutSurvivesACleanRestart(t *testing.T) {
 
 func TestMemberIntroducesItself(t *testing.T) {
 	n := startNode(t, testConfig(t))
-	require.Eventually(t, func() bool {
-		members, err := n.Members(testContext(t), true)
-		require.NoError(t, err)
-		return members[0].Name == "default"
-	}, 10*time.Second, time.Millisecond)
+	require.NoError(t, n.Ready(testContext(t)))
 	members, err := n.Members(testContext(t), false)
 	require.NoError(t, err)
 	require.Equal(t, []core.Member{{
