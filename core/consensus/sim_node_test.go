@@ -117,6 +117,9 @@ func (n *simNode) step() {
 		require.GreaterOrEqual(t, n.applied, n.s.highWater, "seed %d", seed)
 		require.Equal(t, st.term, n.s.order[n.applied].Term, "seed %d", seed)
 	}
+	if st.leader != n.id && len(n.applies) == 0 && n.told != (leadership{}) {
+		require.Equal(t, leadership{st.leader, st.term}, n.told, "seed %d: member %d was told of another leader", seed, n.id)
+	}
 	inFlight := 0
 	for _, a := range n.appends {
 		if len(a.entries) > 0 {
