@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"bytes"
 	"math/rand/v2"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -42,7 +43,12 @@ func (g generator) key() []byte {
 	return []byte(pick(g, keys))
 }
 
-func (g generator) value() []byte { return []byte(pick(g, values)) }
+func (g generator) value() []byte {
+	if g.chance(1) {
+		return bytes.Repeat([]byte("long"), 10_000)
+	}
+	return []byte(pick(g, values))
+}
 
 // interval draws a key and a range end: mostly one key, else a prefix, from a
 // key on, everything, or any two keys, in order or not.
