@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -35,12 +36,12 @@ func TestMutexExcludes(t *testing.T) {
 	client, ctx := newClient(t, shared), deadline(t)
 	const workers, rounds = 5, 8
 	counter := prefix(t) + "counter"
-	increment := func() error {
+	increment := func() (err error) {
 		session, err := concurrency.NewSession(client, concurrency.WithTTL(30))
 		if err != nil {
 			return err
 		}
-		defer session.Close()
+		defer func() { err = errors.Join(err, session.Close()) }()
 		mutex := concurrency.NewMutex(session, prefix(t)+"lock")
 		for range rounds {
 			if err := mutex.Lock(ctx); err != nil {

@@ -46,7 +46,10 @@ func TestALeaseLivesWhileItIsKeptAlive(t *testing.T) {
 	_, err = client.Revoke(ctx, kept)
 	require.NoError(t, err)
 	require.Equal(t, prefix(t)+"kept", string(next(ctx, t, watch).Events[0].Kv.Key))
-	for range renewals { //nolint:revive // the channel closes when the client learns that the lease is gone
+	for {
+		if _, open := <-renewals; !open { // the client has learnt that the lease is gone
+			break
+		}
 	}
 }
 

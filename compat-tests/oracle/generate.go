@@ -169,7 +169,7 @@ func (g generator) txn() *pb.TxnRequest {
 		var w writes
 		w.add(r.Success)
 		w.add(r.Failure)
-		if !w.openEnd && !(w.nested && w.overlap()) {
+		if !w.openEnd && (!w.nested || !w.overlap()) {
 			return r
 		}
 	}

@@ -200,8 +200,8 @@ func (s *side) fetch(method, path string) (status, contentType, body string, err
 	if err != nil {
 		return "", "", "", err
 	}
-	defer response.Body.Close()
 	all, err := io.ReadAll(response.Body)
+	err = errors.Join(err, response.Body.Close())
 	if err != nil {
 		return "", "", "", err
 	}

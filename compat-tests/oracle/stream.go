@@ -12,9 +12,6 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// noWatch is the watch id of a response that concerns no single watch.
-const noWatch = -1
-
 // retryFence is the pause before progress is asked for again: etcd drops the
 // request while a watch of the stream is catching up, which it does every 100 ms.
 const retryFence = 20 * time.Millisecond

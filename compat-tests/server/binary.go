@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -85,12 +86,12 @@ func Binary(name string) (string, error) {
 
 // build runs go build, which does nothing if the binary is up to date. Test
 // binaries of several packages run at once, hence the lock file.
-func (t tool) build(name string) (string, error) {
+func (t tool) build(name string) (path string, err error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(root, ".build")
+	dir := filepath.Join(root, ".build", "compat") // .build/triglot is make's own, with a version
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -98,9 +99,9 @@ func (t tool) build(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer unlock()
+	defer func() { err = errors.Join(err, unlock()) }()
 
-	path := filepath.Join(dir, name)
+	path = filepath.Join(dir, name)
 	cmd := exec.Command("go", "build", "-trimpath", "-o", path, t.pkg)
 	cmd.Dir = filepath.Join(root, t.module)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")

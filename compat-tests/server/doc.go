@@ -7,7 +7,7 @@
 // behind. It never looks inside a server: what it knows comes from /health and
 // from the server's log.
 //
-// Binaries are built on first use into the repository's .build directory: etcd,
+// Binaries are built on first use into the repository's .build/compat directory: etcd,
 // etcdctl and etcdutl from their Go modules (tools/go.mod pins the versions),
 // triglot from the root module. TRIGLOT_BIN and ETCD_BIN name a ready binary
 // instead.

@@ -123,8 +123,6 @@ func (p *Process) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-
 	cmd := exec.Command(p.options.Binary, p.args()...)
 	cmd.Dir = p.dir
 	cmd.Env = append(cleanEnv(), p.options.Env...)
@@ -132,9 +130,12 @@ func (p *Process) Restart(ctx context.Context) error {
 	cmd.SysProcAttr = dieWithParent()
 	c, err := spawn(cmd)
 	if err != nil {
-		return err
+		return errors.Join(err, log.Close())
 	}
 	p.child = c
+	if err := log.Close(); err != nil { // the child has its own copy
+		return errors.Join(err, p.Kill())
+	}
 	if err := p.waitReady(ctx); err != nil {
 		return errors.Join(fmt.Errorf("%s: %w; end of its log:\n%s", p.options.Target, err, p.LogTail()), p.Kill())
 	}
@@ -210,12 +211,17 @@ func (p *Process) waitReady(ctx context.Context) error {
 	defer ticker.Stop()
 	var last error
 	for {
-		if last = healthy(ctx, client, p.URL()+"/health"); last == nil {
+		last = healthy(ctx, client, p.URL()+"/health")
+		select {
+		case <-p.child.done:
+			return fmt.Errorf("ended at start: %w", exitError(p.child.err))
+		default:
+		}
+		if last == nil {
 			return nil
 		}
 		select {
 		case <-p.child.done:
-			return fmt.Errorf("ended at start: %w", exitError(p.child.err))
 		case <-ctx.Done():
 			return fmt.Errorf("not ready: %w", last)
 		case <-ticker.C:
@@ -232,9 +238,8 @@ func healthy(ctx context.Context, client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 4096))
-	if err != nil {
+	if err = errors.Join(err, response.Body.Close()); err != nil {
 		return err
 	}
 	if response.StatusCode != http.StatusOK || !strings.Contains(string(body), `"health":"true"`) {
