@@ -34,7 +34,7 @@ func makeDamaged(t *testing.T, closed bool) *damaged {
 	index := uint64(2)
 	for range 4 {
 		require.NoError(t, l.Append(hard(1, 2, index-1), []*raftpb.Entry{entry(index, 1, "some data"), entry(index+1, 1, "")}, true))
-		require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(index+1, 2, strings.Repeat("d", 700))}, true))
+		require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(index+1, 2, strings.Repeat("d", 200))}, true))
 		l.w.segment.size = l.w.end()
 		index += 2
 	}
@@ -165,14 +165,18 @@ func (d *damaged) check(t *testing.T, name string, from, to int64) {
 	t.Fatalf("%s, where no record is: %v", at, err)
 }
 
-// TestEveryByte damages each byte of a log, one after the other.
+// TestEveryByte damages each byte of a log, one after the other; of those that
+// say nothing, some.
 func TestEveryByte(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		t.Run(fmt.Sprintf("closed=%v", closed), func(t *testing.T) {
 			d := makeDamaged(t, closed)
 			for name, data := range d.content {
-				end := d.records[name][len(d.records[name])-1].off + 256
-				for i := range min(int64(len(data)), end) {
+				end := d.records[name][len(d.records[name])-1].off + 128
+				for i := range int64(len(data)) {
+					if (i >= headerBytes && i < firstRecord || i > end) && i%61 > 0 {
+						continue
+					}
 					flip := byte(1) << (i % 8)
 					data[i] ^= flip
 					d.check(t, name, i, i+1)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -155,23 +156,20 @@ func checkFault(t *testing.T, fs vfs.FS, states []logState, format string, args 
 // sync, and that what the page cache still has is written again by the next Open.
 func TestSyncFailure(t *testing.T) {
 	mem := vfs.NewCrashableMem()
-	var failing sync.Map
-	var written []int64
-	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if _, ok := failing.Load(op.Kind); ok {
+	var failing atomic.Bool
+	watch := &watcher{describe: appends}
+	fs := errorfs.Wrap(mem, errorfs.Any(watch, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing.Load() && op.Kind == errorfs.OpFileSyncData {
 			return syscall.EIO
 		}
-		if op.Kind == errorfs.OpFileWriteAt {
-			written = append(written, op.Offset)
-		}
 		return nil
-	}))
+	})))
 	l := mustOpen(t, fs)
 	require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(1, 1, strings.Repeat("x", 5000))}, true))
-	failing.Store(errorfs.OpFileSyncData, true)
+	failing.Store(true)
 	err := l.Append(nil, []*raftpb.Entry{entry(2, 1, "y")}, true)
 	require.EqualError(t, err, "raft log log/000001.seg: sync failed: input/output error")
-	failing.Clear()
+	failing.Store(false)
 	require.EqualError(t, l.Append(nil, []*raftpb.Entry{entry(2, 1, "y")}, true),
 		"nothing can be appended: raft log log/000001.seg: sync failed: input/output error")
 	require.Error(t, l.Reset(5, 1))
@@ -185,12 +183,12 @@ func TestSyncFailure(t *testing.T) {
 	require.ErrorIs(t, err, ErrClosed)
 	require.NoError(t, l.Close())
 
-	written = nil
+	watch.take()
 	l = mustOpen(t, fs)
 	last, err = l.LastIndex()
 	require.NoError(t, err)
 	require.Equal(t, uint64(2), last)
-	require.Equal(t, []int64{8192, 8192}, written, "the last batch, then the mark")
+	require.Equal(t, []string{"write page 2", "sync", "write page 2", "sync"}, watch.take(), "the last batch, then the mark")
 	require.NoError(t, l.Close())
 }
 
@@ -204,48 +202,35 @@ func TestUnsyncedAreWrittenAgain(t *testing.T) {
 	require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(2, 1, page)}, false))
 	require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(3, 1, "y")}, false))
 	require.NoError(t, l.abandon())
-	var ops []string
-	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		switch op.Kind {
-		case errorfs.OpFileWriteAt:
-			ops = append(ops, fmt.Sprintf("write at page %d", op.Offset/pageBytes))
-		case errorfs.OpFileSyncData:
-			ops = append(ops, "sync")
-		}
-		return nil
-	}))
-	l = mustOpen(t, fs)
-	require.Equal(t, []string{"write at page 2", "sync", "write at page 3", "sync"}, ops)
+	watch := &watcher{describe: appends}
+	l = mustOpen(t, errorfs.Wrap(mem, watch))
+	require.Equal(t, []string{"write page 2", "sync", "write page 3", "sync"}, watch.take())
 	require.NoError(t, l.Close())
 }
 
 // TestRemovalOrder shows that each removal of a segment is durable before the
 // next, so that no crash leaves a gap.
 func TestRemovalOrder(t *testing.T) {
-	var mu sync.Mutex
-	var ops []string
-	l := mustOpen(t, errorfs.Wrap(vfs.NewCrashableMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		mu.Lock()
-		defer mu.Unlock()
+	watch := &watcher{describe: func(op errorfs.Op) string {
 		switch {
 		case op.Kind == errorfs.OpRemove:
-			ops = append(ops, "remove "+op.Path)
+			return "remove " + op.Path
 		case op.Kind == errorfs.OpFileSync && op.Path == "log":
-			ops = append(ops, "sync")
+			return "sync"
 		}
-		return nil
-	})))
+		return ""
+	}}
+	l := mustOpen(t, errorfs.Wrap(vfs.NewCrashableMem(), watch))
 	for i := uint64(1); i < 5; i++ {
 		require.NoError(t, l.Append(nil, []*raftpb.Entry{entry(i, 1, strings.Repeat("x", 2*testSegmentBytes))}, true))
 	}
 	l.waitIdle()
-	mu.Lock()
-	ops = nil
-	mu.Unlock()
+	watch.take()
 	require.NoError(t, l.Truncate(4))
 	l.waitIdle()
-	require.NoError(t, l.Close())
+	ops := watch.take()
 	require.Equal(t, []string{"remove log/000002.seg", "sync", "remove log/000003.seg", "sync", "remove log/000004.seg", "sync"}, ops[len(ops)-6:])
+	require.NoError(t, l.Close())
 }
 
 // TestReadFailure shows that an entry that cannot be read, or is damaged while

@@ -3,12 +3,15 @@ package raftlog
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"log"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/triglot/triglot/storage"
 	"go.etcd.io/raft/v3/raftpb"
@@ -99,4 +102,45 @@ var discard = log.New(io.Discard, "", 0)
 func signHeader(h []byte) []byte {
 	binary.LittleEndian.PutUint32(h[8:], crc32.Checksum(h[12:headerBytes], castagnoli))
 	return h
+}
+
+// watcher notes operations on files, of all goroutines.
+type watcher struct {
+	describe func(errorfs.Op) string // empty: not noted
+
+	mu  sync.Mutex
+	ops []string
+}
+
+// MaybeError implements errorfs.Injector.
+func (w *watcher) MaybeError(op errorfs.Op) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s := w.describe(op); s != "" {
+		w.ops = append(w.ops, s)
+	}
+	return nil
+}
+
+func (w *watcher) String() string { return "watcher" }
+
+// take returns what was noted since the last time.
+func (w *watcher) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ops := w.ops
+	w.ops = nil
+	return ops
+}
+
+// appends describes the writes and syncs of the writer. The keeper writes at
+// offset 0 only, and calls Sync.
+func appends(op errorfs.Op) string {
+	switch {
+	case op.Kind == errorfs.OpFileWriteAt && op.Offset > 0:
+		return fmt.Sprintf("write page %d", op.Offset/pageBytes)
+	case op.Kind == errorfs.OpFileSyncData:
+		return "sync"
+	}
+	return ""
 }

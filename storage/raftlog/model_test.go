@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -39,26 +39,31 @@ type model struct {
 	states []logState
 	// unwritten is the newest HardState, which a batch has yet to take along.
 	unwritten hardState
+
+	// mu guards the rest: the keeper's operations on files crash too.
+	mu sync.Mutex
 	// crashIn counts the operations on files until one has a crash before it;
 	// crashed is what that left.
-	crashIn atomic.Int64
+	crashIn int64
+	crashed *vfs.MemFS
 	rng     *rand.Rand
-	crashed atomic.Pointer[vfs.MemFS]
 }
 
 func (m *model) now() logState { return m.states[len(m.states)-1] }
 
 // MaybeError implements errorfs.Injector: it only looks on.
 func (m *model) MaybeError(errorfs.Op) error {
-	if m.crashIn.Add(-1) == 0 {
-		m.crashed.Store(m.clone(m.rng.IntN(101)))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.crashIn--; m.crashIn == 0 {
+		m.crashed = m.cloneLocked(m.rng.IntN(101))
 	}
 	return nil
 }
 
 func (m *model) String() string { return "crash" }
 
-func (m *model) clone(percent int) *vfs.MemFS {
+func (m *model) cloneLocked(percent int) *vfs.MemFS {
 	return m.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: m.rng})
 }
 
@@ -142,7 +147,10 @@ func (m *model) wrote(t *rapid.T, s logState, synced bool) {
 }
 
 func (m *model) checkCrashed(t *rapid.T) {
-	fs := m.crashed.Swap(nil)
+	m.mu.Lock()
+	fs := m.crashed
+	m.crashed = nil
+	m.mu.Unlock()
 	if fs == nil {
 		return
 	}
@@ -238,10 +246,13 @@ func (m *model) reopen(t *rapid.T) {
 // crash goes on with what a crash leaves.
 func (m *model) crash(t *rapid.T) {
 	percent := rapid.SampledFrom([]int{0, 20, 50, 80, 100}).Draw(t, "unsynced")
-	clone := m.clone(percent)
+	m.mu.Lock()
+	clone := m.cloneLocked(percent)
+	m.mu.Unlock()
 	require.NoError(t, m.log.abandon())
-	m.crashed.Store(nil)
-	m.fs = clone
+	m.mu.Lock()
+	m.crashIn, m.crashed, m.fs = 0, nil, clone
+	m.mu.Unlock()
 	m.open(t)
 	states := m.states
 	if percent == 100 {
@@ -253,7 +264,10 @@ func (m *model) crash(t *rapid.T) {
 
 // arm lets the machine crash at one of the next operations.
 func (m *model) arm(t *rapid.T) {
-	m.crashIn.Store(rapid.Int64Range(1, 30).Draw(t, "operations"))
+	operations := rapid.Int64Range(1, 30).Draw(t, "operations")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.crashIn = operations
 }
 
 func (m *model) check(t *rapid.T) {
