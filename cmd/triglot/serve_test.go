@@ -152,7 +152,7 @@ func TestRefusals(t *testing.T) {
 			anyPort[1:], 1,
 			"data/member.json: the data directory has format 99, this version reads format 1: use the version that wrote it",
 		},
-		{"several members", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1,b=http://b:1"), 1, "--initial-cluster names 2 members: a cluster of several members is not supported yet"},
+		{"several members", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1,b=http://b:1"), 1, "--initial-cluster names 2 members: a cluster of several members is not supported yet; name this member alone"},
 		{"joining", nil, append(anyPort[1:], "--initial-cluster-state=existing"), 1, "--initial-cluster-state=existing: to join a running cluster is not supported yet; use new"},
 		{"no cluster", nil, append(anyPort[1:], "--initial-cluster=default"), 1, `--initial-cluster: "default" is not of the form name=URL`},
 	}

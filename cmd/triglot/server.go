@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -86,6 +85,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			Peers:             peers,
 			Token:             cfg.Cluster.Token,
 			AdvertisePeerURLs: cfg.Cluster.AdvertisePeer.Strings(),
+			Existing:          cfg.Cluster.Existing,
 			TrustDataDir:      cfg.Mode == config.Etcd,
 		},
 		AdvertiseClientURLs: advertise.Strings(),
@@ -104,15 +104,8 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 	}, nil
 }
 
-// foundingPeers reads --initial-cluster; none is this member alone.
+// foundingPeers reads --initial-cluster.
 func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
-	fresh := isEmpty(cfg.Member.DataDir)
-	switch {
-	case !fresh && cfg.Mode == config.Etcd:
-		return nil, nil // etcd looks at it at the first start only
-	case fresh && cfg.Cluster.Existing:
-		return nil, errors.New("--initial-cluster-state=existing: to join a running cluster is not supported yet; use new")
-	}
 	peers, err := member.ParsePeers(cfg.Cluster.Initial)
 	if err != nil {
 		return nil, fmt.Errorf("--initial-cluster: %w", err)
@@ -127,12 +120,6 @@ func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
 		}
 	}
 	return peers, nil
-}
-
-// isEmpty reports whether there is nothing in dir, which may not exist.
-func isEmpty(dir string) bool {
-	names, err := os.ReadDir(dir)
-	return err == nil && len(names) == 0 || errors.Is(err, os.ErrNotExist)
 }
 
 // makeFaces makes the servers of each protocol.

@@ -33,11 +33,11 @@ const (
 	fieldSetMember   protowire.Number = 9
 )
 
-// MaxTxnDepth bounds how deep transactions nest in a command: a deeper one is
-// refused by both the encoder's caller and the decoder, so that neither can be
-// made to exhaust the stack. etcd bounds nesting by its --max-txn-ops budget
-// alone; protobuf's own decoders stop at 10 000 levels.
-const MaxTxnDepth = 100
+// MaxTxnDepth bounds how deep transactions nest in a command, so that neither
+// the encoder nor the decoder can be made to exhaust the stack. etcd bounds
+// nesting by its --max-txn-ops budget alone, 128 by default, which allows 129
+// levels; protobuf's own decoders stop at 10 000.
+const MaxTxnDepth = 1000
 
 // ErrMalformed is in the chain of every decoding error.
 var ErrMalformed = errors.New("malformed command")

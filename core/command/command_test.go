@@ -130,11 +130,28 @@ func TestRoundTripProperty(t *testing.T) {
 	})
 }
 
-func TestMalformed(t *testing.T) {
-	deep := &core.Txn{}
-	for range MaxTxnDepth {
-		deep = &core.Txn{Then: []core.Op{{Txn: deep}}}
+// nest makes transactions nested to a depth.
+func nest(depth int) *core.Txn {
+	t := &core.Txn{}
+	for range depth - 1 {
+		t = &core.Txn{Else: []core.Op{{Txn: t}}}
 	}
+	return t
+}
+
+// TestTooDeep joins the check before proposing to the one at apply: what passes
+// the first must pass the second, or an entry in the log ends every member.
+func TestTooDeep(t *testing.T) {
+	for _, depth := range []int{1, 129, MaxTxnDepth, MaxTxnDepth + 1} {
+		txn := nest(depth)
+		_, err := DecodeCommand(AppendCommand(nil, txn))
+		require.Equal(t, TooDeep(txn), err != nil, "depth %d: %v", depth, err)
+		require.Equal(t, depth > MaxTxnDepth, TooDeep(txn))
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	deep := nest(MaxTxnDepth + 1)
 	valid := AppendCommand(nil, &core.Put{Key: []byte("k")})
 	opWithoutKind, err := (&commandpb.Command{Kind: &commandpb.Command_Txn{Txn: &commandpb.Txn{Then: []*commandpb.Op{{}}}}}).MarshalVT()
 	require.NoError(t, err)

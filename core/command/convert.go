@@ -120,6 +120,24 @@ var (
 	errTooDeep       = errors.New("transactions nest too deep")
 )
 
+// TooDeep reports whether t nests transactions deeper than MaxTxnDepth: then it
+// must not be encoded, for no member could decode it.
+func TooDeep(t *core.Txn) bool { return deeper(t, MaxTxnDepth) }
+
+func deeper(t *core.Txn, than int) bool {
+	if than == 0 {
+		return true
+	}
+	for _, branch := range [2][]core.Op{t.Then, t.Else} {
+		for i := range branch {
+			if nested := branch[i].Txn; nested != nil && deeper(nested, than-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // decodeTxn checks the nesting before it hands body to the generated decoder,
 // which recurses without a bound.
 func decodeTxn(body []byte) (*core.Txn, error) {

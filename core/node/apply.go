@@ -36,8 +36,12 @@ func (a *applier) own(member core.MemberID, incarnation uint64) bool {
 // act on the answer.
 func (a *applier) Apply(batch []consensus.Committed) error {
 	replies := a.replies[:0]
+	commands := 0
 	for i := range batch {
 		c := &batch[i]
+		for j := range c.Entry.Batches {
+			commands += len(c.Entry.Batches[j].Commands)
+		}
 		e := state.Entry{Index: c.Index, Term: c.Term, Frame: c.Entry}
 		if c.Local != nil {
 			e.Own = a.own
@@ -59,7 +63,7 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 	}
 	a.n.leases.changed(delta.Leases)
 	a.answer(batch, replies)
-	a.n.upkeep.applied(len(replies), delta.Compacted != 0)
+	a.n.upkeep.applied(commands, delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room
 	a.replies = replies
 	return nil

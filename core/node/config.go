@@ -74,6 +74,9 @@ type Founding struct {
 	// AdvertisePeerURLs are this member's peer URLs; http://localhost:2380 if
 	// empty.
 	AdvertisePeerURLs []string
+	// Existing says that the cluster is there already, to be joined: which is not
+	// supported yet, so it is refused at the first start.
+	Existing bool
 	// TrustDataDir takes the identity in the data directory for right even if it
 	// is not the one that the other fields describe, as etcd does.
 	TrustDataDir bool
@@ -144,8 +147,6 @@ func (c *Config) validate() error {
 	switch {
 	case c.DataDir == "":
 		return errors.New("no data directory is given")
-	case len(c.Cluster.Peers) > 1:
-		return fmt.Errorf("--initial-cluster names %d members: a cluster of several members is not supported yet", len(c.Cluster.Peers))
 	case c.MaxRequestBytes < 0:
 		return fmt.Errorf("the limit of a request is negative: %d bytes", c.MaxRequestBytes)
 	case c.ElectionTimeout < 5*c.HeartbeatInterval:

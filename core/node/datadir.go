@@ -15,12 +15,14 @@ import (
 
 // The data directory:
 //
-//	member.json   who the member is; written last when the member is made
+//	member.json   who the member is; written last when the member is founded
+//	founding      there while it is being founded: what else there is may go
 //	lock          held while a process uses the directory
 //	log/          the raft log (storage/raftlog)
 //	state/        the state (storage)
 const (
 	markerName = "member.json"
+	foundName  = "founding"
 	lockName   = "lock"
 	logName    = "log"
 	stateName  = "state"
@@ -66,14 +68,14 @@ type dataDir struct {
 func openDataDir(fs storage.FS, path string) (*dataDir, error) {
 	d := &dataDir{fs: fs, path: path}
 	if err := makeDir(fs, path); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+		return nil, fmt.Errorf("--data-dir %s cannot be made: %w; give another", path, err)
 	}
 	if err := d.checkForeign(); err != nil {
 		return nil, err
 	}
 	lock, err := fs.Lock(d.join(lockName))
 	if err != nil {
-		return nil, fmt.Errorf("data directory %s is in use by another process: %w", path, err)
+		return nil, fmt.Errorf("data directory %s is in use by another process (%w): stop that, or give another --data-dir", path, err)
 	}
 	d.lock = lock
 	return d, nil
@@ -104,11 +106,13 @@ func (d *dataDir) Close() error { return d.lock.Close() }
 func (d *dataDir) checkForeign() error {
 	names, err := d.fs.List(d.path)
 	if err != nil {
-		return fmt.Errorf("read the data directory: %w", err)
+		return fmt.Errorf("--data-dir %s cannot be read: %w; give a directory", d.path, err)
 	}
+	has := func(name string) bool { return slices.Contains(names, name) }
 	for _, name := range names {
 		switch {
-		case slices.Contains([]string{markerName, markerName + ".tmp", lockName, logName, stateName}, name):
+		case slices.Contains(ownNames, name):
+		case name == "lost+found": // the data directory is a file system of its own
 		case name == "member":
 			return fmt.Errorf("data directory %s is etcd's (it holds %q): give another --data-dir", d.path, name)
 		case name == "version-2" || name == "myid":
@@ -117,26 +121,38 @@ func (d *dataDir) checkForeign() error {
 			return fmt.Errorf("data directory %s holds %q, which is not Triglot's: give an empty --data-dir", d.path, name)
 		}
 	}
+	if (has(logName) || has(stateName)) && !has(markerName) && !has(foundName) {
+		return fmt.Errorf("data directory %s holds %s or %s but no %s, which says whose they are: "+
+			"restore that file, or give an empty --data-dir", d.path, logName, stateName, markerName)
+	}
 	return nil
 }
 
-// identity reads who the directory belongs to; ok is false if it is nobody yet.
-func (d *dataDir) identity() (id identity, ok bool, err error) {
-	f, err := d.fs.Open(d.join(markerName))
+// ownNames are the names of a member's files.
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName}
+
+// tmpSuffix ends the name of a file that is being written.
+const tmpSuffix = ".tmp"
+
+// readIdentity reads who a directory belongs to; ok is false if it is nobody's
+// yet, or missing.
+func readIdentity(fs storage.FS, dir string) (id identity, ok bool, err error) {
+	path := fs.PathJoin(dir, markerName)
+	f, err := fs.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return identity{}, false, nil
 	}
 	if err != nil {
-		return identity{}, false, err
+		return identity{}, false, fmt.Errorf("--data-dir %s cannot be read: %w; give a directory", dir, err)
 	}
 	defer f.Close() //nolint:errcheck // read only
 	b, err := io.ReadAll(f)
 	if err != nil {
-		return identity{}, false, fmt.Errorf("read %s: %w", d.join(markerName), err)
+		return identity{}, false, fmt.Errorf("read %s: %w", path, err)
 	}
 	id, err = parseMarker(b)
 	if err != nil {
-		return identity{}, false, fmt.Errorf("%s: %w", d.join(markerName), err)
+		return identity{}, false, fmt.Errorf("%s: %w", path, err)
 	}
 	return id, true, nil
 }
@@ -168,10 +184,10 @@ func (d *dataDir) setIdentity(id identity) error {
 	if err != nil {
 		return err
 	}
-	if err := d.writeSynced(markerName+".tmp", append(b, '\n')); err != nil {
+	if err := d.writeSynced(markerName+tmpSuffix, append(b, '\n')); err != nil {
 		return err
 	}
-	if err := d.fs.Rename(d.join(markerName+".tmp"), d.join(markerName)); err != nil {
+	if err := d.fs.Rename(d.join(markerName+tmpSuffix), d.join(markerName)); err != nil {
 		return err
 	}
 	return d.sync()
@@ -205,12 +221,43 @@ func syncDir(fs storage.FS, path string) error {
 	return f.Close()
 }
 
-// clear removes what a start that did not come to its end has left.
-func (d *dataDir) clear() error {
-	for _, name := range []string{logName, stateName, markerName + ".tmp"} {
+// beginFounding empties the directory of what a founding that did not come to its
+// end has left, and notes that another one has begun.
+func (d *dataDir) beginFounding() error {
+	if err := d.writeSynced(foundName, nil); err != nil {
+		return err
+	}
+	if err := d.sync(); err != nil {
+		return err
+	}
+	for _, name := range []string{logName, stateName, markerName + tmpSuffix} {
 		if err := d.fs.RemoveAll(d.join(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("clear what an unfinished start has left: %w", err)
 		}
 	}
 	return nil
+}
+
+// endFounding makes the directory the member's, durably.
+func (d *dataDir) endFounding(id identity) error {
+	if err := d.sync(); err != nil {
+		return err
+	}
+	if err := d.setIdentity(id); err != nil {
+		return err
+	}
+	return d.forgetFounding()
+}
+
+// forgetFounding removes the note of a founding that came to its end, so that it
+// cannot excuse the loss of the mark.
+func (d *dataDir) forgetFounding() error {
+	err := d.fs.Remove(d.join(foundName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.sync()
 }

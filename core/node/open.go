@@ -26,21 +26,59 @@ type disk struct {
 // openDisk opens the member in cfg's data directory, and founds it there if
 // there is none. fatal is told when the engine or the log has failed for good.
 func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
+	// Before anything is made: what is refused now must be refused again.
+	plan, err := planStart(cfg)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := openDataDir(cfg.FS, cfg.DataDir)
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir}
-	if err := d.open(cfg, m, fatal); err != nil {
+	d := &disk{dir: dir, id: plan.id}
+	if err := d.open(cfg, plan, m, fatal); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
 
+// plan is who the member is, and whether it is to be founded.
+type plan struct {
+	id       identity
+	founded  bool
+	founders []core.Member // if it is not founded
+}
+
+// planStart compares what the configuration says with whose directory it is.
+func planStart(cfg *Config) (plan, error) {
+	id, founded, err := readIdentity(cfg.FS, cfg.DataDir)
+	if err != nil {
+		return plan{}, err
+	}
+	if founded && cfg.Cluster.TrustDataDir {
+		return plan{id: id, founded: true}, nil
+	}
+	switch {
+	case !founded && cfg.Cluster.Existing:
+		return plan{}, errors.New("--initial-cluster-state=existing: to join a running cluster is not supported yet; use new")
+	case !founded && len(cfg.Cluster.Peers) > 1:
+		return plan{}, fmt.Errorf("--initial-cluster names %d members: a cluster of several members is not supported yet; "+
+			"name this member alone", len(cfg.Cluster.Peers))
+	}
+	founders, self, err := founding(&cfg.Cluster, cfg.Name)
+	if err != nil {
+		return plan{}, err
+	}
+	if founded && id != self {
+		return plan{}, fmt.Errorf("data directory %s belongs to %v, but --initial-cluster, --initial-cluster-token and "+
+			"--initial-advertise-peer-urls describe %v: give the flags it was made with, or another --data-dir", cfg.DataDir, id, self)
+	}
+	return plan{id: self, founded: founded, founders: founders}, nil
+}
+
 // founding derives the founding members, and which of them this member is.
-func founding(cfg *Config) ([]core.Member, identity, error) {
-	c := &cfg.Cluster
-	if _, err := member.Self(c.Peers, cfg.Name, c.AdvertisePeerURLs); err != nil {
+func founding(c *Founding, name string) ([]core.Member, identity, error) {
+	if _, err := member.Self(c.Peers, name, c.AdvertisePeerURLs); err != nil {
 		return nil, identity{}, err
 	}
 	founders, err := member.Found(c.Peers, c.Token)
@@ -53,37 +91,23 @@ func founding(cfg *Config) ([]core.Member, identity, error) {
 	}, nil
 }
 
-func (d *disk) open(cfg *Config, m *metrics, fatal func(error)) error {
-	id, founded, err := d.dir.identity()
-	if err != nil {
+func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
+	prepare := d.dir.beginFounding
+	if p.founded {
+		prepare = d.dir.forgetFounding
+	}
+	if err := prepare(); err != nil {
 		return err
 	}
-	var founders []core.Member
-	if !founded || !cfg.Cluster.TrustDataDir {
-		var self identity
-		if founders, self, err = founding(cfg); err != nil {
-			return err
-		}
-		if founded && id != self {
-			return fmt.Errorf("data directory %s belongs to %v, but --initial-cluster, --initial-cluster-token and "+
-				"--initial-advertise-peer-urls describe %v: give the flags it was made with, or another --data-dir", cfg.DataDir, id, self)
-		}
-		id = self
-	}
-	if !founded {
-		if err := d.dir.clear(); err != nil {
-			return err
-		}
-	}
-	d.id = id
 	if err := d.openParts(cfg, m, fatal); err != nil {
 		return err
 	}
-	if !founded {
-		if err := d.found(founders); err != nil {
+	if !p.founded {
+		if err := d.found(p.founders); err != nil {
 			return err
 		}
 	}
+	var err error
 	if d.machine, err = state.Open(d.db, d.cache); err != nil {
 		return err
 	}
@@ -115,10 +139,7 @@ func (d *disk) found(founders []core.Member) error {
 	if err := d.log.Reset(state.FirstIndex, state.FirstTerm); err != nil {
 		return err
 	}
-	if err := d.dir.sync(); err != nil {
-		return err
-	}
-	return d.dir.setIdentity(d.id)
+	return d.dir.endFounding(d.id)
 }
 
 // align brings the log in step with the state, which a crash may have left ahead
@@ -134,6 +155,14 @@ func (d *disk) align(logger *slog.Logger) error {
 		return err
 	}
 	switch {
+	case last < state.FirstIndex:
+		// Founding leaves a log that begins behind the first state.
+		return fmt.Errorf("the raft log in %s is empty, though the member is not new: what it acknowledged last may be lost; "+
+			"restore this member from a peer or a backup", d.dir.join(logName))
+	case d.log.HardState().GetCommit() > max(applied, last):
+		return fmt.Errorf("the raft log in %s knows that entry %d is committed, but it ends at entry %d and the state at entry %d: "+
+			"what was acknowledged between them is missing; restore this member from a peer or a backup",
+			d.dir.join(logName), d.log.HardState().GetCommit(), last, applied)
 	case applied > last:
 		// The state was installed whole, or outlived the log that led to it.
 		logger.Warn("the raft log ends before the state: starting a new log behind the state",

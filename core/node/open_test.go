@@ -13,6 +13,7 @@ import (
 	"github.com/triglot/triglot/core/state"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/checkpoint"
+	"github.com/triglot/triglot/storage/raftlog"
 )
 
 // The cases of `design.md` 6, opening a member. Each takes a copy of the disk as
@@ -89,15 +90,23 @@ func TestOpenStateBeyondStoredCommit(t *testing.T) {
 	stopNode(t, n)
 }
 
-// TestOpenStateBeyondLog: the log is gone, or ends before the state: it goes on
-// behind the state, and nothing that the state holds is lost.
+// shortenLog takes the log back to where it began.
+func shortenLog(t *testing.T, cfg Config) {
+	log, err := raftlog.Open("data/log", raftlog.Options{FS: cfg.FS})
+	require.NoError(t, err)
+	require.NoError(t, log.Reset(state.FirstIndex, state.FirstTerm))
+	require.NoError(t, log.Close())
+}
+
+// TestOpenStateBeyondLog: the log ends before the state: it goes on behind the
+// state, and nothing that the state holds is lost.
 func TestOpenStateBeyondLog(t *testing.T) {
 	cfg := testConfig(t)
 	n := startNode(t, cfg)
 	putMany(t, n, 0, 10)
 	term := n.Status().Term
 	stopNode(t, n)
-	require.NoError(t, cfg.FS.RemoveAll("data/log"))
+	shortenLog(t, cfg)
 
 	n = startNode(t, cfg)
 	checkMany(t, n, 10)
@@ -151,23 +160,47 @@ func TestOpenCheckpointOfUnflushedState(t *testing.T) {
 	// The copy is a state like any other: a member that starts from it has what
 	// it holds, and a log that begins behind it.
 	require.NoError(t, cfg.FS.RemoveAll("data/state"))
-	require.NoError(t, cfg.FS.RemoveAll("data/log"))
 	require.NoError(t, cfg.FS.Rename("data/copy", "data/state"))
+	shortenLog(t, cfg)
+	_, err = Start(cfg)
+	require.ErrorContains(t, err, "what was acknowledged between them is missing", "the log has not forgotten what it committed")
+	require.NoError(t, cfg.FS.RemoveAll("data/log"))
+	shortenLog(t, cfg)
 	n = startNode(t, cfg)
 	checkMany(t, n, 10)
 	require.Equal(t, "<none>", get(t, n, "k0010"))
 	stopNode(t, n)
 }
 
-// TestOpenUnfinishedFounding: a crash before the mark leaves nobody's directory.
+// TestOpenUnfinishedFounding: a crash at any moment of the first start leaves a
+// directory in which the next one founds a member.
 func TestOpenUnfinishedFounding(t *testing.T) {
-	cfg := testConfig(t)
-	stopNode(t, startNode(t, cfg))
-	require.NoError(t, cfg.FS.Remove("data/member.json"))
-	n := startNode(t, cfg)
-	require.Equal(t, core.Rev(2), put(t, n, "a", "1"))
-	stopNode(t, n)
+	for percent := 0; percent <= 100; percent += 50 {
+		cfg := testConfig(t)
+		var copies []Config
+		fs := cfg.FS.(*storage.MemFS)
+		cfg.FS = storage.WithFaults(fs, func(f storage.Fault) error {
+			if f.Sync {
+				copies = append(copies, crashed(Config{FS: fs}, percent, uint64(len(copies))))
+			}
+			return nil
+		})
+		cfg.Memory.Ring = 1 << 16
+		d, err := openDisk(ptr(cfg.withDefaults()), newMetrics(nil), func(err error) { require.NoError(t, err) })
+		require.NoError(t, err)
+		require.NoError(t, d.close())
+		require.Greater(t, len(copies), 5)
+		for _, c := range copies {
+			left := testConfig(t)
+			left.FS = c.FS
+			n := startNode(t, left)
+			require.Equal(t, core.Rev(2), put(t, n, "a", "1"))
+			stopNode(t, n)
+		}
+	}
 }
+
+func ptr[T any](v T) *T { return &v }
 
 // TestOpenRefuses lists what a member refuses to start on, with words that say
 // what to do, and changes nothing.
@@ -184,6 +217,8 @@ func TestOpenRefuses(t *testing.T) {
 		want  string
 	}{
 		{"another cluster", func(_ *testing.T, cfg *Config) { cfg.Cluster.Token = "other" }, "belongs to member"},
+		{"the mark is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.Remove("data/member.json")) }, "but no member.json"},
+		{"the log is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.RemoveAll("data/log")) }, "the raft log in data/log is empty"},
 		{"a newer format", func(t *testing.T, cfg *Config) {
 			write(t, *cfg, markerName, `{"product":"triglot","format":99,"cluster":"1","member":"1"}`)
 		}, "has format 99, this version reads format 1"},
@@ -194,7 +229,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"the state is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.RemoveAll("data/state")) }, "the state is empty"},
 		{"two members", func(_ *testing.T, cfg *Config) {
 			cfg.Cluster.Peers = []Peer{{Name: "default", URLs: []string{"http://localhost:2380"}}, {Name: "b", URLs: []string{"http://h:1"}}}
-		}, "several members is not supported yet"},
+		}, "belongs to member"},
 		{"a name that is not in the cluster", func(_ *testing.T, cfg *Config) {
 			cfg.Name = "x"
 			cfg.Cluster.Peers = []Peer{{Name: "y", URLs: []string{"http://h:1"}}}
@@ -207,14 +242,59 @@ func TestOpenRefuses(t *testing.T) {
 			stopNode(t, n)
 			sound := crashed(cfg, 100, 1)
 			c.spoil(t, &cfg)
-			_, err := Start(cfg)
-			require.ErrorContains(t, err, c.want)
+			for range 2 { // a refusal leaves nothing behind that makes the next one differ
+				_, err := Start(cfg)
+				require.ErrorContains(t, err, c.want)
+			}
 
 			n = startNode(t, sound) // the error is of the spoiling
 			require.Equal(t, "1", get(t, n, "a"))
 			stopNode(t, n)
 		})
 	}
+}
+
+// TestFirstStartRefuses lists what a member is not founded from, however often it
+// is asked to.
+func TestFirstStartRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(cfg *Config)
+		want  string
+	}{
+		{"several members", func(cfg *Config) {
+			cfg.Cluster.Peers = []Peer{{Name: "default", URLs: []string{"http://localhost:2380"}}, {Name: "b", URLs: []string{"http://h:1"}}}
+		}, "several members is not supported yet"},
+		{"a cluster to join", func(cfg *Config) { cfg.Cluster.Existing = true }, "to join a running cluster is not supported yet"},
+		{"a name that is not in the cluster", func(cfg *Config) { cfg.Cluster.Peers = []Peer{{Name: "y", URLs: []string{"http://h:1"}}} }, "does not mention"},
+	} {
+		for _, trust := range []bool{false, true} {
+			cfg := testConfig(t)
+			cfg.Cluster.TrustDataDir = trust
+			c.spoil(&cfg)
+			require.NoError(t, cfg.FS.MkdirAll("data/lost+found", 0o700)) // a file system of its own
+			for range 2 {
+				_, err := Start(cfg)
+				require.ErrorContains(t, err, c.want, c.name)
+			}
+			names, err := cfg.FS.List("data")
+			require.NoError(t, err)
+			require.Equal(t, []string{"lost+found"}, names)
+		}
+	}
+	cfg := testConfig(t)
+	require.NoError(t, cfg.FS.MkdirAll("data/lost+found", 0o700))
+	stopNode(t, startNode(t, cfg))
+}
+
+// TestStrangersLogAndState: a directory whose files have our names is not ours.
+func TestStrangersLogAndState(t *testing.T) {
+	cfg := testConfig(t)
+	require.NoError(t, cfg.FS.MkdirAll("data/log", 0o700))
+	_, err := Start(cfg)
+	require.ErrorContains(t, err, "but no member.json")
+	_, err = cfg.FS.Stat("data/log")
+	require.NoError(t, err)
 }
 
 // TestOpenLocksTheDirectory: two members never share one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -14,8 +15,15 @@ import (
 
 // Do implements core.Store.
 func (n *Node) Do(ctx context.Context, _ core.Principal, cmd core.Command) (core.Result, error) {
-	if grant, ok := cmd.(*core.LeaseGrant); ok && grant.ID == 0 {
-		return n.grantAny(ctx, grant)
+	switch c := cmd.(type) {
+	case *core.LeaseGrant:
+		if c.ID == 0 {
+			return n.grantAny(ctx, c)
+		}
+	case *core.Txn:
+		if command.TooDeep(c) {
+			return core.Result{}, core.Errorf(core.InvalidArgument, "transactions nest deeper than %d", command.MaxTxnDepth)
+		}
 	}
 	data := command.AppendCommand(make([]byte, 0, commandRoom(cmd)), cmd)
 	if len(data) > n.cfg.MaxRequestBytes {
@@ -27,6 +35,12 @@ func (n *Node) Do(ctx context.Context, _ core.Principal, cmd core.Command) (core
 		}
 	}
 	return n.propose(ctx, data)
+}
+
+// do replicates a command of the member's own, which no limit on requests may
+// hold up.
+func (n *Node) do(ctx context.Context, cmd core.Command) (core.Result, error) {
+	return n.propose(ctx, command.AppendCommand(nil, cmd))
 }
 
 func (n *Node) propose(ctx context.Context, data []byte) (core.Result, error) {
@@ -75,10 +89,16 @@ func (n *Node) checkQuota(ctx context.Context, size int) error {
 		return nil
 	}
 	alarm := core.Alarm{Member: n.disk.id.member, Type: core.AlarmNoSpace}
-	n.cfg.Logger.Warn("the quota is reached: raising the NOSPACE alarm",
-		"quota_bytes", n.cfg.QuotaBytes, "used_bytes", used, "request_bytes", size)
-	if _, err := n.Do(ctx, core.Principal{}, &core.SetAlarm{Alarm: alarm, On: true}); err != nil {
+	if slices.Contains(n.Status().Alarms, alarm) {
+		return core.NoSpace
+	}
+	res, err := n.do(ctx, &core.SetAlarm{Alarm: alarm, On: true})
+	if err != nil {
 		return err
+	}
+	if res.Outcome != (core.AlarmOutcome{Stood: true}) {
+		n.cfg.Logger.Warn("the quota is reached: the NOSPACE alarm was raised",
+			"quota_bytes", n.cfg.QuotaBytes, "used_bytes", used, "request_bytes", size)
 	}
 	return core.NoSpace
 }

@@ -265,6 +265,9 @@ func (m *Machine) compact(rev core.Rev) error {
 }
 
 func (m *Machine) grant(c *core.LeaseGrant) (core.Outcome, error) {
+	if c.TTL < time.Millisecond {
+		return nil, core.InvalidArgument // a lease without a deadline would live for ever
+	}
 	if err := m.leases.Grant(c.ID, c.TTL); err != nil {
 		return nil, err
 	}

@@ -117,3 +117,31 @@ func BenchmarkOpen(b *testing.B) {
 		require.NoError(b, l.Close())
 	})
 }
+
+// BenchmarkDisk is what the disk itself does, to hold BenchmarkAppend against:
+// fdatasync of a page at the end of a growing file, and of one that is there.
+func BenchmarkDisk(b *testing.B) {
+	for _, prepared := range []bool{false, true} {
+		b.Run(fmt.Sprintf("prepared=%v", prepared), func(b *testing.B) {
+			f, err := storage.DefaultFS.OpenReadWrite(b.TempDir()+"/file", writeCategory)
+			require.NoError(b, err)
+			if prepared {
+				for off := int64(0); off < defaultSegmentBytes; off += int64(len(zeros)) {
+					_, err := f.WriteAt(zeros[:], off)
+					require.NoError(b, err)
+				}
+				require.NoError(b, f.Sync())
+			}
+			page := make([]byte, pageBytes)
+			for n := int64(0); b.Loop(); n++ {
+				if _, err := f.WriteAt(page, n*pageBytes%defaultSegmentBytes); err != nil {
+					b.Fatal(err)
+				}
+				if err := f.SyncData(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			require.NoError(b, f.Close())
+		})
+	}
+}

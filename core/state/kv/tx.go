@@ -168,7 +168,9 @@ func (tx *Tx) delete(prev *core.KV) {
 // place: etcd lets a transaction put a key that a delete "from key on" of the
 // same transaction covers, and a revision shows only the last state of a key.
 func (tx *Tx) place(key []byte, present *core.KV) (sub uint32, before *core.KV) {
-	if tx.deleted || (present != nil && present.ModRev > tx.bounds.Rev) {
+	// Only a key written since the command began, or one that may have been deleted
+	// since, can have a place already: a delete of many keys must not look for each.
+	if (present == nil && tx.deleted) || (present != nil && present.ModRev > tx.bounds.Rev) {
 		for i := range tx.changes {
 			if string(tx.changes[i].KV.Key) == string(key) {
 				return uint32(i), tx.changes[i].Prev
