@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -31,7 +32,8 @@ const (
 	// (etcd server/etcdserver/api/v3compactor: 5 minutes).
 	revisionInterval = 5 * time.Minute
 	// samplesPerPeriod is how finely the revision is sampled for the retention by
-	// time, so that what is kept exceeds the period by at most a tenth.
+	// time. History is compacted once a period or an hour, whichever is shorter, so
+	// up to that much more than the period is kept, as in etcd.
 	samplesPerPeriod = 10
 	// maxCompactInterval bounds the time between two compactions of a long
 	// retention (etcd: 1 hour).
@@ -49,7 +51,9 @@ type sample struct {
 type compactor struct {
 	keep    AutoCompaction
 	samples []sample // oldest first
-	last    time.Time
+	// last is when, done to what history was last compacted.
+	last time.Time
+	done core.Rev
 }
 
 // interval is how often tick wants to be called; zero is never.
@@ -68,7 +72,7 @@ func (c *compactor) interval() time.Duration {
 func (c *compactor) tick(now time.Time, rev core.Rev) (core.Rev, bool) {
 	if c.keep.Revisions > 0 {
 		to := rev - core.Rev(c.keep.Revisions)
-		return to, to > 0
+		return to, to > c.done
 	}
 	c.samples = append(c.samples, sample{now, rev})
 	if c.last.IsZero() {
@@ -77,14 +81,21 @@ func (c *compactor) tick(now time.Time, rev core.Rev) (core.Rev, bool) {
 	if now.Sub(c.last) < min(c.keep.Period, maxCompactInterval) {
 		return 0, false
 	}
-	var to core.Rev
-	for len(c.samples) > 0 && now.Sub(c.samples[0].at) >= c.keep.Period {
-		to = c.samples[0].rev
-		c.samples = c.samples[1:]
+	old := 0
+	for old < len(c.samples) && now.Sub(c.samples[old].at) >= c.keep.Period {
+		old++
 	}
-	if to <= 0 {
+	if old == 0 {
 		return 0, false
 	}
-	c.last = now
-	return to, true
+	// The newest of the old ones says all that they do.
+	c.samples = slices.Delete(c.samples, 0, old-1)
+	to := c.samples[0].rev
+	return to, to > c.done
+}
+
+// succeeded notes that history was compacted to a revision: the next time is a
+// period later. Until then every tick tries again.
+func (c *compactor) succeeded(now time.Time, to core.Rev) {
+	c.last, c.done = now, to
 }

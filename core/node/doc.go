@@ -12,7 +12,8 @@
 //	apply goroutine (consensus.Driver)   the state machine, publishing views
 //	consensus goroutine                  the raft node
 //	hub goroutine (watch.Hub)            watches
-//	expiry goroutine                     proposing revocations of overdue leases
-//	upkeep goroutine                     flushing, truncating the log, collecting history
+//	two goroutines of leases             the clock of deadlines; revoking what is overdue
+//	two goroutines of upkeep             keeping the log short; collecting history
+//	compaction goroutine                 proposing compactions, if asked to
 //	mu of leases                         deadlines
 package node

@@ -26,13 +26,15 @@ const expiryBatch = 500
 type leases struct {
 	n     *Node
 	start time.Time // the zero of the deadlines' clock
+	// due wakes the goroutine that revokes; its capacity is 1.
+	due chan struct{}
 
 	mu        sync.Mutex
 	deadlines *expiry.Deadlines
 }
 
 func (l *leases) init(n *Node) {
-	l.n, l.start = n, time.Now()
+	l.n, l.start, l.due = n, time.Now(), make(chan struct{}, 1)
 	l.deadlines = expiry.New(expiry.Options{})
 }
 
@@ -85,8 +87,9 @@ func (l *leases) changed(changes []state.LeaseChange) {
 	}
 }
 
-// expireOverdue proposes the revocation of overdue leases until ctx ends.
-func (l *leases) expireOverdue(ctx context.Context) {
+// keepTime ticks the deadlines' clock until ctx ends. It does nothing else: were
+// it to wait for a revocation, a slow disk would look like a process held up.
+func (l *leases) keepTime(ctx context.Context) {
 	tick := time.NewTicker(expiryInterval)
 	defer tick.Stop()
 	for {
@@ -102,7 +105,19 @@ func (l *leases) expireOverdue(ctx context.Context) {
 			l.n.cfg.Logger.Warn("the process was held up: all leases are given the time that it missed", "gap", gap)
 			continue
 		}
-		l.expireDue(ctx)
+		signal(l.due)
+	}
+}
+
+// expireOverdue revokes overdue leases until ctx ends.
+func (l *leases) expireOverdue(ctx context.Context) {
+	for {
+		select {
+		case <-l.due:
+			l.expireDue(ctx)
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -115,7 +130,7 @@ func (l *leases) expireDue(ctx context.Context) {
 		if cmd == nil {
 			return
 		}
-		if _, err := l.n.Do(ctx, core.Principal{}, cmd); err != nil {
+		if _, err := l.n.do(ctx, cmd); err != nil {
 			if ctx.Err() == nil && !errors.Is(err, core.LeaderChanged) {
 				l.n.cfg.Logger.Warn("revoking overdue leases failed; it is tried again", "leases", len(cmd.IDs), "error", err)
 			}
@@ -132,17 +147,10 @@ func (l *leases) expireDue(ctx context.Context) {
 func (l *leases) KeepAlive(ctx context.Context, id core.LeaseID) (time.Duration, error) {
 	ttl, answer := l.renew(id)
 	if answer == expiry.Unknown || answer == expiry.NotLeading {
-		// It may be too new to be known here, or this member too new a leader.
-		v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
-		if err != nil {
+		var err error
+		if ttl, answer, err = l.renewNew(ctx, id); err != nil {
 			return 0, err
 		}
-		_, err = v.Lease(id)
-		v.Close()
-		if err != nil {
-			return 0, err
-		}
-		ttl, answer = l.renew(id)
 	}
 	switch answer {
 	case expiry.Renewed:
@@ -153,6 +161,31 @@ func (l *leases) KeepAlive(ctx context.Context, id core.LeaseID) (time.Duration,
 		return 0, core.NoLeader
 	default:
 		return 0, core.LeaseNotFound
+	}
+}
+
+// renewNew renews a lease that the deadlines do not know: it may be gone, or this
+// member may be too new a leader, or the lease so new that the view shows it and
+// the deadlines are about to be told.
+func (l *leases) renewNew(ctx context.Context, id core.LeaseID) (time.Duration, expiry.Renewal, error) {
+	for {
+		v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
+		if err != nil {
+			return 0, 0, err
+		}
+		_, err = v.Lease(id)
+		v.Close()
+		if err != nil {
+			return 0, 0, err
+		}
+		if ttl, answer := l.renew(id); answer != expiry.Unknown {
+			return ttl, answer, nil
+		}
+		select {
+		case <-time.After(time.Millisecond): // apply is between the two
+		case <-ctx.Done():
+			return 0, 0, core.ContextError(ctx.Err())
+		}
 	}
 }
 

@@ -127,7 +127,14 @@ func (m *metrics) unregister(r prometheus.Registerer) {
 	}
 }
 
+// slowSync is how long a sync of the log may take before an operator is told:
+// every write waits for it (etcd: 1 s).
+const slowSync = time.Second
+
 func (m *metrics) observeSync(d time.Duration, bytes int) {
+	if d > slowSync {
+		m.n.cfg.Logger.Warn("slow fdatasync: the disk holds up every write", "took", d, "expected", slowSync)
+	}
 	m.syncSeconds.Observe(d.Seconds())
 	m.writtenBytes.Add(float64(bytes))
 }

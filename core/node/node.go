@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
@@ -96,6 +97,7 @@ func (n *Node) start() error {
 		n.published.close()
 		return err
 	}
+	n.wait.Go(func() { n.leases.keepTime(ctx) })
 	n.wait.Go(func() { n.leases.expireOverdue(ctx) })
 	n.wait.Go(func() { n.upkeep.keepLogShort(ctx) })
 	n.wait.Go(func() { n.upkeep.collectHistory(ctx) })
@@ -189,26 +191,44 @@ func (n *Node) Ready(ctx context.Context) error {
 	}
 }
 
-// introduce tells the cluster this member's name and client URLs once it can.
+// introduceRetry is the pause between two attempts of a member to make itself
+// known.
+const introduceRetry = 100 * time.Millisecond
+
+// introduce tells the cluster this member's name and client URLs, as soon as it
+// can: a replay may take longer than a request may.
 func (n *Node) introduce(ctx context.Context) {
-	defer close(n.introduced)
+	for {
+		err := n.tryIntroduce(ctx)
+		if err == nil {
+			close(n.introduced)
+			return
+		}
+		select {
+		case <-time.After(introduceRetry):
+			n.cfg.Logger.Debug("this member is not known yet; it tries again", "error", err)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) tryIntroduce(ctx context.Context) error {
 	view, err := n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
-		return // stopping
+		return err
 	}
-	members := view.Members()
 	self := core.Member{ID: n.disk.id.member}
-	for _, m := range members {
+	for _, m := range view.Members() {
 		if m.ID == self.ID {
 			self = m
 		}
 	}
 	view.Close()
 	if self.Name == n.cfg.Name && slices.Equal(self.ClientURLs, n.cfg.AdvertiseClientURLs) {
-		return
+		return nil
 	}
 	self.Name, self.ClientURLs = n.cfg.Name, n.cfg.AdvertiseClientURLs
-	if _, err := n.Do(ctx, core.Principal{}, &core.SetMember{Member: self}); err != nil && ctx.Err() == nil {
-		n.cfg.Logger.Warn("this member could not make its name and client URLs known", "error", err)
-	}
+	_, err = n.do(ctx, &core.SetMember{Member: self})
+	return err
 }

@@ -230,11 +230,14 @@ func (n *Node) compactAt(ctx context.Context, c *compactor, now time.Time) {
 	if leader, _, _, _ := n.driver.Status(); !due || leader != n.disk.id.member {
 		return
 	}
-	_, err := n.Do(ctx, core.Principal{}, &core.Compact{Rev: to})
+	_, err := n.do(ctx, &core.Compact{Rev: to})
 	switch {
 	case err == nil:
-		n.cfg.Logger.Info("compacted history", "revision", to, "retention", n.cfg.AutoCompaction)
-	case ctx.Err() == nil && core.KindOf(err) != core.Compacted:
+		n.cfg.Logger.Info("compacted history", "revision", to)
+		c.succeeded(now, to)
+	case core.KindOf(err) == core.Compacted: // somebody else was faster
+		c.succeeded(now, to)
+	case ctx.Err() == nil:
 		n.cfg.Logger.Warn("automatic compaction failed; it is tried again", "revision", to, "error", err)
 	}
 }

@@ -62,3 +62,22 @@ func BenchmarkGet(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDeleteRange is what apply costs each of the 10 000 keys that one
+// delete removes.
+func BenchmarkDeleteRange(b *testing.B) {
+	const keyCount = 10_000
+	r := newRig(b)
+	for i := 0; i < b.N; i += keyCount {
+		b.StopTimer()
+		var puts []core.Command
+		for n := range keyCount {
+			puts = append(puts, &core.Put{Key: fmt.Appendf(nil, "key-%06d", n)})
+		}
+		r.apply(puts...)
+		r.commit()
+		b.StartTimer()
+		r.apply(&core.DeleteRange{Interval: core.Interval{Key: []byte("key-"), End: []byte("key.")}})
+		r.commit()
+	}
+}
