@@ -8,7 +8,6 @@ DATA    ?= ./data
 RACE    ?=
 # How long each fuzz target runs in `make test`.
 FUZZ    ?= 4s
-FUZZERS := $(BUILD)/fuzz-targets
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.gitSHA=$(VERSION)
@@ -99,6 +98,7 @@ lint: need-go ## golangci-lint, from tools.mod
 	@mkdir -p $(BUILD)/bin
 	$(GO) build -modfile=tools.mod -o $(BUILD)/bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	$(BUILD)/bin/golangci-lint run ./...
+	$(GO) mod tidy -diff
 
 .PHONY: fmt
 fmt: need-go ## gofumpt

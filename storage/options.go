@@ -71,10 +71,11 @@ func (o Options) withDefaults() Options {
 // filters, writes that stall at twelve runs in L0.
 func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 	p := &pebble.Options{
-		FS:                 o.FS,
-		ReadOnly:           o.ReadOnly,
-		DisableWAL:         true,
-		FormatMajorVersion: pebble.FormatNewest,
+		FS:         o.FS,
+		ReadOnly:   o.ReadOnly,
+		DisableWAL: true,
+		// Pinned: a newer Pebble must not raise the format of the files by itself.
+		FormatMajorVersion: pebble.FormatValueSeparation,
 
 		// The schema of package keys: it stores versions in a column of their own,
 		// moves old ones out of the way of scans, and lets filters know a key without

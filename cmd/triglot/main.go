@@ -91,8 +91,26 @@ func (p *process) command(status *int) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.FlagError(err) })
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.Version = version
+	root.SetVersionTemplate(versionText())
+	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.versionCommand())
 	return root
+}
+
+// helpCommand is cobra's, but for a command that there is not.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Explain a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(root, strings.Join(args, " "))
+			}
+			return cmd.Help()
+		},
+	}
 }
 
 func unknownCommand(root *cobra.Command, name string) error {

@@ -94,11 +94,11 @@ func Found(peers []Peer, token string) ([]core.Member, error) {
 func Self(peers []Peer, name string, advertised []string) (Peer, error) {
 	at := slices.IndexFunc(peers, func(p Peer) bool { return p.Name == name })
 	if at < 0 {
-		return Peer{}, fmt.Errorf("--initial-cluster does not mention %q, the --name of this member", name)
+		return Peer{}, fmt.Errorf("--initial-cluster does not mention %q, the --name of this member: add %s=URL to it", name, name)
 	}
 	have, want := slices.Sorted(slices.Values(peers[at].URLs)), slices.Sorted(slices.Values(advertised))
 	if !slices.Equal(have, want) {
-		return Peer{}, fmt.Errorf("--initial-cluster gives %q the peer URLs %v, --initial-advertise-peer-urls %v", name, have, want)
+		return Peer{}, fmt.Errorf("--initial-cluster gives %q the peer URLs %v, --initial-advertise-peer-urls %v: they must be the same", name, have, want)
 	}
 	return peers[at], nil
 }

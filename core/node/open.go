@@ -111,6 +111,14 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	if d.machine, err = state.Open(d.db, d.cache); err != nil {
 		return err
 	}
+	cluster, err := state.ClusterIn(d.db)
+	if err != nil {
+		return err
+	}
+	if cluster != d.id.cluster {
+		return fmt.Errorf("the state in %s is of cluster %x, but %s says %v: put back what belongs together, "+
+			"or restore this member from a peer or a backup", d.dir.join(stateName), cluster, markerName, d.id)
+	}
 	return d.align(cfg.Logger)
 }
 
@@ -133,7 +141,7 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 // found makes the member: its first state, a log that begins behind it and, when
 // both are durable, the mark.
 func (d *disk) found(founders []core.Member) error {
-	if err := state.Bootstrap(d.db, founders); err != nil {
+	if err := state.Bootstrap(d.db, d.id.cluster, founders); err != nil {
 		return err
 	}
 	if err := d.log.Reset(state.FirstIndex, state.FirstTerm); err != nil {
@@ -178,6 +186,9 @@ func (d *disk) align(logger *slog.Logger) error {
 // close closes what has been opened, the state last written first.
 func (d *disk) close() error {
 	var errs []error
+	if d.machine != nil {
+		errs = append(errs, d.machine.Close())
+	}
 	if d.log != nil {
 		errs = append(errs, d.log.Close())
 	}

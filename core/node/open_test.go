@@ -218,6 +218,13 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"another cluster", func(_ *testing.T, cfg *Config) { cfg.Cluster.Token = "other" }, "belongs to member"},
 		{"the mark is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.Remove("data/member.json")) }, "but no member.json"},
+		{"another cluster's state", func(t *testing.T, cfg *Config) {
+			other := *cfg
+			other.DataDir, other.Cluster.Token = "other", "other"
+			stopNode(t, startNode(t, other))
+			require.NoError(t, cfg.FS.RemoveAll("data/state"))
+			require.NoError(t, cfg.FS.Rename("other/state", "data/state"))
+		}, "the state in data/state is of cluster"},
 		{"the log is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.RemoveAll("data/log")) }, "the raft log in data/log is empty"},
 		{"a newer format", func(t *testing.T, cfg *Config) {
 			write(t, *cfg, markerName, `{"product":"triglot","format":99,"cluster":"1","member":"1"}`)

@@ -51,7 +51,7 @@ func newRig(t testing.TB) *rig {
 func newRigOn(t tester) *rig {
 	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, own: true, term: 2}
 	r.openDB()
-	require.NoError(t, Bootstrap(r.db, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}))
+	require.NoError(t, Bootstrap(r.db, 1, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}))
 	r.openMachine()
 	return r
 }

@@ -82,11 +82,12 @@ type LeaseChange struct {
 
 // Bootstrap writes the state that all founding members of a cluster start from.
 // It is durable when Bootstrap returns.
-func Bootstrap(db *storage.DB, founders []core.Member) error {
+func Bootstrap(db *storage.DB, cluster uint64, founders []core.Member) error {
 	b := db.NewBatch()
 	pos := position{index: FirstIndex, term: FirstTerm, rev: firstRev}
 	b.Set(row(keys.MetaApplied), pos.append(nil))
 	b.Set(row(keys.MetaCompacted), appendRev(nil, notCompacted))
+	b.Set(row(keys.MetaIdentity), appendUints(nil, []uint64{cluster}))
 	b.Set(row(keys.MetaMembers), appendMembers(nil, founders))
 	if err := errors.Join(b.Commit(), b.Close()); err != nil {
 		return fmt.Errorf("state: bootstrap: %w", err)
@@ -146,6 +147,19 @@ func (m *Machine) load() error {
 
 // Close gives up what has been applied and not committed.
 func (m *Machine) Close() error { return m.w.Close() }
+
+// ClusterIn is the id of the cluster whose state is in db; zero if there is none.
+func ClusterIn(db *storage.DB) (uint64, error) {
+	b, err := db.Get(row(keys.MetaIdentity))
+	if err != nil || b == nil {
+		return 0, err
+	}
+	ids, err := decodeUints(b)
+	if err != nil || len(ids) != 1 {
+		return 0, fmt.Errorf("state: malformed identity row %x", b)
+	}
+	return ids[0], nil
+}
 
 // Applied is the index and term of the last entry applied.
 func (m *Machine) Applied() (index, term uint64) { return m.pos.index, m.pos.term }

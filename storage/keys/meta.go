@@ -9,14 +9,11 @@ type Meta string
 const (
 	// Written by apply.
 
-	MetaApplied     Meta = "applied"      // index and term of the last entry applied
-	MetaConfState   Meta = "conf-state"   // raft's ConfState as of it
-	MetaRevision    Meta = "revision"     // the store's revision
+	MetaApplied     Meta = "applied"      // index and term of the last entry applied, the revision, the largest entry time
 	MetaCompacted   Meta = "compacted"    // the revision compacted to: reads below it fail
-	MetaClock       Meta = "clock"        // the largest entry time applied
 	MetaAlarms      Meta = "alarms"       // the alarms that stand
 	MetaMembers     Meta = "members"      // the members
-	MetaIdentity    Meta = "identity"     // the cluster's and the member's id
+	MetaIdentity    Meta = "identity"     // the cluster's id
 	MetaDataWritten Meta = "data-written" // logical bytes ever written to d; mvcc.Writer
 
 	// Written by the collector of history.

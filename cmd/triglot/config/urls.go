@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -80,6 +81,9 @@ func checkListen(us URLs) error {
 		host := u.Hostname()
 		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
 			return fmt.Errorf("%s names a host: listen on an IP address (0.0.0.0 is all of them) or localhost", u.String())
+		}
+		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil {
+			return fmt.Errorf("%s has no valid port: give one from 0, which is any free one, to 65535", u.String())
 		}
 	}
 	return nil
