@@ -127,15 +127,13 @@ func TestComparisonsArePairedByRound(t *testing.T) {
 	point := cell{Op: opPut, Clients: 10, Ops: 100}
 	r := newReport(nil)
 	// The machine is twice as slow in the second round: the ratio stays.
-	for _, s := range []sample{
+	r.Samples = []sample{
 		{cell: point, Server: "a", Round: 0, CPUMicros: 100, LaterMicros: 100, OpsPerSecond: 10, P99Micros: 1},
 		{cell: point, Server: "b", Round: 0, CPUMicros: 50, OpsPerSecond: 20, P99Micros: 3},
 		{cell: point, Server: "null", Round: 0, CPUMicros: 20},
 		{cell: point, Server: "null", Round: 1, CPUMicros: 40},
 		{cell: point, Server: "b", Round: 1, CPUMicros: 100, OpsPerSecond: 10, P99Micros: 6},
 		{cell: point, Server: "a", Round: 1, CPUMicros: 200, LaterMicros: 200, OpsPerSecond: 5, P99Micros: 2},
-	} {
-		r.Samples = append(r.Samples, s)
 	}
 	servers := []string{"a", "b", "null"}
 	r.compare(servers, []cell{point})

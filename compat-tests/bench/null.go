@@ -58,7 +58,7 @@ func serveNull(name string) error {
 	}
 	server := grpc.NewServer(nullOptions[name]...)
 	etcdserverpb.RegisterKVServer(server, &nullServer{rows: map[string]*mvccpb.KeyValue{}})
-	if _, err := fmt.Println(listener.Addr()); err != nil {
+	if _, err := fmt.Fprintln(os.Stdout, listener.Addr()); err != nil {
 		return err
 	}
 	go func() { // ends with the process

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // parts says where a server's CPU time goes: by package, in each by what the
@@ -38,13 +37,31 @@ var causes = []struct {
 	prefix string
 	what   activity
 }{
-	{"runtime.newstack", growth}, {"runtime.copystack", growth}, {"runtime.morestack", growth},
-	{"runtime.malloc", allocation}, {"runtime.newobject", allocation}, {"runtime.growslice", allocation},
-	{"runtime.makeslice", allocation}, {"runtime.gcAssist", allocation}, {"runtime.rawbyteslice", allocation},
-	{"runtime.chan", waking}, {"runtime.select", waking}, {"runtime.gopark", waking}, {"runtime.goready", waking},
-	{"runtime.ready", waking}, {"runtime.sem", waking}, {"runtime.park_m", waking}, {"runtime.schedule", waking},
-	{"runtime.mcall", waking}, {"runtime.newproc", waking}, {"runtime.goexit0", waking}, {"runtime.gdestroy", waking},
-	{"runtime.wakep", waking}, {"runtime.lock", waking}, {"runtime.unlock", waking}, {"sync.", waking},
+	{"runtime.newstack", growth},
+	{"runtime.copystack", growth},
+	{"runtime.morestack", growth},
+	{"runtime.malloc", allocation},
+	{"runtime.newobject", allocation},
+	{"runtime.growslice", allocation},
+	{"runtime.makeslice", allocation},
+	{"runtime.gcAssist", allocation},
+	{"runtime.rawbyteslice", allocation},
+	{"runtime.chan", waking},
+	{"runtime.select", waking},
+	{"runtime.gopark", waking},
+	{"runtime.goready", waking},
+	{"runtime.ready", waking},
+	{"runtime.sem", waking},
+	{"runtime.park_m", waking},
+	{"runtime.schedule", waking},
+	{"runtime.mcall", waking},
+	{"runtime.newproc", waking},
+	{"runtime.goexit0", waking},
+	{"runtime.gdestroy", waking},
+	{"runtime.wakep", waking},
+	{"runtime.lock", waking},
+	{"runtime.unlock", waking},
+	{"sync.", waking},
 	{"internal/sync.", waking},
 }
 
@@ -152,7 +169,7 @@ func packageOf(function string) string {
 		if !strings.HasSuffix(owner.prefix, "/") {
 			return owner.name
 		}
-		path := rest
+		var path string
 		if slash := strings.LastIndexByte(cutTypes(rest), '/'); slash >= 0 {
 			path = rest[:slash+1] + before(rest[slash+1:], ".")
 		} else {
@@ -180,7 +197,7 @@ func (p *parts) print(w io.Writer, cpuMicros float64) error {
 		}
 		return strings.Compare(a, b)
 	})
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	table := &strings.Builder{}
 	fmt.Fprintf(table, "us/op\tshare\t%s\t package\n", strings.Join(activityNames[:], "\t"))
 	micros := func(samples int) float64 { return cpuMicros * float64(samples) / float64(p.total) }
 	for _, name := range names {
@@ -200,7 +217,7 @@ func (p *parts) print(w io.Writer, cpuMicros float64) error {
 		fmt.Fprintf(table, "%.2f\t", micros(samples))
 	}
 	fmt.Fprintln(table, " in all")
-	return table.Flush()
+	return align(w, table.String())
 }
 
 func sum(counts *[activities]int) int {

@@ -85,7 +85,10 @@ func writeParts(ctx context.Context, samples, path string, measured sample) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	fmt.Fprintf(file, "%s on %s: %.0f ops/s, %.1f us of CPU per operation, %d samples\n\n",
+	_, err = fmt.Fprintf(file, "%s on %s: %.0f ops/s, %.1f us of CPU per operation, %d samples\n\n",
 		measured.cell, measured.Server, measured.OpsPerSecond, measured.CPUMicros+measured.LaterMicros, p.total)
+	if err != nil {
+		return err
+	}
 	return p.print(file, measured.CPUMicros+measured.LaterMicros)
 }

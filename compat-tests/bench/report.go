@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -149,7 +150,7 @@ func (r *report) compare(servers []string, cells []cell) {
 
 // print writes the medians of every cell and then the comparisons.
 func (r *report) print(w io.Writer, servers []string, cells []cell) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	table := &strings.Builder{}
 	fmt.Fprintln(table, "cell\tserver\tops/s\tCPU us/op\t(system)\tlater\tmean\tclient\tp50 ms\tp99 ms\tswitches/op\twrites/op\tB/op\tRSS MiB\tforeign\tsteal\t")
 	for _, c := range cells {
 		for _, server := range servers {
@@ -194,6 +195,15 @@ func (r *report) print(w io.Writer, servers []string, cells []cell) error {
 		for _, f := range r.Floors {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t\n", f.cell, f.Server, f.Above, f.CPUMicros.format(1))
 		}
+	}
+	return align(w, table.String())
+}
+
+// align writes a text whose columns end in tabs as a table.
+func align(w io.Writer, text string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if _, err := io.WriteString(table, text); err != nil {
+		return err
 	}
 	return table.Flush()
 }

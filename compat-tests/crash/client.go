@@ -22,9 +22,9 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 	)
 }
 
-// rowsOf reads all keys with a prefix, linearizably, at a revision or, if that is
-// 0, at the current one. current is the store's revision.
-func rowsOf(ctx context.Context, conn *grpc.ClientConn, prefix string, rev int64) (rows map[string]Row, current int64, err error) {
+// rowsOf reads all keys with the prefix, linearizably, at a revision or, if that
+// is 0, at the current one. current is the store's revision.
+func rowsOf(ctx context.Context, conn *grpc.ClientConn, rev int64) (rows map[string]Row, current int64, err error) {
 	resp, err := etcdserverpb.NewKVClient(conn).Range(ctx, &etcdserverpb.RangeRequest{
 		Key: []byte(prefix), RangeEnd: endOf(prefix), Revision: rev,
 	})
@@ -45,10 +45,10 @@ func endOf(prefix string) []byte {
 	return end
 }
 
-// follow watches a prefix from a revision on and hands over one whole revision
+// follow watches the prefix from a revision on and hands over one whole revision
 // after the other until each returns false, which is no error. started, if not
 // nil, is called once the watch has been created.
-func follow(ctx context.Context, conn *grpc.ClientConn, prefix string, from int64, started func(), each func(Revision) bool) error {
+func follow(ctx context.Context, conn *grpc.ClientConn, from int64, started func(), each func(Revision) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := etcdserverpb.NewWatchClient(conn).Watch(ctx)
@@ -99,14 +99,14 @@ func revisionsOf(events []*mvccpb.Event) []Revision {
 	return revisions
 }
 
-// historyOf reads every revision of a prefix from one revision to another. If
+// historyOf reads every revision of the prefix from one revision to another. If
 // ctx ends before the last one has come, what came is returned with the error.
-func historyOf(ctx context.Context, conn *grpc.ClientConn, prefix string, from, to int64) ([]Revision, error) {
+func historyOf(ctx context.Context, conn *grpc.ClientConn, from, to int64) ([]Revision, error) {
 	if to < from {
 		return nil, nil
 	}
 	var history []Revision
-	err := follow(ctx, conn, prefix, from, nil, func(r Revision) bool {
+	err := follow(ctx, conn, from, nil, func(r Revision) bool {
 		history = append(history, r)
 		return r.Rev < to
 	})

@@ -38,7 +38,7 @@ func TestKillUnderLoad(t *testing.T) {
 	ctx := context.Background()
 	conn, err := dial(p.Endpoint())
 	require.NoError(t, err)
-	_, rev, err := rowsOf(ctx, conn, prefix, 0)
+	_, rev, err := rowsOf(ctx, conn, 0)
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 

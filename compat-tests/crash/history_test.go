@@ -45,7 +45,7 @@ func requireLinearizable(t *testing.T, history []porcupine.Operation) {
 	if result == porcupine.Ok {
 		return
 	}
-	file, err := os.CreateTemp("", "triglot-history-*.html")
+	file, err := os.CreateTemp("", "triglot-history-*.html") //nolint:usetesting // it is to be looked at after the test
 	require.NoError(t, err)
 	require.NoError(t, porcupine.Visualize(Model(), info, file))
 	require.NoError(t, file.Close())

@@ -60,13 +60,13 @@ func token(value string) string {
 type Outcome uint8
 
 const (
-	// Pending: no answer has come yet.
+	// Pending means that no answer has come yet.
 	Pending Outcome = iota
-	// Acknowledged: the server has said that the write was done.
+	// Acknowledged means that the server has said that the write was done.
 	Acknowledged
-	// Unknown: the connection broke; the write may have been done.
+	// Unknown means that the connection broke; the write may have been done.
 	Unknown
-	// Absent: the write is known not to have been done, and must never be.
+	// Absent means that the write is known not to have been done, and must never be.
 	Absent
 )
 

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,7 +65,7 @@ func TestLedgerAcceptsWhatIsRight(t *testing.T) {
 		current: 6,
 	}
 	require.Empty(t, second.run(l))
-	whole := append(first.history, second.history...)
+	whole := slices.Concat(first.history, second.history)
 	require.Empty(t, l.Replay(2, whole))
 	require.Empty(t, l.Replay(4, whole[2:]))
 

@@ -183,7 +183,7 @@ func (l *Load) watch(ctx context.Context, conn *grpc.ClientConn, life *life, wat
 	var once sync.Once
 	started := func() { once.Do(func() { close(watching) }) }
 	defer started()
-	err := follow(ctx, conn, prefix, l.ledger.Settled()+1, started, func(r Revision) bool {
+	err := follow(ctx, conn, l.ledger.Settled()+1, started, func(r Revision) bool {
 		seen = append(seen, r)
 		life.learned(r.Rev)
 		return true
@@ -226,7 +226,7 @@ func (l *Load) Audit(ctx context.Context, endpoint string, remains *Remains) (br
 		}
 	}()
 	broken = slices.Clone(remains.Broken)
-	rows, current, err := rowsOf(ctx, conn, prefix, 0)
+	rows, current, err := rowsOf(ctx, conn, 0)
 	if err != nil {
 		return append(broken, fmt.Errorf("read the state: %w", err))
 	}
@@ -247,7 +247,7 @@ func (l *Load) Audit(ctx context.Context, endpoint string, remains *Remains) (br
 func (l *Load) history(ctx context.Context, conn *grpc.ClientConn, from, to int64) ([]Revision, error) {
 	ctx, cancel := context.WithTimeout(ctx, lifeTimeout/4)
 	defer cancel()
-	history, err := historyOf(ctx, conn, prefix, from, to)
+	history, err := historyOf(ctx, conn, from, to)
 	if err != nil {
 		return history, fmt.Errorf("read the history from revision %d to %d, got %d revisions: %w", from, to, len(history), err)
 	}
@@ -261,14 +261,14 @@ func (l *Load) checkCompaction(ctx context.Context, conn *grpc.ClientConn) []err
 		return nil
 	}
 	var broken []error
-	rows, _, err := rowsOf(ctx, conn, prefix, l.compacted)
+	rows, _, err := rowsOf(ctx, conn, l.compacted)
 	if err != nil {
 		broken = append(broken, fmt.Errorf("read at the compacted revision %d: %w", l.compacted, err))
 	} else if !maps.Equal(rows, l.rows) {
 		broken = append(broken, fmt.Errorf("at the compacted revision %d the rows are %v; they must be %v", l.compacted, rows, l.rows))
 	}
 	if l.acked {
-		if _, _, err := rowsOf(ctx, conn, prefix, l.compacted-1); err == nil || !strings.Contains(err.Error(), "compacted") {
+		if _, _, err := rowsOf(ctx, conn, l.compacted-1); err == nil || !strings.Contains(err.Error(), "compacted") {
 			broken = append(broken, fmt.Errorf("revision %d is compacted; a read below it gives: %w", l.compacted, err))
 		}
 	}

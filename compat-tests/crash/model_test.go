@@ -26,6 +26,7 @@ func getOf(key int) request    { return request{then: []step{{kind: stepGet, key
 func pairOf(value string) request {
 	return request{then: []step{{kind: stepPut, key: 0, value: value}, {kind: stepPut, key: 1, value: value}}}
 }
+
 func swapOf(old, value string) request {
 	return request{
 		guards: []guard{{0, old}}, then: []step{{kind: stepPut, key: 0, value: value}},
@@ -37,6 +38,7 @@ func rev(n int64) answer { return answer{rev: n} }
 func row(n int64, value string, modRev int64) answer {
 	return answer{rev: n, read: []readResult{{row: Row{value, modRev}}}}
 }
+
 func deleted(n, keys int64) answer {
 	return answer{rev: n, read: []readResult{{deleted: keys}}}
 }
