@@ -118,12 +118,16 @@ type LeaseGrant struct {
 type LeaseRevoke struct{ ID LeaseID }
 
 // LeaseExpire revokes leases whose deadlines have passed, each in a revision of
-// its own, in the order given. Only the leader proposes it. Term is the term
-// whose deadlines were overdue: an entry of any other term changes nothing, so
-// a deposed leader cannot revoke. Leases that are gone are passed over.
+// its own, in the order given. Only the leader proposes it. Leases that are gone,
+// and those that were granted since, are passed over.
 type LeaseExpire struct {
-	IDs  []LeaseID
+	IDs []LeaseID
+	// Term is the term whose deadlines were overdue: an entry of any other term
+	// changes nothing, so a deposed leader cannot revoke.
 	Term uint64
+	// AsOf is an applied index at which the leases existed: one that was granted
+	// later is another lease of the same id, and not overdue.
+	AsOf uint64
 }
 
 // AlarmType is a condition that a member can raise for the whole cluster. The

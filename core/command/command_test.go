@@ -46,7 +46,7 @@ func examples() []core.Command {
 		&core.Compact{Rev: 42},
 		&core.LeaseGrant{ID: 7, TTL: 5 * time.Second},
 		&core.LeaseRevoke{ID: 7},
-		&core.LeaseExpire{IDs: []core.LeaseID{7, -8}, Term: 3},
+		&core.LeaseExpire{IDs: []core.LeaseID{7, -8}, Term: 3, AsOf: 99},
 		&core.SetAlarm{Alarm: core.Alarm{Member: 9, Type: core.AlarmNoSpace}, On: true},
 		&core.SetMember{Member: core.Member{ID: 9, Name: "default", PeerURLs: []string{"http://localhost:2380"}, ClientURLs: []string{"http://localhost:2379"}, Learner: true}},
 	}

@@ -246,7 +246,7 @@ func opsFromPB(ms []*commandpb.Op) ([]core.Op, error) {
 }
 
 func leaseExpireToPB(c *core.LeaseExpire) *commandpb.LeaseExpire {
-	m := &commandpb.LeaseExpire{Ids: make([]int64, len(c.IDs)), Term: c.Term}
+	m := &commandpb.LeaseExpire{Ids: make([]int64, len(c.IDs)), Term: c.Term, AsOf: c.AsOf}
 	for i, id := range c.IDs {
 		m.Ids[i] = int64(id)
 	}
@@ -254,7 +254,7 @@ func leaseExpireToPB(c *core.LeaseExpire) *commandpb.LeaseExpire {
 }
 
 func leaseExpireFromPB(m *commandpb.LeaseExpire) *core.LeaseExpire {
-	c := &core.LeaseExpire{IDs: make([]core.LeaseID, len(m.Ids)), Term: m.Term}
+	c := &core.LeaseExpire{IDs: make([]core.LeaseID, len(m.Ids)), Term: m.Term, AsOf: m.AsOf}
 	for i, id := range m.Ids {
 		c.IDs[i] = core.LeaseID(id)
 	}

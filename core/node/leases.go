@@ -124,23 +124,42 @@ func (l *leases) expireOverdue(ctx context.Context) {
 // expireDue revokes what is due now.
 func (l *leases) expireDue(ctx context.Context) {
 	for {
-		l.mu.Lock()
-		cmd := l.deadlines.Due(l.now(), expiryBatch)
-		l.mu.Unlock()
+		cmd := l.nextDue()
 		if cmd == nil {
 			return
 		}
-		if _, err := l.n.do(ctx, cmd); err != nil {
+		_, err := l.n.do(ctx, cmd)
+		// Whatever became of it, a lease that is still there is due again: its
+		// revocation failed, or passed it over.
+		l.mu.Lock()
+		l.deadlines.Retry(cmd.IDs)
+		l.mu.Unlock()
+		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, core.LeaderChanged) {
 				l.n.cfg.Logger.Warn("revoking overdue leases failed; it is tried again", "leases", len(cmd.IDs), "error", err)
 			}
-			l.mu.Lock()
-			l.deadlines.Retry(cmd.IDs)
-			l.mu.Unlock()
 			return
 		}
 		l.n.metrics.expired.Add(float64(len(cmd.IDs)))
 	}
+}
+
+// nextDue returns a command that revokes what is overdue, or nil. It says as of
+// when, by a view from before the look at the deadlines: a lease that is granted
+// under the same id in between is not meant.
+func (l *leases) nextDue() *core.LeaseExpire {
+	view := l.n.published.hold()
+	if view == nil {
+		return nil
+	}
+	defer view.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cmd := l.deadlines.Due(l.now(), expiryBatch)
+	if cmd != nil {
+		cmd.AsOf = view.Index()
+	}
+	return cmd
 }
 
 // KeepAlive implements core.Leases.

@@ -170,6 +170,9 @@ func (n *Node) end(ctx context.Context) error {
 	n.hub.Close()
 	n.wait.Wait()
 	n.published.close()
+	if err := n.awaitViews(); err != nil {
+		return errors.Join(append(errs, err)...) // the engine must stay as it is
+	}
 	if ctx.Err() == nil {
 		errs = append(errs, n.disk.db.Flush())
 	}
@@ -189,6 +192,20 @@ func (n *Node) Ready(ctx context.Context) error {
 	case <-ctx.Done():
 		return core.ContextError(ctx.Err())
 	}
+}
+
+// viewGrace is how long Stop waits for reads that are under way.
+const viewGrace = time.Second
+
+// awaitViews waits until nobody reads any more.
+func (n *Node) awaitViews() error {
+	for deadline := time.Now().Add(viewGrace); n.disk.machine.OpenViews() > 0; {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d reads were still under way after %v: the state was not closed; nothing is lost", n.disk.machine.OpenViews(), viewGrace)
+		}
+		<-time.After(time.Millisecond)
+	}
+	return nil
 }
 
 // introduceRetry is the pause between two attempts of a member to make itself

@@ -71,7 +71,7 @@ func drawCommand(t *rapid.T) core.Command {
 	case 6:
 		return &core.LeaseRevoke{ID: core.LeaseID(rapid.IntRange(1, 3).Draw(t, "lease"))}
 	case 7:
-		return &core.LeaseExpire{IDs: []core.LeaseID{1, 2}, Term: uint64(rapid.IntRange(1, 2).Draw(t, "term"))}
+		return &core.LeaseExpire{IDs: []core.LeaseID{1, 2}, Term: uint64(rapid.IntRange(1, 2).Draw(t, "term")), AsOf: uint64(rapid.IntRange(0, 40).Draw(t, "as of"))}
 	case 8:
 		if rapid.IntRange(0, 4).Draw(t, "alarm") > 0 {
 			return drawPut(t)

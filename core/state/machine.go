@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -44,6 +45,8 @@ type Machine struct {
 
 	delta  Delta
 	posBuf []byte
+	// open counts the views that have not been closed for good.
+	open atomic.Int64
 }
 
 // Entry is a committed entry.
@@ -144,6 +147,10 @@ func (m *Machine) load() error {
 	m.leases, err = lease.Load(m.w)
 	return err
 }
+
+// OpenViews is the number of views that somebody holds. The engine must not be
+// closed before it is zero. Safe for concurrent use.
+func (m *Machine) OpenViews() int64 { return m.open.Load() }
 
 // Close gives up what has been applied and not committed.
 func (m *Machine) Close() error { return m.w.Close() }
@@ -282,7 +289,7 @@ func (m *Machine) grant(c *core.LeaseGrant) (core.Outcome, error) {
 	if c.TTL < time.Millisecond {
 		return nil, core.InvalidArgument // a lease without a deadline would live for ever
 	}
-	if err := m.leases.Grant(c.ID, c.TTL); err != nil {
+	if err := m.leases.Grant(c.ID, lease.Lease{TTL: c.TTL, Granted: m.pos.index + 1}); err != nil {
 		return nil, err
 	}
 	m.delta.Leases = append(m.delta.Leases, LeaseChange{ID: c.ID, TTL: c.TTL})
@@ -312,7 +319,10 @@ func (m *Machine) expire(c *core.LeaseExpire, term uint64) error {
 		return core.LeaderChanged
 	}
 	for _, id := range c.IDs {
-		if err := m.revoke(id); err != nil && !errors.Is(err, core.LeaseNotFound) {
+		if !m.leases.ExistedAt(id, c.AsOf) {
+			continue
+		}
+		if err := m.revoke(id); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 // be shared by any number of readers until the last of them closes it.
 type View struct {
 	refs   atomic.Int64
+	open   *atomic.Int64 // the machine's count of open views
 	snap   *storage.Snapshot
 	reader *mvcc.Reader
 
@@ -32,7 +33,9 @@ type View struct {
 // view makes a view of the state, held once.
 func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
+	m.open.Add(1)
 	v := &View{
+		open:    &m.open,
 		snap:    snap,
 		reader:  mvcc.NewReader(snap, m.cache, m.pos.index, m.pos.rev, m.compacted),
 		index:   m.pos.index,
@@ -66,6 +69,7 @@ func (v *View) Close() {
 		if err := v.snap.Close(); err != nil {
 			panic("state: close a snapshot: " + err.Error()) // of an engine that is gone
 		}
+		v.open.Add(-1)
 	case n < 0:
 		panic("state: a view was closed too often")
 	}
@@ -118,8 +122,8 @@ func (v *View) Lease(id core.LeaseID) (time.Duration, error) {
 	if b == nil {
 		return 0, core.LeaseNotFound
 	}
-	ttl, err := lease.DecodeTTL(b)
-	return ttl, wrapRead(err)
+	l, err := lease.DecodeRow(b)
+	return l.TTL, wrapRead(err)
 }
 
 // LeaseKeys returns the keys attached to a lease, in key order; the caller owns
@@ -131,7 +135,7 @@ func (v *View) LeaseKeys(id core.LeaseID) ([][]byte, error) {
 
 // EachLease calls fn for every lease, by id.
 func (v *View) EachLease(fn func(id core.LeaseID, ttl time.Duration)) error {
-	return wrapRead(lease.Each(rowScanner{v.snap}, fn))
+	return wrapRead(lease.Each(rowScanner{v.snap}, func(id core.LeaseID, l lease.Lease) { fn(id, l.TTL) }))
 }
 
 // rowScanner is a lease.Scanner of an engine snapshot.

@@ -1035,6 +1035,7 @@ type LeaseExpire struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ids           []int64                `protobuf:"varint,1,rep,packed,name=ids,proto3" json:"ids,omitempty"`
 	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	AsOf          uint64                 `protobuf:"varint,3,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1079,6 +1080,13 @@ func (x *LeaseExpire) GetIds() []int64 {
 func (x *LeaseExpire) GetTerm() uint64 {
 	if x != nil {
 		return x.Term
+	}
+	return 0
+}
+
+func (x *LeaseExpire) GetAsOf() uint64 {
+	if x != nil {
+		return x.AsOf
 	}
 	return 0
 }
@@ -1298,10 +1306,11 @@ const file_command_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x15\n" +
 	"\x06ttl_ms\x18\x02 \x01(\x03R\x05ttlMs\"\x1d\n" +
 	"\vLeaseRevoke\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x03R\x02id\"3\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"H\n" +
 	"\vLeaseExpire\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x03R\x03ids\x12\x12\n" +
-	"\x04term\x18\x02 \x01(\x04R\x04term\"F\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x13\n" +
+	"\x05as_of\x18\x03 \x01(\x04R\x04asOf\"F\n" +
 	"\bSetAlarm\x12\x16\n" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\rR\x04type\x12\x0e\n" +

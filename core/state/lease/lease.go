@@ -29,13 +29,14 @@ type Rows interface {
 // commands.
 type Table struct {
 	rows Rows
-	ttl  map[core.LeaseID]time.Duration
+	// granted is the index of the entry that granted each lease.
+	granted map[core.LeaseID]uint64
 }
 
 // Load reads the table from its rows.
 func Load(rows Rows) (*Table, error) {
-	t := &Table{rows: rows, ttl: map[core.LeaseID]time.Duration{}}
-	err := Each(rows, func(id core.LeaseID, ttl time.Duration) { t.ttl[id] = ttl })
+	t := &Table{rows: rows, granted: map[core.LeaseID]uint64{}}
+	err := Each(rows, func(id core.LeaseID, l Lease) { t.granted[id] = l.Granted })
 	if err != nil {
 		return nil, err
 	}
@@ -48,17 +49,17 @@ type Scanner interface {
 }
 
 // Each calls fn for every lease, by id.
-func Each(rows Scanner, fn func(core.LeaseID, time.Duration)) error {
+func Each(rows Scanner, fn func(core.LeaseID, Lease)) error {
 	var bad error
 	lower, upper := keys.LeaseBounds()
 	err := rows.ScanRows(lower, upper, func(key, value []byte) bool {
 		id, ok := keys.DecodeLease(key)
-		ttl, err := decodeTTL(value)
+		l, err := DecodeRow(value)
 		if !ok || err != nil {
 			bad = fmt.Errorf("lease row %x: %x is no lease", key, value)
 			return false
 		}
-		fn(id, ttl)
+		fn(id, l)
 		return true
 	})
 	if err == nil {
@@ -67,49 +68,67 @@ func Each(rows Scanner, fn func(core.LeaseID, time.Duration)) error {
 	return err
 }
 
+// Lease is what the row of a lease holds.
+type Lease struct {
+	// TTL is the time it lives without a keepalive.
+	TTL time.Duration
+	// Granted is the index of the entry that granted it.
+	Granted uint64
+}
+
 // rowVersion is the first byte of a lease row: its format.
 const rowVersion = 1
 
-func encodeTTL(ttl time.Duration) []byte {
-	return binary.AppendUvarint([]byte{rowVersion}, uint64(ttl.Milliseconds()))
+func (l Lease) row() []byte {
+	b := binary.AppendUvarint([]byte{rowVersion}, uint64(l.TTL.Milliseconds()))
+	return binary.AppendUvarint(b, l.Granted)
 }
 
-func decodeTTL(row []byte) (time.Duration, error) {
-	if len(row) < 2 || row[0] != rowVersion {
-		return 0, fmt.Errorf("lease row of an unknown format: %x", row)
+// DecodeRow reads the row of a lease.
+func DecodeRow(row []byte) (Lease, error) {
+	if len(row) == 0 || row[0] != rowVersion {
+		return Lease{}, fmt.Errorf("lease row of an unknown format: %x", row)
 	}
 	ms, n := binary.Uvarint(row[1:])
-	if n != len(row)-1 {
-		return 0, fmt.Errorf("malformed lease row: %x", row)
+	if n <= 0 {
+		return Lease{}, fmt.Errorf("malformed lease row: %x", row)
 	}
-	return time.Duration(ms) * time.Millisecond, nil
+	granted, m := binary.Uvarint(row[1+n:])
+	if m <= 0 || 1+n+m != len(row) {
+		return Lease{}, fmt.Errorf("malformed lease row: %x", row)
+	}
+	return Lease{TTL: time.Duration(ms) * time.Millisecond, Granted: granted}, nil
 }
-
-// DecodeTTL reads the time to live from a lease's row.
-func DecodeTTL(row []byte) (time.Duration, error) { return decodeTTL(row) }
 
 // Exists reports whether there is such a lease.
 func (t *Table) Exists(id core.LeaseID) bool {
-	_, ok := t.ttl[id]
+	_, ok := t.granted[id]
 	return ok
 }
 
+// ExistedAt reports whether there is such a lease that was granted at an index or
+// before.
+func (t *Table) ExistedAt(id core.LeaseID, index uint64) bool {
+	granted, ok := t.granted[id]
+	return ok && granted <= index
+}
+
 // Grant makes a lease. It fails with LeaseExists.
-func (t *Table) Grant(id core.LeaseID, ttl time.Duration) error {
+func (t *Table) Grant(id core.LeaseID, l Lease) error {
 	if id == 0 {
 		return core.LeaseNotFound
 	}
 	if t.Exists(id) {
 		return core.LeaseExists
 	}
-	t.ttl[id] = ttl
-	t.rows.SetRow(keys.AppendLease(nil, id), encodeTTL(ttl))
+	t.granted[id] = l.Granted
+	t.rows.SetRow(keys.AppendLease(nil, id), l.row())
 	return nil
 }
 
 // Remove forgets a lease. Its keys must have been deleted, which detaches them.
 func (t *Table) Remove(id core.LeaseID) {
-	delete(t.ttl, id)
+	delete(t.granted, id)
 	t.rows.DeleteRow(keys.AppendLease(nil, id))
 }
 
