@@ -87,7 +87,7 @@ func readFormat(fsys FS, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // read only
 	text, err := io.ReadAll(io.LimitReader(f, maxFormatFile))
 	return string(text), err
 }

@@ -7,10 +7,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
-// FS is a file system; File is an open file of one. DefaultFS is the operating
-// system's.
+// The file systems that a store may lie on.
 type (
-	FS   = vfs.FS
+	// FS is a file system.
+	FS = vfs.FS
+	// File is an open file of an FS.
 	File = vfs.File
 	// MemFS is a file system in memory, for tests.
 	MemFS = vfs.MemFS

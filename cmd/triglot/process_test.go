@@ -157,7 +157,7 @@ func httpGet(t *testing.T, client *http.Client, url string) (int, string) {
 	require.NoError(t, err)
 	resp, err := client.Do(r)
 	require.NoError(t, err)
-	defer resp.Body.Close() //nolint:errcheck // read whole
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	return resp.StatusCode, string(body)

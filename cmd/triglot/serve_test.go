@@ -57,7 +57,7 @@ func TestStopWithClients(t *testing.T) {
 	r, address := serving(t, t.TempDir(), nil, anyPort...)
 	silent, err := net.Dial("tcp", address)
 	require.NoError(t, err)
-	defer silent.Close() //nolint:errcheck // the server closes it
+	defer silent.Close()
 	_, _ = httpGet(t, http.DefaultClient, "http://"+address+"/version")
 
 	conn := dial(t, address)
@@ -109,7 +109,7 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer taken.Close() //nolint:errcheck // nothing to lose
+	defer taken.Close()
 	port := taken.Addr().String()[len("127.0.0.1:"):]
 
 	tests := []struct {
@@ -269,7 +269,7 @@ func TestSystemdIsTold(t *testing.T) {
 	dir := t.TempDir()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	require.NoError(t, err)
-	defer socket.Close() //nolint:errcheck // nothing to lose
+	defer socket.Close()
 	r := start(t, dir, []string{"NOTIFY_SOCKET=" + filepath.Join(dir, "notify")}, anyPort...)
 	require.NoError(t, socket.SetReadDeadline(time.Now().Add(patience)))
 	message := make([]byte, 64)

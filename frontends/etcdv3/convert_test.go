@@ -147,21 +147,28 @@ func TestRangeResponse(t *testing.T) {
 		{"none", core.Range{}, core.RangeResult{}, &pb.RangeResponse{}},
 		{"count", core.Range{CountOnly: true}, core.RangeResult{Count: 5}, &pb.RangeResponse{Count: 5}},
 		{
-			"one", core.Range{}, core.RangeResult{KVs: []*core.KV{a}, Count: 1},
+			"one",
+			core.Range{},
+			core.RangeResult{KVs: []*core.KV{a}, Count: 1},
 			&pb.RangeResponse{Kvs: []*mvccpb.KeyValue{wire("a", 2, 3, 2, "va", 7)}, Count: 1},
 		},
 		{
-			"some of many", core.Range{}, core.RangeResult{KVs: []*core.KV{b, a}, Count: 9, More: true},
+			"some of many",
+			core.Range{},
+			core.RangeResult{KVs: []*core.KV{b, a}, Count: 9, More: true},
 			&pb.RangeResponse{
 				Kvs: []*mvccpb.KeyValue{wire("b", 4, 4, 1, "vb", 0), wire("a", 2, 3, 2, "va", 7)}, Count: 9, More: true,
 			},
 		},
 		{
-			"keys only: no lease either", core.Range{KeysOnly: true}, core.RangeResult{KVs: []*core.KV{a, b}, Count: 2},
+			"keys only: no lease either",
+			core.Range{KeysOnly: true},
+			core.RangeResult{KVs: []*core.KV{a, b}, Count: 2},
 			&pb.RangeResponse{Kvs: []*mvccpb.KeyValue{wire("a", 2, 3, 2, "", 0), wire("b", 4, 4, 1, "", 0)}, Count: 2},
 		},
 		{
-			"keys only, sorted by value", core.Range{KeysOnly: true, SortTarget: core.SortByValue},
+			"keys only, sorted by value",
+			core.Range{KeysOnly: true, SortTarget: core.SortByValue},
 			core.RangeResult{KVs: []*core.KV{a}, Count: 1},
 			&pb.RangeResponse{Kvs: []*mvccpb.KeyValue{wire("a", 2, 3, 2, "", 7)}, Count: 1},
 		},

@@ -50,7 +50,7 @@ var kindErrors = [...]struct {
 // wireError turns an error of a handler into the status that etcd would send.
 // One that is a status already is passed on.
 func wireError(err error) error {
-	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // a wrapped status is an error of ours, not one to pass on
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { // not errors.As: a wrapped status is an error of ours
 		return err
 	}
 	kind := core.KindOf(err)

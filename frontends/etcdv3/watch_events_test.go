@@ -25,36 +25,48 @@ func TestEventsResponse(t *testing.T) {
 		want   *mvccpb.Event
 	}{
 		{
-			"put of a new key", core.Change{KV: kv("k", 5, 5, 1, "v", 7)}, true,
+			"put of a new key",
+			core.Change{KV: kv("k", 5, 5, 1, "v", 7)},
+			true,
 			&mvccpb.Event{Kv: &mvccpb.KeyValue{
 				Key: []byte("k"), CreateRevision: 5, ModRevision: 5, Version: 1, Value: []byte("v"), Lease: 7,
 			}},
 		},
 		{
-			"put", core.Change{KV: kv("k", 2, 5, 3, "v", 0), Prev: old}, true,
+			"put",
+			core.Change{KV: kv("k", 2, 5, 3, "v", 0), Prev: old},
+			true,
 			&mvccpb.Event{
 				Kv:     &mvccpb.KeyValue{Key: []byte("k"), CreateRevision: 2, ModRevision: 5, Version: 3, Value: []byte("v")},
 				PrevKv: kvOf(old),
 			},
 		},
 		{
-			"put, previous version not asked for", core.Change{KV: kv("k", 2, 5, 3, "v", 0), Prev: old}, false,
+			"put, previous version not asked for",
+			core.Change{KV: kv("k", 2, 5, 3, "v", 0), Prev: old},
+			false,
 			&mvccpb.Event{Kv: &mvccpb.KeyValue{
 				Key: []byte("k"), CreateRevision: 2, ModRevision: 5, Version: 3, Value: []byte("v"),
 			}},
 		},
 		{
-			"delete", core.Change{KV: &core.KV{Key: []byte("k"), ModRev: 5}, Prev: old}, true,
+			"delete",
+			core.Change{KV: &core.KV{Key: []byte("k"), ModRev: 5}, Prev: old},
+			true,
 			&mvccpb.Event{
 				Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("k"), ModRevision: 5}, PrevKv: kvOf(old),
 			},
 		},
 		{
-			"delete, previous version compacted", core.Change{KV: &core.KV{Key: []byte("k"), ModRev: 5}}, true,
+			"delete, previous version compacted",
+			core.Change{KV: &core.KV{Key: []byte("k"), ModRev: 5}},
+			true,
 			&mvccpb.Event{Type: mvccpb.Event_DELETE, Kv: &mvccpb.KeyValue{Key: []byte("k"), ModRevision: 5}},
 		},
 		{
-			"deleted and created in one revision", core.Change{KV: kv("k", 5, 5, 1, "v", 0), Prev: old}, true,
+			"deleted and created in one revision",
+			core.Change{KV: kv("k", 5, 5, 1, "v", 0), Prev: old},
+			true,
 			&mvccpb.Event{Kv: &mvccpb.KeyValue{
 				Key: []byte("k"), CreateRevision: 5, ModRevision: 5, Version: 1, Value: []byte("v"),
 			}},

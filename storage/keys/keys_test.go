@@ -8,8 +8,9 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/cockroachkvs"
 	"github.com/stretchr/testify/require"
-	"github.com/triglot/triglot/core"
 	"pgregory.net/rapid"
+
+	"github.com/triglot/triglot/core"
 )
 
 // drawKey draws user keys that are close to each other and to the layout's own

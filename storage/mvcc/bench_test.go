@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
 )

@@ -6,8 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/triglot/triglot/core"
 	"pgregory.net/rapid"
+
+	"github.com/triglot/triglot/core"
 )
 
 // cacheMachine runs the protocol of the cache one step at a time: engine commits,

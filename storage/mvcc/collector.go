@@ -163,7 +163,7 @@ func (c *Collector) rest(ctx context.Context, worked time.Duration) error {
 // the last.
 func (c *Collector) chunk(p *progress) (done bool, err error) {
 	b := c.db.NewBatch()
-	defer b.Close()
+	defer func() { err = errors.Join(err, b.Close()) }()
 	freed, done, err := c.gather(b, p)
 	if err != nil {
 		return false, err

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"
-	"pgregory.net/rapid"
 )
 
 // history is a store with a history to collect, and the model of it.

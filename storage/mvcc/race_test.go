@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
 )

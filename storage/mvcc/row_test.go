@@ -5,8 +5,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/triglot/triglot/core"
 	"pgregory.net/rapid"
+
+	"github.com/triglot/triglot/core"
 )
 
 func TestRowRoundTrip(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/stretchr/testify/require"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"

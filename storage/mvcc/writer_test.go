@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"
-	"pgregory.net/rapid"
 )
 
 // machine drives a Writer, its cache and its engine beside the model.

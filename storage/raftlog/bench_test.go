@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/triglot/triglot/storage"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/triglot/triglot/storage"
 )
 
 // BenchmarkAppend appends batches to a log of stable length: to the disk on which

@@ -10,10 +10,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/triglot/triglot/storage"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/triglot/triglot/storage"
 )
 
 const (

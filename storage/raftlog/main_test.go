@@ -13,10 +13,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
-	"github.com/triglot/triglot/storage"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/triglot/triglot/storage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

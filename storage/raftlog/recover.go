@@ -127,6 +127,7 @@ func (r *recovery) checkUnstarted(i int) error {
 	case traceTorn:
 		r.torn = true
 		return nil
+	case traceProof:
 	}
 	r.scan.next()
 	first, ok := decodeRecord(r.data[firstRecord:], r.scan.seed, s.number)
