@@ -129,7 +129,7 @@ clean: ## remove what was built; the data stays
 need-all: need-go need-java
 
 need-go:
-	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or later (Debian: golang-go)"; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or later; Debian 12's own golang-go is too old"; exit 1; }
 	@mkdir -p $(BUILD)
 
 need-java:
