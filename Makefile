@@ -64,6 +64,10 @@ test-all: test ## everything without a limit of time: long diffs, many crashes, 
 crash: need-go build ## kill -9 under load, fifty times
 	cd compat-tests && $(GO) test -timeout 60m -count=1 ./crash/... -args -rounds 50
 
+# Go 1.26's fuzzer now and then reports the end of its own time as a failure (go.dev/issue/75804), without
+# an input that fails. An input that does is always written down, and named.
+fuzz-ran-out = { grep -q '^ *context deadline exceeded$$' $(BUILD)/fuzz.log && ! grep -q 'Failing input' $(BUILD)/fuzz.log; }
+
 .PHONY: fuzz
 fuzz: need-go ## run every fuzz target for FUZZ (4s)
 	@grep -rlE '^func Fuzz' --include='*_test.go' core storage frontends cmd | while read -r file; do \
@@ -71,7 +75,7 @@ fuzz: need-go ## run every fuzz target for FUZZ (4s)
 		grep -oE '^func Fuzz[A-Za-z0-9]+' "$$file" | sed 's/func //' | while read -r target; do \
 			echo "fuzz ./$$dir $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "./$$dir" > $(BUILD)/fuzz.log 2>&1 \
-				|| { cat $(BUILD)/fuzz.log; exit 1; }; \
+				|| $(fuzz-ran-out) || { cat $(BUILD)/fuzz.log; exit 1; }; \
 		done || exit 1; \
 	done
 
