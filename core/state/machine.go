@@ -45,6 +45,8 @@ type Machine struct {
 
 	delta  Delta
 	posBuf []byte
+	// counts serves the views, which may outlive each other.
+	counts kv.Counts
 	// open counts the views that have not been closed for good.
 	open atomic.Int64
 }

@@ -40,7 +40,7 @@ func (m *Machine) view() *View {
 		reader:  mvcc.NewReader(snap, m.cache, m.pos.index, m.pos.rev, m.compacted),
 		index:   m.pos.index,
 		written: m.w.Written(),
-		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted},
+		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
 		members: m.members,
 		alarms:  m.alarms,
 	}

@@ -42,6 +42,8 @@ type Leases interface {
 // Bounds are the revisions that can be read: [Compact, Rev].
 type Bounds struct {
 	Rev, Compact core.Rev
+	// Counts serves the counts of pages; nil counts each anew.
+	Counts *Counts
 }
 
 // check reports whether at lies within the bounds; zero or less always does.

@@ -27,7 +27,7 @@ func Range(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.RangeRe
 	case wholeRangeNeeded(q):
 		return sorted(ctx, r, q)
 	default:
-		return inKeyOrder(ctx, r, q)
+		return inKeyOrder(ctx, r, b, q)
 	}
 }
 
@@ -45,7 +45,7 @@ func single(r Reader, q *core.Range) (core.RangeResult, error) {
 
 // inKeyOrder serves what needs no more than the first Limit keys and one: that
 // there is one more is an answer too.
-func inKeyOrder(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, error) {
+func inKeyOrder(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.RangeResult, error) {
 	var res core.RangeResult
 	err := scan(ctx, r, q, q.KeysOnly && q.SortTarget == core.SortByKey, func(kv *core.KV) bool {
 		res.KVs = append(res.KVs, kv)
@@ -56,7 +56,7 @@ func inKeyOrder(ctx context.Context, r Reader, q *core.Range) (core.RangeResult,
 	}
 	res.Count = int64(len(res.KVs))
 	if q.Limit > 0 && res.Count > q.Limit {
-		if res.Count, err = r.Count(q.Interval, q.Rev); err != nil {
+		if res.Count, err = countPage(r, b, q, res.KVs[q.Limit-1].Key); err != nil {
 			return core.RangeResult{}, err
 		}
 	}
@@ -68,6 +68,24 @@ func inKeyOrder(ctx context.Context, r Reader, q *core.Range) (core.RangeResult,
 	cut(&res, q)
 	projectAll(res.KVs, q)
 	return res, nil
+}
+
+// countPage counts the interval of a page whose last key is last, and notes how
+// many keys the next page has to count.
+func countPage(r Reader, b Bounds, q *core.Range, last []byte) (int64, error) {
+	rev := q.Rev
+	if rev <= 0 {
+		rev = b.Rev
+	}
+	n, ok := b.Counts.Known(q.Interval, rev)
+	if !ok {
+		var err error
+		if n, err = r.Count(q.Interval, q.Rev); err != nil {
+			return 0, err
+		}
+	}
+	b.Counts.leave(q.Interval, last, rev, n-q.Limit)
+	return n, nil
 }
 
 // cut applies the limit.

@@ -1,0 +1,78 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/triglot/triglot/core"
+)
+
+// TestPagesCountExactly reads lists page by page, several at a time, at several
+// revisions, while the store changes: each page's count is that of a range
+// without a limit.
+func TestPagesCountExactly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRigOn(t)
+		defer r.close()
+		write := func() {
+			for range rapid.IntRange(1, 20).Draw(t, "writes") {
+				key := fmt.Appendf(nil, "k%02d", rapid.IntRange(0, 40).Draw(t, "key"))
+				if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
+					r.apply(&core.DeleteRange{Interval: core.Interval{Key: key}})
+				} else {
+					r.apply(&core.Put{Key: key})
+				}
+			}
+			r.commit()
+		}
+		write()
+		var lists []*core.Range
+		for range rapid.IntRange(1, 3).Draw(t, "lists") {
+			lists = append(lists, &core.Range{
+				Interval: core.Interval{Key: []byte("k"), End: rapid.SampledFrom([][]byte{core.FromKey, []byte("k30"), []byte("l")}).Draw(t, "end")},
+				Limit:    rapid.Int64Range(1, 5).Draw(t, "limit"),
+				Rev:      core.Rev(rapid.IntRange(0, int(r.view.Rev())).Draw(t, "rev")),
+			})
+		}
+		for range 30 {
+			if rapid.IntRange(0, 3).Draw(t, "write") == 0 {
+				write()
+			}
+			q := rapid.SampledFrom(lists).Draw(t, "list")
+			res, err := r.view.Range(context.Background(), q)
+			require.NoError(t, err)
+			whole := *q
+			whole.Limit = 0
+			all, err := r.view.Range(context.Background(), &whole)
+			require.NoError(t, err)
+			require.EqualValues(t, len(all.KVs), res.Count)
+			if q.Rev == 0 {
+				q.Rev = r.view.Rev() // as a client does for the next page
+			}
+			if res.More {
+				q.Key = append(append([]byte(nil), res.KVs[len(res.KVs)-1].Key...), 0)
+			}
+		}
+	})
+}
+
+// TestPagesAreCountedOnce: the second page of a list asks the store for no count.
+func TestPagesAreCountedOnce(t *testing.T) {
+	r := newRig(t)
+	for i := range 100 {
+		r.apply(&core.Put{Key: fmt.Appendf(nil, "k%02d", i)})
+	}
+	r.commit()
+	q := core.Range{Interval: core.Interval{Key: []byte("k"), End: core.FromKey}, Limit: 10, Rev: r.view.Rev()}
+	first, err := r.view.Range(context.Background(), &q)
+	require.NoError(t, err)
+	require.EqualValues(t, 100, first.Count)
+	q.Key = append(first.KVs[9].Key[:3:3], 0)
+	n, ok := r.machine.counts.Known(q.Interval, q.Rev)
+	require.True(t, ok)
+	require.EqualValues(t, 90, n)
+}
