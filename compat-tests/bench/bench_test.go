@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,4 +169,13 @@ func TestFlagsThatMakeNoSense(t *testing.T) {
 	}
 	_, _, err := startOne(t.Context(), "zookeeper", "", t.TempDir())
 	require.ErrorContains(t, err, "zookeeper")
+}
+
+func TestParseSyncs(t *testing.T) {
+	text := syncMetric + `_bucket{le="0.1"} 7` + "\n" + syncMetric + "_sum 0.25\n" + syncMetric + "_count 50\nother 3\n"
+	found, err := parseSyncs(strings.NewReader(text))
+	require.NoError(t, err)
+	require.Equal(t, syncs{count: 50, total: 250 * time.Millisecond}, found)
+	_, err = parseSyncs(strings.NewReader(syncMetric + "_count many\n"))
+	require.ErrorContains(t, err, "many")
 }

@@ -43,6 +43,11 @@ type sample struct {
 	LaterMicros  float64 `json:"later_us_per_op"`
 	ClientMicros float64 `json:"client_us_per_op"`
 
+	// SyncsPerOp counts the syncs of the log and SyncMicros is how long one took on
+	// average, as the server itself says; zero of a null server.
+	SyncsPerOp float64 `json:"syncs_per_op"`
+	SyncMicros float64 `json:"sync_us"`
+
 	SwitchesPerOp float64 `json:"switches_per_op"`
 	WritesPerOp   float64 `json:"write_calls_per_op"`
 	BytesPerOp    float64 `json:"written_bytes_per_op"`
@@ -79,6 +84,10 @@ func readInstant(pid int) (instant, error) {
 
 // measure runs a cell on a server and waits until the server is quiet again.
 func measure(ctx context.Context, t *target, c cell, round int) (sample, error) {
+	syncsBefore, err := syncsOf(ctx, t)
+	if err != nil {
+		return sample{}, err
+	}
 	before, err := readInstant(t.pid)
 	if err != nil {
 		return sample{}, err
@@ -91,6 +100,10 @@ func measure(ctx context.Context, t *target, c cell, round int) (sample, error) 
 	if err != nil {
 		return sample{}, err
 	}
+	syncsAfter, err := syncsOf(ctx, t)
+	if err != nil {
+		return sample{}, err
+	}
 	quiet, err := settle(t.pid, 5*time.Second)
 	if err != nil {
 		return sample{}, err
@@ -99,6 +112,7 @@ func measure(ctx context.Context, t *target, c cell, round int) (sample, error) 
 	share := func(d time.Duration) float64 { return d.Seconds() / result.elapsed.Seconds() }
 	serverCPU := after.server.cpu() - before.server.cpu()
 	clientCPU := after.client.cpu() - before.client.cpu()
+	count := syncsAfter.count - syncsBefore.count
 	return sample{
 		cell: c, Server: t.name, Round: round,
 		OpsPerSecond:  float64(c.Ops) / result.elapsed.Seconds(),
@@ -108,6 +122,8 @@ func measure(ctx context.Context, t *target, c cell, round int) (sample, error) 
 		SystemMicros:  perOp(after.server.system - before.server.system),
 		LaterMicros:   perOp(quiet.cpu() - after.server.cpu()),
 		ClientMicros:  perOp(clientCPU),
+		SyncsPerOp:    count / float64(c.Ops),
+		SyncMicros:    float64((syncsAfter.total - syncsBefore.total).Microseconds()) / max(1, count),
 		SwitchesPerOp: float64(after.server.switches-before.server.switches) / float64(c.Ops),
 		WritesPerOp:   float64(after.server.writeCalls-before.server.writeCalls) / float64(c.Ops),
 		BytesPerOp:    float64(quiet.writtenBytes-before.server.writtenBytes) / float64(c.Ops),

@@ -151,7 +151,7 @@ func (r *report) compare(servers []string, cells []cell) {
 // print writes the medians of every cell and then the comparisons.
 func (r *report) print(w io.Writer, servers []string, cells []cell) error {
 	table := &strings.Builder{}
-	fmt.Fprintln(table, "cell\tserver\tops/s\tCPU us/op\t(system)\tlater\tmean\tclient\tp50 ms\tp99 ms\tswitches/op\twrites/op\tB/op\tRSS MiB\tforeign\tsteal\t")
+	fmt.Fprintln(table, "cell\tserver\tops/s\tCPU us/op\t(system)\tlater\tmean\tclient\tp50 ms\tp99 ms\tops/sync\tsync us\tswitches/op\twrites/op\tB/op\tRSS MiB\tforeign\tsteal\t")
 	for _, c := range cells {
 		for _, server := range servers {
 			samples := r.pick(server, c)
@@ -162,7 +162,7 @@ func (r *report) print(w io.Writer, servers []string, cells []cell) error {
 				}
 				return spreadOf(values).Median
 			}
-			fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f%%\t%.0f%%\t\n",
+			fmt.Fprintf(table, "%s\t%s\t%.0f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.1f\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f%%\t%.0f%%\t\n",
 				c, server,
 				median(func(s sample) float64 { return s.OpsPerSecond }),
 				median(func(s sample) float64 { return s.CPUMicros }),
@@ -172,6 +172,13 @@ func (r *report) print(w io.Writer, servers []string, cells []cell) error {
 				median(func(s sample) float64 { return s.ClientMicros }),
 				median(func(s sample) float64 { return s.P50Micros / 1000 }),
 				median(func(s sample) float64 { return s.P99Micros / 1000 }),
+				median(func(s sample) float64 {
+					if s.SyncsPerOp == 0 {
+						return 0
+					}
+					return 1 / s.SyncsPerOp
+				}),
+				median(func(s sample) float64 { return s.SyncMicros }),
 				median(func(s sample) float64 { return s.SwitchesPerOp }),
 				median(func(s sample) float64 { return s.WritesPerOp }),
 				median(func(s sample) float64 { return s.BytesPerOp }),
