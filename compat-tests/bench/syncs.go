@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +22,7 @@ type syncs struct {
 const syncMetric = "etcd_disk_wal_fsync_duration_seconds"
 
 // syncsOf asks a server for its metrics. Null servers have none: zero.
-func syncsOf(ctx context.Context, t *target) (syncs, error) {
+func syncsOf(ctx context.Context, t *target) (found syncs, err error) {
 	if isNull(strings.TrimRight(t.name, "#0123456789")) {
 		return syncs{}, nil
 	}
@@ -33,7 +34,7 @@ func syncsOf(ctx context.Context, t *target) (syncs, error) {
 	if err != nil {
 		return syncs{}, err
 	}
-	defer response.Body.Close()
+	defer func() { err = errors.Join(err, response.Body.Close()) }()
 	if response.StatusCode != http.StatusOK {
 		return syncs{}, fmt.Errorf("%s: /metrics answers %s", t.name, response.Status)
 	}
