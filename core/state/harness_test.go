@@ -26,9 +26,11 @@ type rig struct {
 	// cacheBytes is the size of the row cache, own whether results are built,
 	// clock the time stamp of the next entry.
 	cacheBytes int64
-	own        bool
-	clock      int64
-	term       uint64
+	// memTable is the engine's memtable: small, so that tests see flushes.
+	memTable int64
+	own      bool
+	clock    int64
+	term     uint64
 }
 
 const (
@@ -48,8 +50,10 @@ func newRig(t testing.TB) *rig {
 	return r
 }
 
-func newRigOn(t tester) *rig {
-	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, own: true, term: 2}
+func newRigOn(t tester) *rig { return newSizedRig(t, 1<<20) }
+
+func newSizedRig(t tester, memTable int64) *rig {
+	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, memTable: memTable, own: true, term: 2}
 	r.openDB()
 	require.NoError(t, Bootstrap(r.db, 1, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}))
 	r.openMachine()
@@ -57,7 +61,7 @@ func newRigOn(t tester) *rig {
 }
 
 func (r *rig) openDB() {
-	db, err := storage.Open("state", storage.Options{FS: r.fs, CacheBytes: 1 << 20, MemTableBytes: 1 << 20})
+	db, err := storage.Open("state", storage.Options{FS: r.fs, CacheBytes: 1 << 20, MemTableBytes: r.memTable})
 	require.NoError(r.t, err)
 	r.db = db
 }
