@@ -16,13 +16,18 @@ import (
 	"github.com/triglot/triglot/storage/keys"
 )
 
-// Rows is the part of the store that holds leases.
-type Rows interface {
-	SetRow(key, value []byte)
-	DeleteRow(key []byte)
+// Scanner reads rows.
+type Scanner interface {
 	// ScanRows calls fn for the rows in [lower, upper), in order, until it
 	// returns false. The slices are valid during the call only.
 	ScanRows(lower, upper []byte, fn func(key, value []byte) bool) error
+}
+
+// Rows is the part of the store that holds leases.
+type Rows interface {
+	Scanner
+	SetRow(key, value []byte)
+	DeleteRow(key []byte)
 }
 
 // Table is the leases of a store. It belongs to the goroutine that applies
@@ -41,11 +46,6 @@ func Load(rows Rows) (*Table, error) {
 		return nil, err
 	}
 	return t, nil
-}
-
-// Scanner is the reading half of Rows.
-type Scanner interface {
-	ScanRows(lower, upper []byte, fn func(key, value []byte) bool) error
 }
 
 // Each calls fn for every lease, by id.
