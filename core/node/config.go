@@ -19,6 +19,10 @@ const (
 	DefaultMaxRequestBytes   = 1536 * 1024 // etcd's --max-request-bytes
 	DefaultFlushCommands     = 100_000
 
+	// MaxRequestLimit bounds Config.MaxRequestBytes: the raft log refuses a larger
+	// record, and a refused append ends the member.
+	MaxRequestLimit = 512 << 20
+
 	defaultClusterToken = "etcd-cluster"
 	defaultName         = "default"
 	defaultPeerURL      = "http://localhost:2380"
@@ -149,6 +153,8 @@ func (c *Config) validate() error {
 		return errors.New("no data directory is given")
 	case c.MaxRequestBytes < 0:
 		return fmt.Errorf("the limit of a request is negative: %d bytes", c.MaxRequestBytes)
+	case c.MaxRequestBytes > MaxRequestLimit:
+		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.MaxRequestBytes, MaxRequestLimit)
 	case c.ElectionTimeout < 5*c.HeartbeatInterval:
 		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.ElectionTimeout, c.HeartbeatInterval)
 	}

@@ -189,6 +189,13 @@ func TestLimits(t *testing.T) {
 	stopNode(t, n)
 }
 
+func TestRequestLimitHasALimit(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.MaxRequestBytes = MaxRequestLimit + 1
+	_, err := Start(cfg)
+	require.ErrorContains(t, err, "--max-request-bytes of 536870913 is too much")
+}
+
 func TestStoppedNodeRefuses(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	stopNode(t, n)
