@@ -4,7 +4,8 @@ import "time"
 
 // Command is a request to change the replicated state. It is one of *Put,
 // *DeleteRange, *Txn, *Compact, *LeaseGrant, *LeaseRevoke, *LeaseExpire,
-// *SetAlarm and *SetMember; the list is closed.
+// *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach and
+// *SessionClose; the list is closed.
 //
 // A command holds everything that its effect depends on besides the replicated
 // state: a member's flags never enter into apply.

@@ -35,6 +35,22 @@ const (
 	NoSpace        // the NOSPACE alarm stands
 	Corrupt        // the CORRUPT alarm stands
 
+	// What ZooKeeper's rules refuse.
+
+	BadPath                 // no legal znode path, or one that must not be touched
+	InvalidACL              // the ACL is malformed, or one that is not supported
+	NoNode                  // no such znode
+	NodeExists              // the znode exists
+	BadVersion              // the znode's version is another
+	NotEmpty                // the znode has children
+	NoChildrenForEphemerals // the parent is ephemeral
+	NoAuth                  // the znode's ACL does not allow it
+	SessionExpired          // no such session, or the secret is another
+	SessionMoved            // the session is owned by a later connection
+	// EphemeralProtected refuses an etcd write that would break the promise of a
+	// session's ephemeral znode: that it goes with its session, and has no children.
+	EphemeralProtected
+
 	// The store cannot serve, now or in time.
 
 	NoLeader        // no leader is known
@@ -63,14 +79,27 @@ var kindTexts = [numKinds]string{
 	MemberNotFound:   "member not found",
 	NoSpace:          "out of space",
 	Corrupt:          "cluster is corrupt",
-	NoLeader:         "no leader",
-	LeaderChanged:    "leader changed",
-	Stopped:          "server stopped",
-	Timeout:          "request timed out",
-	Canceled:         "request canceled",
-	Deadline:         "deadline exceeded",
-	TooManyRequests:  "too many requests",
-	Unsupported:      "not supported",
+
+	BadPath:                 "bad znode path",
+	InvalidACL:              "invalid ACL",
+	NoNode:                  "no such znode",
+	NodeExists:              "znode exists",
+	BadVersion:              "znode version does not match",
+	NotEmpty:                "znode has children",
+	NoChildrenForEphemerals: "ephemeral znodes have no children",
+	NoAuth:                  "not authorized",
+	SessionExpired:          "session expired",
+	SessionMoved:            "session moved to another connection",
+	EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
+
+	NoLeader:        "no leader",
+	LeaderChanged:   "leader changed",
+	Stopped:         "server stopped",
+	Timeout:         "request timed out",
+	Canceled:        "request canceled",
+	Deadline:        "deadline exceeded",
+	TooManyRequests: "too many requests",
+	Unsupported:     "not supported",
 }
 
 // Error gives the kind's text.

@@ -58,4 +58,7 @@ type Change struct {
 type Revision struct {
 	Rev     Rev
 	Changes []Change
+	// Steps are what it did to znodes, each step of a ZooKeeper multi by itself,
+	// in order. A revision may have steps and no changes, or neither.
+	Steps []ZnodeStep
 }

@@ -12,7 +12,8 @@ type Result struct {
 }
 
 // Outcome is one of PutOutcome, DeleteOutcome, TxnOutcome, *RangeOutcome,
-// LeaseOutcome and AlarmOutcome; the list is closed.
+// LeaseOutcome, AlarmOutcome, *ZnodeOutcome and SessionOutcome; the list is
+// closed.
 type Outcome interface{ outcome() }
 
 // PutOutcome answers a Put. Prev is nil unless it was asked for and existed.

@@ -13,12 +13,26 @@ type Store interface {
 	// unknown and the error's kind says so; the command may still take effect.
 	Do(ctx context.Context, who Principal, cmd Command) (Result, error)
 
+	// Submit is Do for a caller that has more to send before it waits: it hands
+	// cmd over and returns. The commands that one goroutine submits are applied in
+	// the order of its calls, those that are applied. It never blocks.
+	Submit(who Principal, cmd Command) Pending
+
 	// View returns an immutable view of the state that meets c. The caller must
 	// Close it soon: an open view keeps old data on disk.
 	View(ctx context.Context, c Consistency) (View, error)
 
 	// Watch opens an end of the change feed.
 	Watch(ctx context.Context, who Principal) (Feed, error)
+}
+
+// Pending is a command under way.
+type Pending interface {
+	// Wait returns what Do would have returned. It is called once, by one
+	// goroutine. If ctx ends first, the outcome is unknown.
+	Wait(ctx context.Context) (Result, error)
+	// Done reports whether Wait would return at once.
+	Done() bool
 }
 
 // Principal is who makes a request. The zero value is an anonymous caller.
@@ -51,6 +65,12 @@ type View interface {
 	Range(ctx context.Context, r *Range) (RangeResult, error)
 	// Txn evaluates a transaction that is ReadOnly.
 	Txn(ctx context.Context, t *Txn) (TxnOutcome, error)
+	// Znode returns the znode at a path, without its children. It fails with
+	// NoNode, for an illegal path too. The empty path is the root's.
+	Znode(path string) (Znode, error)
+	// Children returns the names of a znode's children, sorted, and the znode. It
+	// fails as Znode does. The caller owns the slice.
+	Children(ctx context.Context, path string) ([]string, Znode, error)
 	Close()
 }
 
@@ -64,6 +84,52 @@ type Leases interface {
 	Status(ctx context.Context, id LeaseID, keys bool) (LeaseStatus, error)
 	// List returns the ids of all leases, those that expire first in front.
 	List(ctx context.Context) ([]LeaseID, error)
+}
+
+// Sessions is what a front end does with sessions besides commands.
+type Sessions interface {
+	// Touch gives a session its full timeout again. It fails with SessionExpired
+	// if there is no such session, and NoLeader. It may be called for every packet.
+	Touch(ctx context.Context, id LeaseID) error
+	// Follow has fn called whenever a session is attached, with its new epoch, and
+	// when it ends, with epoch zero, until stop is called. The calls come from one
+	// goroutine, which they must not hold up.
+	Follow(fn func(SessionRef)) (stop func())
+}
+
+// Znodes is what a front end that speaks ZooKeeper needs besides commands and
+// views.
+type Znodes interface {
+	// Follow tells f of revisions, while somebody listens, until Close.
+	Follow(f Follower) Following
+	// Counts are the present numbers of this member.
+	Counts() ZnodeCounts
+}
+
+// Follower is told of every revision, in order. Its methods are called one at a
+// time and must be quick: the watches of all faces wait for them.
+type Follower interface {
+	// Revisions tells what the revisions up to upTo did: those after the last call
+	// that left any trace are in revs, which is valid during the call; its elements
+	// are immutable and may be kept. The views published by now show upTo.
+	Revisions(revs []*Revision, upTo Rev)
+	// Lost says that the revisions after the last call, up to upTo, can no longer
+	// be told.
+	Lost(upTo Rev)
+}
+
+// Following is a Follower's end of the agreement. It is safe for concurrent use;
+// a Follower's methods must not call it, nor hold a lock that a caller of it
+// holds.
+type Following interface {
+	// Listen counts one more listener in and returns the revision up to which the
+	// follower has been told all, or nobody listened: it will be told of all later
+	// ones. It is at least the revision of any view handed out before the call.
+	Listen() Rev
+	// Unlisten counts one listener out. While there is none, the follower is told
+	// nothing.
+	Unlisten()
+	Close()
 }
 
 // LeaseStatus describes a lease.

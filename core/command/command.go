@@ -31,6 +31,11 @@ const (
 	fieldLeaseExpire protowire.Number = 7
 	fieldSetAlarm    protowire.Number = 8
 	fieldSetMember   protowire.Number = 9
+
+	fieldZnodeWrite    protowire.Number = 10
+	fieldSessionOpen   protowire.Number = 11
+	fieldSessionAttach protowire.Number = 12
+	fieldSessionClose  protowire.Number = 13
 )
 
 // MaxTxnDepth bounds how deep transactions nest in a command, so that neither
@@ -70,6 +75,14 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 		return appendMessage(dst, fieldSetAlarm, &commandpb.SetAlarm{Member: uint64(c.Member), Type: uint32(c.Type), On: c.On})
 	case *core.SetMember:
 		return appendMessage(dst, fieldSetMember, memberToPB(&c.Member))
+	case *core.ZnodeWrite:
+		return appendMessage(dst, fieldZnodeWrite, znodeWriteToPB(c))
+	case *core.SessionOpen:
+		return appendMessage(dst, fieldSessionOpen, &commandpb.SessionOpen{Id: int64(c.ID), TimeoutMs: c.Timeout.Milliseconds(), Secret: c.Secret[:]})
+	case *core.SessionAttach:
+		return appendMessage(dst, fieldSessionAttach, &commandpb.SessionAttach{Id: int64(c.ID), TimeoutMs: c.Timeout.Milliseconds(), Secret: c.Secret[:]})
+	case *core.SessionClose:
+		return appendMessage(dst, fieldSessionClose, &commandpb.SessionClose{Session: sessionToPB(c.Session)})
 	default:
 		panic(fmt.Sprintf("command: %T is not a command", c))
 	}
@@ -158,6 +171,12 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		var m commandpb.SetMember
 		err := m.UnmarshalVTUnsafe(body)
 		return &core.SetMember{Member: memberFromPB(&m)}, err
+	case fieldZnodeWrite:
+		var m commandpb.ZnodeWrite
+		err := m.UnmarshalVTUnsafe(body)
+		return znodeWriteFromPB(&m), err
+	case fieldSessionOpen, fieldSessionAttach, fieldSessionClose:
+		return decodeSession(field, body)
 	default:
 		return nil, errors.New("a kind that this version does not know")
 	}

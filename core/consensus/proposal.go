@@ -68,6 +68,9 @@ func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
 	return p.result, p.err
 }
 
+// Done reports whether Wait would return at once.
+func (p *Proposal) Done() bool { return p.state.Load() == completed }
+
 // left reports whether nobody waits for the outcome any more.
 func (p *Proposal) left() bool { return p.state.Load() == abandoned }
 

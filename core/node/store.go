@@ -43,6 +43,27 @@ func (n *Node) do(ctx context.Context, cmd core.Command) (core.Result, error) {
 	return n.propose(ctx, command.AppendCommand(nil, cmd))
 }
 
+// Submit implements core.Store. What the quota and the limits refuse is refused
+// at once.
+func (n *Node) Submit(_ core.Principal, cmd core.Command) core.Pending {
+	data := command.AppendCommand(make([]byte, 0, commandRoom(cmd)), cmd)
+	if len(data) > n.cfg.MaxRequestBytes {
+		return refused{core.RequestTooLarge}
+	}
+	p := consensus.NewProposal(data, time.Time{})
+	if err := n.driver.Propose(p); err != nil {
+		return refused{err}
+	}
+	return p
+}
+
+// refused is a command that was not proposed.
+type refused struct{ err error }
+
+func (r refused) Wait(context.Context) (core.Result, error) { return core.Result{}, r.err }
+
+func (refused) Done() bool { return true }
+
 func (n *Node) propose(ctx context.Context, data []byte) (core.Result, error) {
 	p := consensus.NewProposal(data, time.Time{})
 	if err := n.driver.Propose(p); err != nil {

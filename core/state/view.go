@@ -166,3 +166,11 @@ func wrapRead(err error) error {
 	}
 	return fmt.Errorf("state: read: %w", err)
 }
+
+// Znode implements core.View.
+func (v *View) Znode(string) (core.Znode, error) { return core.Znode{}, core.Unsupported }
+
+// Children implements core.View.
+func (v *View) Children(context.Context, string) ([]string, core.Znode, error) {
+	return nil, core.Znode{}, core.Unsupported
+}

@@ -35,6 +35,20 @@ var kindErrors = [...]struct {
 	core.NoSpace:        {err: rpctypes.ErrGRPCNoSpace},
 	core.Corrupt:        {err: rpctypes.ErrGRPCCorrupt},
 
+	// Of ZooKeeper's rules an etcd client meets only the last; the others are here
+	// so that a mistake of ours can be read.
+	core.BadPath:                 {code: codes.FailedPrecondition},
+	core.InvalidACL:              {code: codes.FailedPrecondition},
+	core.NoNode:                  {code: codes.FailedPrecondition},
+	core.NodeExists:              {code: codes.FailedPrecondition},
+	core.BadVersion:              {code: codes.FailedPrecondition},
+	core.NotEmpty:                {code: codes.FailedPrecondition},
+	core.NoChildrenForEphemerals: {code: codes.FailedPrecondition},
+	core.NoAuth:                  {code: codes.PermissionDenied},
+	core.SessionExpired:          {code: codes.FailedPrecondition},
+	core.SessionMoved:            {code: codes.FailedPrecondition},
+	core.EphemeralProtected:      {code: codes.FailedPrecondition},
+
 	core.NoLeader:      {err: rpctypes.ErrGRPCNoLeader},
 	core.LeaderChanged: {err: rpctypes.ErrGRPCLeaderChanged},
 	core.Stopped:       {err: rpctypes.ErrGRPCStopped},

@@ -23,13 +23,26 @@ var kindTexts = map[core.Kind]string{
 	core.NoSpace:          "etcdserver: mvcc: database space exceeded",
 	core.Corrupt:          "etcdserver: corrupt cluster",
 	core.NoLeader:         "etcdserver: no leader",
-	core.LeaderChanged:    "etcdserver: leader changed",
-	core.Stopped:          "etcdserver: server stopped",
-	core.Timeout:          "etcdserver: request timed out",
-	core.Canceled:         "context canceled",
-	core.Deadline:         "context deadline exceeded",
-	core.TooManyRequests:  "etcdserver: too many requests",
-	core.Unsupported:      "etcdserver: not supported",
+
+	core.BadPath:                 "bad znode path",
+	core.InvalidACL:              "invalid ACL",
+	core.NoNode:                  "no such znode",
+	core.NodeExists:              "znode exists",
+	core.BadVersion:              "znode version does not match",
+	core.NotEmpty:                "znode has children",
+	core.NoChildrenForEphemerals: "ephemeral znodes have no children",
+	core.NoAuth:                  "not authorized",
+	core.SessionExpired:          "session expired",
+	core.SessionMoved:            "session moved to another connection",
+	core.EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
+
+	core.LeaderChanged:   "etcdserver: leader changed",
+	core.Stopped:         "etcdserver: server stopped",
+	core.Timeout:         "etcdserver: request timed out",
+	core.Canceled:        "context canceled",
+	core.Deadline:        "context deadline exceeded",
+	core.TooManyRequests: "etcdserver: too many requests",
+	core.Unsupported:     "etcdserver: not supported",
 }
 
 // clientError is err as an etcd client would read it. An internal error keeps

@@ -26,6 +26,10 @@ func (m *fakeMember) Do(context.Context, core.Principal, core.Command) (core.Res
 	return core.Result{}, errors.New("the HTTP front end never writes")
 }
 
+func (m *fakeMember) Submit(core.Principal, core.Command) core.Pending {
+	panic("the HTTP front end never writes")
+}
+
 func (m *fakeMember) Watch(context.Context, core.Principal) (core.Feed, error) {
 	return nil, errors.New("the HTTP front end never watches")
 }
@@ -49,7 +53,10 @@ func (m *fakeMember) Members(context.Context, bool) ([]core.Member, error) { ret
 func (m *fakeMember) Status() core.Status                                  { return m.status }
 func (m *fakeMember) Self() core.Self                                      { return core.Self{} }
 
-type fakeView struct{ member *fakeMember }
+type fakeView struct {
+	core.View
+	member *fakeMember
+}
 
 func (v *fakeView) Rev() core.Rev        { return 1 }
 func (v *fakeView) CompactRev() core.Rev { return 0 }

@@ -176,6 +176,10 @@ type Command struct {
 	//	*Command_LeaseExpire
 	//	*Command_SetAlarm
 	//	*Command_SetMember
+	//	*Command_ZnodeWrite
+	//	*Command_SessionOpen
+	//	*Command_SessionAttach
+	//	*Command_SessionClose
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -299,6 +303,42 @@ func (x *Command) GetSetMember() *SetMember {
 	return nil
 }
 
+func (x *Command) GetZnodeWrite() *ZnodeWrite {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ZnodeWrite); ok {
+			return x.ZnodeWrite
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSessionOpen() *SessionOpen {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SessionOpen); ok {
+			return x.SessionOpen
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSessionAttach() *SessionAttach {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SessionAttach); ok {
+			return x.SessionAttach
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSessionClose() *SessionClose {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SessionClose); ok {
+			return x.SessionClose
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -339,6 +379,22 @@ type Command_SetMember struct {
 	SetMember *SetMember `protobuf:"bytes,9,opt,name=set_member,json=setMember,proto3,oneof"`
 }
 
+type Command_ZnodeWrite struct {
+	ZnodeWrite *ZnodeWrite `protobuf:"bytes,10,opt,name=znode_write,json=znodeWrite,proto3,oneof"`
+}
+
+type Command_SessionOpen struct {
+	SessionOpen *SessionOpen `protobuf:"bytes,11,opt,name=session_open,json=sessionOpen,proto3,oneof"`
+}
+
+type Command_SessionAttach struct {
+	SessionAttach *SessionAttach `protobuf:"bytes,12,opt,name=session_attach,json=sessionAttach,proto3,oneof"`
+}
+
+type Command_SessionClose struct {
+	SessionClose *SessionClose `protobuf:"bytes,13,opt,name=session_close,json=sessionClose,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -356,6 +412,14 @@ func (*Command_LeaseExpire) isCommand_Kind() {}
 func (*Command_SetAlarm) isCommand_Kind() {}
 
 func (*Command_SetMember) isCommand_Kind() {}
+
+func (*Command_ZnodeWrite) isCommand_Kind() {}
+
+func (*Command_SessionOpen) isCommand_Kind() {}
+
+func (*Command_SessionAttach) isCommand_Kind() {}
+
+func (*Command_SessionClose) isCommand_Kind() {}
 
 type Put struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1227,6 +1291,384 @@ func (x *SetMember) GetLearner() bool {
 	return false
 }
 
+type SessionRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionRef) Reset() {
+	*x = SessionRef{}
+	mi := &file_command_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionRef) ProtoMessage() {}
+
+func (x *SessionRef) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionRef.ProtoReflect.Descriptor instead.
+func (*SessionRef) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SessionRef) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SessionRef) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type ZnodeWrite struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       *SessionRef            `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Ops           []*ZnodeOp             `protobuf:"bytes,2,rep,name=ops,proto3" json:"ops,omitempty"`
+	Multi         bool                   `protobuf:"varint,3,opt,name=multi,proto3" json:"multi,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZnodeWrite) Reset() {
+	*x = ZnodeWrite{}
+	mi := &file_command_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZnodeWrite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZnodeWrite) ProtoMessage() {}
+
+func (x *ZnodeWrite) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZnodeWrite.ProtoReflect.Descriptor instead.
+func (*ZnodeWrite) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ZnodeWrite) GetSession() *SessionRef {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *ZnodeWrite) GetOps() []*ZnodeOp {
+	if x != nil {
+		return x.Ops
+	}
+	return nil
+}
+
+func (x *ZnodeWrite) GetMulti() bool {
+	if x != nil {
+		return x.Multi
+	}
+	return false
+}
+
+// ZnodeOp is one operation; which fields matter depends on its type.
+type ZnodeOp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Type  uint32                 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`
+	// path need not be UTF-8: apply decides whether it is legal.
+	Path          []byte `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Null          bool   `protobuf:"varint,4,opt,name=null,proto3" json:"null,omitempty"`
+	Version       int32  `protobuf:"zigzag32,5,opt,name=version,proto3" json:"version,omitempty"`
+	Kind          uint32 `protobuf:"varint,6,opt,name=kind,proto3" json:"kind,omitempty"`
+	Sequential    bool   `protobuf:"varint,7,opt,name=sequential,proto3" json:"sequential,omitempty"`
+	OpenAcl       bool   `protobuf:"varint,8,opt,name=open_acl,json=openAcl,proto3" json:"open_acl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZnodeOp) Reset() {
+	*x = ZnodeOp{}
+	mi := &file_command_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZnodeOp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZnodeOp) ProtoMessage() {}
+
+func (x *ZnodeOp) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZnodeOp.ProtoReflect.Descriptor instead.
+func (*ZnodeOp) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ZnodeOp) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *ZnodeOp) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *ZnodeOp) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ZnodeOp) GetNull() bool {
+	if x != nil {
+		return x.Null
+	}
+	return false
+}
+
+func (x *ZnodeOp) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ZnodeOp) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *ZnodeOp) GetSequential() bool {
+	if x != nil {
+		return x.Sequential
+	}
+	return false
+}
+
+func (x *ZnodeOp) GetOpenAcl() bool {
+	if x != nil {
+		return x.OpenAcl
+	}
+	return false
+}
+
+type SessionOpen struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	Secret        []byte                 `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"` // its SHA-256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionOpen) Reset() {
+	*x = SessionOpen{}
+	mi := &file_command_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionOpen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionOpen) ProtoMessage() {}
+
+func (x *SessionOpen) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionOpen.ProtoReflect.Descriptor instead.
+func (*SessionOpen) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SessionOpen) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SessionOpen) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *SessionOpen) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+type SessionAttach struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	Secret        []byte                 `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"` // its SHA-256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionAttach) Reset() {
+	*x = SessionAttach{}
+	mi := &file_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionAttach) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionAttach) ProtoMessage() {}
+
+func (x *SessionAttach) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionAttach.ProtoReflect.Descriptor instead.
+func (*SessionAttach) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SessionAttach) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SessionAttach) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *SessionAttach) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+type SessionClose struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       *SessionRef            `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionClose) Reset() {
+	*x = SessionClose{}
+	mi := &file_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionClose) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionClose) ProtoMessage() {}
+
+func (x *SessionClose) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionClose.ProtoReflect.Descriptor instead.
+func (*SessionClose) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SessionClose) GetSession() *SessionRef {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 var File_command_proto protoreflect.FileDescriptor
 
 const file_command_proto_rawDesc = "" +
@@ -1240,7 +1682,7 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xb6\x04\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xd4\x06\n" +
 	"\aCommand\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
 	"\fdelete_range\x18\x02 \x01(\v2\x1f.triglot.command.v1.DeleteRangeH\x00R\vdeleteRange\x12+\n" +
@@ -1252,7 +1694,13 @@ const file_command_proto_rawDesc = "" +
 	"\flease_expire\x18\a \x01(\v2\x1f.triglot.command.v1.LeaseExpireH\x00R\vleaseExpire\x12;\n" +
 	"\tset_alarm\x18\b \x01(\v2\x1c.triglot.command.v1.SetAlarmH\x00R\bsetAlarm\x12>\n" +
 	"\n" +
-	"set_member\x18\t \x01(\v2\x1d.triglot.command.v1.SetMemberH\x00R\tsetMemberB\x06\n" +
+	"set_member\x18\t \x01(\v2\x1d.triglot.command.v1.SetMemberH\x00R\tsetMember\x12A\n" +
+	"\vznode_write\x18\n" +
+	" \x01(\v2\x1e.triglot.command.v1.ZnodeWriteH\x00R\n" +
+	"znodeWrite\x12D\n" +
+	"\fsession_open\x18\v \x01(\v2\x1f.triglot.command.v1.SessionOpenH\x00R\vsessionOpen\x12J\n" +
+	"\x0esession_attach\x18\f \x01(\v2!.triglot.command.v1.SessionAttachH\x00R\rsessionAttach\x12G\n" +
+	"\rsession_close\x18\r \x01(\v2 .triglot.command.v1.SessionCloseH\x00R\fsessionCloseB\x06\n" +
 	"\x04kind\"\xa2\x01\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
@@ -1321,7 +1769,39 @@ const file_command_proto_rawDesc = "" +
 	"\tpeer_urls\x18\x03 \x03(\tR\bpeerUrls\x12\x1f\n" +
 	"\vclient_urls\x18\x04 \x03(\tR\n" +
 	"clientUrls\x12\x18\n" +
-	"\alearner\x18\x05 \x01(\bR\alearnerB3Z1github.com/triglot/triglot/core/command/commandpbb\x06proto3"
+	"\alearner\x18\x05 \x01(\bR\alearner\"2\n" +
+	"\n" +
+	"SessionRef\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x8b\x01\n" +
+	"\n" +
+	"ZnodeWrite\x128\n" +
+	"\asession\x18\x01 \x01(\v2\x1e.triglot.command.v1.SessionRefR\asession\x12-\n" +
+	"\x03ops\x18\x02 \x03(\v2\x1b.triglot.command.v1.ZnodeOpR\x03ops\x12\x14\n" +
+	"\x05multi\x18\x03 \x01(\bR\x05multi\"\xc2\x01\n" +
+	"\aZnodeOp\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\fR\x04path\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
+	"\x04null\x18\x04 \x01(\bR\x04null\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\x11R\aversion\x12\x12\n" +
+	"\x04kind\x18\x06 \x01(\rR\x04kind\x12\x1e\n" +
+	"\n" +
+	"sequential\x18\a \x01(\bR\n" +
+	"sequential\x12\x19\n" +
+	"\bopen_acl\x18\b \x01(\bR\aopenAcl\"T\n" +
+	"\vSessionOpen\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\fR\x06secret\"V\n" +
+	"\rSessionAttach\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\fR\x06secret\"H\n" +
+	"\fSessionClose\x128\n" +
+	"\asession\x18\x01 \x01(\v2\x1e.triglot.command.v1.SessionRefR\asessionB3Z1github.com/triglot/triglot/core/command/commandpbb\x06proto3"
 
 var (
 	file_command_proto_rawDescOnce sync.Once
@@ -1335,23 +1815,29 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_command_proto_goTypes = []any{
-	(*Entry)(nil),       // 0: triglot.command.v1.Entry
-	(*Batch)(nil),       // 1: triglot.command.v1.Batch
-	(*Command)(nil),     // 2: triglot.command.v1.Command
-	(*Put)(nil),         // 3: triglot.command.v1.Put
-	(*DeleteRange)(nil), // 4: triglot.command.v1.DeleteRange
-	(*Range)(nil),       // 5: triglot.command.v1.Range
-	(*Txn)(nil),         // 6: triglot.command.v1.Txn
-	(*Op)(nil),          // 7: triglot.command.v1.Op
-	(*Compare)(nil),     // 8: triglot.command.v1.Compare
-	(*Compact)(nil),     // 9: triglot.command.v1.Compact
-	(*LeaseGrant)(nil),  // 10: triglot.command.v1.LeaseGrant
-	(*LeaseRevoke)(nil), // 11: triglot.command.v1.LeaseRevoke
-	(*LeaseExpire)(nil), // 12: triglot.command.v1.LeaseExpire
-	(*SetAlarm)(nil),    // 13: triglot.command.v1.SetAlarm
-	(*SetMember)(nil),   // 14: triglot.command.v1.SetMember
+	(*Entry)(nil),         // 0: triglot.command.v1.Entry
+	(*Batch)(nil),         // 1: triglot.command.v1.Batch
+	(*Command)(nil),       // 2: triglot.command.v1.Command
+	(*Put)(nil),           // 3: triglot.command.v1.Put
+	(*DeleteRange)(nil),   // 4: triglot.command.v1.DeleteRange
+	(*Range)(nil),         // 5: triglot.command.v1.Range
+	(*Txn)(nil),           // 6: triglot.command.v1.Txn
+	(*Op)(nil),            // 7: triglot.command.v1.Op
+	(*Compare)(nil),       // 8: triglot.command.v1.Compare
+	(*Compact)(nil),       // 9: triglot.command.v1.Compact
+	(*LeaseGrant)(nil),    // 10: triglot.command.v1.LeaseGrant
+	(*LeaseRevoke)(nil),   // 11: triglot.command.v1.LeaseRevoke
+	(*LeaseExpire)(nil),   // 12: triglot.command.v1.LeaseExpire
+	(*SetAlarm)(nil),      // 13: triglot.command.v1.SetAlarm
+	(*SetMember)(nil),     // 14: triglot.command.v1.SetMember
+	(*SessionRef)(nil),    // 15: triglot.command.v1.SessionRef
+	(*ZnodeWrite)(nil),    // 16: triglot.command.v1.ZnodeWrite
+	(*ZnodeOp)(nil),       // 17: triglot.command.v1.ZnodeOp
+	(*SessionOpen)(nil),   // 18: triglot.command.v1.SessionOpen
+	(*SessionAttach)(nil), // 19: triglot.command.v1.SessionAttach
+	(*SessionClose)(nil),  // 20: triglot.command.v1.SessionClose
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
@@ -1365,18 +1851,25 @@ var file_command_proto_depIdxs = []int32{
 	12, // 8: triglot.command.v1.Command.lease_expire:type_name -> triglot.command.v1.LeaseExpire
 	13, // 9: triglot.command.v1.Command.set_alarm:type_name -> triglot.command.v1.SetAlarm
 	14, // 10: triglot.command.v1.Command.set_member:type_name -> triglot.command.v1.SetMember
-	8,  // 11: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	7,  // 12: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	7,  // 13: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	5,  // 14: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	3,  // 15: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	4,  // 16: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	6,  // 17: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	16, // 11: triglot.command.v1.Command.znode_write:type_name -> triglot.command.v1.ZnodeWrite
+	18, // 12: triglot.command.v1.Command.session_open:type_name -> triglot.command.v1.SessionOpen
+	19, // 13: triglot.command.v1.Command.session_attach:type_name -> triglot.command.v1.SessionAttach
+	20, // 14: triglot.command.v1.Command.session_close:type_name -> triglot.command.v1.SessionClose
+	8,  // 15: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	7,  // 16: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	7,  // 17: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	5,  // 18: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	3,  // 19: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	4,  // 20: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	6,  // 21: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	15, // 22: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	17, // 23: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	15, // 24: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -1394,6 +1887,10 @@ func file_command_proto_init() {
 		(*Command_LeaseExpire)(nil),
 		(*Command_SetAlarm)(nil),
 		(*Command_SetMember)(nil),
+		(*Command_ZnodeWrite)(nil),
+		(*Command_SessionOpen)(nil),
+		(*Command_SessionAttach)(nil),
+		(*Command_SessionClose)(nil),
 	}
 	file_command_proto_msgTypes[7].OneofWrappers = []any{
 		(*Op_Range)(nil),
@@ -1407,7 +1904,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
