@@ -16,7 +16,7 @@ const maxElection = 50_000
 // work. Each message says what to change.
 func (c *Config) check() error {
 	for _, check := range []func() error{
-		c.checkMember, c.checkCompaction, c.checkListen, c.checkCluster, c.checkRequests, c.checkLog,
+		c.checkMember, c.checkCompaction, c.checkListen, c.checkZooKeeper, c.checkCluster, c.checkRequests, c.checkLog,
 	} {
 		if err := check(); err != nil {
 			return err

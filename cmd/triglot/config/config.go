@@ -16,12 +16,13 @@ const (
 
 // Config is a checked configuration. Every field has its value, given or default.
 type Config struct {
-	Mode     Mode
-	Member   Member
-	Listen   Listen
-	Cluster  Cluster
-	Requests Requests
-	Log      Log
+	Mode      Mode
+	Member    Member
+	Listen    Listen
+	Cluster   Cluster
+	ZooKeeper ZooKeeper
+	Requests  Requests
+	Log       Log
 	// Extensive asks for metrics that cost more: --metrics=extensive.
 	Extensive bool
 	// Notes are what the operator should read in the log, in order.
@@ -66,6 +67,21 @@ type Listen struct {
 	Client, HTTP, Metrics, Peer URLs
 	// Origins and Hosts are --cors and --host-whitelist.
 	Origins, Hosts []string
+	// Gateway serves JSON below /v3 where HTTP is served.
+	Gateway bool
+}
+
+// ZooKeeper is what concerns ZooKeeper's face.
+type ZooKeeper struct {
+	// Listen is the host:port where it is served; empty if it is not.
+	Listen string
+	// Mount is the prefix of the keys that are znodes, as the member takes it;
+	// MountGiven says that the operator asked for just that one.
+	Mount      string
+	MountGiven bool
+	Tick       time.Duration
+
+	listen, prefix string
 }
 
 // Cluster says which cluster the member founds and how it is found.

@@ -4,7 +4,7 @@ import "time"
 
 // options is the table of every option, by the group that help shows it under.
 var options = [][]option{
-	memberOptions, listenOptions, clusterOptions, requestOptions, logOptions,
+	memberOptions, listenOptions, zkOptions, clusterOptions, requestOptions, logOptions,
 	securityOptions, discoveryOptions, tuningOptions, retiredOptions, renamedOptions,
 }
 
@@ -102,10 +102,34 @@ var listenOptions = []option{
 		usage: "basic, or extensive to add the runtime's own",
 		field: func(c *Config) any { return &c.metrics },
 	},
+	{
+		name: "enable-grpc-gateway", group: "Listeners", etcd: "true",
+		usage: "serve JSON below /v3 where HTTP is served",
+		field: func(c *Config) any { return &c.Listen.Gateway },
+	},
 	ignoredOption[bool]("socket-reuse-port", "false", "a port belongs to one process"),
 	ignoredOption[bool]("socket-reuse-address", "false", "it is always on", "true"),
-	ignoredOption[bool]("enable-grpc-gateway", "false", "the JSON gateway below /v3 is not supported yet"),
 	ignoredOption[bool]("enable-pprof", "false", "profiles are not served"),
+}
+
+// zkOptions are Triglot's own: in etcd mode there is no ZooKeeper listener unless
+// one is asked for.
+var zkOptions = []option{
+	{
+		name: "zk-listen", group: "ZooKeeper", etcd: off, serve: "127.0.0.1:2181",
+		usage: "host:port where ZooKeeper clients are served, or off",
+		field: func(c *Config) any { return &c.ZooKeeper.listen },
+	},
+	{
+		name: "zk-prefix", group: "ZooKeeper", etcd: "/zk",
+		usage: "prefix of the keys that are znodes: znode /a is key /zk/a; / makes every key below it one; fixed when the cluster is founded",
+		field: func(c *Config) any { return &c.ZooKeeper.prefix },
+	},
+	{
+		name: "zk-tick", group: "ZooKeeper", etcd: "2s",
+		usage: "ZooKeeper's tickTime: a session's timeout is 2 to 20 ticks",
+		field: func(c *Config) any { return &c.ZooKeeper.Tick },
+	},
 }
 
 var clusterOptions = []option{
