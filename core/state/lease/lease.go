@@ -1,14 +1,15 @@
 // Package lease is the replicated part of leases: which exist, how long they
-// live without a keepalive, and which keys are attached to them.
+// live without a keepalive, which of them are sessions and who owns those, and
+// which keys are attached to them.
 //
 // The table of leases is kept in memory beside its rows, for a put must know at
-// once whether its lease exists; the keys attached live in rows alone. When a
-// lease runs out is not decided here: deadlines live on the leader
-// (core/expiry).
+// once whether its lease exists, and a session's write whether it still owns the
+// session; the keys attached live in rows alone. When a lease runs out is not
+// decided here: deadlines live on the leader (core/expiry).
 package lease
 
 import (
-	"encoding/binary"
+	"crypto/subtle"
 	"fmt"
 	"time"
 
@@ -26,6 +27,8 @@ type Scanner interface {
 // Rows is the part of the store that holds leases.
 type Rows interface {
 	Scanner
+	// GetRow returns a row, nil if there is none.
+	GetRow(key []byte) ([]byte, error)
 	SetRow(key, value []byte)
 	DeleteRow(key []byte)
 }
@@ -33,15 +36,22 @@ type Rows interface {
 // Table is the leases of a store. It belongs to the goroutine that applies
 // commands.
 type Table struct {
-	rows Rows
-	// granted is the index of the entry that granted each lease.
-	granted map[core.LeaseID]uint64
+	rows   Rows
+	leases map[core.LeaseID]entry
+}
+
+// entry is what is asked of a lease at every turn.
+type entry struct {
+	// granted is the index of the entry that granted it.
+	granted uint64
+	// epoch is the session's, zero if it is none.
+	epoch uint64
 }
 
 // Load reads the table from its rows.
 func Load(rows Rows) (*Table, error) {
-	t := &Table{rows: rows, granted: map[core.LeaseID]uint64{}}
-	err := Each(rows, func(id core.LeaseID, l Lease) { t.granted[id] = l.Granted })
+	t := &Table{rows: rows, leases: map[core.LeaseID]entry{}}
+	err := Each(rows, func(id core.LeaseID, l Lease) { t.leases[id] = l.entry() })
 	if err != nil {
 		return nil, err
 	}
@@ -68,52 +78,36 @@ func Each(rows Scanner, fn func(core.LeaseID, Lease)) error {
 	return err
 }
 
-// Lease is what the row of a lease holds.
-type Lease struct {
-	// TTL is the time it lives without a keepalive.
-	TTL time.Duration
-	// Granted is the index of the entry that granted it.
-	Granted uint64
-}
-
-// rowVersion is the first byte of a lease row: its format.
-const rowVersion = 1
-
-func (l Lease) row() []byte {
-	b := binary.AppendUvarint([]byte{rowVersion}, uint64(l.TTL.Milliseconds()))
-	return binary.AppendUvarint(b, l.Granted)
-}
-
-// DecodeRow reads the row of a lease.
-func DecodeRow(row []byte) (Lease, error) {
-	if len(row) == 0 || row[0] != rowVersion {
-		return Lease{}, fmt.Errorf("lease row of an unknown format: %x", row)
-	}
-	ms, n := binary.Uvarint(row[1:])
-	if n <= 0 {
-		return Lease{}, fmt.Errorf("malformed lease row: %x", row)
-	}
-	granted, m := binary.Uvarint(row[1+n:])
-	if m <= 0 || 1+n+m != len(row) {
-		return Lease{}, fmt.Errorf("malformed lease row: %x", row)
-	}
-	return Lease{TTL: time.Duration(ms) * time.Millisecond, Granted: granted}, nil
-}
-
 // Exists reports whether there is such a lease.
 func (t *Table) Exists(id core.LeaseID) bool {
-	_, ok := t.granted[id]
+	_, ok := t.leases[id]
 	return ok
 }
 
 // ExistedAt reports whether there is such a lease that was granted at an index or
 // before.
 func (t *Table) ExistedAt(id core.LeaseID, index uint64) bool {
-	granted, ok := t.granted[id]
-	return ok && granted <= index
+	e, ok := t.leases[id]
+	return ok && e.granted <= index
 }
 
-// Grant makes a lease. It fails with LeaseExists.
+// IsSession reports whether there is such a lease and it is a session.
+func (t *Table) IsSession(id core.LeaseID) bool { return t.leases[id].epoch != 0 }
+
+// CheckSession fails with SessionExpired if ref names no session, and with
+// SessionMoved if another connection owns it.
+func (t *Table) CheckSession(ref core.SessionRef) error {
+	switch epoch := t.leases[ref.ID].epoch; epoch {
+	case 0:
+		return core.SessionExpired
+	case ref.Epoch:
+		return nil
+	default:
+		return core.SessionMoved
+	}
+}
+
+// Grant makes a lease, or a session. It fails with LeaseExists.
 func (t *Table) Grant(id core.LeaseID, l Lease) error {
 	if id == 0 {
 		return core.LeaseNotFound
@@ -121,14 +115,42 @@ func (t *Table) Grant(id core.LeaseID, l Lease) error {
 	if t.Exists(id) {
 		return core.LeaseExists
 	}
-	t.granted[id] = l.Granted
-	t.rows.SetRow(keys.AppendLease(nil, id), l.row())
+	t.set(id, l)
 	return nil
+}
+
+// AttachSession begins a new epoch of a session, with a new timeout, and returns
+// the epoch. It fails with SessionExpired if there is no such session or the
+// secret is not its own.
+func (t *Table) AttachSession(id core.LeaseID, timeout time.Duration, secret core.SecretHash) (uint64, error) {
+	if !t.IsSession(id) {
+		return 0, core.SessionExpired
+	}
+	b, err := t.rows.GetRow(keys.AppendLease(nil, id))
+	if err != nil {
+		return 0, err
+	}
+	l, err := DecodeRow(b)
+	if err != nil {
+		return 0, err
+	}
+	if subtle.ConstantTimeCompare(l.Secret[:], secret[:]) == 0 {
+		return 0, core.SessionExpired
+	}
+	l.TTL = timeout
+	l.Epoch++
+	t.set(id, l)
+	return l.Epoch, nil
+}
+
+func (t *Table) set(id core.LeaseID, l Lease) {
+	t.leases[id] = l.entry()
+	t.rows.SetRow(keys.AppendLease(nil, id), l.row())
 }
 
 // Remove forgets a lease. Its keys must have been deleted, which detaches them.
 func (t *Table) Remove(id core.LeaseID) {
-	delete(t.granted, id)
+	delete(t.leases, id)
 	t.rows.DeleteRow(keys.AppendLease(nil, id))
 }
 
