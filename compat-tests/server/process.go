@@ -53,6 +53,7 @@ type Process struct {
 	temporary  bool // dir is removed by Stop
 	clientPort int
 	peerPort   int
+	zkPort     int
 
 	child *child // nil once ended
 }
@@ -105,6 +106,9 @@ func (p *Process) startOnFreePorts(ctx context.Context) error {
 		return err
 	}
 	if p.peerPort, err = freePort(); err != nil {
+		return err
+	}
+	if p.zkPort, err = freePort(); err != nil {
 		return err
 	}
 	if err := os.Remove(p.LogPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -183,6 +187,8 @@ func (p *Process) args() []string {
 		mode := "serve"
 		if p.options.EtcdMode {
 			mode = "etcd"
+		} else {
+			args = append(args, "--zk-listen", p.ZKEndpoint())
 		}
 		args = append([]string{mode}, args...)
 	}
@@ -259,6 +265,12 @@ func exitError(err error) error {
 // Endpoint is the client address, as host:port.
 func (p *Process) Endpoint() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.clientPort))
+}
+
+// ZKEndpoint is the address for ZooKeeper clients, as host:port. Only Triglot has
+// one, and not in etcd mode.
+func (p *Process) ZKEndpoint() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.zkPort))
 }
 
 // URL is the client address, as http://host:port.
