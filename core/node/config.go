@@ -27,6 +27,7 @@ const (
 	defaultName         = "default"
 	defaultPeerURL      = "http://localhost:2380"
 	defaultRowCache     = 64 << 20
+	defaultZnodeCache   = 32 << 20
 	defaultRing         = 32 << 20
 )
 
@@ -89,18 +90,21 @@ type Founding struct {
 // Memory bounds what a member caches, in bytes. A zero is the default of that
 // part.
 type Memory struct {
-	RowCache, Ring, BlockCache, MemTable int64
+	RowCache, ZnodeCache, Ring, BlockCache, MemTable int64
 }
 
 // Budget is the sum of the bounds.
 func (m Memory) Budget() int64 {
 	m = m.withDefaults()
-	return m.RowCache + m.Ring + m.engine().Budget()
+	return m.RowCache + m.ZnodeCache + m.Ring + m.engine().Budget()
 }
 
 func (m Memory) withDefaults() Memory {
 	if m.RowCache == 0 {
 		m.RowCache = defaultRowCache
+	}
+	if m.ZnodeCache == 0 {
+		m.ZnodeCache = defaultZnodeCache
 	}
 	if m.Ring == 0 {
 		m.Ring = defaultRing

@@ -19,7 +19,7 @@ type disk struct {
 	dir     *dataDir
 	db      *storage.DB
 	log     *raftlog.Log
-	cache   *mvcc.Cache
+	caches  mvcc.Caches
 	machine *state.Machine
 }
 
@@ -108,7 +108,7 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 		}
 	}
 	var err error
-	if d.machine, err = state.Open(d.db, d.cache); err != nil {
+	if d.machine, err = state.Open(d.db, d.caches); err != nil {
 		return err
 	}
 	cluster, err := state.ClusterIn(d.db)
@@ -129,7 +129,10 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 	if d.db, err = storage.Open(d.dir.join(stateName), engine); err != nil {
 		return err
 	}
-	d.cache = mvcc.NewCache(cfg.Memory.RowCache)
+	d.caches = mvcc.Caches{
+		Versions: mvcc.NewCache(cfg.Memory.RowCache),
+		Rows:     mvcc.NewCache(cfg.Memory.ZnodeCache),
+	}
 	d.log, err = raftlog.Open(d.dir.join(logName), raftlog.Options{
 		FS:     cfg.FS,
 		Logger: cfg.Logger.With("component", "raftlog"),

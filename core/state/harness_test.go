@@ -68,7 +68,7 @@ func (r *rig) openDB() {
 
 func (r *rig) openMachine() {
 	var err error
-	r.machine, err = Open(r.db, mvcc.NewCache(r.cacheBytes))
+	r.machine, err = Open(r.db, mvcc.Caches{Versions: mvcc.NewCache(r.cacheBytes), Rows: mvcc.NewCache(r.cacheBytes)})
 	require.NoError(r.t, err)
 	r.commit()
 }

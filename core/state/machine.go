@@ -33,7 +33,7 @@ const (
 // Machine is the state machine. It belongs to one goroutine.
 type Machine struct {
 	db     *storage.DB
-	cache  *mvcc.Cache
+	caches mvcc.Caches
 	w      *mvcc.Writer
 	leases *lease.Table
 
@@ -103,14 +103,14 @@ func Bootstrap(db *storage.DB, cluster uint64, founders []core.Member) error {
 	return nil
 }
 
-// Open reads the state in db. The machine keeps db and cache, which the caller
+// Open reads the state in db. The machine keeps db and caches, which the caller
 // owns.
-func Open(db *storage.DB, cache *mvcc.Cache) (*Machine, error) {
-	w, err := mvcc.NewWriter(db, cache)
+func Open(db *storage.DB, caches mvcc.Caches) (*Machine, error) {
+	w, err := mvcc.NewWriter(db, caches)
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	m := &Machine{db: db, cache: cache, w: w}
+	m := &Machine{db: db, caches: caches, w: w}
 	if err := m.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("state: %w", err), w.Close())
 	}

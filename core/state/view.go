@@ -37,7 +37,7 @@ func (m *Machine) view() *View {
 	v := &View{
 		open:    &m.open,
 		snap:    snap,
-		reader:  mvcc.NewReader(snap, m.cache, m.pos.index, m.pos.rev, m.compacted),
+		reader:  mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
 		index:   m.pos.index,
 		written: m.w.Written(),
 		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},

@@ -180,6 +180,9 @@ func AttachmentBounds(id core.LeaseID) (lower, upper []byte) {
 	return lower, AppendAttachment(nil, id+1, nil)
 }
 
+// IsZnode reports whether b is a key of the n table.
+func IsZnode(b []byte) bool { return len(b) > 0 && b[0] == tagZnode }
+
 // table is all keys of a tag.
 func table(tag byte) (lower, upper []byte) {
 	return []byte{tag, sentinel}, []byte{tag + 1, sentinel}

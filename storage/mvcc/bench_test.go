@@ -16,7 +16,7 @@ import (
 // compacted by the engine as it sees fit.
 type benchStore struct {
 	db     *storage.DB
-	cache  *Cache
+	caches Caches
 	writer *Writer
 	rev    core.Rev
 	index  uint64
@@ -27,12 +27,12 @@ type benchStore struct {
 // fraction is the share of the keys that are rewritten, versions-1 times.
 func newBenchStore(b *testing.B, keyCount, versions, valueLen int, fraction float64, cacheBytes int64) *benchStore {
 	b.Helper()
-	s := &benchStore{cache: NewCache(cacheBytes), rev: 1}
+	s := &benchStore{caches: Caches{Versions: NewCache(cacheBytes), Rows: NewCache(cacheBytes)}, rev: 1}
 	var err error
 	s.db, err = storage.Open(b.TempDir(), storage.Options{MemTableBytes: 16 << 20})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, s.db.Close()) })
-	s.writer = mustWriter(b, s.db, s.cache)
+	s.writer = mustWriter(b, s.db, s.caches)
 	s.keys = make([][]byte, keyCount)
 	for i := range s.keys {
 		s.keys[i] = fmt.Appendf(nil, "registry/pods/ns%d/%010d", i%10, i)
@@ -75,7 +75,7 @@ func (s *benchStore) commit(b *testing.B) {
 func (s *benchStore) view(b *testing.B) *Reader {
 	snapshot := s.db.NewSnapshot()
 	b.Cleanup(func() { require.NoError(b, snapshot.Close()) })
-	return NewReader(snapshot, s.cache, s.index, s.rev, 0)
+	return NewReader(snapshot, s.caches, s.index, s.rev, 0)
 }
 
 // reportCPU adds the processor time per iteration of a benchmark, which tells
@@ -268,7 +268,7 @@ func BenchmarkView(b *testing.B) {
 	defer reportCPU(b)()
 	for b.Loop() {
 		snapshot := s.db.NewSnapshot()
-		_ = NewReader(snapshot, s.cache, s.index, s.rev, 0)
+		_ = NewReader(snapshot, s.caches, s.index, s.rev, 0)
 		if err := snapshot.Close(); err != nil {
 			b.Fatal(err)
 		}

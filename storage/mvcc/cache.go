@@ -9,10 +9,18 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
+// Caches are what stands between the engine and its Writer and Readers, who share
+// them. One that is nil holds nothing.
+type Caches struct {
+	// Versions is of the d table, Rows of the n table.
+	Versions, Rows *Cache
+}
+
 // Cache holds the newest version of the keys in use, bounded in bytes. It is
 // safe for concurrent use. An entry is a *core.KV; a tombstone says that the key
 // does not exist since its ModRev, and stands for an absence, too, with the
-// revision at which the absence was seen.
+// revision at which the absence was seen. Rows that have no versions are cached as
+// if they had, see cachedRow.
 //
 // What makes it right is one invariant: an entry is the newest version of its key
 // in the last batch that the Writer committed. So it answers a read at any
@@ -111,6 +119,9 @@ func (c *Cache) shard(key []byte) *shard {
 // get returns the version of key as of revision at, a tombstone if the key did
 // not exist then, and nil if the cache cannot tell.
 func (c *Cache) get(key []byte, at core.Rev) *core.KV {
+	if c == nil {
+		return nil
+	}
 	sh := c.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -128,6 +139,9 @@ func (c *Cache) get(key []byte, at core.Rev) *core.KV {
 // fill adds kv, read from the engine by a reader of the view at index: the newest
 // version there of its key.
 func (c *Cache) fill(kv *core.KV, index uint64) {
+	if c == nil {
+		return
+	}
 	sh := c.shard(kv.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -143,6 +157,9 @@ func (c *Cache) fill(kv *core.KV, index uint64) {
 // write replaces or adds what the batch of index wrote: kv is the newest version
 // of its key. Only the Writer calls it.
 func (c *Cache) write(kv *core.KV, index uint64) {
+	if c == nil {
+		return
+	}
 	sh := c.shard(kv.Key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -35,7 +35,7 @@ func newHistory(t *rapid.T, revs int) *history {
 }
 
 func (h *history) write(t *rapid.T, revs int) {
-	w, err := NewWriter(h.db, NewCache(0))
+	w, err := NewWriter(h.db, Caches{})
 	require.NoError(t, err)
 	for range revs {
 		h.rev++
@@ -75,7 +75,7 @@ func (h *history) crash(t *rapid.T) {
 
 // check compares all that can be read from rev on with the model.
 func (h *history) check(t *rapid.T, rev core.Rev) {
-	reader := NewReader(h.db, NewCache(0), uint64(h.rev), h.rev, rev)
+	reader := NewReader(h.db, Caches{}, uint64(h.rev), h.rev, rev)
 	for at := max(rev, 1); at <= h.rev; at++ {
 		var got []*core.KV
 		require.NoError(t, reader.Scan(everything, at, false, func(kv *core.KV) bool {
@@ -184,7 +184,7 @@ func (h *history) interrupt(t *rapid.T, rev core.Rev) {
 // Work follows the changes: keys that have not changed cost nothing.
 func TestCollectorTouchesOnlyWhatChanged(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
-	w := mustWriter(t, db, NewCache(1<<20))
+	w := mustWriter(t, db, Caches{Versions: NewCache(1 << 20)})
 	for i := range 5000 {
 		w.Put(next(nil, fmt.Sprint("still", i), 2, "x", 0), uint32(i), nil)
 	}

@@ -206,12 +206,16 @@ func mustOpen(t testing.TB, o storage.Options) *storage.DB {
 	return db
 }
 
-func mustWriter(t testing.TB, db *storage.DB, cache *Cache) *Writer {
+func mustWriter(t testing.TB, db *storage.DB, caches Caches) *Writer {
 	t.Helper()
-	w, err := NewWriter(db, cache)
+	w, err := NewWriter(db, caches)
 	require.NoError(t, err)
 	return w
 }
+
+// znodeRow is a row of the table that Caches.Rows is for. What is between its tag
+// and its end does not matter here.
+func znodeRow(name string) string { return "n\x00\x00\x00\x01" + name + "\x00" }
 
 // next is the version that a put of value makes of prev.
 func next(prev *core.KV, key string, rev core.Rev, value string, lease core.LeaseID) *core.KV {

@@ -15,12 +15,12 @@ import (
 	"github.com/triglot/triglot/storage"
 )
 
-// race is a store in which every revision writes one key. Which one, and
-// whether it deletes it, is plain from the revision, so that a reader knows what
-// a view must show without asking the writer.
+// race is a store in which every revision writes one key and the row of the same
+// name. Which one, and whether it deletes it, is plain from the revision, so that a
+// reader knows what a view must show without asking the writer.
 type race struct {
 	db      *storage.DB
-	cache   *Cache
+	caches  Caches
 	current atomic.Pointer[published]
 }
 
@@ -57,7 +57,7 @@ func raceLast(i, rev core.Rev) core.Rev {
 func (r *race) publish(index uint64, rev, compactRev core.Rev) error {
 	snapshot := r.db.NewSnapshot()
 	old := r.current.Swap(&published{
-		reader: NewReader(snapshot, r.cache, index, rev, compactRev),
+		reader: NewReader(snapshot, r.caches, index, rev, compactRev),
 		rev:    rev, compactRev: compactRev, snapshot: snapshot,
 	})
 	if old == nil {
@@ -84,7 +84,7 @@ func (r *race) read(ctx context.Context, i core.Rev, seen *[raceKeys]core.Rev) e
 	}
 	seen[i] = want
 	past := max(v.compactRev, v.rev-i, 1)
-	if err := errors.Join(v.check(i, 0, want), v.check(i, past, raceLast(i, past))); err != nil {
+	if err := errors.Join(v.check(i, 0, want), v.checkRow(i, want), v.check(i, past, raceLast(i, past))); err != nil {
 		return err
 	}
 	if i != 0 {
@@ -117,6 +117,17 @@ func (v *published) check(i, at, want core.Rev) error {
 	return nil
 }
 
+func (v *published) checkRow(i, want core.Rev) error {
+	value, err := v.reader.Row([]byte(znodeRow(raceKey(i))))
+	if err != nil {
+		return err
+	}
+	if raceExists(want) != (value != nil) || value != nil && string(value) != fmt.Sprint(want) {
+		return fmt.Errorf("view %d shows row %s as %q, not as of %d", v.rev, raceKey(i), value, want)
+	}
+	return nil
+}
+
 // write commits a batch of a few revisions.
 func (r *race) write(w *Writer, index uint64, rev core.Rev) (core.Rev, error) {
 	for range index%3 + 1 {
@@ -130,10 +141,16 @@ func (r *race) write(w *Writer, index uint64, rev core.Rev) (core.Rev, error) {
 		if raceExists(before) != (prev != nil) || prev != nil && prev.ModRev != before {
 			return 0, fmt.Errorf("at %d the writer sees %s as %v, not as of %d", rev, key, prev, before)
 		}
+		row := []byte(znodeRow(string(key)))
+		if value, err := w.GetRow(row); err != nil || (prev != nil) != (value != nil) {
+			return 0, fmt.Errorf("at %d the writer sees row %s as %q, not as of %d: %w", rev, key, value, before, err)
+		}
 		if raceDeletes(rev) {
 			w.Delete(key, rev, 0, prev)
+			w.DeleteRow(row)
 		} else {
 			w.Put(next(prev, string(key), rev, "some value", 0), 0, prev)
+			w.SetRow(row, fmt.Append(nil, rev))
 		}
 	}
 	return rev, w.Commit(index)
@@ -143,10 +160,10 @@ func (r *race) write(w *Writer, index uint64, rev core.Rev) (core.Rev, error) {
 // each view shows just what it must, and no key ever goes back.
 func TestConcurrentReadsNeverGoBack(t *testing.T) {
 	r := &race{
-		db:    mustOpen(t, storage.Options{MemTableBytes: 1 << 20}),
-		cache: NewCache(12 * (96 + 64 + 20)),
+		db:     mustOpen(t, storage.Options{MemTableBytes: 1 << 20}),
+		caches: Caches{Versions: NewCache(12 * (96 + 64 + 20)), Rows: NewCache(12 * (96 + 64 + 20))},
 	}
-	w := mustWriter(t, r.db, r.cache)
+	w := mustWriter(t, r.db, r.caches)
 	collector, err := NewCollector(r.db, CollectorOptions{ChunkRows: 7, Share: 1})
 	require.NoError(t, err)
 	require.NoError(t, r.publish(0, 1, 0))
@@ -195,6 +212,8 @@ func TestConcurrentReadsNeverGoBack(t *testing.T) {
 	require.Equal(t, errDone, context.Cause(ctx))
 	require.NoError(t, r.current.Load().snapshot.Close())
 	require.Equal(t, compactRev, collector.Collected())
-	require.Positive(t, r.cache.Stats().Hits)
-	require.Positive(t, r.cache.Stats().Misses)
+	for _, c := range []*Cache{r.caches.Versions, r.caches.Rows} {
+		require.Positive(t, c.Stats().Hits)
+		require.Positive(t, c.Stats().Misses)
+	}
 }

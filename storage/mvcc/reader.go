@@ -17,7 +17,7 @@ import (
 // reached.
 type Reader struct {
 	source storage.Reader
-	cache  *Cache
+	caches Caches
 	index  uint64
 	rev    core.Rev
 	// compactRev is the revision that history is compacted to as of the view.
@@ -26,8 +26,8 @@ type Reader struct {
 
 // NewReader makes a reader of the view with that applied index, revision reached
 // and revision compacted to. Source is the engine at just that moment.
-func NewReader(source storage.Reader, cache *Cache, index uint64, rev, compactRev core.Rev) *Reader {
-	return &Reader{source: source, cache: cache, index: index, rev: rev, compactRev: compactRev}
+func NewReader(source storage.Reader, caches Caches, index uint64, rev, compactRev core.Rev) *Reader {
+	return &Reader{source: source, caches: caches, index: index, rev: rev, compactRev: compactRev}
 }
 
 // Get returns the version of key as of revision at, nil if it does not exist
@@ -36,7 +36,7 @@ func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if at <= 0 {
 		at = r.rev
 	}
-	if kv := r.cache.get(key, at); kv != nil {
+	if kv := r.caches.Versions.get(key, at); kv != nil {
 		return live(kv), nil
 	}
 	kv, err := lookUp(r.source, storage.ProbablyPresent, key, at)
@@ -47,7 +47,7 @@ func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
 		if kv == nil {
 			kv = absence(key, at)
 		}
-		r.cache.fill(kv, r.index)
+		r.caches.Versions.fill(kv, r.index)
 	}
 	return live(kv), nil
 }

@@ -15,11 +15,11 @@ import (
 func TestCachedGetAllocatesNothing(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
 	cache := NewCache(1 << 20)
-	w := mustWriter(t, db, cache)
+	w := mustWriter(t, db, Caches{Versions: cache})
 	kv := next(nil, "key", 2, "value", 0)
 	w.Put(kv, 0, nil)
 	require.NoError(t, w.Commit(1))
-	r := NewReader(db, cache, 1, 2, 0)
+	r := NewReader(db, Caches{Versions: cache}, 1, 2, 0)
 	for key, want := range map[string]*core.KV{"key": kv, "absent": nil} {
 		key := []byte(key)
 		_, err := r.Get(key, 0) // the absence has yet to come into the cache
@@ -36,7 +36,7 @@ func TestCachedGetAllocatesNothing(t *testing.T) {
 // A read of the newest version comes into the cache; one of the past does not.
 func TestWhatReadersFill(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
-	w := mustWriter(t, db, NewCache(0))
+	w := mustWriter(t, db, Caches{})
 	var prev *core.KV
 	for rev := core.Rev(2); rev <= 4; rev++ {
 		kv := next(prev, "key", rev, fmt.Sprint(rev), 0)
@@ -46,7 +46,7 @@ func TestWhatReadersFill(t *testing.T) {
 	require.NoError(t, w.Commit(1))
 
 	cache := NewCache(1 << 20)
-	r := NewReader(db, cache, 1, 4, 0)
+	r := NewReader(db, Caches{Versions: cache}, 1, 4, 0)
 	kv, err := r.Get([]byte("key"), 3)
 	require.NoError(t, err)
 	require.EqualValues(t, 3, kv.ModRev)
@@ -68,14 +68,14 @@ func TestWhatReadersFill(t *testing.T) {
 
 func TestRevisionsStopsWithItsContext(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
-	w := mustWriter(t, db, NewCache(0))
+	w := mustWriter(t, db, Caches{})
 	for sub := range uint32(2 * checkEvery) {
 		w.Put(next(nil, fmt.Sprint("key", sub), 2, "", 0), sub, nil)
 	}
 	require.NoError(t, w.Commit(1))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(core.Stopped)
-	r := NewReader(db, NewCache(0), 1, 2, 0)
+	r := NewReader(db, Caches{}, 1, 2, 0)
 	_, _, err := r.Revisions(ctx, 1, everything, false, 1)
 	require.ErrorIs(t, err, core.Stopped)
 	revs, next, err := r.Revisions(t.Context(), 1, everything, false, 1)
@@ -94,7 +94,7 @@ func TestCorruptRowsAreReported(t *testing.T) {
 	require.NoError(t, b.Commit())
 	require.NoError(t, b.Close())
 
-	r := NewReader(db, NewCache(0), 1, 3, 0)
+	r := NewReader(db, Caches{}, 1, 3, 0)
 	_, err := r.Get([]byte("bad"), 0)
 	require.ErrorIs(t, err, errRow)
 	require.ErrorContains(t, err, `d row "dbad\x00`)
@@ -116,7 +116,7 @@ func TestCorruptRowsAreReported(t *testing.T) {
 	b.Set(keys.AppendMeta(nil, keys.MetaCollecting), []byte("1"))
 	require.NoError(t, b.Commit())
 	require.NoError(t, b.Close())
-	_, err = NewWriter(db, NewCache(0))
+	_, err = NewWriter(db, Caches{})
 	require.ErrorContains(t, err, `row "data-written" has 1 bytes, not 8`)
 	require.ErrorContains(t, c.Collect(t.Context(), 3), `row "collecting" has 1 bytes, not 20`)
 }

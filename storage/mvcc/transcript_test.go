@@ -41,7 +41,7 @@ type transcript struct {
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		tr := &transcript{t: t, db: mustOpen(t, storage.Options{}), cache: NewCache(0), rev: 1}
-		tr.writer = mustWriter(t, tr.db, tr.cache)
+		tr.writer = mustWriter(t, tr.db, Caches{Versions: tr.cache})
 		var err error
 		tr.collector, err = NewCollector(tr.db, CollectorOptions{Share: 1})
 		require.NoError(t, err)
@@ -53,7 +53,7 @@ func TestTranscripts(t *testing.T) {
 }
 
 func (tr *transcript) run(d *datadriven.TestData) string {
-	reader := NewReader(tr.db, tr.cache, tr.index, tr.rev, tr.compactRev)
+	reader := NewReader(tr.db, Caches{Versions: tr.cache}, tr.index, tr.rev, tr.compactRev)
 	var out strings.Builder
 	switch d.Cmd {
 	case "write":

@@ -15,8 +15,8 @@ import (
 // committed. It is the only writer of all rows but the Collector's. It is for one
 // goroutine, which is apply's.
 type Writer struct {
-	db    *storage.DB
-	cache *Cache
+	db     *storage.DB
+	caches Caches
 
 	versions versions
 	rows     rows
@@ -25,6 +25,8 @@ type Writer struct {
 	// batch itself is not in the engine yet, so it stays right until Commit.
 	lookup  *storage.Iter
 	scratch []byte
+	// committed is the index of the last Commit, zero before the first.
+	committed uint64
 	// written is the logical size of all versions ever written, this batch's
 	// included; saved is what the engine has of it.
 	written, saved int64
@@ -33,8 +35,8 @@ type Writer struct {
 }
 
 // NewWriter makes a Writer of db, of which there must be no other.
-func NewWriter(db *storage.DB, cache *Cache) (*Writer, error) {
-	w := &Writer{db: db, cache: cache}
+func NewWriter(db *storage.DB, caches Caches) (*Writer, error) {
+	w := &Writer{db: db, caches: caches}
 	w.versions.newest = make(map[string]int)
 	w.rows.places = make(map[string]int)
 	written, err := counter(db, keys.MetaDataWritten)
@@ -57,16 +59,11 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if kv := w.versions.at(stringOf(key), at); kv != nil {
 		return live(kv), nil
 	}
-	if kv := w.cache.get(key, at); kv != nil {
+	if kv := w.caches.Versions.get(key, at); kv != nil {
 		return live(kv), nil
 	}
-	if w.lookup == nil {
-		// What is about to be written and not in the cache is most often new.
-		it, err := w.db.NewLookup(storage.ProbablyAbsent)
-		if err != nil {
-			return nil, err
-		}
-		w.lookup = it
+	if err := w.openLookup(); err != nil {
+		return nil, err
 	}
 	kv, err := lookUpIn(w.lookup, &w.scratch, key, at)
 	if err != nil || live(kv) == nil {
@@ -74,7 +71,7 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 	}
 	if at == newestRev {
 		// An absence is not worth an entry: most often the key is written next.
-		w.cache.fill(kv, math.MaxUint64)
+		w.caches.Versions.fill(kv, math.MaxUint64)
 	}
 	return kv, nil
 }
@@ -139,7 +136,10 @@ func (w *Writer) GetRow(key []byte) ([]byte, error) {
 	if s := w.rows.get(stringOf(key)); s.set {
 		return s.value, nil
 	}
-	return w.db.Get(key)
+	if !keys.IsZnode(key) {
+		return w.db.Get(key)
+	}
+	return w.cachedRow(key)
 }
 
 // Mark is a point to go back to.
@@ -189,9 +189,11 @@ func (w *Writer) commitEngine() error {
 func (w *Writer) commitCache(index uint64) {
 	for i := range w.versions.log {
 		if kv := w.versions.log[i].kv; w.versions.newest[stringOf(kv.Key)] == i {
-			w.cache.write(kv, index)
+			w.caches.Versions.write(kv, index)
 		}
 	}
+	w.commitRows(index)
+	w.committed = index
 	w.versions.reset()
 	w.rows.reset()
 	w.saved, w.size = w.written, 0
@@ -230,6 +232,19 @@ func (w *Writer) Close() error {
 	w.versions.reset()
 	w.rows.reset()
 	return w.closeLookup()
+}
+
+func (w *Writer) openLookup() error {
+	if w.lookup != nil {
+		return nil
+	}
+	// What is about to be written and not in a cache is most often new.
+	it, err := w.db.NewLookup(storage.ProbablyAbsent)
+	if err != nil {
+		return err
+	}
+	w.lookup = it
+	return nil
 }
 
 func (w *Writer) closeLookup() error {

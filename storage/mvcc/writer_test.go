@@ -19,7 +19,7 @@ import (
 type machine struct {
 	t      *testing.T
 	db     *storage.DB
-	cache  *Cache
+	caches Caches
 	writer *Writer
 
 	model *model
@@ -48,6 +48,7 @@ type machineView struct {
 	snapshot        *storage.Snapshot
 	reader          *Reader
 	model           *model
+	rows            map[string]string
 	rev, compactRev core.Rev
 }
 
@@ -55,9 +56,9 @@ func newMachine(t *testing.T, cacheBytes int64) *machine {
 	db, err := storage.Open("db", storage.Options{FS: storage.NewMemFS(), MemTableBytes: 256 << 10, CacheBytes: 1 << 20})
 	require.NoError(t, err)
 	m := &machine{
-		t: t, db: db, cache: NewCache(cacheBytes), model: newModel(), rev: 1, rows: make(map[string]string),
+		t: t, db: db, caches: Caches{Versions: NewCache(cacheBytes), Rows: NewCache(cacheBytes)}, model: newModel(), rev: 1, rows: make(map[string]string),
 	}
-	m.writer = mustWriter(t, db, m.cache)
+	m.writer = mustWriter(t, db, m.caches)
 	m.collector, err = NewCollector(db, CollectorOptions{ChunkRows: 3, Share: 1})
 	require.NoError(t, err)
 	return m
@@ -148,7 +149,11 @@ func (m *machine) deleteRow(t *rapid.T) {
 }
 
 func drawRow(t *rapid.T) string {
-	return string(keys.AppendAttachment(nil, core.LeaseID(rapid.IntRange(1, 2).Draw(t, "lease")), []byte(drawMachineKey(t))))
+	key := drawMachineKey(t)
+	if rapid.Bool().Draw(t, "znode") {
+		return znodeRow(key)
+	}
+	return string(keys.AppendAttachment(nil, core.LeaseID(rapid.IntRange(1, 2).Draw(t, "lease")), []byte(key)))
 }
 
 func (m *machine) commit(t *rapid.T) {
@@ -165,8 +170,8 @@ func (m *machine) publish(t *rapid.T) {
 	snapshot := m.db.NewSnapshot()
 	m.views = append(m.views, machineView{
 		snapshot: snapshot,
-		reader:   NewReader(snapshot, m.cache, m.index, reached, m.collected),
-		model:    m.model.clone(), rev: reached, compactRev: m.collected,
+		reader:   NewReader(snapshot, m.caches, m.index, reached, m.collected),
+		model:    m.model.clone(), rows: maps.Clone(m.rows), rev: reached, compactRev: m.collected,
 	})
 	if len(m.views) > 4 {
 		require.NoError(t, m.views[0].snapshot.Close())
@@ -198,13 +203,18 @@ func (m *machine) read(t *rapid.T) {
 	}
 	checkScan(t, m.writer, m.model, iv, at, seen, keysOnly)
 
-	require.Equal(t, m.rowsIn("", "\xff"), m.scanRows(t, []byte{'k', 0}, []byte{'l', 0}))
+	require.Equal(t, m.rowsIn("k", "l"), m.scanRows(t, []byte{'k', 0}, []byte{'l', 0}))
+	require.Equal(t, m.rowsIn("n", "o"), m.scanRows(t, []byte{'n', 0}, []byte{'o', 0}))
 	lower, upper := keys.AttachmentBounds(2)
 	require.Equal(t, m.rowsIn(string(lower), string(upper)), m.scanRows(t, lower, upper))
 	key := drawRow(t)
 	value, err := m.writer.GetRow([]byte(key))
+	checkRow(t, m.rows, key, value, err)
+}
+
+func checkRow(t *rapid.T, rows map[string]string, key string, value []byte, err error) {
 	require.NoError(t, err)
-	want, ok := m.rows[key]
+	want, ok := rows[key]
 	require.Equal(t, ok, value != nil)
 	require.Equal(t, want, string(value))
 }
@@ -263,6 +273,11 @@ func (m *machine) readView(t *rapid.T) {
 		got, err := v.reader.Get([]byte(key), at)
 		require.NoError(t, err)
 		equalKV(t, v.model.get(key, seen), got, false, "%q at %d of view %d", key, at, v.rev)
+	}
+	for _, key := range machineKeys {
+		key = znodeRow(key)
+		value, err := v.reader.Row([]byte(key))
+		checkRow(t, v.rows, key, value, err)
 	}
 	iv, keysOnly := drawInterval(t), rapid.Bool().Draw(t, "keys only")
 	checkScan(t, v.reader, v.model, iv, at, seen, keysOnly)
@@ -342,7 +357,7 @@ func TestAgainstModel(t *testing.T) {
 // What a Writer has committed is what the next one finds.
 func TestWrittenIsPersisted(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
-	w := mustWriter(t, db, NewCache(0))
+	w := mustWriter(t, db, Caches{})
 	require.Zero(t, w.Written())
 	w.Put(next(nil, "key", 2, "value", 0), 0, nil)
 	want := w.Written()
@@ -350,16 +365,16 @@ func TestWrittenIsPersisted(t *testing.T) {
 	require.Positive(t, w.Size())
 	require.NoError(t, w.Commit(1))
 	require.Zero(t, w.Size())
-	require.Equal(t, want, mustWriter(t, db, NewCache(0)).Written())
+	require.Equal(t, want, mustWriter(t, db, Caches{}).Written())
 	w.Put(next(nil, "lost", 3, "value", 0), 0, nil)
 	require.NoError(t, w.Close())
-	require.Equal(t, want, mustWriter(t, db, NewCache(0)).Written())
+	require.Equal(t, want, mustWriter(t, db, Caches{}).Written())
 }
 
 // The size that the engine's batch is made with is enough and not far off.
 func TestSizeIsClose(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
-	w := mustWriter(t, db, NewCache(0))
+	w := mustWriter(t, db, Caches{})
 	for i := range 100 {
 		w.Put(next(nil, fmt.Sprint("key", i), core.Rev(i+2), "a value of some length", 5), 0, nil)
 		w.SetRow(keys.AppendMeta(nil, keys.MetaApplied), []byte("12345678"))
@@ -375,7 +390,7 @@ func TestSizeIsClose(t *testing.T) {
 // A batch far larger than most leaves no memory behind.
 func TestLargeBatchIsLetGo(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
-	w := mustWriter(t, db, NewCache(0))
+	w := mustWriter(t, db, Caches{})
 	for i := range uint32(2 * maxKept) {
 		w.Put(next(nil, fmt.Sprint("key", i), 2, "value", 0), i, nil)
 		w.SetRow(keys.AppendLease(nil, core.LeaseID(i)), make([]byte, 100))

@@ -1,0 +1,91 @@
+package mvcc
+
+import (
+	"errors"
+	"math"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// newRow is a row of the n table as an entry of Caches.Rows. The table has no
+// versions: the row's ModRev is an applied index at which it was the one, the
+// earliest that is known. So the rules of Cache hold if a view asks with its index.
+// It is the index and not the revision because a batch may change rows without a
+// revision of its own. It copies both.
+func newRow(key, value []byte, index uint64) *core.KV {
+	buf := make([]byte, len(key)+len(value))
+	n := copy(buf, key)
+	copy(buf[n:], value)
+	return &core.KV{Key: buf[:n:n], Value: buf[n:], ModRev: core.Rev(index), Version: 1}
+}
+
+// rowValue is the value of an entry, nil if it is an absence.
+func rowValue(kv *core.KV) []byte {
+	if kv.Deleted() {
+		return nil
+	}
+	return kv.Value
+}
+
+// Row returns a row of the n table, by its key from package keys, nil if there is
+// none. The slice is shared and must not be written to.
+func (r *Reader) Row(key []byte) ([]byte, error) {
+	if kv := r.caches.Rows.get(key, core.Rev(r.index)); kv != nil {
+		return rowValue(kv), nil
+	}
+	it, err := r.source.NewLookup(storage.ProbablyPresent)
+	if err != nil {
+		return nil, err
+	}
+	kv, err := rowIn(it, key, r.index)
+	if err := errors.Join(err, it.Close()); err != nil {
+		return nil, err
+	}
+	r.caches.Rows.fill(kv, r.index)
+	return rowValue(kv), nil
+}
+
+// rowIn reads a row, or its absence, with an iterator for lookups of the state at
+// index.
+func rowIn(it *storage.Iter, key []byte, index uint64) (*core.KV, error) {
+	if !it.SeekPrefixGE(key) || string(it.Key()) != string(key) {
+		return absence(key, core.Rev(index)), nil
+	}
+	value, err := it.Value()
+	if err != nil {
+		return nil, err
+	}
+	return newRow(key, value, index), nil
+}
+
+// cachedRow is GetRow of a row of the n table that the batch has not written.
+func (w *Writer) cachedRow(key []byte) ([]byte, error) {
+	if kv := w.caches.Rows.get(key, newestRev); kv != nil {
+		return rowValue(kv), nil
+	}
+	if err := w.openLookup(); err != nil {
+		return nil, err
+	}
+	// Before the first Commit there is no view that an index could shut out.
+	kv, err := rowIn(w.lookup, key, w.committed)
+	if err != nil || kv.Deleted() {
+		return nil, err
+	}
+	w.caches.Rows.fill(kv, math.MaxUint64) // not an absence, see Get
+	return kv.Value, nil
+}
+
+// commitRows brings the cache of rows up to date with the batch of index.
+func (w *Writer) commitRows(index uint64) {
+	for i := range w.rows.states {
+		switch s := &w.rows.states[i]; {
+		case !s.set || !keys.IsZnode(s.key):
+		case s.deleted:
+			w.caches.Rows.write(absence(s.key, core.Rev(index)), index)
+		default:
+			w.caches.Rows.write(newRow(s.key, s.value, index), index)
+		}
+	}
+}
