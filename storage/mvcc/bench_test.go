@@ -303,3 +303,43 @@ func BenchmarkCollect(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/20_000, "ns/change")
 }
+
+// BenchmarkRow reads rows of znodes, from the cache and from the engine.
+func BenchmarkRow(b *testing.B) {
+	const rowCount = 100_000
+	store := func(b *testing.B, cacheBytes int64) (*benchStore, [][]byte) {
+		s := newBenchStore(b, 1, 1, 1, 0, cacheBytes)
+		rows := make([][]byte, rowCount)
+		for i := range rows {
+			rows[i] = []byte(znodeRow(fmt.Sprintf("/service/group%d/%010d", i%10, i)))
+			s.writer.SetRow(rows[i], make([]byte, 32))
+			if i%500 == 499 {
+				s.commit(b)
+			}
+		}
+		require.NoError(b, s.db.Flush())
+		return s, rows
+	}
+	for name, cacheBytes := range map[string]int64{"in the cache": 64 << 20, "in Pebble": 0} {
+		b.Run(name, func(b *testing.B) {
+			s, rows := store(b, cacheBytes)
+			r := s.view(b)
+			defer reportCPU(b)()
+			for i := 0; b.Loop(); i++ {
+				if row, err := r.Row(rows[i*7919%rowCount]); row == nil || err != nil {
+					b.Fatal(row, err)
+				}
+			}
+		})
+		b.Run(name+", by the writer", func(b *testing.B) {
+			s, rows := store(b, cacheBytes)
+			defer reportCPU(b)()
+			for i := 0; b.Loop(); i++ {
+				if row, err := s.writer.GetRow(rows[i*7919%rowCount]); row == nil || err != nil {
+					b.Fatal(row, err)
+				}
+			}
+			require.NoError(b, s.writer.Close())
+		})
+	}
+}

@@ -56,7 +56,7 @@ func newMachine(t *testing.T, cacheBytes int64) *machine {
 	db, err := storage.Open("db", storage.Options{FS: storage.NewMemFS(), MemTableBytes: 256 << 10, CacheBytes: 1 << 20})
 	require.NoError(t, err)
 	m := &machine{
-		t: t, db: db, caches: Caches{Versions: NewCache(cacheBytes), Rows: NewCache(cacheBytes)}, model: newModel(), rev: 1, rows: make(map[string]string),
+		t: t, db: db, caches: Caches{Versions: NewCache(cacheBytes), Rows: NewCache(cacheBytes / 5)}, model: newModel(), rev: 1, rows: make(map[string]string),
 	}
 	m.writer = mustWriter(t, db, m.caches)
 	m.collector, err = NewCollector(db, CollectorOptions{ChunkRows: 3, Share: 1})
