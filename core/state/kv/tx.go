@@ -14,6 +14,9 @@ type Tx struct {
 	// member builds them.
 	reads   bool
 	changes []core.Change
+	// places is the place in changes of the keys of the first len(places) of them.
+	// It is nil until there are many and one is looked for.
+	places map[string]int
 	// deleted says that a key was deleted, and so may come back.
 	deleted bool
 }
@@ -171,13 +174,38 @@ func (tx *Tx) place(key []byte, present *core.KV) (sub uint32, before *core.KV) 
 	// Only a key written since the command began, or one that may have been deleted
 	// since, can have a place already: a delete of many keys must not look for each.
 	if (present == nil && tx.deleted) || (present != nil && present.ModRev > tx.bounds.Rev) {
-		for i := range tx.changes {
-			if string(tx.changes[i].KV.Key) == string(key) {
-				return uint32(i), tx.changes[i].Prev
-			}
+		if i := tx.changeOf(key); i >= 0 {
+			return uint32(i), tx.changes[i].Prev
 		}
 	}
 	return uint32(len(tx.changes)), present
+}
+
+// fewChanges is how many changes are faster to look through than to index.
+const fewChanges = 32
+
+// changeOf is the place of the change of key; -1 if there is none. Its cost does
+// not grow with the command: ZooKeeper's multi may change ten thousands of keys,
+// each of them twice.
+func (tx *Tx) changeOf(key []byte) int {
+	if len(tx.changes) <= fewChanges {
+		for i := range tx.changes {
+			if string(tx.changes[i].KV.Key) == string(key) {
+				return i
+			}
+		}
+		return -1
+	}
+	if tx.places == nil {
+		tx.places = make(map[string]int, 2*len(tx.changes))
+	}
+	for i := len(tx.places); i < len(tx.changes); i++ { // no key occurs twice
+		tx.places[string(tx.changes[i].KV.Key)] = i
+	}
+	if i, ok := tx.places[string(key)]; ok {
+		return i
+	}
+	return -1
 }
 
 // record notes a change in its place.
