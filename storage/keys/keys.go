@@ -9,6 +9,7 @@
 //	r  revision, sub                      one change, in the order of the changes
 //	L  lease                              a lease
 //	k  lease, user key                    a key attached to a lease
+//	n  depth, path                        a znode
 //	m  name                               a fact about the whole store
 //
 // A revision leaves at most one version of a key, so the sub-revision, which
@@ -24,17 +25,16 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// The tags of the tables. Those of tables that come later are reserved: n
-// znodes, x index of znodes that need looking after, A interned ACLs, a users
-// and roles.
+// The tags of the tables. Those of tables that come later are reserved: x index
+// of znodes that need looking after, A interned ACLs, a users and roles.
 const (
 	tagVersion    = 'd'
 	tagChange     = 'r'
 	tagLease      = 'L'
 	tagAttachment = 'k'
 	tagMeta       = 'm'
-
 	tagZnode      = 'n'
+
 	tagZnodeIndex = 'x'
 	tagACL        = 'A'
 	tagAuth       = 'a'

@@ -15,6 +15,8 @@ const (
 	MetaMembers     Meta = "members"      // the members
 	MetaIdentity    Meta = "identity"     // the cluster's id
 	MetaDataWritten Meta = "data-written" // logical bytes ever written to d; mvcc.Writer
+	MetaMount       Meta = "mount"        // the prefix of the keys that are znodes; there is none in a store without znodes
+	MetaZnodes      Meta = "znodes"       // how many znodes and ephemerals there are, and the bytes in their paths and data
 
 	// Written by the collector of history.
 

@@ -1,0 +1,56 @@
+package keys
+
+import (
+	"encoding/binary"
+	"strings"
+)
+
+// znodeHead is the length of an n key in front of the path: the tag and the depth.
+const znodeHead = 1 + 4
+
+// AppendZnode appends the n key of the znode at a path: its depth, four bytes,
+// big-endian, and the path, so that the children of a znode lie together and in
+// order. The depth is the number of names in the path, zero for the root.
+func AppendZnode(dst []byte, path string) []byte {
+	dst = append(dst, tagZnode)
+	dst = binary.BigEndian.AppendUint32(dst, depthOf(path))
+	dst = append(dst, path...)
+	return append(dst, sentinel)
+}
+
+// depthOf counts the names of a path.
+func depthOf(path string) uint32 {
+	if len(path) <= 1 {
+		return 0
+	}
+	return uint32(strings.Count(path, "/"))
+}
+
+// DecodeZnode splits an n key. path aliases b.
+func DecodeZnode(b []byte) (path []byte, ok bool) {
+	if len(b) <= znodeHead+1 || b[0] != tagZnode || b[len(b)-1] != sentinel {
+		return nil, false
+	}
+	path = b[znodeHead : len(b)-1]
+	return path, binary.BigEndian.Uint32(b[1:]) == depthOf(string(path)) // no copy: the compiler sees to it
+}
+
+// ChildBounds are the bounds of the n keys of a znode's children. The name of a
+// child is what follows the first n bytes of its path.
+func ChildBounds(path string) (lower, upper []byte, n int) {
+	depth := depthOf(path) + 1
+	if path == "/" {
+		path = ""
+	}
+	bound := func(last byte) []byte {
+		b := make([]byte, 0, znodeHead+len(path)+2)
+		b = append(b, tagZnode)
+		b = binary.BigEndian.AppendUint32(b, depth)
+		b = append(b, path...)
+		return append(b, last, sentinel)
+	}
+	return bound('/'), bound('/' + 1), len(path) + 1
+}
+
+// ZnodeBounds are the bounds of the n table: its order is that of the depth.
+func ZnodeBounds() (lower, upper []byte) { return table(tagZnode) }
