@@ -77,7 +77,8 @@ type View interface {
 // Leases is what front ends do with leases besides commands.
 type Leases interface {
 	// KeepAlive renews a lease and returns the time it then has. It fails with
-	// LeaseNotFound. It is no command: renewals live on the leader alone.
+	// LeaseNotFound, for a session too: only its own client keeps that alive, by
+	// Sessions.Touch. It is no command: renewals live on the leader alone.
 	KeepAlive(ctx context.Context, id LeaseID) (time.Duration, error)
 	// Status describes a lease; with keys, the keys attached to it in key order.
 	// It fails with LeaseNotFound.
@@ -86,10 +87,16 @@ type Leases interface {
 	List(ctx context.Context) ([]LeaseID, error)
 }
 
+// TouchInterval is how long a front end may keep back what it has heard of a
+// session before it calls Sessions.Touch: no session ends earlier than its timeout
+// and this after the last Touch.
+const TouchInterval = 100 * time.Millisecond
+
 // Sessions is what a front end does with sessions besides commands.
 type Sessions interface {
 	// Touch gives a session its full timeout again. It fails with SessionExpired
 	// if there is no such session, and NoLeader. It may be called for every packet.
+	// One that comes too late waits until the session has ended, or ctx.
 	Touch(ctx context.Context, id LeaseID) error
 	// Follow has fn called whenever a session is attached, with its new epoch, and
 	// when it ends, with epoch zero, until stop is called. The calls come from one

@@ -12,7 +12,7 @@ import (
 func leasesOf(n int, ttl time.Duration) []Lease {
 	leases := make([]Lease, n)
 	for i := range leases {
-		leases[i] = Lease{core.LeaseID(i*7919 + 1), ttl}
+		leases[i] = Lease{ID: core.LeaseID(i*7919 + 1), TTL: ttl}
 	}
 	return leases
 }
@@ -88,7 +88,7 @@ func BenchmarkGrantRevoke(b *testing.B) {
 	d.Lead(0, 1, leasesOf(100_000, 60*second), 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		d.Granted(0, -1, 30*second)
+		d.Granted(0, Lease{ID: -1, TTL: 30 * second})
 		d.Revoked(-1)
 	}
 }

@@ -39,8 +39,7 @@ type Deadlines struct {
 
 // lease is a lease with its deadline, on the clock that stands still in gaps.
 type lease struct {
-	id       core.LeaseID
-	ttl      time.Duration
+	Lease
 	deadline time.Duration
 	// index is its place in the queue; negative while its revocation is pending.
 	index int
@@ -52,7 +51,21 @@ const pending = -1
 type Lease struct {
 	ID  core.LeaseID
 	TTL time.Duration
+	// Session says that it is one, which is renewed by Touch alone. Its deadline is
+	// core.TouchInterval later: who touches it may have kept that back.
+	Session bool
 }
+
+// slack is what a lease has beyond its TTL.
+func (l *Lease) slack() time.Duration {
+	if l.Session {
+		return core.TouchInterval
+	}
+	return 0
+}
+
+// until is the deadline of a lease that was renewed at t.
+func (l *Lease) until(t time.Duration) time.Duration { return after(after(t, l.TTL), l.slack()) }
 
 // New returns deadlines that follow: there are none.
 func New(o Options) *Deadlines {
@@ -77,7 +90,7 @@ func (d *Deadlines) Lead(now time.Duration, term uint64, leases []Lease, grace t
 	entries := make([]lease, len(leases)) // one allocation for all
 	sorted := make([]*lease, len(leases))
 	for i, l := range leases {
-		entries[i] = lease{id: l.ID, ttl: l.TTL, deadline: after(after(d.clock, l.TTL), grace)}
+		entries[i] = lease{Lease: l, deadline: after(l.until(d.clock), grace)}
 		sorted[i] = &entries[i]
 		d.leases[l.ID] = sorted[i]
 	}
@@ -111,14 +124,15 @@ func (d *Deadlines) Tick(now time.Duration) (gap time.Duration) {
 	return 0
 }
 
-// Granted adds a lease that was granted, with its full TTL.
-func (d *Deadlines) Granted(now time.Duration, id core.LeaseID, ttl time.Duration) {
+// Granted adds a lease that was granted, with its full TTL. A session that is
+// known, and was attached, begins anew.
+func (d *Deadlines) Granted(now time.Duration, granted Lease) {
 	if d.term == 0 {
 		return
 	}
-	d.Revoked(id)
-	l := &lease{id: id, ttl: ttl, deadline: after(d.at(now), ttl)}
-	d.leases[id] = l
+	d.Revoked(granted.ID)
+	l := &lease{Lease: granted, deadline: granted.until(d.at(now))}
+	d.leases[l.ID] = l
 	d.queue.push(l)
 }
 
@@ -144,36 +158,47 @@ const (
 	// Overdue: the lease is past its deadline. It is not renewed; the caller
 	// waits for it to be revoked, or for the leadership to end.
 	Overdue
-	// Unknown: there is no such lease.
+	// Unknown: there is no such lease, or it is not renewed this way.
 	Unknown
 	// NotLeading: another member has the deadlines.
 	NotLeading
 )
 
-// Renew gives a lease its full TTL again and returns that.
+// Renew gives a lease its full TTL again and returns that. A session is Unknown to
+// it.
 func (d *Deadlines) Renew(now time.Duration, id core.LeaseID) (time.Duration, Renewal) {
+	return d.renew(now, id, false)
+}
+
+// Touch is Renew for sessions. A lease that is none is Unknown to it.
+func (d *Deadlines) Touch(now time.Duration, id core.LeaseID) Renewal {
+	_, answer := d.renew(now, id, true)
+	return answer
+}
+
+func (d *Deadlines) renew(now time.Duration, id core.LeaseID, session bool) (time.Duration, Renewal) {
 	if d.term == 0 {
 		return 0, NotLeading
 	}
 	l := d.leases[id]
-	if l == nil {
+	if l == nil || l.Session != session {
 		return 0, Unknown
 	}
 	clock := d.at(now)
 	if l.index == pending || l.deadline <= clock {
 		return 0, Overdue
 	}
-	l.deadline = after(clock, l.ttl)
+	l.deadline = l.until(clock)
 	// A deadline that moves out leaves the queue as it is: the lease is put in
 	// its place when it comes to the front. Only after the grace of a new
 	// leadership can a renewal bring it nearer.
 	if l.deadline < d.queue[l.index].deadline {
 		d.queue.advance(l.index)
 	}
-	return l.ttl, Renewed
+	return l.TTL, Renewed
 }
 
-// Remaining returns the time that a lease has left, zero or less if it is
+// Remaining returns the time that a lease has left, zero or less if it may be
 // overdue. ok is false if the lease is unknown, as all are on a member that does
 // not lead.
 func (d *Deadlines) Remaining(now time.Duration, id core.LeaseID) (left time.Duration, ok bool) {
@@ -181,7 +206,7 @@ func (d *Deadlines) Remaining(now time.Duration, id core.LeaseID) (left time.Dur
 	if l == nil {
 		return 0, false
 	}
-	return l.deadline - d.at(now), true
+	return l.deadline - l.slack() - d.at(now), true
 }
 
 // Due returns a command that revokes up to limit leases that are overdue, in the
@@ -201,7 +226,7 @@ func (d *Deadlines) Due(now time.Duration, limit int) *core.LeaseExpire {
 		}
 		d.queue.remove(0)
 		l.index = pending
-		ids = append(ids, l.id)
+		ids = append(ids, l.ID)
 	}
 	if ids == nil {
 		return nil
@@ -236,7 +261,7 @@ func (d *Deadlines) List() []core.LeaseID {
 	slices.SortFunc(sorted, compareLeases)
 	ids := make([]core.LeaseID, len(sorted))
 	for i, l := range sorted {
-		ids[i] = l.id
+		ids[i] = l.ID
 	}
 	return ids
 }
@@ -260,5 +285,5 @@ func after(t, d time.Duration) time.Duration {
 }
 
 func compareLeases(a, b *lease) int {
-	return cmp.Or(cmp.Compare(a.deadline, b.deadline), cmp.Compare(a.id, b.id))
+	return cmp.Or(cmp.Compare(a.deadline, b.deadline), cmp.Compare(a.ID, b.ID))
 }

@@ -34,8 +34,8 @@ func TestLife(t *testing.T) {
 	d := New(Options{})
 	now := 7 * second
 	d.Lead(now, 3, nil, 0)
-	d.Granted(now, 1, 5*second)
-	d.Granted(now, 2, 3*second)
+	d.Granted(now, Lease{ID: 1, TTL: 5 * second})
+	d.Granted(now, Lease{ID: 2, TTL: 3 * second})
 	require.Equal(t, []core.LeaseID{2, 1}, d.List())
 	require.Equal(t, 2, d.Len())
 
@@ -73,7 +73,7 @@ func TestLife(t *testing.T) {
 func TestOverdueIsNotRenewed(t *testing.T) {
 	d := New(Options{})
 	d.Lead(0, 1, nil, 0)
-	d.Granted(0, 1, second)
+	d.Granted(0, Lease{ID: 1, TTL: second})
 	_, answer := d.Renew(second-1, 1)
 	require.Equal(t, Renewed, answer)
 	d.Tick(second)
@@ -87,7 +87,7 @@ func TestOverdueIsNotRenewed(t *testing.T) {
 func TestFollower(t *testing.T) {
 	d := New(Options{})
 	check := func() {
-		d.Granted(0, 1, second)
+		d.Granted(0, Lease{ID: 1, TTL: second})
 		d.Revoked(1)
 		d.Retry([]core.LeaseID{1})
 		d.Tick(5 * second)
@@ -100,7 +100,7 @@ func TestFollower(t *testing.T) {
 		require.Zero(t, d.Len())
 	}
 	check()
-	d.Lead(0, 1, []Lease{{1, second}}, 0)
+	d.Lead(0, 1, []Lease{{ID: 1, TTL: second}}, 0)
 	require.Equal(t, 1, d.Len())
 	d.Follow()
 	check()
@@ -110,12 +110,12 @@ func TestFollower(t *testing.T) {
 // and that a renewal then gives the TTL without it.
 func TestLeadership(t *testing.T) {
 	d := New(Options{})
-	d.Lead(0, 1, []Lease{{1, 3 * second}, {2, 2 * second}}, 0)
+	d.Lead(0, 1, []Lease{{ID: 1, TTL: 3 * second}, {ID: 2, TTL: 2 * second}}, 0)
 	now := time.Duration(0)
 	steady(d, &now, 2*second)
 	require.Equal(t, []core.LeaseID{2}, due(d, now))
 
-	d.Lead(now, 2, []Lease{{1, 3 * second}, {2, 2 * second}}, second)
+	d.Lead(now, 2, []Lease{{ID: 1, TTL: 3 * second}, {ID: 2, TTL: 2 * second}}, second)
 	left, _ := d.Remaining(now, 2)
 	require.Equal(t, 3*second, left)
 	left, _ = d.Remaining(now, 1)
@@ -135,7 +135,7 @@ func TestGap(t *testing.T) {
 	for _, first := range []string{"tick", "renew", "due"} {
 		t.Run(first, func(t *testing.T) {
 			d := New(Options{MaxGap: 500 * time.Millisecond})
-			d.Lead(0, 1, []Lease{{1, 2 * second}, {2, 3 * second}}, 0)
+			d.Lead(0, 1, []Lease{{ID: 1, TTL: 2 * second}, {ID: 2, TTL: 3 * second}}, 0)
 			var now time.Duration
 			steady(d, &now, 1900*time.Millisecond)
 			now += time.Hour
@@ -170,9 +170,9 @@ func TestSpread(t *testing.T) {
 	d := New(Options{SpreadPerSecond: 10})
 	var leases []Lease
 	for i := range 35 {
-		leases = append(leases, Lease{core.LeaseID(100 - i), 5 * second})
+		leases = append(leases, Lease{ID: core.LeaseID(100 - i), TTL: 5 * second})
 	}
-	leases = append(leases, Lease{1, 20 * second}, Lease{2, second})
+	leases = append(leases, Lease{ID: 1, TTL: 20 * second}, Lease{ID: 2, TTL: second})
 	d.Lead(0, 1, leases, second)
 
 	perSecond := make(map[int]int)
@@ -190,7 +190,7 @@ func TestSpread(t *testing.T) {
 // in the order of their ids, whichever was to expire first.
 func TestSpreadOrder(t *testing.T) {
 	d := New(Options{SpreadPerSecond: 2})
-	d.Lead(0, 1, []Lease{{1, 5 * second}, {2, 5 * second}, {9, 5*second + 1}, {3, 5*second + 2}}, 0)
+	d.Lead(0, 1, []Lease{{ID: 1, TTL: 5 * second}, {ID: 2, TTL: 5 * second}, {ID: 9, TTL: 5*second + 1}, {ID: 3, TTL: 5*second + 2}}, 0)
 	require.Equal(t, []core.LeaseID{1, 2, 3, 9}, d.List())
 	var now time.Duration
 	steady(d, &now, 6*second)
@@ -201,7 +201,7 @@ func TestSpreadOrder(t *testing.T) {
 // to be a gap: it has been proposed, and stays so.
 func TestPendingOverGap(t *testing.T) {
 	d := New(Options{MaxGap: second})
-	d.Lead(0, 1, []Lease{{1, second}}, 0)
+	d.Lead(0, 1, []Lease{{ID: 1, TTL: second}}, 0)
 	require.Equal(t, []core.LeaseID{1}, due(d, second))
 	require.Equal(t, 5*second, d.Tick(5*second))
 	left, _ := d.Remaining(5*second, 1)
@@ -217,8 +217,8 @@ func TestLongestTTL(t *testing.T) {
 	now := 40 * 365 * 24 * time.Hour
 	d.Lead(0, 1, nil, 0)
 	d.Tick(now)
-	d.Lead(now, 1, []Lease{{1, longest}}, longest)
-	d.Granted(now, 2, longest)
+	d.Lead(now, 1, []Lease{{ID: 1, TTL: longest}}, longest)
+	d.Granted(now, Lease{ID: 2, TTL: longest})
 	for id := range core.LeaseID(2) {
 		_, answer := d.Renew(now, id+1)
 		require.Equal(t, Renewed, answer)
@@ -301,7 +301,7 @@ func (m *model) lead(t *rapid.T) {
 	m.leases, m.proposed = nil, nil
 	for id := range core.LeaseID(rapid.IntRange(0, 6).Draw(t, "leases")) {
 		ttl := drawTTL(t)
-		leases = append(leases, Lease{id, ttl})
+		leases = append(leases, Lease{ID: id, TTL: ttl})
 		m.leases = append(m.leases, &naive{id: id, ttl: ttl, deadline: m.now + ttl + grace})
 	}
 	m.d.Lead(m.now, m.term, leases, grace)
@@ -326,7 +326,7 @@ func drawID(t *rapid.T) core.LeaseID {
 
 func (m *model) grant(t *rapid.T) {
 	id, ttl := drawID(t), drawTTL(t)
-	m.d.Granted(m.now, id, ttl)
+	m.d.Granted(m.now, Lease{ID: id, TTL: ttl})
 	if m.leading() {
 		m.drop(id)
 		m.leases = append(m.leases, &naive{id: id, ttl: ttl, deadline: m.moment() + ttl})

@@ -22,5 +22,7 @@
 // the beginning of a leadership, the latter with a grace added for the clients to
 // find the new leader. One that is overdue is not renewed any more, whether it
 // has been proposed for revocation or not: the client is told to wait for the
-// outcome (etcd T-62).
+// outcome (etcd T-62). The deadline of a session, which may be touched with every
+// packet of its client, is core.TouchInterval later than that, so that it is
+// enough to touch it that often.
 package expiry

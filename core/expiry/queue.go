@@ -20,7 +20,7 @@ func (a slot) before(b slot) bool {
 	if c := cmp.Compare(a.deadline, b.deadline); c != 0 {
 		return c < 0
 	}
-	return a.lease.id < b.lease.id
+	return a.lease.ID < b.lease.ID
 }
 
 // push adds l at its deadline.

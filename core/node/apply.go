@@ -62,6 +62,7 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 		a.n.hub.Compacted(delta.Compacted)
 	}
 	a.n.leases.changed(delta.Leases)
+	a.n.sessions.changed(delta.Leases)
 	a.answer(batch, replies)
 	a.n.upkeep.applied(commands, delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room

@@ -11,6 +11,7 @@ import (
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/expiry"
 	"github.com/triglot/triglot/core/state"
+	"github.com/triglot/triglot/core/state/lease"
 )
 
 // expiryInterval is how often overdue leases are looked for. A lease ends at most
@@ -21,8 +22,8 @@ const expiryInterval = 100 * time.Millisecond
 // does not hold up the writes of others.
 const expiryBatch = 500
 
-// leases keeps the deadlines of leases while this member leads. It implements
-// core.Leases.
+// leases keeps the deadlines of leases, sessions among them, while this member
+// leads. It implements core.Leases.
 type leases struct {
 	n     *Node
 	start time.Time // the zero of the deadlines' clock
@@ -51,9 +52,8 @@ func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
 	var all []expiry.Lease
 	if self {
 		view := l.n.published.hold()
-		err := view.EachLease(func(id core.LeaseID, ttl time.Duration) {
-			all = append(all, expiry.Lease{ID: id, TTL: ttl})
-		})
+		var err error
+		all, err = leasesIn(view)
 		view.Close()
 		if err != nil {
 			l.n.fail(err)
@@ -61,30 +61,45 @@ func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
 		}
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if self {
 		l.deadlines.Lead(l.now(), term, all, l.n.cfg.ElectionTimeout)
 	} else {
 		l.deadlines.Follow()
 	}
+	l.mu.Unlock()
+	l.n.published.wake()
 }
 
-// changed is told by apply which leases came and went.
+// leasesIn are the leases that a view shows, as the deadlines take them.
+func leasesIn(v *state.View) ([]expiry.Lease, error) {
+	var all []expiry.Lease
+	err := v.EachLease(func(id core.LeaseID, l lease.Lease) {
+		all = append(all, expiry.Lease{ID: id, TTL: l.TTL, Session: l.Session()})
+	})
+	return all, err
+}
+
+// changed is told by apply which leases came and went. Whoever waits for that
+// looks again.
 func (l *leases) changed(changes []state.LeaseChange) {
 	if len(changes) == 0 {
 		return
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, c := range changes {
-		if c.TTL > 0 {
-			l.deadlines.Granted(l.now(), c.ID, c.TTL)
-			l.n.metrics.granted.Inc()
-		} else {
+		switch {
+		case c.TTL == 0:
 			l.deadlines.Revoked(c.ID)
 			l.n.metrics.revoked.Inc()
+		default:
+			l.deadlines.Granted(l.now(), expiry.Lease{ID: c.ID, TTL: c.TTL, Session: c.Epoch != 0})
+			if c.Epoch <= 1 { // else it was there, and is attached to another connection
+				l.n.metrics.granted.Inc()
+			}
 		}
 	}
+	l.mu.Unlock()
+	l.n.published.wake()
 }
 
 // keepTime ticks the deadlines' clock until ctx ends. It does nothing else: were
@@ -164,48 +179,51 @@ func (l *leases) nextDue() *core.LeaseExpire {
 
 // KeepAlive implements core.Leases.
 func (l *leases) KeepAlive(ctx context.Context, id core.LeaseID) (time.Duration, error) {
-	ttl, answer := l.renew(id)
-	if answer == expiry.Unknown || answer == expiry.NotLeading {
-		var err error
-		if ttl, answer, err = l.renewNew(ctx, id); err != nil {
-			return 0, err
-		}
-	}
-	switch answer {
-	case expiry.Renewed:
+	if ttl, answer := l.renew(id); answer == expiry.Renewed {
 		return ttl, nil
-	case expiry.Overdue:
-		return 0, l.awaitRevoked(ctx, id)
-	case expiry.NotLeading:
-		return 0, core.NoLeader
-	default:
-		return 0, core.LeaseNotFound
 	}
+	var ttl time.Duration
+	err := l.renewUncertain(ctx, id, false, func() (answer expiry.Renewal) {
+		ttl, answer = l.renew(id)
+		return answer
+	})
+	return ttl, err
 }
 
-// renewNew renews a lease that the deadlines do not know: it may be gone, or this
-// member may be too new a leader, or the lease so new that the view shows it and
-// the deadlines are about to be told.
-func (l *leases) renewNew(ctx context.Context, id core.LeaseID) (time.Duration, expiry.Renewal, error) {
-	for {
-		v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
-		if err != nil {
-			return 0, 0, err
-		}
-		_, err = v.Lease(id)
-		v.Close()
-		if err != nil {
-			return 0, 0, err
-		}
-		if ttl, answer := l.renew(id); answer != expiry.Unknown {
-			return ttl, answer, nil
-		}
-		select {
-		case <-time.After(time.Millisecond): // apply is between the two
-		case <-ctx.Done():
-			return 0, 0, core.ContextError(ctx.Err())
-		}
+// renewUncertain renews a lease of which the deadlines did not know that it can
+// be: it may be gone, or this member may be too new a leader, or the lease so new
+// that the view shows it and the deadlines are about to be told, or it is overdue.
+// It fails with LeaseNotFound only when a view shows that the lease is gone: that
+// view is linearizable, so that a stale member tells nobody that his lease has
+// ended; and who renews too late is not told so before its keys are gone
+// (etcd T-62).
+func (l *leases) renewUncertain(ctx context.Context, id core.LeaseID, session bool, renew func() expiry.Renewal) error {
+	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
+	if err != nil {
+		return err
 	}
+	v.Close()
+	var readErr error
+	var answer expiry.Renewal
+	v, err = l.n.published.await(ctx, func(v *state.View) bool {
+		var known lease.Lease
+		if known, readErr = v.Lease(id); readErr == nil && known.Session() != session {
+			readErr = core.LeaseNotFound
+		}
+		if readErr != nil {
+			return true
+		}
+		answer = renew()
+		return answer == expiry.Renewed || answer == expiry.NotLeading
+	})
+	if err != nil {
+		return err
+	}
+	v.Close()
+	if readErr == nil && answer == expiry.NotLeading {
+		return core.NoLeader
+	}
+	return readErr
 }
 
 func (l *leases) renew(id core.LeaseID) (time.Duration, expiry.Renewal) {
@@ -218,20 +236,10 @@ func (l *leases) renew(id core.LeaseID) (time.Duration, expiry.Renewal) {
 	return ttl, answer
 }
 
-// awaitRevoked waits for an overdue lease to end, and then reports that there is
-// none: who renews too late must not be told so before its keys are gone
-// (etcd T-62).
-func (l *leases) awaitRevoked(ctx context.Context, id core.LeaseID) error {
-	var readErr error
-	v, err := l.n.published.await(ctx, func(v *state.View) bool {
-		_, readErr = v.Lease(id)
-		return readErr != nil
-	})
-	if err != nil {
-		return err
-	}
-	v.Close()
-	return readErr
+func (l *leases) touch(id core.LeaseID) expiry.Renewal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deadlines.Touch(l.now(), id)
 }
 
 // Status implements core.Leases.
@@ -241,14 +249,15 @@ func (l *leases) Status(ctx context.Context, id core.LeaseID, keys bool) (core.L
 		return core.LeaseStatus{}, err
 	}
 	defer v.Close()
-	s := core.LeaseStatus{ID: id}
-	if s.Granted, err = v.Lease(id); err != nil {
+	known, err := v.Lease(id)
+	if err != nil {
 		return core.LeaseStatus{}, err
 	}
+	s := core.LeaseStatus{ID: id, Granted: known.TTL}
 	l.mu.Lock()
-	left, known := l.deadlines.Remaining(l.now(), id)
+	left, leading := l.deadlines.Remaining(l.now(), id)
 	l.mu.Unlock()
-	if s.Remaining = s.Granted; known {
+	if s.Remaining = s.Granted; leading {
 		s.Remaining = max(left, 0)
 	}
 	if keys {
@@ -270,10 +279,8 @@ func (l *leases) List(ctx context.Context) ([]core.LeaseID, error) {
 		return l.deadlines.List(), nil
 	}
 	// No deadline runs yet: each lease has its full time.
-	var all []expiry.Lease
-	if err := v.EachLease(func(id core.LeaseID, ttl time.Duration) {
-		all = append(all, expiry.Lease{ID: id, TTL: ttl})
-	}); err != nil {
+	all, err := leasesIn(v)
+	if err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(all, func(a, b expiry.Lease) int { return cmp.Compare(a.TTL, b.TTL) })

@@ -21,10 +21,11 @@ type Node struct {
 	disk    *disk
 	metrics *metrics
 
-	driver *consensus.Driver
-	hub    *watch.Hub
-	leases leases
-	upkeep *upkeep
+	driver   *consensus.Driver
+	hub      *watch.Hub
+	leases   leases
+	sessions sessions
+	upkeep   *upkeep
 
 	published published
 
@@ -43,6 +44,7 @@ type Node struct {
 var (
 	_ core.Store       = (*Node)(nil)
 	_ core.Leases      = (*leases)(nil)
+	_ core.Sessions    = (*sessions)(nil)
 	_ core.Cluster     = (*Node)(nil)
 	_ core.Maintenance = (*Node)(nil)
 )
@@ -90,6 +92,7 @@ func (n *Node) start() error {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop, n.stopping = stop, ctx.Done()
 	n.leases.init(n)
+	n.sessions.leases = &n.leases
 	n.upkeep = newUpkeep(n, collector)
 	if err := n.startConsensus(view); err != nil {
 		stop()

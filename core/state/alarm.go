@@ -20,22 +20,30 @@ func (m *Machine) alarmed(cmd core.Command) error {
 	return nil
 }
 
+// allowedWhenCorrupt lets sessions be kept and ended: one that cannot be attached
+// to would run out, and take its ephemerals with it.
 func allowedWhenCorrupt(cmd core.Command) bool {
 	switch cmd.(type) {
-	case *core.SetAlarm, *core.SetMember, *core.LeaseExpire:
+	case *core.SetAlarm, *core.SetMember, *core.LeaseExpire, *core.SessionAttach, *core.SessionClose:
 		return true
 	}
 	return false
 }
 
 // NeedsSpace reports whether a command can make the store larger: what the
-// NOSPACE alarm refuses, and what counts against the quota.
+// NOSPACE alarm refuses, and what counts against the quota. To open a session
+// is not among it: a ZooKeeper user knows of no quota and must be able to connect
+// in order to delete.
 func NeedsSpace(cmd core.Command) bool {
 	switch c := cmd.(type) {
 	case *core.Put, *core.LeaseGrant:
 		return true
 	case *core.Txn:
 		return putsIn(c.Then) || putsIn(c.Else)
+	case *core.ZnodeWrite:
+		return slices.ContainsFunc(c.Ops, func(op core.ZnodeOp) bool {
+			return op.Type == core.ZnodeCreate || op.Type == core.ZnodeSetData
+		})
 	}
 	return false
 }

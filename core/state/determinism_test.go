@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/lease"
 	"github.com/triglot/triglot/storage/mvcc"
 )
 
@@ -59,7 +60,7 @@ func drawPut(t *rapid.T) *core.Put {
 }
 
 func drawCommand(t *rapid.T) core.Command {
-	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	switch rapid.IntRange(0, 12).Draw(t, "kind") {
 	case 0, 1:
 		return &core.DeleteRange{Interval: drawInterval(t), PrevKV: true}
 	case 2, 3:
@@ -77,8 +78,23 @@ func drawCommand(t *rapid.T) core.Command {
 			return drawPut(t)
 		}
 		return &core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}, On: rapid.Bool().Draw(t, "on")}
+	case 9:
+		return drawSession(t)
 	default:
 		return drawPut(t)
+	}
+}
+
+func drawSession(t *rapid.T) core.Command {
+	id := core.LeaseID(rapid.IntRange(0, 3).Draw(t, "session"))
+	secret := core.SecretHash{byte(rapid.IntRange(0, 1).Draw(t, "secret"))}
+	switch rapid.IntRange(0, 2).Draw(t, "session command") {
+	case 0:
+		return &core.SessionOpen{ID: id, Timeout: 2 * time.Second, Secret: secret}
+	case 1:
+		return &core.SessionAttach{ID: id, Timeout: 3 * time.Second, Secret: secret}
+	default:
+		return &core.SessionClose{Session: core.SessionRef{ID: id, Epoch: uint64(rapid.IntRange(1, 2).Draw(t, "epoch"))}}
 	}
 }
 
@@ -157,11 +173,12 @@ func (r *rig) describe() string {
 	require.NoError(r.t, err)
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)
-	require.NoError(r.t, v.EachLease(func(id core.LeaseID, ttl time.Duration) {
+	require.NoError(r.t, v.EachLease(func(id core.LeaseID, l lease.Lease) {
 		keys, err := v.LeaseKeys(id)
 		require.NoError(r.t, err)
-		fmt.Fprintf(&out, "lease %d %v %q\n", id, ttl, keys)
+		fmt.Fprintf(&out, "lease %d %+v %q\n", id, l, keys)
 	}))
+	fmt.Fprintf(&out, "sessions %d\n", v.Sessions())
 	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}})
 	require.NoError(r.t, err)
 	out.WriteString(showRange(res))

@@ -162,6 +162,8 @@ func showOutcome(o core.Outcome) string {
 		return b.String()
 	case core.LeaseOutcome:
 		return fmt.Sprintf("lease %d for %v", o.ID, o.TTL)
+	case core.SessionOutcome:
+		return fmt.Sprintf("session %d epoch %d", o.Session.ID, o.Session.Epoch)
 	case core.AlarmOutcome:
 		return fmt.Sprintf("stood %t", o.Stood)
 	default:
@@ -214,7 +216,11 @@ func showDelta(d Delta) string {
 		b.WriteString("\n")
 	}
 	for _, l := range d.Leases {
-		fmt.Fprintf(&b, "lease %d %v\n", l.ID, l.TTL)
+		fmt.Fprintf(&b, "lease %d %v", l.ID, l.TTL)
+		if l.Epoch != 0 {
+			fmt.Fprintf(&b, " session epoch %d", l.Epoch)
+		}
+		b.WriteString("\n")
 	}
 	if d.Compacted != 0 {
 		fmt.Fprintf(&b, "compacted to %d\n", d.Compacted)

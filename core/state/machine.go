@@ -72,17 +72,21 @@ type Reply struct {
 type Delta struct {
 	// Revisions are the changes, by revision.
 	Revisions []*core.Revision
-	// Granted and Revoked leases, in order of the commands.
+	// Leases that came or went, and sessions that were attached, in order of the
+	// commands.
 	Leases []LeaseChange
 	// Compacted is the revision compacted to, if that changed; otherwise zero.
 	Compacted core.Rev
 }
 
-// LeaseChange is a lease that came, or went.
+// LeaseChange is a lease that came, or went, or a session that was attached.
 type LeaseChange struct {
 	ID core.LeaseID
-	// TTL is what was granted; zero for a lease that went.
+	// TTL is the time that the lease has from now; zero for one that went.
 	TTL time.Duration
+	// Epoch is the session's, its last one if it went; zero for a lease that is no
+	// session.
+	Epoch uint64
 }
 
 // Bootstrap writes the state that all founding members of a cluster start from.
@@ -238,6 +242,12 @@ func (m *Machine) execute(cmd core.Command, term uint64, own bool) (core.Outcome
 		return nil, m.revoke(c.ID)
 	case *core.LeaseExpire:
 		return nil, m.expire(c, term)
+	case *core.SessionOpen:
+		return m.openSession(c)
+	case *core.SessionAttach:
+		return m.attachSession(c)
+	case *core.SessionClose:
+		return nil, m.closeSession(c)
 	case *core.SetAlarm:
 		return m.setAlarm(c)
 	case *core.SetMember:
@@ -310,8 +320,8 @@ func (m *Machine) revoke(id core.LeaseID) error {
 	if _, err := m.take(&tx, nil, tx.DeleteKeys(attached)); err != nil {
 		return err
 	}
+	m.delta.Leases = append(m.delta.Leases, LeaseChange{ID: id, Epoch: m.leases.Epoch(id)})
 	m.leases.Remove(id)
-	m.delta.Leases = append(m.delta.Leases, LeaseChange{ID: id})
 	return nil
 }
 

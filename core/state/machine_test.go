@@ -81,14 +81,18 @@ func (r *rig) leasesText() string {
 	ids := map[core.LeaseID]string{}
 	var order []core.LeaseID
 	for i := core.LeaseID(-20); i < 20; i++ {
-		ttl, err := r.view.Lease(i)
+		l, err := r.view.Lease(i)
 		if err != nil {
 			require.ErrorIs(r.t, err, core.LeaseNotFound)
 			continue
 		}
 		keys, err := r.view.LeaseKeys(i)
 		require.NoError(r.t, err)
-		ids[i] = fmt.Sprintf("%d for %v: %s", i, ttl, keys)
+		session := ""
+		if l.Session() {
+			session = fmt.Sprintf(" session in epoch %d", l.Epoch)
+		}
+		ids[i] = fmt.Sprintf("%d for %v%s: %s", i, l.TTL, session, keys)
 		order = append(order, i)
 	}
 	var out strings.Builder

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/state/kv"
@@ -26,8 +25,10 @@ type View struct {
 	index   uint64
 	bounds  kv.Bounds
 	written int64
-	members []core.Member
-	alarms  []core.Alarm
+	// sessions is their number.
+	sessions int64
+	members  []core.Member
+	alarms   []core.Alarm
 }
 
 // view makes a view of the state, held once.
@@ -35,14 +36,15 @@ func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
 	m.open.Add(1)
 	v := &View{
-		open:    &m.open,
-		snap:    snap,
-		reader:  mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
-		index:   m.pos.index,
-		written: m.w.Written(),
-		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
-		members: m.members,
-		alarms:  m.alarms,
+		open:     &m.open,
+		snap:     snap,
+		reader:   mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
+		index:    m.pos.index,
+		written:  m.w.Written(),
+		sessions: m.leases.Sessions(),
+		bounds:   kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
+		members:  m.members,
+		alarms:   m.alarms,
 	}
 	v.refs.Store(1)
 	return v
@@ -113,18 +115,21 @@ func (v *View) Members() []core.Member { return v.members }
 // Alarms are the alarms that stand. The slice is shared.
 func (v *View) Alarms() []core.Alarm { return v.alarms }
 
-// Lease returns the time to live that a lease was granted.
-func (v *View) Lease(id core.LeaseID) (time.Duration, error) {
+// Lease returns what is known of a lease. It fails with LeaseNotFound.
+func (v *View) Lease(id core.LeaseID) (lease.Lease, error) {
 	b, err := v.snap.Get(keys.AppendLease(nil, id))
 	if err != nil {
-		return 0, wrapRead(err)
+		return lease.Lease{}, wrapRead(err)
 	}
 	if b == nil {
-		return 0, core.LeaseNotFound
+		return lease.Lease{}, core.LeaseNotFound
 	}
 	l, err := lease.DecodeRow(b)
-	return l.TTL, wrapRead(err)
+	return l, wrapRead(err)
 }
+
+// Sessions is the number of sessions.
+func (v *View) Sessions() int64 { return v.sessions }
 
 // LeaseKeys returns the keys attached to a lease, in key order; the caller owns
 // them.
@@ -134,8 +139,8 @@ func (v *View) LeaseKeys(id core.LeaseID) ([][]byte, error) {
 }
 
 // EachLease calls fn for every lease, by id.
-func (v *View) EachLease(fn func(id core.LeaseID, ttl time.Duration)) error {
-	return wrapRead(lease.Each(rowScanner{v.snap}, func(id core.LeaseID, l lease.Lease) { fn(id, l.TTL) }))
+func (v *View) EachLease(fn func(id core.LeaseID, l lease.Lease)) error {
+	return wrapRead(lease.Each(rowScanner{v.snap}, fn))
 }
 
 // rowScanner is a lease.Scanner of an engine snapshot.

@@ -11,7 +11,6 @@ package lease
 import (
 	"crypto/subtle"
 	"fmt"
-	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage/keys"
@@ -38,6 +37,8 @@ type Rows interface {
 type Table struct {
 	rows   Rows
 	leases map[core.LeaseID]entry
+	// sessions counts those of leases that are sessions.
+	sessions int64
 }
 
 // entry is what is asked of a lease at every turn.
@@ -51,7 +52,7 @@ type entry struct {
 // Load reads the table from its rows.
 func Load(rows Rows) (*Table, error) {
 	t := &Table{rows: rows, leases: map[core.LeaseID]entry{}}
-	err := Each(rows, func(id core.LeaseID, l Lease) { t.leases[id] = l.entry() })
+	err := Each(rows, t.note)
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +93,12 @@ func (t *Table) ExistedAt(id core.LeaseID, index uint64) bool {
 }
 
 // IsSession reports whether there is such a lease and it is a session.
-func (t *Table) IsSession(id core.LeaseID) bool { return t.leases[id].epoch != 0 }
+func (t *Table) IsSession(id core.LeaseID) bool { return t.Epoch(id) != 0 }
 
 // CheckSession fails with SessionExpired if ref names no session, and with
 // SessionMoved if another connection owns it.
 func (t *Table) CheckSession(ref core.SessionRef) error {
-	switch epoch := t.leases[ref.ID].epoch; epoch {
+	switch t.Epoch(ref.ID) {
 	case 0:
 		return core.SessionExpired
 	case ref.Epoch:
@@ -119,10 +120,16 @@ func (t *Table) Grant(id core.LeaseID, l Lease) error {
 	return nil
 }
 
-// AttachSession begins a new epoch of a session, with a new timeout, and returns
-// the epoch. It fails with SessionExpired if there is no such session or the
-// secret is not its own.
-func (t *Table) AttachSession(id core.LeaseID, timeout time.Duration, secret core.SecretHash) (uint64, error) {
+// Epoch is the epoch of a session; zero if there is no such session.
+func (t *Table) Epoch(id core.LeaseID) uint64 { return t.leases[id].epoch }
+
+// Sessions is the number of sessions.
+func (t *Table) Sessions() int64 { return t.sessions }
+
+// AttachSession begins a new epoch of a session, with the timeout and the index of
+// l, and returns the epoch. It fails with SessionExpired if there is no such
+// session or l's secret is not its own.
+func (t *Table) AttachSession(id core.LeaseID, l Lease) (uint64, error) {
 	if !t.IsSession(id) {
 		return 0, core.SessionExpired
 	}
@@ -130,27 +137,41 @@ func (t *Table) AttachSession(id core.LeaseID, timeout time.Duration, secret cor
 	if err != nil {
 		return 0, err
 	}
-	l, err := DecodeRow(b)
+	old, err := DecodeRow(b)
 	if err != nil {
 		return 0, err
 	}
-	if subtle.ConstantTimeCompare(l.Secret[:], secret[:]) == 0 {
+	if subtle.ConstantTimeCompare(old.Secret[:], l.Secret[:]) == 0 {
 		return 0, core.SessionExpired
 	}
-	l.TTL = timeout
-	l.Epoch++
+	l.Epoch = old.Epoch + 1
 	t.set(id, l)
 	return l.Epoch, nil
 }
 
 func (t *Table) set(id core.LeaseID, l Lease) {
-	t.leases[id] = l.entry()
+	t.note(id, l)
 	t.rows.SetRow(keys.AppendLease(nil, id), l.row())
+}
+
+func (t *Table) note(id core.LeaseID, l Lease) {
+	t.forget(id)
+	t.leases[id] = l.entry()
+	if l.Session() {
+		t.sessions++
+	}
+}
+
+func (t *Table) forget(id core.LeaseID) {
+	if t.IsSession(id) {
+		t.sessions--
+	}
+	delete(t.leases, id)
 }
 
 // Remove forgets a lease. Its keys must have been deleted, which detaches them.
 func (t *Table) Remove(id core.LeaseID) {
-	delete(t.leases, id)
+	t.forget(id)
 	t.rows.DeleteRow(keys.AppendLease(nil, id))
 }
 

@@ -13,7 +13,8 @@ import (
 type Lease struct {
 	// TTL is the time it lives without a keepalive, in whole milliseconds.
 	TTL time.Duration
-	// Granted is the index of the entry that granted it.
+	// Granted is the index of the entry that granted it, or attached the session
+	// last: an expiry from before is not of this lease.
 	Granted uint64
 	// Epoch counts the connections that a session was attached to, from 1. It is
 	// zero for a lease that is no session.
