@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"google.golang.org/grpc"
+
 	"github.com/triglot/triglot/core"
 )
 
@@ -18,11 +20,15 @@ import (
 // timeout: 5 s and twice 1 s (etcd T-04).
 const defaultRequestTimeout = 7 * time.Second
 
-// Limits of a connection. Requests on this face are short and have no body.
+// Limits of a connection. There is none on the time that a reply takes: a watch
+// goes on for as long as its client listens.
 const (
 	headerTimeout  = 30 * time.Second
 	idleTimeout    = 5 * time.Minute
 	maxHeaderBytes = 64 << 10
+	// maxStreams bounds the requests that are open at a time on an HTTP/2
+	// connection. Watches stay open, so it is more than net/http's 250.
+	maxStreams = 1000
 )
 
 // Config says what a Front serves.
@@ -36,6 +42,13 @@ type Config struct {
 	// Metrics is what /metrics shows. The counters of the health checks are
 	// registered in it. Nil is an empty registry.
 	Metrics *prometheus.Registry
+	// Gateway leads to the etcd face, such as an inproc.Channel with which it is
+	// registered; the JSON gateway is served below /v3/ then. Nil serves none
+	// (--enable-grpc-gateway=false).
+	Gateway grpc.ClientConnInterface
+	// MaxRequestBytes is the store's limit on an encoded command, from which the
+	// limit on a request's body follows; zero is 1.5 MiB.
+	MaxRequestBytes uint
 	// Origins are the origins that a browser may call from, Hosts the names that
 	// a request's Host header may hold. Empty, or an element "*", allows all.
 	Origins, Hosts []string
@@ -53,6 +66,7 @@ type Front struct {
 // Front already.
 func New(cfg Config) *Front {
 	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, defaultRequestTimeout)
+	cfg.MaxRequestBytes = cmp.Or(cfg.MaxRequestBytes, defaultMaxRequestBytes)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -67,7 +81,10 @@ func (f *Front) ClientHandler() http.Handler {
 	mux := http.NewServeMux()
 	f.handleProbes(mux)
 	mux.HandleFunc("/version", f.serveVersion)
-	return f.guard(mux)
+	if f.cfg.Gateway != nil {
+		mux.Handle("/v3/", newGateway(f.cfg.Gateway, f.cfg.MaxRequestBytes))
+	}
+	return f.guard(fromBeta(mux))
 }
 
 // MetricsHandler serves the paths that etcd has on --listen-metrics-urls: the
@@ -87,8 +104,16 @@ func (f *Front) handleProbes(mux *http.ServeMux) {
 
 // NewServer wraps a handler of this package in an http.Server with its limits.
 // What goes wrong with a single connection is logged at debug level.
+//
+// It speaks HTTP/1 and, to clients that begin with it, HTTP/2 without TLS.
 func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
+		Protocols:         &protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
