@@ -3,6 +3,7 @@ package etcdv3
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -189,11 +190,19 @@ func (c *callCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// add returns what counts the calls of a method, one for all the registrars that
+// the face is registered with.
 func (c *callCollector) add(kind, service, method string) *callStats {
-	s := &callStats{labels: []string{kind, service, method}, unary: kind == "unary"}
+	labels := []string{kind, service, method}
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.methods {
+		if slices.Equal(s.labels, labels) {
+			return s
+		}
+	}
+	s := &callStats{labels: labels, unary: kind == "unary"}
 	c.methods = append(c.methods[:len(c.methods):len(c.methods)], s)
-	c.mu.Unlock()
 	return s
 }
 
