@@ -144,7 +144,7 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 // found makes the member: its first state, a log that begins behind it and, when
 // both are durable, the mark.
 func (d *disk) found(founders []core.Member) error {
-	if err := state.Bootstrap(d.db, d.id.cluster, founders); err != nil {
+	if err := state.Bootstrap(d.db, d.id.cluster, founders, "/zk"); err != nil {
 		return err
 	}
 	if err := d.log.Reset(state.FirstIndex, state.FirstTerm); err != nil {

@@ -31,6 +31,8 @@ type rig struct {
 	own      bool
 	clock    int64
 	term     uint64
+	// mount is the prefix of the keys that are znodes.
+	mount string
 }
 
 const (
@@ -52,10 +54,12 @@ func newRig(t testing.TB) *rig {
 
 func newRigOn(t tester) *rig { return newSizedRig(t, 1<<20) }
 
-func newSizedRig(t tester, memTable int64) *rig {
-	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, memTable: memTable, own: true, term: 2}
+func newSizedRig(t tester, memTable int64) *rig { return newMountedRig(t, memTable, "/zk") }
+
+func newMountedRig(t tester, memTable int64, mount string) *rig {
+	r := &rig{t: t, fs: storage.NewCrashableMemFS(), cacheBytes: 1 << 20, memTable: memTable, own: true, term: 2, mount: mount}
 	r.openDB()
-	require.NoError(t, Bootstrap(r.db, 1, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}))
+	require.NoError(t, Bootstrap(r.db, 1, []core.Member{{ID: testMember, PeerURLs: []string{"http://h:1"}}}, r.mount))
 	r.openMachine()
 	return r
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/triglot/triglot/core/command"
 	"github.com/triglot/triglot/core/state/kv"
 	"github.com/triglot/triglot/core/state/lease"
+	"github.com/triglot/triglot/core/state/znode"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"
 	"github.com/triglot/triglot/storage/mvcc"
@@ -36,6 +37,8 @@ type Machine struct {
 	caches mvcc.Caches
 	w      *mvcc.Writer
 	leases *lease.Table
+	// znodes is nil if the store has none.
+	znodes *znode.Tree
 
 	pos       position
 	compacted core.Rev
@@ -90,9 +93,13 @@ type LeaseChange struct {
 }
 
 // Bootstrap writes the state that all founding members of a cluster start from.
-// It is durable when Bootstrap returns.
-func Bootstrap(db *storage.DB, cluster uint64, founders []core.Member) error {
+// Keys below mount are znodes: a legal znode path, or empty for all keys. The state
+// is durable when Bootstrap returns.
+func Bootstrap(db *storage.DB, cluster uint64, founders []core.Member, mount string) error {
 	b := db.NewBatch()
+	if err := znode.Bootstrap(b.Set, mount); err != nil {
+		return errors.Join(fmt.Errorf("state: bootstrap: %w", err), b.Close())
+	}
 	pos := position{index: FirstIndex, term: FirstTerm, rev: firstRev}
 	b.Set(row(keys.MetaApplied), pos.append(nil))
 	b.Set(row(keys.MetaCompacted), appendRev(nil, notCompacted))
@@ -150,7 +157,10 @@ func (m *Machine) load() error {
 	if m.alarms, err = decodeAlarms(alarms); err != nil {
 		return err
 	}
-	m.leases, err = lease.Load(m.w)
+	if m.leases, err = lease.Load(m.w); err != nil {
+		return err
+	}
+	m.znodes, err = znode.Open(m.w, m.leases)
 	return err
 }
 
@@ -234,6 +244,8 @@ func (m *Machine) execute(cmd core.Command, term uint64, own bool) (core.Outcome
 		return m.take(&tx, out, err)
 	case *core.Txn:
 		return m.txn(c, own)
+	case *core.ZnodeWrite:
+		return m.writeZnodes(c)
 	case *core.Compact:
 		return nil, m.compact(c.Rev)
 	case *core.LeaseGrant:
@@ -258,18 +270,31 @@ func (m *Machine) execute(cmd core.Command, term uint64, own bool) (core.Outcome
 }
 
 func (m *Machine) begin(reads bool) kv.Tx {
-	return kv.Begin(m.w, m.leases, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted}, reads)
+	var znodes kv.Znodes // not an interface that holds nil
+	if m.znodes != nil {
+		m.znodes.Begin(m.pos.rev+1, m.pos.clock)
+		znodes = m.znodes
+	}
+	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted}, reads)
 }
 
 // take makes what a command changed, if anything, the next revision. It gives the
 // command's result on, and does nothing if the command failed.
 func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, error) {
 	if err != nil {
+		if m.znodes != nil {
+			m.znodes.Undo()
+		}
 		return nil, err
 	}
-	if changes := tx.Changes(); len(changes) > 0 {
+	changes := tx.Changes()
+	var steps []core.ZnodeStep
+	if m.znodes != nil {
+		steps = m.znodes.Steps()
+	}
+	if len(changes) > 0 || len(steps) > 0 {
 		m.pos.rev++
-		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{Rev: m.pos.rev, Changes: changes})
+		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{Rev: m.pos.rev, Changes: changes, Steps: steps})
 	}
 	return out, nil
 }
@@ -280,6 +305,24 @@ func (m *Machine) txn(t *core.Txn, own bool) (core.Outcome, error) {
 	out, err := tx.Txn(t)
 	if err != nil {
 		m.w.Rollback(mark)
+	}
+	return m.take(&tx, out, err)
+}
+
+func (m *Machine) writeZnodes(c *core.ZnodeWrite) (core.Outcome, error) {
+	if m.znodes == nil {
+		return nil, core.Unsupported
+	}
+	mark := m.w.Mark()
+	tx := m.begin(false)
+	out, err := m.znodes.Write(&tx, c)
+	switch {
+	case err != nil:
+		m.w.Rollback(mark)
+	case out.Err != core.Internal:
+		m.w.Rollback(mark)
+		m.znodes.Undo()
+		return out, nil
 	}
 	return m.take(&tx, out, err)
 }
@@ -368,6 +411,9 @@ func cloneMember(m *core.Member) core.Member {
 func (m *Machine) Commit() (*View, Delta, error) {
 	m.posBuf = m.pos.append(m.posBuf[:0])
 	m.w.SetRow(row(keys.MetaApplied), m.posBuf)
+	if m.znodes != nil {
+		m.znodes.Save()
+	}
 	if err := m.w.Commit(m.pos.index); err != nil {
 		return nil, Delta{}, fmt.Errorf("state: commit up to entry %d: %w", m.pos.index, err)
 	}

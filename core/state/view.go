@@ -8,6 +8,7 @@ import (
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/state/kv"
 	"github.com/triglot/triglot/core/state/lease"
+	"github.com/triglot/triglot/core/state/znode"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"
 	"github.com/triglot/triglot/storage/mvcc"
@@ -25,10 +26,11 @@ type View struct {
 	index   uint64
 	bounds  kv.Bounds
 	written int64
-	// sessions is their number.
-	sessions int64
-	members  []core.Member
-	alarms   []core.Alarm
+	// mount is nil in a store without znodes.
+	mount   *znode.Mount
+	numbers core.ZnodeCounts
+	members []core.Member
+	alarms  []core.Alarm
 }
 
 // view makes a view of the state, held once.
@@ -36,16 +38,19 @@ func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
 	m.open.Add(1)
 	v := &View{
-		open:     &m.open,
-		snap:     snap,
-		reader:   mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
-		index:    m.pos.index,
-		written:  m.w.Written(),
-		sessions: m.leases.Sessions(),
-		bounds:   kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
-		members:  m.members,
-		alarms:   m.alarms,
+		open:    &m.open,
+		snap:    snap,
+		reader:  mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
+		index:   m.pos.index,
+		written: m.w.Written(),
+		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
+		members: m.members,
+		alarms:  m.alarms,
 	}
+	if m.znodes != nil {
+		v.mount, v.numbers = m.znodes.Mount(), m.znodes.Counts()
+	}
+	v.numbers.Sessions = m.leases.Sessions()
 	v.refs.Store(1)
 	return v
 }
@@ -129,7 +134,7 @@ func (v *View) Lease(id core.LeaseID) (lease.Lease, error) {
 }
 
 // Sessions is the number of sessions.
-func (v *View) Sessions() int64 { return v.sessions }
+func (v *View) Sessions() int64 { return v.numbers.Sessions }
 
 // LeaseKeys returns the keys attached to a lease, in key order; the caller owns
 // them.
@@ -170,12 +175,4 @@ func wrapRead(err error) error {
 		return err
 	}
 	return fmt.Errorf("state: read: %w", err)
-}
-
-// Znode implements core.View.
-func (v *View) Znode(string) (core.Znode, error) { return core.Znode{}, core.Unsupported }
-
-// Children implements core.View.
-func (v *View) Children(context.Context, string) ([]string, core.Znode, error) {
-	return nil, core.Znode{}, core.Unsupported
 }

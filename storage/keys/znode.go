@@ -13,13 +13,13 @@ const znodeHead = 1 + 4
 // order. The depth is the number of names in the path, zero for the root.
 func AppendZnode(dst []byte, path string) []byte {
 	dst = append(dst, tagZnode)
-	dst = binary.BigEndian.AppendUint32(dst, depthOf(path))
+	dst = binary.BigEndian.AppendUint32(dst, Depth(path))
 	dst = append(dst, path...)
 	return append(dst, sentinel)
 }
 
-// depthOf counts the names of a path.
-func depthOf(path string) uint32 {
+// Depth is the number of names in a path.
+func Depth(path string) uint32 {
 	if len(path) <= 1 {
 		return 0
 	}
@@ -32,13 +32,13 @@ func DecodeZnode(b []byte) (path []byte, ok bool) {
 		return nil, false
 	}
 	path = b[znodeHead : len(b)-1]
-	return path, binary.BigEndian.Uint32(b[1:]) == depthOf(string(path)) // no copy: the compiler sees to it
+	return path, binary.BigEndian.Uint32(b[1:]) == Depth(string(path)) // no copy: the compiler sees to it
 }
 
 // ChildBounds are the bounds of the n keys of a znode's children. The name of a
 // child is what follows the first n bytes of its path.
 func ChildBounds(path string) (lower, upper []byte, n int) {
-	depth := depthOf(path) + 1
+	depth := Depth(path) + 1
 	if path == "/" {
 		path = ""
 	}

@@ -39,6 +39,18 @@ type Leases interface {
 	Detach(id core.LeaseID, key []byte)
 }
 
+// Znodes is told what happens to keys, so that those that are znodes have what a
+// znode has besides its key. Keys that are none it passes over.
+type Znodes interface {
+	// Put is told of a put before it is made: next will be the version of its key,
+	// prev is what it replaces, or nil; keepsLease says that the lease of prev was
+	// asked to stay. It fails with EphemeralProtected, and has then done nothing.
+	Put(next, prev *core.KV, keepsLease bool) error
+	// Deleted is told of keys that one operation has deleted, in key order, by their
+	// last versions.
+	Deleted(victims []*core.KV) error
+}
+
 // Bounds are the revisions that can be read: [Compact, Rev].
 type Bounds struct {
 	Rev, Compact core.Rev

@@ -9,6 +9,8 @@ import (
 type Tx struct {
 	w      Writer
 	leases Leases
+	// znodes is nil if no key is one.
+	znodes Znodes
 	bounds Bounds
 	// reads says whether the results of ranges are wanted: only the proposing
 	// member builds them.
@@ -21,9 +23,10 @@ type Tx struct {
 	deleted bool
 }
 
-// Begin starts a command on the state described by b.
-func Begin(w Writer, l Leases, b Bounds, reads bool) Tx {
-	return Tx{w: w, leases: l, bounds: b, reads: reads}
+// Begin starts a command on the state described by b. z is nil if no key is a
+// znode.
+func Begin(w Writer, l Leases, z Znodes, b Bounds, reads bool) Tx {
+	return Tx{w: w, leases: l, znodes: z, bounds: b, reads: reads}
 }
 
 // Rev is the store's revision as of what the command has done so far.
@@ -38,8 +41,8 @@ func (tx *Tx) Rev() core.Rev {
 // command is done.
 func (tx *Tx) Changes() []core.Change { return tx.changes }
 
-// Put runs a put. It fails with LeaseNotFound or KeyNotFound and has then done
-// nothing.
+// Put runs a put. It fails with LeaseNotFound, KeyNotFound or EphemeralProtected
+// and has then done nothing.
 func (tx *Tx) Put(p *core.Put) (core.Outcome, error) {
 	prev, err := checkPut(tx.w, tx.leases, p)
 	if err != nil {
@@ -50,21 +53,34 @@ func (tx *Tx) Put(p *core.Put) (core.Outcome, error) {
 			return nil, err
 		}
 	}
-	tx.put(p, prev)
+	next := tx.next(p, prev)
+	if tx.znodes != nil {
+		if err := tx.znodes.Put(next, prev, p.IgnoreLease); err != nil {
+			return nil, err
+		}
+	}
+	tx.write(next, prev)
 	if !p.PrevKV {
 		prev = nil
 	}
 	return core.PutOutcome{Prev: prev}, nil
 }
 
-func (tx *Tx) put(p *core.Put, prev *core.KV) {
+// Write writes a version of a key, and returns it, without telling Znodes; it
+// checks nothing. prev is the present version, or nil.
+func (tx *Tx) Write(p *core.Put, prev *core.KV) *core.KV {
+	next := tx.next(p, prev)
+	tx.write(next, prev)
+	return next
+}
+
+// next is the version that a put makes of prev, which may be nil.
+func (tx *Tx) next(p *core.Put, prev *core.KV) *core.KV {
 	rev := tx.bounds.Rev + 1
 	kv := &core.KV{CreateRev: rev, ModRev: rev, Version: 1, Lease: p.Lease}
 	value := p.Value
-	var oldLease core.LeaseID
 	if prev != nil {
 		kv.CreateRev, kv.Version = prev.CreateRev, prev.Version+1
-		oldLease = prev.Lease
 		if p.IgnoreValue {
 			value = prev.Value
 		}
@@ -73,6 +89,14 @@ func (tx *Tx) put(p *core.Put, prev *core.KV) {
 		}
 	}
 	kv.Key, kv.Value = copyBytes(p.Key, value)
+	return kv
+}
+
+func (tx *Tx) write(kv, prev *core.KV) {
+	var oldLease core.LeaseID
+	if prev != nil {
+		oldLease = prev.Lease
+	}
 	sub, before := tx.place(kv.Key, prev)
 	tx.w.Put(kv, sub, before)
 	tx.record(sub, kv, before)
@@ -120,8 +144,8 @@ func (tx *Tx) DeleteRange(d *core.DeleteRange) (core.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, kv := range victims {
-		tx.delete(kv)
+	if err := tx.deleteAll(victims); err != nil {
+		return nil, err
 	}
 	out := core.DeleteOutcome{Deleted: int64(len(victims))}
 	if d.PrevKV {
@@ -146,17 +170,33 @@ func (tx *Tx) find(in core.Interval) ([]*core.KV, error) {
 	return found, err
 }
 
-// DeleteKeys deletes those of the given keys that exist.
+// DeleteKeys deletes those of the given keys that exist. No key may occur twice.
 func (tx *Tx) DeleteKeys(keys [][]byte) error {
+	victims := make([]*core.KV, 0, len(keys))
 	for _, key := range keys {
-		if _, err := tx.DeleteRange(&core.DeleteRange{Interval: core.Interval{Key: key}}); err != nil {
+		kv, err := tx.w.Get(key, 0)
+		if err != nil {
 			return err
 		}
+		if kv != nil {
+			victims = append(victims, kv)
+		}
 	}
-	return nil
+	return tx.deleteAll(victims)
 }
 
-func (tx *Tx) delete(prev *core.KV) {
+func (tx *Tx) deleteAll(victims []*core.KV) error {
+	for _, kv := range victims {
+		tx.Remove(kv)
+	}
+	if tx.znodes == nil || len(victims) == 0 {
+		return nil
+	}
+	return tx.znodes.Deleted(victims)
+}
+
+// Remove deletes a key, whose present version is prev, without telling Znodes.
+func (tx *Tx) Remove(prev *core.KV) {
 	sub, before := tx.place(prev.Key, prev)
 	tomb := tx.w.Delete(prev.Key, tx.bounds.Rev+1, sub, before)
 	if prev.Lease != 0 {

@@ -1,0 +1,25 @@
+// Package znode is ZooKeeper's rules on the keys of the store: what a create, a
+// delete, a setData and a check do, and what the writes of other faces to keys
+// below the mount do to znodes.
+//
+// The mount is a prefix of keys: znode /a/b is key <prefix>/a/b, and the root is
+// <prefix>/. The value of the key is the znode's data. What the key cannot tell is
+// in the znode's own row, an n row, of which there is one for every znode. A znode
+// may be *implicit*: a row without a key, there for the sake of its descendants,
+// and gone with the last of them unless ZooKeeper has *pinned* it. A key below the
+// mount whose path is not legal is *opaque*: no znode, and no concern of this
+// package.
+//
+// A Tree belongs to the one goroutine that applies. Everything that it decides
+// follows from the rows, the keys and the command. It keeps the counters of
+// znodes, and what the command under way did to znodes, in order; it never
+// decides which revision a command takes, nor undoes rows: its caller does.
+//
+// Invariants, between commands:
+//
+//  1. A key with a legal path exists if and only if there is a row of that path
+//     that is not implicit.
+//  2. The parent of a znode exists, and counts its children right.
+//  3. An implicit znode that is not pinned has children.
+//  4. A session's ephemeral has none.
+package znode

@@ -1,0 +1,224 @@
+package znode
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/kv"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// Rows is the part of the store that holds znodes.
+type Rows interface {
+	// GetRow returns a row, nil if there is none. The slice must not be written to.
+	GetRow(key []byte) ([]byte, error)
+	SetRow(key, value []byte)
+	DeleteRow(key []byte)
+}
+
+// Store is the rows, and the keys beside them.
+type Store interface {
+	Rows
+	kv.Reader
+}
+
+// Sessions is what the rules need to know of sessions.
+type Sessions interface {
+	// CheckSession fails with SessionExpired or SessionMoved.
+	CheckSession(core.SessionRef) error
+	// IsSession reports whether there is such a lease and it is a session.
+	IsSession(core.LeaseID) bool
+}
+
+// Tree is the znodes of a store. It belongs to the goroutine that applies
+// commands.
+type Tree struct {
+	mount    Mount
+	store    Store
+	sessions Sessions
+	// counts are the counters as of now, saved what the store has of them.
+	counts, saved core.ZnodeCounts
+
+	// What follows is of the command under way: its revision and time, the counters
+	// before it, and what it has done.
+	rev    core.Rev
+	now    int64
+	before core.ZnodeCounts
+	steps  []core.ZnodeStep
+
+	key, row, value []byte // buffers
+}
+
+// Bootstrap writes the mount and the znodes that every store has.
+func Bootstrap(set func(key, value []byte), prefix string) error {
+	mount, err := ParseMount(prefix)
+	if err != nil {
+		return err
+	}
+	set(keys.AppendMeta(nil, keys.MetaMount), []byte(mount))
+	var counts core.ZnodeCounts
+	for path, n := range map[string]node{
+		rootPath:   {children: 1},
+		systemPath: {children: 2},
+		configPath: {acl: core.ACLReadOnly},
+		quotaPath:  {},
+	} {
+		n.implicit, n.pinned = true, true
+		set(keys.AppendZnode(nil, path), n.append(nil))
+		counts.Znodes++
+		counts.Bytes += int64(len(path))
+	}
+	counts.Znodes++ // ZooKeeper counts the root twice, as "" and as "/"
+	set(keys.AppendMeta(nil, keys.MetaZnodes), appendCounts(nil, counts))
+	return nil
+}
+
+// Open reads the tree from its rows. It returns nil if the store has no mount.
+func Open(store Store, sessions Sessions) (*Tree, error) {
+	prefix, err := store.GetRow(keys.AppendMeta(nil, keys.MetaMount))
+	if err != nil || prefix == nil {
+		return nil, err
+	}
+	t := &Tree{store: store, sessions: sessions}
+	if t.mount, err = ParseMount(string(prefix)); err != nil {
+		return nil, err
+	}
+	row, err := store.GetRow(keys.AppendMeta(nil, keys.MetaZnodes))
+	if err != nil {
+		return nil, err
+	}
+	if t.counts, err = decodeCounts(row); err != nil {
+		return nil, err
+	}
+	t.saved = t.counts
+	return t, nil
+}
+
+func appendCounts(dst []byte, c core.ZnodeCounts) []byte {
+	for _, v := range [...]int64{c.Znodes, c.Ephemerals, c.Bytes} {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(v))
+	}
+	return dst
+}
+
+func decodeCounts(b []byte) (core.ZnodeCounts, error) {
+	if len(b) != 3*8 {
+		return core.ZnodeCounts{}, fmt.Errorf("malformed row of the numbers of znodes %x", b)
+	}
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
+	return core.ZnodeCounts{Znodes: at(0), Ephemerals: at(1), Bytes: at(2)}, nil
+}
+
+// Mount is the prefix of the keys that are znodes. It never changes.
+func (t *Tree) Mount() *Mount { return &t.mount }
+
+// Counts are the numbers of znodes; that of sessions is not among them.
+func (t *Tree) Counts() core.ZnodeCounts { return t.counts }
+
+// Begin starts a command that will take revision rev, at a time in milliseconds
+// since 1970.
+func (t *Tree) Begin(rev core.Rev, now int64) {
+	t.rev, t.now, t.before, t.steps = rev, now, t.counts, nil
+}
+
+// Undo forgets what the command under way has done; the caller undoes the rows.
+func (t *Tree) Undo() { t.counts, t.steps = t.before, nil }
+
+// Steps is what the command has done to znodes, in order. The caller owns it once
+// the command is done.
+func (t *Tree) Steps() []core.ZnodeStep { return t.steps }
+
+// Save writes the counters if they have changed since the last call.
+func (t *Tree) Save() {
+	if t.counts != t.saved {
+		t.value = appendCounts(t.value[:0], t.counts)
+		t.store.SetRow(keys.AppendMeta(t.row[:0], keys.MetaZnodes), t.value)
+		t.saved = t.counts
+	}
+}
+
+// get reads the row of a znode; ok is false if there is none.
+func (t *Tree) get(path string) (n node, ok bool, err error) {
+	t.row = keys.AppendZnode(t.row[:0], path)
+	b, err := t.store.GetRow(t.row)
+	if err != nil || b == nil {
+		return node{}, false, err
+	}
+	n, err = decodeNode(b)
+	return n, err == nil, err
+}
+
+// must reads the row of a znode that has to be there.
+func (t *Tree) must(path string) (node, error) {
+	n, ok, err := t.get(path)
+	if err == nil && !ok {
+		err = fmt.Errorf("there is no row of znode %q", path)
+	}
+	return n, err
+}
+
+func (t *Tree) set(path string, n *node) {
+	t.row = keys.AppendZnode(t.row[:0], path)
+	t.value = n.append(t.value[:0])
+	t.store.SetRow(t.row, t.value)
+}
+
+func (t *Tree) step(e core.ZnodeEvent, path string) {
+	t.steps = append(t.steps, core.ZnodeStep{Event: e, Path: path})
+}
+
+// keyOf returns the key of the znode at a legal path, valid until the next call.
+func (t *Tree) keyOf(path string) []byte {
+	t.key = t.mount.appendKey(t.key[:0], path)
+	return t.key
+}
+
+// create makes a znode that was not there, and counts it in at its parent.
+func (t *Tree) create(path string, n, parent *node, parentPath string) {
+	t.counts.Znodes++
+	t.counts.Bytes += int64(len(path))
+	t.set(path, n)
+	t.step(core.ZnodeCreated, path)
+	parent.creates++
+	parent.children++
+	parent.pzxid = t.rev
+	t.set(parentPath, parent)
+}
+
+// remove takes a znode without children away, and with it the implicit ancestors
+// that were there for its sake.
+func (t *Tree) remove(path string) error {
+	for {
+		t.counts.Znodes--
+		t.counts.Bytes -= int64(len(path))
+		t.row = keys.AppendZnode(t.row[:0], path)
+		t.store.DeleteRow(t.row)
+		t.step(core.ZnodeDeleted, path)
+		path = parentOf(path)
+		parent, err := t.must(path)
+		if err != nil {
+			return err
+		}
+		parent.children--
+		parent.pzxid = t.rev
+		if parent.children > 0 || !parent.implicit || parent.pinned {
+			t.set(path, &parent)
+			return nil
+		}
+	}
+}
+
+// changeData notes that a znode's data changes, in size from old to new, and the
+// lease of its key.
+func (t *Tree) changeData(n *node, old, new int, lease core.LeaseID) {
+	t.counts.Bytes += int64(new - old)
+	switch attached := n.kind == core.ZnodeEphemeral; {
+	case lease != 0 && !attached:
+		n.kind = core.ZnodeEphemeral
+		t.counts.Ephemerals++
+	case lease == 0 && attached:
+		n.kind = core.ZnodePersistent
+		t.counts.Ephemerals--
+	}
+}

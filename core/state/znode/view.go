@@ -1,0 +1,113 @@
+package znode
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// Reader reads one moment of the state.
+type Reader interface {
+	// Row returns a znode's row, nil if there is none.
+	Row(key []byte) ([]byte, error)
+	// Get returns the version of a key at a revision, nil if it does not exist;
+	// zero is the newest.
+	Get(key []byte, at core.Rev) (*core.KV, error)
+}
+
+// Scanner scans rows.
+type Scanner interface {
+	// ScanRows calls fn for the rows in [lower, upper), in order, until it
+	// returns false. The slices are valid during the call only.
+	ScanRows(lower, upper []byte, fn func(key, value []byte) bool) error
+}
+
+// buffers holds buffers for keys.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// Read returns the znode at a path; the empty path is the root's. It fails with
+// NoNode.
+func Read(r Reader, m Mount, path string) (core.Znode, error) {
+	if path == "" {
+		path = rootPath
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	*buf = keys.AppendZnode((*buf)[:0], path)
+	row, err := r.Row(*buf)
+	switch {
+	case err != nil:
+		return core.Znode{}, err
+	case row == nil:
+		return core.Znode{}, core.NoNode
+	}
+	n, err := decodeNode(row)
+	if err != nil {
+		return core.Znode{}, err
+	}
+	z := core.Znode{Null: n.null, ACL: n.acl}
+	if n.implicit {
+		z.Stat = n.stat(nil)
+		return z, nil
+	}
+	*buf = m.appendKey((*buf)[:0], path)
+	kv, err := r.Get(*buf, 0)
+	switch {
+	case err != nil:
+		return core.Znode{}, err
+	case kv == nil:
+		return core.Znode{}, missingKey(path)
+	}
+	z.Data, z.Stat = kv.Value, n.stat(kv)
+	return z, nil
+}
+
+func missingKey(path string) error { return fmt.Errorf("there is no key of znode %q", path) }
+
+// checkEvery is how many children are passed between looks at the context.
+const checkEvery = 1024
+
+// Children returns the names of the children of the znode at a path, sorted, and
+// the znode. It fails with NoNode. The caller owns the slice; the names share their
+// memory.
+func Children(ctx context.Context, r Reader, s Scanner, m Mount, path string) ([]string, core.Znode, error) {
+	if path == "" {
+		path = rootPath
+	}
+	z, err := Read(r, m, path)
+	if err != nil || z.NumChildren == 0 {
+		return nil, z, err
+	}
+	lower, upper, skip := keys.ChildBounds(path)
+	var bad error
+	var names strings.Builder
+	ends := make([]int, 0, z.NumChildren)
+	err = s.ScanRows(lower, upper, func(key, _ []byte) bool {
+		child, ok := keys.DecodeZnode(key)
+		if !ok {
+			bad = fmt.Errorf("row %x is no znode", key)
+			return false
+		}
+		names.Write(child[skip:])
+		if ends = append(ends, names.Len()); len(ends)%checkEvery == 0 && ctx.Err() != nil {
+			bad = core.ContextError(ctx.Err())
+		}
+		return bad == nil
+	})
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
+		return nil, core.Znode{}, err
+	}
+	all, list, start := names.String(), make([]string, len(ends)), 0
+	for i, end := range ends {
+		list[i] = all[start:end]
+		start = end
+	}
+	return list, z, nil
+}
