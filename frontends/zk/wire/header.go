@@ -22,7 +22,7 @@ func (m *RequestHeader) Append(dst []byte) []byte {
 }
 
 // ReplyHeader begins every reply and event but the answer to ConnectRequest. A
-// body follows if Err is OK, and after it for a multi that failed.
+// body follows if Err is OK, as it is for a multi of which an operation failed.
 type ReplyHeader struct {
 	Xid int32
 	// Zxid is the revision that the server has reached; of an event, the one that

@@ -24,9 +24,10 @@ func (m *WatcherEvent) Append(dst []byte) []byte {
 	return jute.AppendUstring(dst, m.Path)
 }
 
-// SetWatches sets again, under XidSetWatches, the watches that a client had on
-// its last connection. The reply is a header alone, behind the events for what
-// has changed since RelativeZxid.
+// SetWatches sets again the watches that a client had on its last connection:
+// under XidSetWatches, or under a usual xid, as the Java client of ZooKeeper 3.9
+// does. The reply is a header alone, behind the events for what has changed since
+// RelativeZxid.
 type SetWatches struct {
 	RelativeZxid                            int64
 	DataWatches, ExistWatches, ChildWatches []string
