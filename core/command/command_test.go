@@ -49,6 +49,23 @@ func examples() []core.Command {
 		&core.LeaseExpire{IDs: []core.LeaseID{7, -8}, Term: 3, AsOf: 99},
 		&core.SetAlarm{Alarm: core.Alarm{Member: 9, Type: core.AlarmNoSpace}, On: true},
 		&core.SetMember{Member: core.Member{ID: 9, Name: "default", PeerURLs: []string{"http://localhost:2380"}, ClientURLs: []string{"http://localhost:2379"}, Learner: true}},
+		&core.ZnodeWrite{
+			Session: core.SessionRef{ID: 7, Epoch: 3},
+			Ops: []core.ZnodeOp{
+				{Type: core.ZnodeCreate, Path: "/a/lock-", Data: []byte("me"), Kind: core.ZnodeEphemeral, Sequential: true, OpenACL: true},
+				{Type: core.ZnodeCreate, Path: "/no\xffutf8", Null: true, Kind: core.ZnodeContainer},
+				{Type: core.ZnodeDelete, Path: "/b", Version: core.AnyVersion},
+				{Type: core.ZnodeSetData, Path: "/c", Data: []byte{0}, Version: 1 << 30},
+				{Type: core.ZnodeCheck, Path: "/d", Version: -1 << 31},
+				{},
+			},
+			Multi: true,
+		},
+		&core.ZnodeWrite{Session: core.SessionRef{ID: -7}, Ops: []core.ZnodeOp{{Type: core.ZnodeSetData, Path: "/c", Data: []byte("x"), Version: 3}}},
+		&core.ZnodeWrite{},
+		&core.SessionOpen{ID: 7, Timeout: 30 * time.Second, Secret: core.SecretHash{0: 1, 31: 2}},
+		&core.SessionAttach{ID: 7, Timeout: 20 * time.Second, Secret: core.SecretHash{0: 1, 31: 2}},
+		&core.SessionClose{Session: core.SessionRef{ID: 7, Epoch: 2}},
 	}
 }
 
@@ -156,13 +173,19 @@ func TestMalformed(t *testing.T) {
 	opWithoutKind, err := (&commandpb.Command{Kind: &commandpb.Command_Txn{Txn: &commandpb.Txn{Then: []*commandpb.Op{{}}}}}).MarshalVT()
 	require.NoError(t, err)
 	for name, b := range map[string][]byte{
-		"nothing":                nil,
-		"a lying length":         {0x0a, 0x7f},
-		"an unknown kind":        {0x7a, 0x00},
-		"a varint":               {0x08, 0x01},
-		"bytes after it":         append(valid, 0),
-		"nested too deep":        AppendCommand(nil, deep),
-		"operation without kind": opWithoutKind,
+		"nothing":                 nil,
+		"a lying length":          {0x0a, 0x7f},
+		"an unknown kind":         {0x7a, 0x00},
+		"a session's id of bytes": {0x52, 0x04, 0x0a, 0x02, 0x0a, 0x00},
+		"an operation of varint":  {0x52, 0x02, 0x10, 0x01},
+		"half an operation":       {0x52, 0x04, 0x12, 0x02, 0x12, 0x05},
+		"half a session":          {0x52, 0x03, 0x0a, 0x01, 0x08},
+		"a secret of one byte":    {0x5a, 0x03, 0x1a, 0x01, 0x00},
+		"no secret to attach":     {0x62, 0x02, 0x08, 0x01},
+		"a varint":                {0x08, 0x01},
+		"bytes after it":          append(valid, 0),
+		"nested too deep":         AppendCommand(nil, deep),
+		"operation without kind":  opWithoutKind,
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := DecodeCommand(b)

@@ -9,7 +9,7 @@ import (
 	"github.com/triglot/triglot/core/command/commandpb"
 )
 
-// The functions of this file translate what ZooKeeper's face replicates.
+// The functions of this file translate the commands of sessions.
 
 func sessionToPB(s core.SessionRef) *commandpb.SessionRef {
 	return &commandpb.SessionRef{Id: int64(s.ID), Epoch: s.Epoch}
@@ -49,30 +49,4 @@ func secretFromPB(b []byte) (core.SecretHash, error) {
 	}
 	copy(h[:], b)
 	return h, nil
-}
-
-func znodeWriteToPB(w *core.ZnodeWrite) *commandpb.ZnodeWrite {
-	m := &commandpb.ZnodeWrite{Session: sessionToPB(w.Session), Multi: w.Multi}
-	ops := make([]commandpb.ZnodeOp, len(w.Ops)) // one allocation for all
-	m.Ops = make([]*commandpb.ZnodeOp, len(w.Ops))
-	for i := range w.Ops {
-		op, pb := &w.Ops[i], &ops[i]
-		pb.Type = uint32(op.Type)
-		pb.Path, pb.Data, pb.Null = []byte(op.Path), op.Data, op.Null
-		pb.Version = op.Version
-		pb.Kind, pb.Sequential, pb.OpenAcl = uint32(op.Kind), op.Sequential, op.OpenACL
-		m.Ops[i] = pb
-	}
-	return m
-}
-
-func znodeWriteFromPB(m *commandpb.ZnodeWrite) *core.ZnodeWrite {
-	w := &core.ZnodeWrite{Session: sessionFromPB(m.Session), Multi: m.Multi, Ops: make([]core.ZnodeOp, len(m.Ops))}
-	for i, pb := range m.Ops {
-		w.Ops[i] = core.ZnodeOp{
-			Type: core.ZnodeOpType(pb.Type), Path: string(pb.Path), Data: pb.Data, Null: pb.Null,
-			Version: pb.Version, Kind: core.ZnodeKind(pb.Kind), Sequential: pb.Sequential, OpenACL: pb.OpenAcl,
-		}
-	}
-	return w
 }
