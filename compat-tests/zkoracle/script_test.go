@@ -1,0 +1,86 @@
+package zkoracle
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+)
+
+// scriptTick makes the shortest session live for 2 s, the longest for 20 s.
+const scriptTick = time.Second
+
+// TestScript runs each file of testdata on a fresh server. What a file records is
+// ZooKeeper's answer, and the server under test must give the same, or what
+// allow.go allows. To record anew, or to see that the records are right:
+//
+//	TARGET=zookeeper go test ./zkoracle -run TestScript -rewrite
+//
+// A directive "run" holds commands, a line each. A command is NAME VERB ..., where
+// NAME names a connection:
+//
+//	c connect [timeout=MS] [short] [ro] [zxid=Z] [version=N] [zeros=N]
+//	    connects and begins a session, called c too; short leaves out the read-only bit
+//	c reattach S [passwd=wrong|zero|short|long|empty|null] [...]   connects to session S
+//	c dial | c drop            connects without a handshake | closes the socket
+//	c close                    closes the session (and with it the connection)
+//	c create|create2|createContainer|createTTL PATH [DATA] [eph] [seq] [container] [flags=N] [acl=A] [ttl=MS]
+//	c delete PATH [VERSION] | c setData PATH [DATA] [VERSION] | c check PATH [VERSION]
+//	c exists|getData|getChildren|getChildren2 PATH [watch]
+//	c getACL PATH | c setACL PATH A [VERSION] | c sync PATH | c ping
+//	c multi [repeat=N] [endless] OP ; OP ...
+//	c setWatches|setWatches2 Z [data=P,P] [exist=P,P] [child=P,P] [persistent=P,P] [recursive=P,P]
+//	c checkWatches|removeWatches PATH children|data|any|N
+//	c pipeline OP | OP ...     sends all in one write
+//	c op N HEX                 a request with the opcode N
+//	c frame HEX | c bytes HEX  sends what follows, with or without a length ahead
+//	c gone                     shows what comes until the server closes
+//	c await [events=N]         waits until events have come in on c
+//	restart kill|term          ends the server and starts it on its data
+//	4lw WORD                   a four-letter word; what is shown is the shape
+//
+// DATA is "text" as in Go, null or fill=N; HEX may have N*XX in it; Z is the name of
+// a zxid, z0, last or future; A is an entry of acls.
+func TestScript(t *testing.T) {
+	target, err := targetFromEnv()
+	require.NoError(t, err)
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		t.Parallel()
+		s, err := start(context.Background(), target, scriptTick)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.close()) }()
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			require.Equal(t, "run", d.Cmd, d.Pos)
+			var b strings.Builder
+			recorded := transcript(d.Expected)
+			for i, line := range strings.Split(d.Input, "\n") {
+				lines, err := s.do(line)
+				require.NoError(t, err, "%s: %s", d.Pos, line)
+				if i < len(recorded) && target != zooKeeper && allowed(line, recorded[i], lines) != nil {
+					lines = recorded[i]
+				}
+				b.WriteString("> " + line + "\n")
+				for _, l := range lines {
+					b.WriteString(l + "\n")
+				}
+			}
+			return b.String()
+		})
+	})
+}
+
+// transcript takes apart what a directive recorded: the lines shown by command.
+func transcript(recorded string) (shown [][]string) {
+	for line := range strings.Lines(recorded) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "> ") {
+			shown = append(shown, nil)
+		} else if len(shown) > 0 {
+			shown[len(shown)-1] = append(shown[len(shown)-1], line)
+		}
+	}
+	return shown
+}

@@ -1,0 +1,79 @@
+package zkoracle
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The keys of mntr that monitoring needs (ZooKeeper's own alert rules and
+// dashboards); the real one has some hundred more.
+var mntrKeys = []string{
+	"zk_version", "zk_server_state", "zk_avg_latency", "zk_max_latency", "zk_min_latency", "zk_packets_received", "zk_packets_sent",
+	"zk_num_alive_connections", "zk_outstanding_requests", "zk_uptime", "zk_znode_count", "zk_watch_count", "zk_ephemerals_count",
+	"zk_approximate_data_size", "zk_open_file_descriptor_count", "zk_max_file_descriptor_count", "zk_global_sessions", "zk_local_sessions",
+}
+
+// word asks a four-letter word and shows the shape of the answer: what it says of
+// itself, not the numbers.
+func (s *side) word(word string) []string {
+	answer, err := ask(s.endpoint, word)
+	if err != nil {
+		return []string{"FAILED: " + err.Error()}
+	}
+	switch word {
+	case "srvr", "stat":
+		return shape(answer, ": ", "Mode", "Node count")
+	case "mntr":
+		keys := shape(answer, "\t")
+		return slices.DeleteFunc(keys, func(key string) bool { return !slices.Contains(mntrKeys, strings.TrimSuffix(key, "\t...")) })
+	case "conf":
+		keys := shape(answer, "=", "tickTime", "maxClientCnxns", "minSessionTimeout", "maxSessionTimeout")
+		slices.Sort(keys)
+		return keys
+	case "envi":
+		return shape(answer, "=")
+	default:
+		return []string{fmt.Sprintf("%q", answer)}
+	}
+}
+
+// shape shows each line's key, and its value if it is one of those named. A line
+// without a key is shown as it is, one of a client by its form.
+func shape(answer, separator string, whole ...string) []string {
+	var lines []string
+	for line := range strings.Lines(answer) {
+		line = strings.TrimSuffix(line, "\n")
+		key, _, found := strings.Cut(line, separator)
+		switch {
+		case strings.HasPrefix(line, " /"):
+			line = " /ip:port..."
+		case found && !slices.Contains(whole, key):
+			line = key + separator + "..."
+		}
+		if line == "" {
+			line = "(empty line)"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func ask(endpoint, word string) (string, error) {
+	conn, err := net.DialTimeout("tcp", endpoint, patience)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(conn, word); err != nil {
+		return "", err
+	}
+	all, err := io.ReadAll(conn)
+	return string(all), err
+}
