@@ -168,6 +168,8 @@ func showOutcome(o core.Outcome) string {
 		return fmt.Sprintf("lease %d for %v", o.ID, o.TTL)
 	case core.SessionOutcome:
 		return fmt.Sprintf("session %d epoch %d", o.Session.ID, o.Session.Epoch)
+	case *core.ZnodeOutcome:
+		return showZnodeOutcome(o)
 	case core.AlarmOutcome:
 		return fmt.Sprintf("stood %t", o.Stood)
 	default:
@@ -217,7 +219,7 @@ func showDelta(d Delta) string {
 				b.WriteString(" was " + showKV(c.Prev))
 			}
 		}
-		b.WriteString("\n")
+		b.WriteString(showSteps(rev.Steps) + "\n")
 	}
 	for _, l := range d.Leases {
 		fmt.Fprintf(&b, "lease %d %v", l.ID, l.TTL)

@@ -23,6 +23,8 @@ import (
 //	leases         the leases of the latest view with their keys
 //	flush, crash   the engine flushes; the engine loses what it has not flushed
 //	applied        the applied index
+//
+// and those of znodeTranscript.
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		r := newRig(t)
@@ -72,8 +74,11 @@ func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 		index, term := r.machine.Applied()
 		return fmt.Sprintf("index %d term %d rev %d", index, term, r.view.Rev())
 	default:
-		d.Fatalf(t, "unknown command %q", d.Cmd)
-		return ""
+		out, ok := r.znodeTranscript(t, d)
+		if !ok {
+			d.Fatalf(t, "unknown command %q", d.Cmd)
+		}
+		return out
 	}
 }
 

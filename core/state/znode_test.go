@@ -1,0 +1,321 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/znode"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// znodeTranscript runs the commands of transcripts that are about znodes:
+//
+//	mount P        starts again, with a store whose znodes are below P
+//	sessions       each line is the id of a session to open
+//	zk [S]         each line is an operation of session S, 10 if not given, and a
+//	               command of its own; prints the replies, and what followers are told
+//	multi [S]      the same, but all lines are one command
+//	stat           each line is a path; prints the znodes
+//	ls             each line is a path; prints the children
+//	walk           prints all znodes, after checking that they are in order
+//
+// An operation is a name, a path, and
+//
+//	create         data, and any of: seq, ephemeral, container, acl, null
+//	set            data, and any of: null, v=VERSION
+//	delete, check  v=VERSION if it matters
+//
+// A path or data in quotes is unquoted. A znode is shown as
+//
+//	path = "data" [czxid mzxid pzxid, version cversion, times] and what else it is
+func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, bool) {
+	var out strings.Builder
+	each := func(fn func(string) string) {
+		for line := range strings.Lines(d.Input) {
+			out.WriteString(fn(strings.TrimSpace(line)) + "\n")
+		}
+	}
+	session := core.SessionRef{ID: 10, Epoch: 1}
+	if len(d.CmdArgs) > 0 {
+		if id, err := strconv.Atoi(d.CmdArgs[0].Key); err == nil {
+			session.ID = core.LeaseID(id)
+		}
+	}
+	switch d.Cmd {
+	case "mount":
+		r.close()
+		*r = *newMountedRig(t, 1<<20, unquote(strings.TrimSpace(d.Input)))
+	case "sessions":
+		each(func(line string) string {
+			id, err := strconv.Atoi(line)
+			require.NoError(t, err)
+			return r.run(&core.SessionOpen{ID: core.LeaseID(id), Timeout: time.Second})
+		})
+	case "zk":
+		each(func(line string) string {
+			return r.run(&core.ZnodeWrite{Session: session, Ops: []core.ZnodeOp{parseOp(t, line)}})
+		})
+	case "multi":
+		w := &core.ZnodeWrite{Session: session, Multi: true}
+		for line := range strings.Lines(d.Input) {
+			w.Ops = append(w.Ops, parseOp(t, line))
+		}
+		out.WriteString(r.run(w))
+	case "stat":
+		each(func(line string) string { return r.showZnodeAt(unquote(line)) })
+	case "ls":
+		each(func(line string) string {
+			names, z, err := r.view.Children(context.Background(), unquote(line))
+			if err != nil {
+				return err.Error()
+			}
+			require.Len(t, names, int(z.NumChildren))
+			return fmt.Sprintf("%q", names)
+		})
+	case "walk":
+		out.WriteString(r.walk())
+	default:
+		return "", false
+	}
+	return out.String(), true
+}
+
+// run applies a command of its own, and shows the reply and what followers are
+// told.
+func (r *rig) run(c core.Command) string {
+	reply := r.apply(c)[0]
+	return strings.TrimSuffix(showReply(reply)+"\n"+showDelta(r.commit()), "\n")
+}
+
+func unquote(s string) string {
+	if u, err := strconv.Unquote(s); err == nil {
+		return u
+	}
+	return s
+}
+
+func parseOp(t testing.TB, line string) core.ZnodeOp {
+	words := strings.Fields(line)
+	op := core.ZnodeOp{Path: unquote(words[1]), Version: core.AnyVersion, OpenACL: true}
+	rest := words[2:]
+	switch words[0] {
+	case "create":
+		op.Type = core.ZnodeCreate
+	case "delete":
+		op.Type = core.ZnodeDelete
+	case "set":
+		op.Type = core.ZnodeSetData
+	case "check":
+		op.Type = core.ZnodeCheck
+	default:
+		require.Fail(t, "unknown operation", line)
+	}
+	for _, w := range rest {
+		version, isVersion := strings.CutPrefix(w, "v=")
+		switch {
+		case isVersion:
+			n, err := strconv.Atoi(version)
+			require.NoError(t, err)
+			op.Version = int32(n)
+		case w == "seq":
+			op.Sequential = true
+		case w == "ephemeral":
+			op.Kind = core.ZnodeEphemeral
+		case w == "container":
+			op.Kind = core.ZnodeContainer
+		case w == "acl":
+			op.OpenACL = false
+		case w == "null":
+			op.Null = true
+		default:
+			op.Data = []byte(unquote(w))
+		}
+	}
+	return op
+}
+
+func showStat(s core.Stat) string {
+	out := fmt.Sprintf("[%d %d %d, v%d cv%d, %d %d]", s.Czxid, s.Mzxid, s.Pzxid, s.Version, s.Cversion, s.Ctime, s.Mtime)
+	if s.NumChildren != 0 {
+		out += fmt.Sprintf(" children %d", s.NumChildren)
+	}
+	if s.EphemeralOwner != 0 {
+		out += fmt.Sprintf(" owner %d", s.EphemeralOwner)
+	}
+	if s.Aversion != 0 {
+		out += fmt.Sprintf(" av%d", s.Aversion)
+	}
+	return out
+}
+
+func (r *rig) showZnodeAt(path string) string {
+	z, err := r.view.Znode(path)
+	if err != nil {
+		return fmt.Sprintf("%q: %v", path, err)
+	}
+	require.EqualValues(r.t, len(z.Data), z.DataLength)
+	data := strconv.Quote(string(z.Data))
+	if z.Null {
+		require.Empty(r.t, z.Data)
+		data = "null"
+	}
+	acl := ""
+	if z.ACL != core.ACLOpen {
+		acl = " read-only"
+	}
+	return fmt.Sprintf("%s = %s %s%s", path, data, showStat(z.Stat), acl)
+}
+
+func showZnodeOutcome(o *core.ZnodeOutcome) string {
+	if o.Err != core.Internal {
+		return fmt.Sprintf("operation %d: %v", o.Failed, o.Err)
+	}
+	var ops []string
+	for _, op := range o.Ops {
+		if op.Stat == (core.Stat{}) {
+			ops = append(ops, "done")
+			continue
+		}
+		ops = append(ops, strings.TrimSpace(op.Path+" "+showStat(op.Stat)))
+	}
+	return strings.Join(ops, "; ")
+}
+
+func showSteps(steps []core.ZnodeStep) string {
+	var b strings.Builder
+	for i, s := range steps {
+		sep := ", "
+		if i == 0 {
+			sep = " : "
+		}
+		fmt.Fprintf(&b, "%s%s %s", sep, [...]string{"created", "deleted", "changed"}[s.Event], s.Path)
+	}
+	return b.String()
+}
+
+// walk shows all znodes with what they are, after checking that rows, keys,
+// counters and children agree with one another.
+func (r *rig) walk() string {
+	v := r.view
+	var out strings.Builder
+	counts := core.ZnodeCounts{Znodes: 1, Sessions: v.Sessions()}
+	children := map[string][]string{}
+	isZnode := map[string]bool{} // by key
+	var paths []string
+	lower, upper := keys.ZnodeBounds()
+	require.NoError(r.t, rowScanner{v.snap}.ScanRows(lower, upper, func(key, _ []byte) bool {
+		path, ok := keys.DecodeZnode(key)
+		require.True(r.t, ok, "%x", key)
+		paths = append(paths, string(path))
+		return true
+	}))
+	for _, path := range paths {
+		require.True(r.t, znode.Legal(path), path)
+		z, err := v.Znode(path)
+		require.NoError(r.t, err, path)
+		var kv *core.KV
+		if path != "/zookeeper/config" { // a key of that name is opaque
+			kv = r.key(r.mount + path)
+			isZnode[r.mount+path] = true
+		}
+		counts.Znodes++
+		counts.Bytes += int64(len(path) + len(z.Data))
+		implicit := ""
+		if kv == nil {
+			implicit = " implicit"
+			require.Zero(r.t, z.DataLength)
+			require.Zero(r.t, z.EphemeralOwner)
+		} else {
+			require.Equal(r.t, kv.ModRev, z.Mzxid)
+			require.LessOrEqual(r.t, z.Czxid, kv.CreateRev)
+			require.Equal(r.t, kv.Lease, z.EphemeralOwner)
+		}
+		if z.EphemeralOwner != 0 {
+			counts.Ephemerals++
+		}
+		if path != "/" {
+			at := strings.LastIndexByte(path, '/')
+			parent := max(at, 1)
+			children[path[:parent]] = append(children[path[:parent]], path[at+1:])
+		}
+		fmt.Fprintf(&out, "%s%s\n", r.showZnodeAt(path), implicit)
+	}
+	for _, path := range paths {
+		names, z, err := v.Children(context.Background(), path)
+		require.NoError(r.t, err)
+		require.Equal(r.t, children[path], names, path)
+		require.EqualValues(r.t, len(names), z.NumChildren, path)
+		delete(children, path)
+	}
+	require.Empty(r.t, children, "znodes without a parent")
+	r.checkOpaque(isZnode)
+	require.Equal(r.t, counts, v.ZnodeCounts())
+	fmt.Fprintf(&out, "%d znodes, %d ephemeral, %d bytes\n", counts.Znodes, counts.Ephemerals, counts.Bytes)
+	return out.String()
+}
+
+// checkOpaque checks that every key below the mount that is none of the znodes'
+// has no legal path, or one that belongs to ZooKeeper's configuration.
+func (r *rig) checkOpaque(isZnode map[string]bool) {
+	all := &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}, KeysOnly: true}
+	res, err := r.view.Range(context.Background(), all)
+	require.NoError(r.t, err)
+	for _, kv := range res.KVs {
+		path, ok := strings.CutPrefix(string(kv.Key), r.mount)
+		if ok && !isZnode[string(kv.Key)] && znode.Legal(path) {
+			require.Contains(r.t, path, "/zookeeper/config")
+		}
+	}
+}
+
+// key reads a key from the latest view, nil if it does not exist.
+func (r *rig) key(key string) *core.KV {
+	res, err := r.view.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte(key)}})
+	require.NoError(r.t, err)
+	if len(res.KVs) == 0 {
+		return nil
+	}
+	return res.KVs[0]
+}
+
+// TestStoreWithoutZnodes opens a store that was founded before there were any.
+func TestStoreWithoutZnodes(t *testing.T) {
+	r := newRig(t)
+	r.apply(&core.SessionOpen{ID: 10, Timeout: time.Second})
+	r.commit()
+	b := r.db.NewBatch()
+	b.Delete(keys.AppendMeta(nil, keys.MetaMount))
+	lower, upper := keys.ZnodeBounds()
+	b.DeleteRange(lower, upper)
+	require.NoError(t, b.Commit())
+	require.NoError(t, b.Close())
+	require.NoError(t, r.db.Flush())
+	r.crash()
+
+	_, err := r.view.Znode("/")
+	require.ErrorIs(t, err, core.Unsupported)
+	_, _, err = r.view.Children(context.Background(), "/")
+	require.ErrorIs(t, err, core.Unsupported)
+	w := &core.ZnodeWrite{Session: core.SessionRef{ID: 10, Epoch: 1}, Ops: []core.ZnodeOp{{Path: "/a", OpenACL: true}}}
+	require.Equal(t, core.Unsupported, r.apply(w)[0].Err)
+	require.NoError(t, r.apply(&core.Put{Key: []byte("/zk/a")})[0].Err)
+	delta := r.commit()
+	require.Empty(t, delta.Revisions[0].Steps)
+	require.Equal(t, core.ZnodeCounts{Sessions: 1}, r.view.ZnodeCounts())
+}
+
+// TestBootstrapRefusesAMount tries prefixes that are none.
+func TestBootstrapRefusesAMount(t *testing.T) {
+	r := newRig(t)
+	for _, prefix := range []string{"/", "zk", "/zk/", "//", "/a//b", "/\x00", "/\xff", "/😀"} {
+		require.ErrorContains(t, Bootstrap(r.db, 1, nil, prefix), "is no prefix for znodes", prefix)
+	}
+}
