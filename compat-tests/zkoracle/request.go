@@ -209,8 +209,7 @@ func (s *side) zxid(a *args) int64 {
 }
 
 // multi builds a multi from operations with ";" between them. An operation may be
-// any that build knows; end=false leaves out the end of the list, and end=N hex
-// bytes... is not needed: op -11 and the like go as they are.
+// any that build knows; endless leaves out the end of the list.
 func (s *side) multi(words []token) (request, error) {
 	q := request{op: opMulti, show: showMulti}
 	a := &args{rest: words}

@@ -77,7 +77,33 @@ func (s *side) do(line string) (lines []string, err error) {
 		lines = append(lines, s.settle()...)
 	}
 	s.quiet = false
+	if verb == "close" || verb == "await" {
+		sortEnds(lines)
+	}
 	return lines, a.err
+}
+
+// sortEnds sorts events of one connection and one zxid that follow one another:
+// ZooKeeper deletes the ephemerals of a session in no order.
+func sortEnds(lines []string) {
+	for i := 0; i < len(lines); {
+		of := oneChange(lines[i])
+		end := i + 1
+		for of != "" && end < len(lines) && oneChange(lines[end]) == of {
+			end++
+		}
+		slices.Sort(lines[i:end])
+		i = end
+	}
+}
+
+// oneChange is the connection and the zxid of an event; empty if the line is none.
+func oneChange(line string) string {
+	words := strings.Fields(line)
+	if len(words) != 4 || !strings.HasSuffix(words[0], ":") {
+		return ""
+	}
+	return words[0] + words[3]
 }
 
 // on runs a command on an open connection.

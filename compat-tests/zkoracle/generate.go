@@ -1,0 +1,296 @@
+package zkoracle
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// The space of paths is small, so that requests meet.
+var paths = []string{"/a", "/b", "/a/a", "/a/b", "/a/b/c", "/b/a", "/b/\u00e9"}
+
+// oddPaths are illegal, reserved or special.
+var oddPaths = []string{
+	`""`, "/", "a", "/a/", "//", "/a//b", "/a/.", "/a/../b", `"/a/\x00"`, `"/\u0001"`, `"/\ue000"`, `"/\U0001F600"`,
+	"/zookeeper", "/zookeeper/config", "/zookeeper/quota", "/zookeeper/quota/a", "/nosuch/a",
+}
+
+// seqPaths are what a number is appended to.
+var seqPaths = []string{"/a/n-", "/a/", "/b/n", "/n-", "/nosuch/n-"}
+
+var values = []string{"", `"x"`, `"yy"`, `""`, "null", "fill=5000"}
+
+// maxSessions is how many sessions are alive at once; a session may be detached
+// for maxDetached steps, so that it never comes to its end by itself.
+const (
+	maxSessions = 4
+	maxDetached = 15
+)
+
+// generator draws commands. They are a function of the random source and of what
+// it knows of the sessions.
+type generator struct {
+	*rand.Rand
+	made     int              // sessions so far
+	sessions map[string]*life // the live ones
+	numbered []string         // sequential znodes that were made lately
+	writes   int              // named zxids
+}
+
+// life is what the generator knows of a live session.
+type life struct {
+	conn     string // the connection it is attached to; empty if none
+	detached int    // steps without one
+}
+
+func newGenerator(seed uint64) *generator {
+	return &generator{Rand: rand.New(rand.NewPCG(seed, 0)), sessions: make(map[string]*life)}
+}
+
+// chance is true with probability percent/100.
+func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
+
+func pick[T any](g *generator, from []T) T { return from[g.IntN(len(from))] }
+
+// next draws a command.
+func (g *generator) next() string {
+	var attached []string
+	for _, name := range slices.Sorted(maps.Keys(g.sessions)) {
+		l := g.sessions[name]
+		if l.conn != "" {
+			attached = append(attached, l.conn)
+			continue
+		}
+		if l.detached++; l.detached > maxDetached {
+			return g.reattach(name)
+		}
+	}
+	if len(attached) == 0 || g.chance(3) {
+		return g.connection()
+	}
+	conn := pick(g, attached)
+	switch n := g.IntN(100); {
+	case n < 4:
+		return g.connection()
+	case n < 9:
+		ops := make([]string, 2+g.IntN(4))
+		for i := range ops {
+			ops[i] = g.op(false)
+		}
+		return conn + " pipeline " + strings.Join(ops, " | ")
+	default:
+		return conn + " " + g.op(true)
+	}
+}
+
+// connection draws a command that begins, ends or moves a session.
+func (g *generator) connection() string {
+	names := slices.Sorted(maps.Keys(g.sessions))
+	if len(names) == 0 || len(names) < maxSessions && g.chance(40) {
+		g.made++
+		return fmt.Sprintf("s%d connect timeout=60000", g.made)
+	}
+	name := pick(g, names)
+	conn := g.sessions[name].conn
+	if conn == "" {
+		return g.reattach(name)
+	}
+	switch n := g.IntN(100); {
+	case n < 35:
+		return conn + " close"
+	case n < 60:
+		return conn + " drop"
+	default:
+		return g.reattach(name)
+	}
+}
+
+// reattach moves a session to a connection of the same or of another name.
+func (g *generator) reattach(name string) string {
+	line := name
+	if g.chance(50) {
+		line += "b"
+	}
+	line += " reattach " + name + " timeout=60000"
+	switch n := g.IntN(100); {
+	case n < 5:
+		line += " passwd=" + pick(g, []string{"wrong", "zero", "short", "long", "empty", "null"})
+	case n < 10:
+		line += " zxid=future"
+	case n < 60:
+		line += " zxid=last"
+	}
+	if g.chance(20) {
+		line += " short"
+	}
+	return line
+}
+
+// op draws one operation. Some are not for pipelines: what they end is followed
+// only between commands.
+func (g *generator) op(alone bool) string {
+	switch n := g.IntN(100); {
+	case n < 52:
+		return g.write()
+	case n < 82:
+		return g.read()
+	case n < 92:
+		ops := make([]string, g.IntN(5))
+		for i := range ops {
+			ops[i] = g.subOp()
+		}
+		return strings.TrimSpace("multi " + strings.Join(ops, " ; "))
+	case n < 95 && alone:
+		return g.setWatches()
+	default:
+		verb := pick(g, []string{"checkWatches", "removeWatches"})
+		kind := pick(g, []string{"data", "data", "children", "children", "any", "persistent", "recursive", "0", "9"})
+		return fmt.Sprintf("%s %s %s", verb, g.path(), kind)
+	}
+}
+
+func (g *generator) path() string {
+	switch n := g.IntN(100); {
+	case n < 4:
+		return pick(g, oddPaths)
+	case n < 12 && len(g.numbered) > 0:
+		return pick(g, g.numbered)
+	default:
+		return pick(g, paths)
+	}
+}
+
+func (g *generator) version() string {
+	if g.chance(60) {
+		return ""
+	}
+	return fmt.Sprintf(" %d", g.IntN(5)-1)
+}
+
+func (g *generator) value() string {
+	if value := pick(g, values); value != "" {
+		return " " + value
+	}
+	return ""
+}
+
+func (g *generator) create() string {
+	verb := pick(g, []string{"create", "create", "create", "create2", "createContainer"})
+	path, flags := pick(g, paths), ""
+	if g.chance(5) {
+		path = pick(g, oddPaths)
+	}
+	if g.chance(25) {
+		path, flags = pick(g, seqPaths), " seq"
+	}
+	if g.chance(30) {
+		flags += " eph"
+	}
+	switch {
+	case verb == "createContainer":
+		if flags = ""; strings.HasSuffix(path, "-") {
+			path = pick(g, paths)
+		}
+	case g.chance(2):
+		flags = " flags=" + pick(g, []string{"4", "7", "-1", "99"})
+	}
+	return verb + " " + path + g.value() + flags
+}
+
+func (g *generator) write() string {
+	switch n := g.IntN(100); {
+	case n < 48:
+		return g.create()
+	case n < 82:
+		return "delete " + g.path() + g.version()
+	default:
+		return "setData " + g.path() + g.value() + g.version()
+	}
+}
+
+// subOp is an operation of a multi; rarely one that may not be there.
+func (g *generator) subOp() string {
+	switch n := g.IntN(100); {
+	case n < 80:
+		return g.write()
+	case n < 99:
+		return "check " + g.path() + g.version()
+	default:
+		return "getData /a"
+	}
+}
+
+func (g *generator) read() string {
+	switch n := g.IntN(100); {
+	case n < 6:
+		return "getACL " + g.path()
+	case n < 9:
+		return "sync " + g.path()
+	case n < 11:
+		return "ping"
+	}
+	line := pick(g, []string{"exists", "exists", "getData", "getData", "getChildren", "getChildren2"}) + " " + g.path()
+	if g.chance(60) {
+		line += " watch"
+	}
+	return line
+}
+
+func (g *generator) setWatches() string {
+	line := fmt.Sprintf("setWatches z%d", g.IntN(g.writes+1))
+	if g.chance(30) {
+		line = "setWatches last"
+	}
+	for _, kind := range []string{"data", "exist", "child"} {
+		var some []string
+		for range g.IntN(4) {
+			some = append(some, pick(g, paths))
+		}
+		if len(some) > 0 {
+			line += " " + kind + "=" + strings.Join(some, ",")
+		}
+	}
+	return line
+}
+
+// told lets the generator know what came of a command on the reference.
+func (g *generator) told(s *side, line string, lines []string) {
+	words := strings.Fields(line)
+	conn, verb := words[0], words[1]
+	session := strings.TrimSuffix(conn, "b")
+	switch {
+	case verb == "connect" && s.conns[conn] != nil:
+		g.sessions[conn] = &life{conn: conn}
+	case verb == "close" && answer(lines, "ok ") != "":
+		delete(g.sessions, session)
+	case verb == "reattach" && answer(lines, "refused") != "" && !strings.Contains(line, "passwd="):
+		delete(g.sessions, session) // it has ended, whatever the reason
+	case verb == "reattach" && s.conns[conn] != nil && s.conns[conn].ready:
+		g.sessions[session].conn = conn
+		g.sessions[session].detached = 0
+	}
+	for _, l := range g.sessions {
+		if c := s.conns[l.conn]; c == nil || !c.ready {
+			l.conn = ""
+		}
+	}
+	if made := answer(lines, "/"); strings.HasPrefix(verb, "create") && strings.Contains(line, " seq") && made != "" {
+		path, _, _ := strings.Cut(made, " ")
+		if g.numbered = append(g.numbered, path); len(g.numbered) > 6 {
+			g.numbered = g.numbered[1:]
+		}
+	}
+	g.writes = s.clock.count
+}
+
+// answer is the first line that begins so; events may come ahead of it.
+func answer(lines []string, prefix string) string {
+	for _, line := range lines {
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+	}
+	return ""
+}
