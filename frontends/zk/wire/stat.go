@@ -14,9 +14,6 @@ type Stat struct {
 	Pzxid                   int64
 }
 
-// statSize is the number of bytes that a Stat takes.
-const statSize = 68
-
 // Decode reads the stat.
 func (m *Stat) Decode(r *jute.Reader) {
 	m.Czxid, m.Mzxid = r.Int64(), r.Int64()
