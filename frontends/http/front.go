@@ -2,6 +2,7 @@ package httpfront
 
 import (
 	"cmp"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -115,6 +116,7 @@ func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
 		Protocols:         &protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		Handler:           h,
+		ConnContext:       withTLSState,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -126,6 +128,9 @@ func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
 // answers browsers that ask whether they may call.
 func (f *Front) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if state, ok := r.Context().Value(tlsKey{}).(*tls.ConnectionState); ok && r.TLS == nil {
+			r.TLS = state
+		}
 		if host := hostname(r); !allows(f.cfg.Hosts, host) {
 			http.Error(w, "the Host header "+host+" is not allowed here: add it to --host-whitelist",
 				http.StatusMisdirectedRequest)

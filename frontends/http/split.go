@@ -7,15 +7,11 @@ import (
 	"time"
 )
 
-// preface is how an HTTP/2 connection begins (RFC 9113, 3.4), as far as it takes
-// to tell it from HTTP/1.
-const preface = "PRI * HTTP/2"
-
 // sniffTimeout is how long a connection may take to show what it is. A client
 // that connects ahead of need and stays silent longer has to connect again.
 const sniffTimeout = 30 * time.Second
 
-// Splitter shares one listener between a gRPC server and an HTTP/1 server. Serve
+// Splitter shares one listener between a gRPC server and an HTTP server. Serve
 // feeds the listeners that GRPC and HTTP return; each is served and closed by
 // its own server.
 type Splitter struct {
@@ -40,7 +36,8 @@ func NewSplitter(l net.Listener) *Splitter {
 	}
 }
 
-// GRPC is the listener of the connections that begin with the HTTP/2 preface.
+// GRPC is the listener of the HTTP/2 connections whose first request is a gRPC
+// call, or does not come for a second.
 func (s *Splitter) GRPC() net.Listener { return s.grpc }
 
 // HTTP is the listener of all other connections.
@@ -115,56 +112,17 @@ func (s *Splitter) forget(conn net.Conn) {
 // route finds out what conn speaks and hands it over. A connection that does not
 // show it in time is closed.
 func (s *Splitter) route(conn net.Conn) {
-	sniffed, isHTTP2, err := sniff(conn, s.timeout)
+	sniffed, spoken, err := sniff(conn, s.timeout)
 	s.forget(conn)
 	if err != nil {
 		_ = conn.Close() // there is nobody to tell
 		return
 	}
 	to := s.http
-	if isHTTP2 {
+	if spoken == grpcCalls {
 		to = s.grpc
 	}
 	to.deliver(sniffed)
-}
-
-// sniff reads from conn until it is known whether the preface comes, and no more
-// than the preface.
-func sniff(conn net.Conn, timeout time.Duration) (*sniffedConn, bool, error) {
-	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, false, err
-	}
-	c := &sniffedConn{Conn: conn}
-	for c.end < len(preface) {
-		n, err := conn.Read(c.head[c.end:])
-		c.end += n
-		if string(c.head[:c.end]) != preface[:c.end] {
-			break
-		}
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return nil, false, err
-	}
-	return c, string(c.head[:c.end]) == preface, nil
-}
-
-// sniffedConn is a connection whose first bytes have been read already.
-type sniffedConn struct {
-	net.Conn
-	head      [len(preface)]byte
-	next, end int // head[next:end] has not been returned by Read
-}
-
-func (c *sniffedConn) Read(p []byte) (int, error) {
-	if c.next == c.end {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.head[c.next:c.end])
-	c.next += n
-	return n, nil
 }
 
 // branch is the listener that one of the two servers sees.

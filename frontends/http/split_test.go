@@ -7,11 +7,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // pipeListener hands out in-memory connections, so that a test runs in a bubble
@@ -79,14 +83,74 @@ func split(t *testing.T, test func(bubble)) {
 	})
 }
 
-const http2Start = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+// frames encodes HTTP/2 frames.
+func frames(write func(*http2.Framer)) string {
+	var buf bytes.Buffer
+	write(http2.NewFramer(&buf, nil))
+	return buf.String()
+}
+
+func settings(f *http2.Framer) { _ = f.WriteSettings() } // a buffer never fails
+func ack(f *http2.Framer)      { _ = f.WriteSettingsAck() }
+
+// request begins a request with the content type, which may be empty.
+func request(contentType string) func(*http2.Framer) {
+	return func(f *http2.Framer) {
+		_ = f.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: 1, BlockFragment: headerBlock(contentType), EndHeaders: true,
+		})
+	}
+}
+
+func headerBlock(contentType string) []byte {
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	for _, field := range []hpack.HeaderField{
+		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: "/v3/kv/put"}, {Name: ":authority", Value: "a"},
+		{Name: "content-type", Value: contentType},
+	} {
+		if field.Value != "" {
+			_ = e.WriteField(field) // a buffer never fails
+		}
+	}
+	return block.Bytes()
+}
+
+var (
+	// http2Start is how a connection begins whose client does not wait.
+	http2Start = preface + frames(settings)
+	grpcStart  = http2Start + frames(request("application/grpc"))
+	curlStart  = http2Start + frames(request("application/json"))
+)
 
 func TestSplitByFirstBytes(t *testing.T) {
 	tests := []struct {
 		name, sent string
 		isGRPC     bool
 	}{
-		{"http2", http2Start + "frames", true},
+		{"grpc", grpcStart + "more", true},
+		{"grpc with a codec", http2Start + frames(request("application/grpc+proto")) + "more", true},
+		{"grpc with a parameter", http2Start + frames(request("application/grpc;x")) + "more", true},
+		{"http2", curlStart + "more", false},
+		{"http2 of another type", http2Start + frames(request("application/grpc-web")), false},
+		{"http2 without a type", http2Start + frames(request("")), false},
+		{"http2 with other frames first", http2Start + frames(func(f *http2.Framer) {
+			_ = f.WriteWindowUpdate(0, 1<<20)
+			_ = f.WritePriority(3, http2.PriorityParam{Weight: 1})
+			request("")(f)
+		}), false},
+		{"http2 with headers in two frames", http2Start + frames(func(f *http2.Framer) {
+			block := headerBlock("application/grpc")
+			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:5]})
+			_ = f.WriteContinuation(1, true, block[5:])
+		}), true},
+		{"a ping first", http2Start + frames(func(f *http2.Framer) { _ = f.WritePing(false, [8]byte{}) }), true},
+		{"a broken header block", http2Start + "\x00\x00\x01\x01\x04\x00\x00\x00\x01\xff", true},
+		{"a frame that is too long", http2Start + "\xff\xff\xff\x04\x00\x00\x00\x00\x00", true},
+		{"endless settings", preface + strings.Repeat(frames(settings), maxHead/9+9), true},
+		{"no frames", preface + "no frames at all", true},
+		{"almost the preface", preface[:20] + "no", false},
 		{"http1", "GET /health HTTP/1.1\r\nHost: a\r\n\r\n", false},
 		{"a method that starts alike", "PROPFIND / HTTP/1.1\r\n\r\n", false},
 		{"an answer to HTTP/1 that starts alike", "PRI * HTTP/1.1\r\n\r\n", false},
@@ -97,7 +161,9 @@ func TestSplitByFirstBytes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			split(t, func(b bubble) {
 				t, l, s := b.T, b.pipeListener, b.Splitter
+				start := time.Now()
 				client, accepted := l.dial(), make(chan struct{})
+				go func() { _, _ = io.Copy(io.Discard, client) }()
 				go func() {
 					_, _ = io.WriteString(client, tt.sent)
 					<-accepted
@@ -109,6 +175,7 @@ func TestSplitByFirstBytes(t *testing.T) {
 				}
 				conn, err := from.Accept()
 				require.NoError(t, err)
+				require.Zero(t, time.Since(start), "nothing is waited for")
 				close(accepted)
 				got, err := io.ReadAll(conn)
 				require.NoError(t, err)
@@ -135,10 +202,11 @@ func TestSplitByteAtATime(t *testing.T) {
 	split(t, func(b bubble) {
 		t, l, s := b.T, b.pipeListener, b.Splitter
 		client := l.dial()
+		go func() { _, _ = io.Copy(io.Discard, client) }()
 		go func() {
-			for i := range len(http2Start) {
-				_, _ = client.Write([]byte{http2Start[i]})
-				<-time.After(sniffTimeout / 20) // within the deadline as a whole
+			for i := range len(grpcStart) {
+				_, _ = client.Write([]byte{grpcStart[i]})
+				<-time.After(sniffTimeout / 100) // within the deadline as a whole
 			}
 			_ = client.Close()
 		}()
@@ -154,7 +222,95 @@ func TestSplitByteAtATime(t *testing.T) {
 			}
 			require.NoError(t, err, "the deadline of the sniff must not outlive it")
 		}
-		require.Equal(t, http2Start, got.String())
+		require.Equal(t, grpcStart, got.String())
+		require.NoError(t, conn.Close())
+	})
+}
+
+// gRPC clients, and some others, make no request before they have the server's
+// SETTINGS.
+func TestSplitGreets(t *testing.T) {
+	tests := []struct {
+		name   string
+		answer string // to the greeting
+		want   string // what the server is to read after http2Start
+		isGRPC bool
+	}{
+		{
+			name:   "grpc",
+			answer: frames(ack) + frames(request("application/grpc")) + "more",
+			want:   frames(ack) + frames(request("application/grpc")) + "more",
+			isGRPC: true,
+		},
+		{
+			name:   "http, acknowledged first",
+			answer: frames(ack) + frames(request("")) + frames(ack),
+			want:   frames(request("")) + frames(ack),
+		},
+		{
+			name:   "http, acknowledged later",
+			answer: frames(request("")) + frames(settings) + frames(ack) + frames(ack) + "more",
+			want:   frames(request("")) + frames(settings) + frames(ack) + "more",
+		},
+		{
+			name:   "http, never acknowledged",
+			answer: frames(request("")) + "\x00\x00",
+			want:   frames(request("")),
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			split(t, func(b bubble) {
+				t, l, s := b.T, b.pipeListener, b.Splitter
+				start := time.Now()
+				client := l.dial()
+				_, err := io.WriteString(client, http2Start)
+				require.NoError(t, err)
+				got := make([]byte, greetingSize)
+				_, err = io.ReadFull(client, got)
+				require.NoError(t, err)
+				require.Equal(t, frames(settings), string(got))
+				go func() {
+					_, _ = io.WriteString(client, tt.answer)
+					_ = client.Close()
+				}()
+				from, other := s.HTTP(), s.GRPC()
+				if tt.isGRPC {
+					from, other = other, from
+				}
+				conn, err := from.Accept()
+				require.NoError(t, err)
+				require.Zero(t, time.Since(start))
+				requireNothing(t, other)
+				all, err := io.ReadAll(iotest.OneByteReader(conn))
+				require.NoError(t, err)
+				require.Equal(t, http2Start+tt.want, string(all))
+				require.NoError(t, conn.Close())
+			})
+		})
+	}
+}
+
+// A client that connects ahead of need is taken for a gRPC client.
+func TestSplitIdleClient(t *testing.T) {
+	split(t, func(b bubble) {
+		t, l, s := b.T, b.pipeListener, b.Splitter
+		client := l.dial()
+		go func() { _, _ = io.Copy(io.Discard, client) }()
+		_, err := io.WriteString(client, http2Start)
+		require.NoError(t, err)
+		start := time.Now()
+		conn, err := s.GRPC().Accept()
+		require.NoError(t, err)
+		require.Equal(t, firstCallTimeout, time.Since(start))
+		go func() {
+			<-time.After(time.Hour)
+			_, _ = io.WriteString(client, "more")
+			_ = client.Close()
+		}()
+		got, err := io.ReadAll(conn)
+		require.NoError(t, err, "the deadline of the sniff must not outlive it")
+		require.Equal(t, http2Start+"more", string(got))
 		require.NoError(t, conn.Close())
 	})
 }
@@ -175,7 +331,7 @@ func TestSplitSilentClients(t *testing.T) {
 
 		// They are in nobody's way.
 		client := l.dial()
-		go func() { _, _ = io.WriteString(client, http2Start) }()
+		go func() { _, _ = io.WriteString(client, grpcStart) }()
 		conn, err := s.GRPC().Accept()
 		require.NoError(t, err)
 		require.Zero(t, time.Since(start))
@@ -198,7 +354,7 @@ func TestSplitClose(t *testing.T) {
 		go func() { served <- s.Serve() }()
 
 		silent, waiting, taken := l.dial(), l.dial(), l.dial()
-		go func() { _, _ = io.WriteString(taken, http2Start+"more") }()
+		go func() { _, _ = io.WriteString(taken, grpcStart+"more") }()
 		conn, err := s.GRPC().Accept()
 		require.NoError(t, err)
 		_, err = io.WriteString(waiting, "GET") // nobody accepts it
@@ -216,10 +372,10 @@ func TestSplitClose(t *testing.T) {
 			require.ErrorIs(t, err, net.ErrClosed)
 		}
 		// What was handed over is its server's.
-		got := make([]byte, len(http2Start)+4)
+		got := make([]byte, len(grpcStart)+4)
 		_, err = io.ReadFull(conn, got)
 		require.NoError(t, err)
-		require.Equal(t, http2Start+"more", string(got))
+		require.Equal(t, grpcStart+"more", string(got))
 		require.NoError(t, conn.Close())
 		require.NoError(t, s.Close(), "closing twice is harmless")
 	})
@@ -236,7 +392,7 @@ func TestSplitServerGone(t *testing.T) {
 		require.ErrorIs(t, err, io.EOF, "the client is told")
 
 		other := l.dial() // the other protocol goes on
-		go func() { _, _ = io.WriteString(other, http2Start) }()
+		go func() { _, _ = io.WriteString(other, grpcStart) }()
 		conn, err := s.GRPC().Accept()
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())
@@ -259,7 +415,7 @@ func TestSplitAcceptErrors(t *testing.T) {
 		go func() { served <- s.Serve() }()
 		client := l.dial()
 		require.Equal(t, (5+10+20)*time.Millisecond, time.Since(start), "it waits longer each time")
-		go func() { _, _ = io.WriteString(client, http2Start) }()
+		go func() { _, _ = io.WriteString(client, grpcStart) }()
 		conn, err := s.GRPC().Accept()
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())

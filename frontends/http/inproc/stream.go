@@ -13,7 +13,7 @@ import (
 // NewStream starts a streaming call. As with a network, it holds on to a handler
 // until ctx ends, or RecvMsg has returned an error.
 func (c *Channel) NewStream(
-	ctx context.Context, _ *grpc.StreamDesc, name string, _ ...grpc.CallOption,
+	ctx context.Context, desc *grpc.StreamDesc, name string, _ ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
 	m := c.methods[name]
 	if m.stream == nil {
@@ -26,6 +26,7 @@ func (c *Channel) NewStream(
 		call:       newCall(name),
 		channel:    c,
 		caller:     ctx,
+		sendsOne:   !desc.ClientStreams,
 		requests:   newHalf(),
 		replies:    newHalf(),
 		headerSent: make(chan struct{}),
@@ -56,8 +57,11 @@ type stream struct {
 	*call
 	channel *Channel
 	caller  context.Context // what the call was made with
-	handler context.Context // what the handler sees; it ends with it
-	cancel  context.CancelCauseFunc
+	// sendsOne is set if there is one request only. Then it is no error that the
+	// handler did not take it: generated code would not ask how the call ended.
+	sendsOne bool
+	handler  context.Context // what the handler sees; it ends with it
+	cancel   context.CancelCauseFunc
 
 	requests, replies *half
 
@@ -151,10 +155,14 @@ func (s *clientStream) SendMsg(m any) error {
 		return err
 	}
 	err := s.requests.send(s.handler, m)
-	if err != nil && s.caller.Err() == nil {
+	switch {
+	case err == nil, s.sendsOne:
+		return nil
+	case s.caller.Err() == nil:
 		return io.EOF
+	default:
+		return err
 	}
-	return err
 }
 
 // RecvMsg returns io.EOF once the handler has returned without an error.
