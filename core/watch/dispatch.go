@@ -42,11 +42,14 @@ type dispatcher struct {
 	// early has the watches whose held progress waits for their start, the
 	// nearest last.
 	early []*watch
+	// followings are those that somebody listens to.
+	followings []*following
 	// reads counts the catch-ups under way, which may be reading the History.
 	reads sync.WaitGroup
 
 	// Scratch space of a step, cleared between steps.
 	batch   [stepRevisions]entry
+	revs    [stepRevisions]*core.Revision
 	groups  []*group
 	hits    []*watch
 	touched []*feed
@@ -82,6 +85,7 @@ func (d *dispatcher) stepLocked() bool {
 			break
 		}
 	}
+	d.tell(d.batch[:n], done)
 	d.wake()
 	d.advance(done)
 	clear(d.batch[:n]) // an idle hub refers to nothing that is gone
@@ -175,7 +179,8 @@ func (d *dispatcher) fallBehind(w *watch, next core.Rev) {
 }
 
 // fellOut is for when the ring no longer has what is to be dispatched next, up
-// to base: all watches that may want some of it fall behind.
+// to base: all watches that may want some of it fall behind, and the followers
+// have lost it.
 func (d *dispatcher) fellOut(base core.Rev) {
 	for f := range d.feeds {
 		f.mu.Lock()
@@ -186,6 +191,9 @@ func (d *dispatcher) fellOut(base core.Rev) {
 		}
 		f.wakeLocked()
 		f.mu.Unlock()
+	}
+	for _, g := range d.followings {
+		g.follower.Lost(base)
 	}
 	d.advance(base)
 }
@@ -294,6 +302,10 @@ func (d *dispatcher) shutdown() {
 	d.closed = true
 	for f := range d.feeds {
 		d.closeLocked(f)
+	}
+	for _, g := range slices.Clone(d.followings) {
+		g.listeners = 0
+		d.unfollow(g)
 	}
 	d.mu.Unlock()
 	d.reads.Wait()

@@ -28,6 +28,14 @@
 // What links the two is a marker in the queue: the consumer begins to catch up
 // when it takes the marker out, that is, after all that was queued before it.
 //
+// # Followers
+//
+// A follower is told whole revisions, in the step that dispatches them and under
+// the dispatcher's lock, so it must be quick. It exists while somebody listens to
+// it: from then on it counts as a watch does, for apply to wake the hub. It has
+// no queue and does not catch up. If the hub falls out of the ring, the follower is
+// told what it has lost.
+//
 // # What it never does
 //
 // It never reads a clock, never does I/O on the hub's goroutine or under a lock,

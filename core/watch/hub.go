@@ -19,7 +19,7 @@ const maxRev = core.Rev(math.MaxInt64 - 1)
 // Options are the parameters of a Hub. Only History is required.
 type Options struct {
 	// RingBytes bounds the revisions kept for watches that fall behind, by the
-	// memory of their keys and values. Zero is DefaultRingBytes. The newest
+	// memory of their keys, values and paths. Zero is DefaultRingBytes. The newest
 	// revision is kept whatever its size.
 	RingBytes int
 	// QueueBytes and QueueItems bound each of the two halves of a feed's queue:
@@ -29,6 +29,10 @@ type Options struct {
 	QueueBytes, QueueItems int
 	// History serves the watches that the ring no longer can.
 	History History
+	// Current returns the revision of the latest view, which Publish follows in a
+	// moment: a listener who may have seen that view waits for it. Nil is for a
+	// store whose views nobody sees.
+	Current func() core.Rev
 	// Start is the revision that the store is at, CompactRev the one that it was
 	// compacted to.
 	Start, CompactRev core.Rev
@@ -64,6 +68,9 @@ func newHub(o Options) *Hub {
 	}
 	if o.QueueItems <= 0 {
 		o.QueueItems = DefaultQueueItems
+	}
+	if o.Current == nil {
+		o.Current = func() core.Rev { return 0 }
 	}
 	h := &Hub{options: o, wake: make(chan struct{}, 1), closing: make(chan struct{})}
 	h.ring.init(o.RingBytes, o.Start, o.CompactRev)
@@ -151,14 +158,16 @@ func (h *Hub) Stats() Stats {
 	defer d.mu.Unlock()
 	h.ring.mu.Lock()
 	defer h.ring.mu.Unlock()
+	watches := h.ring.listeners - len(d.followings)
 	return Stats{
-		Feeds: len(d.feeds), Watches: h.ring.listeners,
-		Behind: h.ring.listeners - d.joined, RingBytes: h.ring.bytes,
+		Feeds: len(d.feeds), Watches: watches,
+		Behind: watches - d.joined, RingBytes: h.ring.bytes,
 	}
 }
 
 // Close closes all feeds and waits for the hub's goroutine and for whoever
-// reads the History. Publish has no effect afterwards.
+// reads the History. Publish has no effect afterwards, and no follower is told
+// anything.
 func (h *Hub) Close() {
 	h.once.Do(func() { close(h.closing) })
 	h.dispatcher.shutdown()

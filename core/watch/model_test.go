@@ -23,6 +23,7 @@ import (
 //   - compacted only if the watch may have wanted something that is gone;
 //   - progress never before the events it covers, never in the future, and for
 //     all watches only if each is synced;
+//   - followers are told what witness says, while somebody listens;
 //   - in the end, when all is consumed, nothing is outstanding.
 func TestModel(t *testing.T) {
 	for range 12 { // rapid's hundred runs are too few for so many actions
@@ -47,6 +48,8 @@ func checkModel(t *rapid.T) {
 		"fail":     w.fail,
 		"cancel":   w.cancel,
 		"reopen":   w.reopen,
+		"listen":   w.listen,
+		"unlisten": w.unlisten,
 	})
 	w.finish(t)
 }
@@ -62,6 +65,8 @@ type world struct {
 	// told is the compaction that the hub knows of.
 	told    core.Rev
 	readers []*reader
+	// witnesses follow the hub.
+	witnesses []*witness
 	// impatient says that the next calls come with a context that has ended.
 	impatient bool
 }
@@ -104,6 +109,11 @@ func newWorld(t *rapid.T) *world {
 	for range 3 {
 		w.readers = append(w.readers, w.newReader())
 	}
+	for range 2 {
+		f := &witness{t: t}
+		f.follow(w.hub)
+		w.witnesses = append(w.witnesses, f)
+	}
 	return w
 }
 
@@ -120,7 +130,11 @@ func (w *world) write(t *rapid.T) {
 		edits = append(edits, edit{key, rapid.SampledFrom([]string{"", "v", "w"}).Draw(t, "value")})
 	}
 	rev := w.store.write(edits...)
-	if len(rev.Changes) > 0 {
+	rev.Steps = drawSteps(t)
+	for _, f := range w.witnesses {
+		f.trace(rev)
+	}
+	if len(rev.Changes)+len(rev.Steps) > 0 {
 		w.unpublished = append(w.unpublished, rev)
 	}
 }
@@ -140,6 +154,16 @@ func (w *world) publish(t *rapid.T) {
 	}
 	w.hub.Publish(revs, end)
 	w.published = max(w.published, end)
+}
+
+func (w *world) listen(t *rapid.T) {
+	rapid.SampledFrom(w.witnesses).Draw(t, "follower").listen(w.published)
+}
+
+func (w *world) unlisten(t *rapid.T) {
+	if f := rapid.SampledFrom(w.witnesses).Draw(t, "follower"); f.listeners > 0 {
+		f.unlisten()
+	}
 }
 
 func (w *world) step(*rapid.T) { w.hub.dispatcher.step() }
@@ -383,6 +407,11 @@ func (w *world) finish(t *rapid.T) {
 		w.finishProgress(t, r)
 	}
 	require.Equal(t, w.published, w.hub.Dispatched())
+	for _, f := range w.witnesses {
+		if f.listeners > 0 {
+			require.Equal(t, w.published, f.told)
+		}
+	}
 	w.finishStats(t)
 	w.hub.Close()
 }

@@ -25,13 +25,15 @@ type ring struct {
 	// changed nothing.
 	base, last core.Rev
 	// dispatched is how far the dispatcher has come; listeners is the number of
-	// watches it has. While there are none, dispatched may fall behind.
+	// watches it has, and of followers that somebody listens to. While there are none, dispatched may fall behind.
 	dispatched core.Rev
 	listeners  int
 	// compacted is the newest compaction, noticed the one that the dispatcher
 	// knows of. The former is written under mu and read without.
 	compacted atomic.Int64
 	noticed   core.Rev
+	// grown tells those who await last that it has moved.
+	grown sync.Cond
 	// asleep says that the hub's goroutine waits to be woken.
 	asleep bool
 }
@@ -45,8 +47,14 @@ type entry struct {
 // revisionOverhead approximates the memory of a Revision and its entry.
 const revisionOverhead = 64
 
+// stepOverhead is the memory of a ZnodeStep without its path.
+const stepOverhead = 24
+
 func sizeOf(rev *core.Revision) int {
 	size := revisionOverhead
+	for i := range rev.Steps {
+		size += stepOverhead + len(rev.Steps[i].Path)
+	}
 	for i := range rev.Changes {
 		size += rev.Changes[i].KV.Size() + rev.Changes[i].Prev.Size()
 	}
@@ -56,6 +64,7 @@ func sizeOf(rev *core.Revision) int {
 func (r *ring) init(maxBytes int, start, compacted core.Rev) {
 	r.maxBytes = maxBytes
 	r.entries = make([]entry, 64)
+	r.grown.L = &r.mu
 	r.base, r.last, r.dispatched = start, start, start
 	r.noticed = compacted
 	r.compacted.Store(int64(compacted))
@@ -74,6 +83,7 @@ func (r *ring) append(revs []*core.Revision, rev core.Rev) (wake bool) {
 		r.push(entry{v, sizeOf(v)})
 	}
 	r.last = max(r.last, rev)
+	r.grown.Broadcast()
 	return r.listeners > 0 && r.wakeLocked()
 }
 
@@ -140,7 +150,7 @@ func (r *ring) read(from, to core.Rev, buf []entry) (n int, next core.Rev, ok bo
 	return n, to + 1, true
 }
 
-// listen counts a watch in. It returns the revision published last, which the
+// listen counts a watch or a follower in. It returns the revision published last, which the
 // dispatcher must reach before the watch exists, and how far it has come: while
 // nobody listened, all that was published counts as dispatched.
 func (r *ring) listen() (last, dispatched core.Rev) {
@@ -153,7 +163,7 @@ func (r *ring) listen() (last, dispatched core.Rev) {
 	return r.last, r.dispatched
 }
 
-// unlisten counts n watches out.
+// unlisten counts n of them out.
 func (r *ring) unlisten(n int) {
 	r.mu.Lock()
 	r.listeners -= n
@@ -164,6 +174,17 @@ func (r *ring) unlisten(n int) {
 func (r *ring) published() core.Rev {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.last
+}
+
+// await waits until rev has been published, which must be under way, and returns
+// the revision published last.
+func (r *ring) await(rev core.Rev) core.Rev {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.last < rev {
+		r.grown.Wait()
+	}
 	return r.last
 }
 
