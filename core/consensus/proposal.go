@@ -14,20 +14,23 @@ import (
 type Proposal struct {
 	command  []byte
 	deadline time.Time
+	// ordered says that the command keeps its place in the queue even when its
+	// waiter has left or been answered.
+	ordered bool
 
 	result core.Result
 	err    error
 
 	state atomic.Uint32 // one of the states below
-	done  chan struct{} // capacity 1: the waiter's wake-up
+	done  chan struct{} // capacity 1: the waiter's wake-up; made by a waiter that has to wait
 }
 
-// The states of a proposal. It leaves waiting once, and whoever moves it owns
-// what follows.
+// The states of a proposal. It becomes completed or abandoned once.
 const (
-	waiting   uint32 = iota
-	completed        // the outcome is set, a token is or will be in done
-	abandoned        // the waiter left
+	waiting   uint32 = iota // and nobody sleeps until it is over
+	watched                 // somebody does
+	completed               // the outcome is set; of a watched one, a token is or will be in done
+	abandoned               // the waiter left
 )
 
 // proposalOverhead is what a queued proposal counts besides its command.
@@ -37,33 +40,53 @@ const proposalOverhead = 128
 // until the outcome is known. A zero deadline is the driver's request timeout
 // from the moment the proposal is accepted. Deadlines are kept to the tick.
 func NewProposal(command []byte, deadline time.Time) *Proposal {
-	return &Proposal{command: command, deadline: deadline, done: make(chan struct{}, 1)}
+	return &Proposal{command: command, deadline: deadline}
+}
+
+// NewOrdered makes a proposal that stands in a row with those before and after it
+// of the same goroutine: none of them is proposed unless all that were accepted
+// before it were. So it stays in the queue whatever happens to its waiter; who
+// waited for too long is told Timeout, for it may still take effect.
+func NewOrdered(command []byte) *Proposal {
+	p := NewProposal(command, time.Time{})
+	p.ordered = true
+	return p
 }
 
 // size is what the proposal counts against the queue's bound.
 func (p *Proposal) size() int { return len(p.command) + proposalOverhead }
 
 // Complete sets the outcome and wakes the waiter; if it has been set, or the
-// waiter has left, it does nothing. A nil p stands for a waiter that has already
-// been answered.
+// waiter has left, it does nothing. It must not be called by two at a time. A nil
+// p stands for a waiter that has already been answered.
 func (p *Proposal) Complete(result core.Result, err error) {
-	if p == nil || !p.state.CompareAndSwap(waiting, completed) {
+	if p == nil || p.state.Load() >= completed {
 		return
 	}
 	p.result, p.err = result, err
-	p.done <- struct{}{}
+	switch {
+	case p.state.CompareAndSwap(waiting, completed):
+	case p.state.CompareAndSwap(watched, completed):
+		p.done <- struct{}{}
+	}
 }
 
 // Wait returns the outcome, once. If ctx ends first the error is Canceled or
 // Deadline: the outcome is unknown then, and the command may still take effect.
 func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
+	if p.state.Load() == completed {
+		return p.result, p.err
+	}
+	p.done = make(chan struct{}, 1)
+	if !p.state.CompareAndSwap(waiting, watched) {
+		return p.result, p.err
+	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		if p.state.CompareAndSwap(waiting, abandoned) {
+		if p.ordered || p.state.CompareAndSwap(watched, abandoned) {
 			return core.Result{}, contextError(ctx)
 		}
-		<-p.done
 	}
 	return p.result, p.err
 }

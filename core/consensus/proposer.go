@@ -143,16 +143,21 @@ func (p *proposer) claim(e command.Entry) ([]*Proposal, error) {
 }
 
 // sweep answers whatever is overdue: the queue with unserved, what is in the log
-// already with Timeout.
+// already, or will be because it is ordered, with Timeout.
 func (p *proposer) sweep(now time.Time, unserved error) {
 	kept := p.queue[:0]
 	for _, q := range p.queue {
-		if !q.left() && now.Before(q.deadline) {
+		due := q.left() || !now.Before(q.deadline)
+		switch {
+		case !due:
 			kept = append(kept, q)
-			continue
+		case q.ordered:
+			kept = append(kept, q)
+			q.Complete(core.Result{}, core.Timeout)
+		default:
+			p.released += q.size()
+			q.Complete(core.Result{}, unserved)
 		}
-		p.released += q.size()
-		q.Complete(core.Result{}, unserved)
 	}
 	clear(p.queue[len(kept):])
 	p.queue = kept

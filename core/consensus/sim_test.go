@@ -230,15 +230,14 @@ func (s *sim) deliver(n *simNode, faults bool) {
 func (s *sim) collect() {
 	open := s.open[:0]
 	for _, p := range s.open {
-		select {
-		case <-p.done:
-			p.outcome = p.err
-			s.count(p)
-			p.state.Store(waiting) // a second outcome would be noticed in finish
-			s.answered = append(s.answered, p)
-		default:
+		if !p.Done() {
 			open = append(open, p)
+			continue
 		}
+		p.outcome = p.err
+		s.count(p)
+		p.state.Store(waiting) // a second outcome would be noticed in finish
+		s.answered = append(s.answered, p)
 	}
 	s.open = open
 	reads := s.reads[:0]
@@ -309,7 +308,7 @@ func (s *sim) finish() {
 		case errors.Is(p.outcome, core.LeaderChanged):
 			s.counts.appliedAfterLeaderChanged += count[p.id]
 		}
-		require.Empty(s.t, p.done, "seed %d: command %s was answered twice", s.seed, p.id)
+		require.False(s.t, p.Done(), "seed %d: command %s was answered twice", s.seed, p.id)
 	}
 	s.counts.terms = len(s.leaders)
 }

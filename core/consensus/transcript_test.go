@@ -245,7 +245,7 @@ func (e *transcript) outcomes() {
 	for _, w := range e.waiters {
 		switch {
 		case w.left():
-		case len(w.done) == 0:
+		case !w.Done():
 			waiting = append(waiting, w)
 		default:
 			result, err := w.Wait(context.Background())

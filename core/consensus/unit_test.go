@@ -107,6 +107,43 @@ func TestAbandonedProposalsLeaveTheQueue(t *testing.T) {
 	require.Nil(t, local, "claimed twice")
 }
 
+// What is ordered is proposed in its turn even if its waiter has left or has been
+// told that it took too long: else one that follows it would overtake it.
+func TestOrderedProposalsKeepTheirPlace(t *testing.T) {
+	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
+	now := time.Now()
+	late, gone, plain, last := NewOrdered([]byte("late")), NewOrdered([]byte("gone")), NewProposal([]byte("plain"), time.Time{}), NewOrdered([]byte("last"))
+	p.add(now, []*Proposal{late, gone, plain})
+	p.add(now.Add(time.Second), []*Proposal{last})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := gone.Wait(ended)
+	require.ErrorIs(t, err, core.Canceled)
+	p.sweep(now.Add(time.Second), core.NoLeader)
+	require.True(t, late.Done())
+	_, err = late.Wait(t.Context())
+	require.Equal(t, core.Timeout, err, "it may still take effect")
+	_, err = plain.Wait(t.Context())
+	require.Equal(t, core.NoLeader, err)
+	require.False(t, last.Done())
+
+	batch, taken, data := p.next(now)
+	p.appended(batch, taken, len(data))
+	e, err := command.DecodeEntry(data)
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{[]byte("late"), []byte("gone"), []byte("last")}, e.Batches[0].Commands)
+	p.sweep(now.Add(time.Second), core.NoLeader)
+	local, err := p.claim(e)
+	require.NoError(t, err)
+	require.Len(t, local, 3)
+	for _, q := range local {
+		q.Complete(core.Result{Rev: 7}, nil)
+	}
+	result, err := last.Wait(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 7, result.Rev)
+}
+
 // In an entry every proposal keeps its own deadline, and its own place.
 func TestDeadlinesWithinAnEntry(t *testing.T) {
 	p := proposer{member: 1, incarnation: 2}
@@ -115,13 +152,13 @@ func TestDeadlinesWithinAnEntry(t *testing.T) {
 	p.add(now, []*Proposal{a, b, c})
 	batch, taken, data := p.next(now)
 	p.appended(batch, taken, len(data))
-	answered := func() []int { return []int{len(a.done), len(b.done), len(c.done)} }
+	answered := func() []bool { return []bool{a.Done(), b.Done(), c.Done()} }
 	p.sweep(now.Add(time.Second-1), core.NoLeader)
-	require.Equal(t, []int{0, 0, 0}, answered())
+	require.Equal(t, []bool{false, false, false}, answered())
 	p.sweep(now.Add(time.Second), core.NoLeader)
-	require.Equal(t, []int{0, 1, 0}, answered())
+	require.Equal(t, []bool{false, true, false}, answered())
 	p.sweep(now.Add(2*time.Second), core.NoLeader)
-	require.Equal(t, []int{0, 1, 1}, answered())
+	require.Equal(t, []bool{false, true, true}, answered())
 	require.Equal(t, core.Timeout, c.err, "it is in the log")
 	e, err := command.DecodeEntry(data)
 	require.NoError(t, err)
