@@ -1,0 +1,124 @@
+package zkclients
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/server"
+	"github.com/triglot/triglot/compat-tests/zkserver"
+)
+
+// patience is how long anything that is due may take.
+const patience = 20 * time.Second
+
+// tick is the servers' tick: short, since tests wait for sessions to run out.
+const tick = 500 * time.Millisecond
+
+// changes is how many changes the ordering test makes; make test-all makes a million.
+var changes = flag.Int("changes", 50_000, "changes of the ordering test")
+
+// target is a server under test.
+type target struct {
+	zk   string // address for ZooKeeper clients, as host:port
+	etcd string // URL for etcd clients; empty if the server is a real ZooKeeper
+
+	kill    func() error                      // SIGKILL; the data stays
+	restart func(ctx context.Context) error   // after kill, on the same ports
+	stop    func() error                      // for good
+	ask     func(word string) (string, error) // a four-letter word
+	tail    func() string                     // the end of its log
+}
+
+// shared is the server of all tests that need none of their own. Each test keeps
+// to znodes of its own.
+var shared *target
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	var err error
+	if shared, err = start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := shared.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	if code = m.Run(); code != 0 {
+		fmt.Fprintf(os.Stderr, "end of the server's log:\n%s\n", shared.tail())
+	}
+	return code
+}
+
+// start runs the server that TARGET names: triglot (the default) or zookeeper.
+func start() (*target, error) {
+	switch name := os.Getenv("TARGET"); name {
+	case "", "triglot":
+		return startTriglot()
+	case "zookeeper":
+		return startZooKeeper()
+	default:
+		return nil, fmt.Errorf("TARGET=%s: want triglot or zookeeper", name)
+	}
+}
+
+func startTriglot() (*target, error) {
+	p, err := server.Start(context.Background(), server.Options{
+		Target: server.Triglot,
+		Args:   []string{"--zk-tick", tick.String()},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &target{
+		zk: p.ZKEndpoint(), etcd: p.URL(),
+		kill: p.Kill, restart: p.Restart, stop: p.Stop, tail: p.LogTail,
+	}, nil
+}
+
+func startZooKeeper() (*target, error) {
+	p, err := zkserver.Start(context.Background(), zkserver.Options{TickTime: tick, NoSync: true})
+	if err != nil {
+		return nil, err
+	}
+	return &target{zk: p.Endpoint(), kill: p.Kill, restart: p.Restart, stop: p.Stop, tail: p.LogTail}, nil
+}
+
+// startT is start for one test.
+func startT(t *testing.T) *target {
+	t.Helper()
+	s, err := start()
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("end of the server's log:\n%s", s.tail())
+		}
+		require.NoError(t, s.stop())
+	})
+	return s
+}
+
+// needEtcd leaves out a test that needs the other faces when the server is a real
+// ZooKeeper.
+func needEtcd(t *testing.T, s *target) {
+	t.Helper()
+	if s.etcd == "" {
+		t.Skip("a real ZooKeeper has no etcd face")
+	}
+}
+
+// errEnded is why a line of a program's output does not come any more.
+var errEnded = errors.New("the program has ended")
