@@ -2,9 +2,14 @@ package zkoracle
 
 import (
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 )
+
+// longMulti is the number of results from which only the first and last are shown,
+// and the rest by a checksum.
+const longMulti = 20
 
 // longData is the length from which data is shown by its length only.
 const longData = 64
@@ -14,11 +19,13 @@ func nothing(*side, *reader) string { return "" }
 // showRest shows a body that has no form here.
 func showRest(_ *side, r *reader) string { return fmt.Sprintf("%x", r.take(len(r.rest))) }
 
-func showPath(_ *side, r *reader) string { return r.string() }
+func showPath(_ *side, r *reader) string { return quotePath(r.string()) }
 
 func showStat(s *side, r *reader) string { return s.stat(r.stat()) }
 
-func showPathStat(s *side, r *reader) string { return r.string() + " " + s.stat(r.stat()) }
+func showPathStat(s *side, r *reader) string {
+	return quotePath(r.string()) + " " + s.stat(r.stat())
+}
 
 func showData(s *side, r *reader) string { return data(r.buffer()) + " " + s.stat(r.stat()) }
 
@@ -103,6 +110,10 @@ func showMulti(s *side, r *reader) string {
 		}
 		all = append(all, s.result(op, code, r))
 	}
+	if n := len(all); n > longMulti {
+		middle := strings.Join(all[3:n-3], "; ")
+		all = slices.Concat(all[:3], []string{fmt.Sprintf("... %d more, CRC %08x ...", n-6, crc32.ChecksumIEEE([]byte(middle)))}, all[n-3:])
+	}
 	return "[" + strings.Join(all, "; ") + "]"
 }
 
@@ -115,9 +126,9 @@ func (s *side) result(op, code int32, r *reader) string {
 		}
 		return errorName(told)
 	case opCreate:
-		return fmt.Sprintf("create %s", r.string()) + unlessZero(code)
+		return "create " + quotePath(r.string()) + unlessZero(code)
 	case opCreate2, opCreateContainer, opCreateTTL:
-		return fmt.Sprintf("create(%d) %s %s", op, r.string(), s.stat(r.stat())) + unlessZero(code)
+		return fmt.Sprintf("create(%d) %s %s", op, quotePath(r.string()), s.stat(r.stat())) + unlessZero(code)
 	case opSetData:
 		return "setData " + s.stat(r.stat()) + unlessZero(code)
 	case opDelete:
