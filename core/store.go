@@ -14,8 +14,11 @@ type Store interface {
 	Do(ctx context.Context, who Principal, cmd Command) (Result, error)
 
 	// Submit is Do for a caller that has more to send before it waits: it hands
-	// cmd over and returns. The commands that one goroutine submits are applied in
-	// the order of its calls, those that are applied. It never blocks.
+	// cmd over and returns. It never blocks. A command that is refused at once is
+	// Done when it returns; so is one with an id of zero, for none is drawn. The
+	// others that one goroutine submits are applied in the order of its calls, and
+	// none unless all before it were, while the leader does not change: whether
+	// their caller waits for them or not.
 	Submit(who Principal, cmd Command) Pending
 
 	// View returns an immutable view of the state that meets c. The caller must

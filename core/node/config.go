@@ -79,6 +79,10 @@ type Founding struct {
 	// AdvertisePeerURLs are this member's peer URLs; http://localhost:2380 if
 	// empty.
 	AdvertisePeerURLs []string
+	// Mount is the path below which keys are znodes, fixed for good when the cluster
+	// is founded: "/zk" makes znode /a of key /zk/a, "/" makes every key that can be
+	// one a znode. Empty is "/zk" at the first start, and later whatever it was.
+	Mount string
 	// Existing says that the cluster is there already, to be joined: which is not
 	// supported yet, so it is refused at the first start.
 	Existing bool
@@ -161,6 +165,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.MaxRequestBytes, MaxRequestLimit)
 	case c.ElectionTimeout < 5*c.HeartbeatInterval:
 		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.ElectionTimeout, c.HeartbeatInterval)
+	}
+	if _, err := mountPrefix(c.Cluster.Mount); err != nil {
+		return err
 	}
 	return c.AutoCompaction.validate()
 }

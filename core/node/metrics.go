@@ -8,7 +8,7 @@ import (
 )
 
 // metrics are the member's, under etcd's names, so that existing dashboards and
-// alerts work. Most are read from the member when they are scraped: only what
+// alerts work; what etcd knows nothing of is under triglot_zk_. Most are read from the member when they are scraped: only what
 // has no other home is counted as it happens.
 type metrics struct {
 	n      *Node
@@ -83,6 +83,14 @@ func (m *metrics) addGauges() {
 		func() float64 { return float64(n.Status().Rev) })
 	add("etcd_debugging_mvcc_compact_revision", "The revision compacted to.",
 		func() float64 { return float64(n.Status().CompactRev) })
+	add("triglot_zk_sessions", "ZooKeeper sessions, connected or not.",
+		func() float64 { return float64(n.Znodes().Counts().Sessions) })
+	add("triglot_zk_znodes", "Znodes, counted as ZooKeeper does: a new store has five.",
+		func() float64 { return float64(n.Znodes().Counts().Znodes) })
+	add("triglot_zk_ephemerals", "Ephemeral znodes.",
+		func() float64 { return float64(n.Znodes().Counts().Ephemerals) })
+	add("triglot_zk_data_bytes", "The size of the paths and the data of all znodes.",
+		func() float64 { return float64(n.Znodes().Counts().Bytes) })
 }
 
 func (m *metrics) collectors() []prometheus.Collector {

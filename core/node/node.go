@@ -45,6 +45,7 @@ var (
 	_ core.Store       = (*Node)(nil)
 	_ core.Leases      = (*leases)(nil)
 	_ core.Sessions    = (*sessions)(nil)
+	_ core.Znodes      = znodes{}
 	_ core.Cluster     = (*Node)(nil)
 	_ core.Maintenance = (*Node)(nil)
 )
@@ -86,6 +87,7 @@ func (n *Node) start() error {
 	n.hub = watch.New(watch.Options{
 		RingBytes:  int(n.cfg.Memory.Ring),
 		History:    n,
+		Current:    n.published.rev,
 		Start:      view.Rev(),
 		CompactRev: view.CompactRev(),
 	})
@@ -104,6 +106,7 @@ func (n *Node) start() error {
 	n.wait.Go(func() { n.leases.expireOverdue(ctx) })
 	n.wait.Go(func() { n.upkeep.keepLogShort(ctx) })
 	n.wait.Go(func() { n.upkeep.collectHistory(ctx) })
+	n.wait.Go(func() { n.upkeep.raiseAlarms(ctx) })
 	n.wait.Go(func() { n.autoCompact(ctx) })
 	n.wait.Go(func() { n.introduce(ctx) })
 	return nil

@@ -103,7 +103,7 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 		return err
 	}
 	if !p.founded {
-		if err := d.found(p.founders); err != nil {
+		if err := d.found(p.founders, cfg.Cluster.Mount); err != nil {
 			return err
 		}
 	}
@@ -118,6 +118,9 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	if cluster != d.id.cluster {
 		return fmt.Errorf("the state in %s is of cluster %x, but %s says %v: put back what belongs together, "+
 			"or restore this member from a peer or a backup", d.dir.join(stateName), cluster, markerName, d.id)
+	}
+	if err := d.checkMount(cfg.Cluster.Mount); err != nil {
+		return err
 	}
 	return d.align(cfg.Logger)
 }
@@ -143,8 +146,12 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 
 // found makes the member: its first state, a log that begins behind it and, when
 // both are durable, the mark.
-func (d *disk) found(founders []core.Member) error {
-	if err := state.Bootstrap(d.db, d.id.cluster, founders, "/zk"); err != nil {
+func (d *disk) found(founders []core.Member, mount string) error {
+	prefix, err := mountPrefix(mount)
+	if err != nil {
+		return err
+	}
+	if err := state.Bootstrap(d.db, d.id.cluster, founders, prefix); err != nil {
 		return err
 	}
 	if err := d.log.Reset(state.FirstIndex, state.FirstTerm); err != nil {

@@ -46,6 +46,15 @@ func (p *published) close() {
 	p.wake()
 }
 
+// rev is the revision of the latest view; zero if the member has stopped.
+func (p *published) rev() core.Rev {
+	v := p.view.Load()
+	if v == nil {
+		return 0
+	}
+	return v.Rev() // which needs no hold
+}
+
 // hold returns the latest view, to be closed by the caller; nil if the member
 // has stopped.
 func (p *published) hold() *state.View {

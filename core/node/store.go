@@ -18,23 +18,37 @@ func (n *Node) Do(ctx context.Context, _ core.Principal, cmd core.Command) (core
 	switch c := cmd.(type) {
 	case *core.LeaseGrant:
 		if c.ID == 0 {
-			return n.grantAny(ctx, c)
+			return n.underAnyID(ctx, func(id core.LeaseID) core.Command {
+				return &core.LeaseGrant{ID: id, TTL: c.TTL}
+			})
 		}
-	case *core.Txn:
-		if command.TooDeep(c) {
-			return core.Result{}, core.Errorf(core.InvalidArgument, "transactions nest deeper than %d", command.MaxTxnDepth)
+	case *core.SessionOpen:
+		if c.ID == 0 {
+			return n.underAnyID(ctx, func(id core.LeaseID) core.Command {
+				return &core.SessionOpen{ID: id, Timeout: c.Timeout, Secret: c.Secret}
+			})
 		}
+	}
+	data, err := n.encode(cmd)
+	if err != nil {
+		return core.Result{}, err
+	}
+	if n.exceedsQuota(cmd, len(data)) {
+		return core.Result{}, n.raiseNoSpace(ctx, len(data))
+	}
+	return n.propose(ctx, data)
+}
+
+// encode encodes a command of a client, having checked that it can be.
+func (n *Node) encode(cmd core.Command) ([]byte, error) {
+	if txn, ok := cmd.(*core.Txn); ok && command.TooDeep(txn) {
+		return nil, core.Errorf(core.InvalidArgument, "transactions nest deeper than %d", command.MaxTxnDepth)
 	}
 	data := command.AppendCommand(make([]byte, 0, commandRoom(cmd)), cmd)
 	if len(data) > n.cfg.MaxRequestBytes {
-		return core.Result{}, core.RequestTooLarge
+		return nil, core.RequestTooLarge
 	}
-	if n.cfg.QuotaBytes > 0 && state.NeedsSpace(cmd) {
-		if err := n.checkQuota(ctx, len(data)); err != nil {
-			return core.Result{}, err
-		}
-	}
-	return n.propose(ctx, data)
+	return data, nil
 }
 
 // do replicates a command of the member's own, which no limit on requests may
@@ -43,18 +57,41 @@ func (n *Node) do(ctx context.Context, cmd core.Command) (core.Result, error) {
 	return n.propose(ctx, command.AppendCommand(nil, cmd))
 }
 
-// Submit implements core.Store. What the quota and the limits refuse is refused
-// at once.
+// Submit implements core.Store. The order of the commands is that of one queue
+// from here to the log: the driver takes a proposal into it before Propose
+// returns, an entry is made of a run of the queue from its front, and entries are
+// applied in the order of the log. What is ordered leaves the queue in no other
+// way. Only what cannot enter it, because of a limit or a full queue, is left out,
+// and that the caller sees at once.
 func (n *Node) Submit(_ core.Principal, cmd core.Command) core.Pending {
-	data := command.AppendCommand(make([]byte, 0, commandRoom(cmd)), cmd)
-	if len(data) > n.cfg.MaxRequestBytes {
-		return refused{core.RequestTooLarge}
+	if needsID(cmd) {
+		return refused{core.Errorf(core.InvalidArgument, "an id must be given")}
 	}
-	p := consensus.NewProposal(data, time.Time{})
+	data, err := n.encode(cmd)
+	if err != nil {
+		return refused{err}
+	}
+	if n.exceedsQuota(cmd, len(data)) {
+		signal(n.upkeep.full)
+		return refused{core.NoSpace}
+	}
+	p := consensus.NewOrdered(data)
 	if err := n.driver.Propose(p); err != nil {
 		return refused{err}
 	}
 	return p
+}
+
+// needsID reports whether a command leaves it to the member to draw an id, which
+// takes as many attempts as it takes.
+func needsID(cmd core.Command) bool {
+	switch c := cmd.(type) {
+	case *core.LeaseGrant:
+		return c.ID == 0
+	case *core.SessionOpen:
+		return c.ID == 0
+	}
+	return false
 }
 
 // refused is a command that was not proposed.
@@ -72,26 +109,33 @@ func (n *Node) propose(ctx context.Context, data []byte) (core.Result, error) {
 	return p.Wait(ctx)
 }
 
-// commandRoom is about what a command takes, so that the common one is encoded
-// without growing its buffer.
+// commandRoom is about what a command takes, so that the common ones are encoded
+// without growing their buffer.
 func commandRoom(cmd core.Command) int {
 	const overhead = 48
-	if p, ok := cmd.(*core.Put); ok {
-		return len(p.Key) + len(p.Value) + overhead
+	switch c := cmd.(type) {
+	case *core.Put:
+		return len(c.Key) + len(c.Value) + overhead
+	case *core.ZnodeWrite:
+		room := overhead
+		for i := range c.Ops {
+			room += len(c.Ops[i].Path) + len(c.Ops[i].Data) + overhead
+		}
+		return room
 	}
 	return 4 * overhead
 }
 
-// grantAny grants a lease under an id that is free (etcd T-60: a positive one).
-func (n *Node) grantAny(ctx context.Context, grant *core.LeaseGrant) (core.Result, error) {
+// underAnyID makes a lease under an id that is free (etcd T-60: a positive one).
+func (n *Node) underAnyID(ctx context.Context, named func(core.LeaseID) core.Command) (core.Result, error) {
 	for {
 		var b [8]byte
 		rand.Read(b[:]) // never fails
-		named := &core.LeaseGrant{ID: core.LeaseID(binary.LittleEndian.Uint64(b[:]) >> 1), TTL: grant.TTL}
-		if named.ID == 0 {
+		id := core.LeaseID(binary.LittleEndian.Uint64(b[:]) >> 1)
+		if id == 0 {
 			continue
 		}
-		res, err := n.Do(ctx, core.Principal{}, named)
+		res, err := n.Do(ctx, core.Principal{}, named(id))
 		if err == nil || core.KindOf(err) != core.LeaseExists {
 			return res, err
 		}
@@ -102,13 +146,14 @@ func (n *Node) grantAny(ctx context.Context, grant *core.LeaseGrant) (core.Resul
 // its own bytes (etcd T-72: 256 a put).
 const entryOverhead = 256
 
-// checkQuota refuses what would exceed the quota, having raised the alarm that
-// makes every member refuse it.
-func (n *Node) checkQuota(ctx context.Context, size int) error {
-	used := n.size()
-	if used+int64(size)+entryOverhead <= n.cfg.QuotaBytes {
-		return nil
-	}
+// exceedsQuota reports whether a command of so many bytes would.
+func (n *Node) exceedsQuota(cmd core.Command, size int) bool {
+	return n.cfg.QuotaBytes > 0 && state.NeedsSpace(cmd) && n.size()+int64(size)+entryOverhead > n.cfg.QuotaBytes
+}
+
+// raiseNoSpace refuses a command that exceeds the quota, having raised the alarm
+// that makes every member refuse it.
+func (n *Node) raiseNoSpace(ctx context.Context, size int) error {
 	alarm := core.Alarm{Member: n.disk.id.member, Type: core.AlarmNoSpace}
 	if slices.Contains(n.Status().Alarms, alarm) {
 		return core.NoSpace
@@ -119,7 +164,7 @@ func (n *Node) checkQuota(ctx context.Context, size int) error {
 	}
 	if res.Outcome != (core.AlarmOutcome{Stood: true}) {
 		n.cfg.Logger.Warn("the quota is reached: the NOSPACE alarm was raised",
-			"quota_bytes", n.cfg.QuotaBytes, "used_bytes", used, "request_bytes", size)
+			"quota_bytes", n.cfg.QuotaBytes, "used_bytes", n.size(), "request_bytes", size)
 	}
 	return core.NoSpace
 }

@@ -18,15 +18,16 @@ const flushBytes = 32 << 20
 // upkeep does what a store needs now and then, beside apply: one goroutine
 // flushes the state when the log beyond it has grown long and gives up the log
 // that the durable state no longer needs, another collects the history that
-// compactions have given up.
+// compactions have given up, a third raises the alarm of a quota that was found
+// exceeded by somebody who must not wait.
 type upkeep struct {
 	n         *Node
 	collector *mvcc.Collector
 
 	// commands counts what has been applied since the last flush.
 	commands atomic.Uint64
-	// long and compacted wake the goroutines; their capacity is 1.
-	long, compacted chan struct{}
+	// long, compacted and full wake the goroutines; their capacity is 1.
+	long, compacted, full chan struct{}
 
 	mu sync.Mutex
 	// collected is closed and replaced when a collection has become durable.
@@ -41,6 +42,7 @@ func newUpkeep(n *Node, c *mvcc.Collector) *upkeep {
 		collector: c,
 		long:      make(chan struct{}, 1),
 		compacted: make(chan struct{}, 1),
+		full:      make(chan struct{}, 1),
 		collected: make(chan struct{}),
 		durable:   c.Collected(),
 	}
@@ -100,6 +102,20 @@ func (u *upkeep) collectHistory(ctx context.Context) {
 				u.n.fail(err)
 			}
 			return
+		}
+	}
+}
+
+// raiseAlarms runs until ctx ends.
+func (u *upkeep) raiseAlarms(ctx context.Context) {
+	for {
+		select {
+		case <-u.full:
+		case <-ctx.Done():
+			return
+		}
+		if err := u.n.raiseNoSpace(ctx, 0); ctx.Err() == nil && core.KindOf(err) != core.NoSpace {
+			u.n.cfg.Logger.Warn("the quota is reached, but the NOSPACE alarm could not be raised; it is tried again", "error", err)
 		}
 	}
 }
