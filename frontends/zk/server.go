@@ -2,22 +2,177 @@ package zk
 
 import (
 	"context"
+	"errors"
 	"net"
+	"sync"
+	"time"
+
+	"github.com/triglot/triglot/core"
 )
 
 // Server serves ZooKeeper clients. It is safe for concurrent use.
 type Server struct {
-	cfg Config
+	cfg      Config
+	started  time.Time
+	stats    stats
+	sessions *sessionTable
+	watches  *watchTable
+	// following is the face's end of the change feed, unfollow ends that of
+	// sessions.
+	following core.Following
+	unfollow  func()
+
+	// ctx ends when the server shuts down.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// handlers is a goroutine for each connection.
+	handlers sync.WaitGroup
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[net.Conn]struct{}
+	perIP     map[string]int
 }
 
 // New makes a Server. It panics if Config.Metrics has the metrics of another
 // Server already.
-func New(cfg Config) *Server { return &Server{cfg: cfg.withDefaults()} }
+func New(cfg Config) *Server {
+	s := &Server{
+		cfg:      cfg.withDefaults(),
+		started:  time.Now(),
+		sessions: newSessionTable(),
+		watches:  newWatchTable(),
+
+		listeners: map[net.Listener]struct{}{},
+		conns:     map[net.Conn]struct{}{},
+		perIP:     map[string]int{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.following = cfg.Znodes.Follow(s.watches)
+	s.unfollow = cfg.Sessions.Follow(s.sessions.changed)
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(newCollector(s))
+	}
+	return s
+}
+
+// clock is the time since the server started.
+func (s *Server) clock() time.Duration { return time.Since(s.started) }
 
 // Serve takes the connections of l until Shutdown, and then returns nil. It owns
 // l.
-func (s *Server) Serve(l net.Listener) error { return l.Close() }
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close() //nolint:errcheck // it may be closed already
+	if !s.addListener(l) {
+		return nil
+	}
+	for delay := time.Duration(0); ; {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			delay = 0
+			s.start(nc)
+		case s.ctx.Err() != nil:
+			return nil
+		case temporary(err):
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			s.cfg.Logger.Warn("zookeeper clients cannot connect for now", "error", err, "retry_in", delay)
+			s.wait(delay)
+		default:
+			return err
+		}
+	}
+}
+
+// temporary says whether accepting may work again: when a connection failed before
+// it was taken, or file descriptors have run out.
+func temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// wait passes some time, less if the server shuts down.
+func (s *Server) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+// start serves a connection in a goroutine of its own, unless there is no place
+// for it.
+func (s *Server) start(nc net.Conn) {
+	ip := remoteIP(nc)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil || s.cfg.MaxPerIP > 0 && s.perIP[ip] >= s.cfg.MaxPerIP {
+		s.stats.rejected.Add(1)
+		_ = nc.Close()
+		return
+	}
+	s.conns[nc] = struct{}{}
+	s.perIP[ip]++
+	s.stats.connections.Add(1)
+	s.handlers.Go(func() {
+		defer s.finish(nc, ip)
+		s.handle(nc)
+	})
+}
+
+func (s *Server) finish(nc net.Conn, ip string) {
+	_ = nc.Close() // most often it is closed already
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, nc)
+	if s.perIP[ip]--; s.perIP[ip] == 0 {
+		delete(s.perIP, ip)
+	}
+	s.stats.connections.Add(-1)
+}
+
+func remoteIP(nc net.Conn) string {
+	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+	if err != nil {
+		return nc.RemoteAddr().String()
+	}
+	return host
+}
 
 // Shutdown closes listeners and connections and waits for every goroutine of the
 // server; it gives up waiting when ctx ends. Sessions go on.
-func (s *Server) Shutdown(context.Context) error { return nil }
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.cancel()
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for nc := range s.conns {
+		_ = nc.Close()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.handlers.Wait()
+		s.unfollow()
+		s.following.Close()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,370 @@
+package zk
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
+)
+
+const (
+	// maxOutstanding is how many requests of a connection may wait for their answer
+	// before no more are read. (ZooKeeper's globalOutstandingLimit has the number.)
+	maxOutstanding = 1000
+	// maxOutstandingBytes is the same in bytes of requests.
+	maxOutstandingBytes = 8 << 20
+	// touchInterval is how often a session is touched at most, however many packets
+	// come. For short timeouts it is an eighth of them.
+	touchInterval = 100 * time.Millisecond
+)
+
+// conn is one connection with a session, after its handshake.
+//
+// Two goroutines run it: the reader, which is there as long as the connection, and
+// the completer, which is there while requests wait for their answer. A request is
+// run by the reader if nothing waits, and else queued and run by the completer, in
+// order: so at any time one of the two is the runner, who owns run. A write is
+// handed to the store when it is read, so that all that are on their way share its
+// batches; a read waits until its turn.
+type conn struct {
+	srv     *Server
+	nc      net.Conn
+	in      frames
+	out     outbox
+	sub     subscriber
+	session core.SessionRef
+	// timeout is the session's.
+	timeout time.Duration
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	// req is the request being read and body its bytes; they are the reader's.
+	req  request
+	body jute.Reader
+	// touched is when the session was last touched, on the server's clock. It is
+	// the reader's.
+	touched time.Duration
+
+	queue queue
+	run   runner
+	stats connStats
+}
+
+// queue is the requests that wait for their answer.
+type queue struct {
+	mu sync.Mutex
+	// room is where the reader waits for requests to be answered.
+	room *sync.Cond
+	// requests are those that the completer has not taken yet.
+	requests []request
+	// outstanding and bytes count those that have no answer yet.
+	outstanding, bytes int
+	// reads counts the reads among them by path.
+	reads map[string]int
+	// completing says that there is a completer. Only the reader sets it.
+	completing bool
+	closed     bool
+
+	// goroutines are the completer and those that flush events.
+	goroutines sync.WaitGroup
+	// flushing says that one of the latter is on its way.
+	flushing atomic.Bool
+}
+
+// serve runs the connection until it ends, and returns why.
+func (c *conn) serve() error {
+	err := c.read()
+	if reason := c.out.reason(); reason != nil {
+		err = reason
+	}
+	c.close(err)
+	c.srv.watches.drop(&c.sub)
+	c.queue.goroutines.Wait()
+	c.run.release()
+	if c.run.watching {
+		c.srv.following.Unlisten()
+	}
+	c.srv.stats.outstanding.Add(-int64(c.queue.outstanding))
+	return err
+}
+
+// close ends the connection: its reader and its completer return soon. It may be
+// called by anyone, more than once, and does not wait.
+func (c *conn) close(reason error) {
+	c.out.fail(reason)
+	c.cancel()
+	c.queue.mu.Lock()
+	c.queue.closed = true
+	c.queue.mu.Unlock()
+	c.queue.room.Broadcast()
+}
+
+// read is the loop of the reader.
+func (c *conn) read() error {
+	for {
+		frame, err := c.in.next()
+		if err != nil {
+			return err
+		}
+		now := c.srv.clock()
+		c.touch(now)
+		for {
+			if err := c.accept(frame, now); err != nil {
+				return err
+			}
+			if !c.in.ready() {
+				break
+			}
+			if frame, err = c.in.next(); err != nil {
+				return err
+			}
+		}
+		if err := c.endBatch(); err != nil {
+			return err
+		}
+	}
+}
+
+// touch keeps the session alive.
+func (c *conn) touch(now time.Duration) {
+	if now-c.touched < min(touchInterval, c.timeout/8) {
+		return
+	}
+	c.touched = now
+	err := c.srv.cfg.Sessions.Touch(c.ctx, c.session.ID)
+	if err != nil && core.KindOf(err) == core.SessionExpired {
+		c.close(errEnded)
+	}
+}
+
+// accept takes in one request: it runs it, or queues it.
+func (c *conn) accept(frame []byte, now time.Duration) error {
+	q := &c.req
+	if err := q.decode(frame, &c.body); err != nil {
+		return err
+	}
+	q.received = now
+	c.stats.received.Add(1)
+	c.srv.stats.received.Add(1)
+	var err error
+	switch {
+	case q.write():
+		err = c.submit(q)
+	case c.idle():
+		err = c.answerRequest(q)
+	default:
+		err = c.enqueue(q)
+	}
+	if err == nil && q.last {
+		err = c.finish()
+	}
+	return err
+}
+
+// idle says whether the reader is the runner: nothing waits for its answer.
+func (c *conn) idle() bool {
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	return !c.queue.completing && len(c.queue.requests) == 0
+}
+
+// submit hands a write to the store, and queues it.
+func (c *conn) submit(q *request) error {
+	switch cmd := q.cmd.(type) {
+	case *core.ZnodeWrite:
+		cmd.Session = c.session
+	case *core.SessionClose:
+		cmd.Session = c.session
+		c.srv.sessions.leaving(c)
+	}
+	if err := c.makeRoom(q); err != nil {
+		return err
+	}
+	q.pending = c.srv.cfg.Store.Submit(core.Principal{}, q.cmd)
+	c.push(q)
+	return nil
+}
+
+// enqueue queues a request until what came before it is answered.
+func (c *conn) enqueue(q *request) error {
+	if err := c.makeRoom(q); err != nil {
+		return err
+	}
+	c.push(q)
+	return nil
+}
+
+// makeRoom waits until q may be queued: until there are not too many, and, if it is
+// a write, until every read before it is answered that could see what it does. A
+// client's requests take effect in the order in which it sends them.
+func (c *conn) makeRoom(q *request) error {
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	for c.queue.full(q) || c.queue.seen(q) {
+		if c.queue.closed {
+			return errEnded
+		}
+		c.startCompleter()
+		c.queue.room.Wait()
+	}
+	return nil
+}
+
+func (u *queue) full(q *request) bool {
+	return u.outstanding >= maxOutstanding ||
+		u.outstanding > 0 && u.bytes+q.size > maxOutstandingBytes
+}
+
+// seen says whether a read that waits could see what the write q does.
+func (u *queue) seen(q *request) bool {
+	if len(u.reads) == 0 || !q.write() {
+		return false
+	}
+	w, ok := q.cmd.(*core.ZnodeWrite)
+	if !ok {
+		return true // the end of a session deletes znodes that are not named
+	}
+	for i := range w.Ops {
+		path := w.Ops[i].Path
+		if u.reads[path] > 0 || u.reads[parent(path)] > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// push queues a request that there is room for.
+func (c *conn) push(q *request) {
+	u := &c.queue
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.requests = append(u.requests, *q)
+	u.outstanding++
+	u.bytes += q.size
+	if q.op.read != nil {
+		if u.reads == nil {
+			u.reads = map[string]int{}
+		}
+		u.reads[q.path]++
+	}
+	c.srv.stats.outstanding.Add(1)
+}
+
+// startCompleter starts a completer if there is none and something to do. The
+// queue is locked.
+func (c *conn) startCompleter() {
+	if u := &c.queue; !u.completing && len(u.requests) > 0 && !u.closed {
+		u.completing = true
+		u.goroutines.Go(c.complete)
+	}
+}
+
+// endBatch is called by the reader when it has run out of input.
+func (c *conn) endBatch() error {
+	c.queue.mu.Lock()
+	c.startCompleter()
+	completing := c.queue.completing
+	c.queue.mu.Unlock()
+	if completing {
+		return nil // it flushes, and owns what is to be released
+	}
+	return c.rest()
+}
+
+// finish waits until the last request is answered.
+func (c *conn) finish() error {
+	if err := c.endBatch(); err != nil {
+		return err
+	}
+	c.queue.mu.Lock()
+	defer c.queue.mu.Unlock()
+	for c.queue.outstanding > 0 && !c.queue.closed {
+		c.queue.room.Wait()
+	}
+	return errAnswered
+}
+
+// complete is the completer: it answers the requests that wait until there are
+// none.
+func (c *conn) complete() {
+	var batch []request
+	for {
+		c.queue.mu.Lock()
+		clear(batch) // lets go of what they hold
+		batch, c.queue.requests = c.queue.requests, batch[:0]
+		if len(batch) == 0 {
+			c.queue.completing = false
+			c.queue.mu.Unlock()
+			return
+		}
+		c.queue.mu.Unlock()
+		if err := c.completeBatch(batch); err != nil {
+			c.close(err)
+			return
+		}
+	}
+}
+
+// completeBatch answers a batch. What has been answered is written before it waits
+// for a write that is still under way.
+func (c *conn) completeBatch(batch []request) error {
+	from := 0
+	for i := range batch {
+		q := &batch[i]
+		if q.pending != nil && !q.pending.Done() {
+			if err := c.answered(batch[from:i]); err != nil {
+				return err
+			}
+			from = i
+		}
+		if err := c.answerRequest(q); err != nil {
+			return err
+		}
+	}
+	return c.answered(batch[from:])
+}
+
+// answered writes what the requests were answered, and makes room for others.
+func (c *conn) answered(requests []request) error {
+	err := c.rest()
+	u := &c.queue
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := range requests {
+		q := &requests[i]
+		u.bytes -= q.size
+		if q.op.read == nil {
+			continue
+		}
+		if u.reads[q.path]--; u.reads[q.path] == 0 {
+			delete(u.reads, q.path)
+		}
+	}
+	u.outstanding -= len(requests)
+	c.srv.stats.outstanding.Add(-int64(len(requests)))
+	u.room.Signal()
+	return err
+}
+
+// kick has the events that were appended written, by a goroutine of their own: the
+// runner may be waiting.
+func (c *conn) kick() {
+	if c.queue.flushing.CompareAndSwap(false, true) {
+		c.queue.goroutines.Go(func() {
+			c.queue.flushing.Store(false)
+			_ = c.flush() // it closes the connection if it fails
+		})
+	}
+}
+
+// flush writes what was appended.
+func (c *conn) flush() error {
+	packets, err := c.out.flush()
+	c.stats.sent.Add(uint64(packets))
+	c.srv.stats.sent.Add(uint64(packets))
+	return err
+}

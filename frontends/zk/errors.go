@@ -1,0 +1,80 @@
+package zk
+
+import (
+	"errors"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/wire"
+)
+
+// Why a connection is closed from here.
+var (
+	errEventsLost   = errors.New("the member could not tell all events to its watchers")
+	errMoved        = errors.New("the session moved to another connection")
+	errEnded        = errors.New("the session has ended")
+	errShutdown     = errors.New("the server is shutting down")
+	errAnswered     = errors.New("the last answer has been given")
+	errUnknownState = errors.New("the outcome of a request is unknown")
+)
+
+// verdict is what a request that failed is answered.
+type verdict struct {
+	code wire.ErrorCode
+	// silent closes the connection without a reply: what a client makes of the
+	// silence, that the outcome is unknown, is true. Of writes that follow one of
+	// unknown outcome no client may hear that they were applied.
+	silent bool
+	// last closes the connection behind the reply.
+	last bool
+}
+
+// kindVerdicts says how each kind of failure is answered.
+var kindVerdicts = [...]verdict{
+	core.Internal: {code: wire.SystemError},
+
+	core.KeyEmpty:         {code: wire.BadArguments},
+	core.InvalidArgument:  {code: wire.BadArguments},
+	core.RequestTooLarge:  {code: wire.BadArguments},
+	core.LeaseTTLTooLarge: {code: wire.BadArguments},
+
+	// Most of these do not come to pass: they are other protocols' ways to fail.
+	core.KeyNotFound:    {code: wire.NoNode},
+	core.Compacted:      {code: wire.SystemError},
+	core.FutureRev:      {code: wire.SystemError},
+	core.LeaseNotFound:  {code: wire.SessionExpired, last: true},
+	core.LeaseExists:    {code: wire.SystemError},
+	core.MemberNotFound: {code: wire.SystemError},
+	core.NoSpace:        {code: wire.QuotaExceeded},
+	core.Corrupt:        {code: wire.DataInconsistency},
+
+	core.BadPath:                 {code: wire.BadArguments},
+	core.InvalidACL:              {code: wire.InvalidACL},
+	core.NoNode:                  {code: wire.NoNode},
+	core.NodeExists:              {code: wire.NodeExists},
+	core.BadVersion:              {code: wire.BadVersion},
+	core.NotEmpty:                {code: wire.NotEmpty},
+	core.NoChildrenForEphemerals: {code: wire.NoChildrenForEphemerals},
+	core.NoAuth:                  {code: wire.NoAuth},
+	core.SessionExpired:          {code: wire.SessionExpired, last: true},
+	core.SessionMoved:            {code: wire.SessionMoved, silent: true}, // N4
+	core.EphemeralProtected:      {code: wire.NoChildrenForEphemerals},
+
+	core.NoLeader:        {code: wire.ConnectionLoss, silent: true},
+	core.LeaderChanged:   {code: wire.ConnectionLoss, silent: true},
+	core.Stopped:         {code: wire.ConnectionLoss, silent: true},
+	core.Timeout:         {code: wire.ConnectionLoss, silent: true},
+	core.Canceled:        {code: wire.ConnectionLoss, silent: true},
+	core.Deadline:        {code: wire.ConnectionLoss, silent: true},
+	core.TooManyRequests: {code: wire.ThrottledOp},
+	core.Unsupported:     {code: wire.Unimplemented},
+}
+
+// verdictOf is the verdict on an error of the store.
+func verdictOf(err error) verdict { return kindVerdict(core.KindOf(err)) }
+
+func kindVerdict(k core.Kind) verdict {
+	if int(k) >= len(kindVerdicts) {
+		k = core.Internal
+	}
+	return kindVerdicts[k]
+}

@@ -1,0 +1,157 @@
+package zk
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
+	"github.com/triglot/triglot/frontends/zk/wire"
+)
+
+// handshakeTimeout is how long a connection may take to get a session (ZooKeeper
+// 3.9 zookeeper.nio.sessionlessCnxnTimeout).
+const handshakeTimeout = 10 * time.Second
+
+var errAhead = errors.New("the client has seen a later revision than this member")
+
+// handle serves one connection from its first byte to its last.
+func (s *Server) handle(nc net.Conn) {
+	_ = nc.SetDeadline(time.Now().Add(handshakeTimeout)) // a connection that is broken fails to read, too
+	in := frames{r: nc, max: s.cfg.MaxFrame}
+	head, err := in.need(jute.FrameHeader)
+	if err != nil {
+		return
+	}
+	if word := string(head); words[word] != nil {
+		s.stats.received.Add(1)
+		_, _ = nc.Write(s.answerWord(word, nc)) // nobody to tell
+		s.stats.sent.Add(1)
+		return
+	}
+	frame, err := in.next()
+	if err != nil {
+		return
+	}
+	s.stats.received.Add(1)
+	c, err := s.handshake(nc, frame)
+	if err == nil {
+		c.in = in
+		_ = nc.SetDeadline(time.Time{})
+		err = c.serve()
+		s.sessions.remove(c)
+		s.cfg.Logger.Debug("zookeeper connection closed", "client", nc.RemoteAddr(), "session", sessionID(c.session.ID), "reason", err)
+		return
+	}
+	s.cfg.Logger.Debug("zookeeper handshake failed", "client", nc.RemoteAddr(), "reason", err)
+}
+
+// sessionID prints a session's id as ZooKeeper does.
+func sessionID(id core.LeaseID) string { return fmt.Sprintf("0x%x", int64(id)) }
+
+// handshake answers a ConnectRequest: it opens a session or attaches the one that
+// the client names. Nothing more is read meanwhile (N9). If it fails the
+// connection is over.
+func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
+	r := jute.NewReader(frame)
+	var m wire.ConnectRequest
+	if m.Decode(&r); r.Err() != nil {
+		return nil, r.Err()
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
+	defer cancel()
+	v, err := s.cfg.Store.View(ctx, core.Consistency{})
+	if err != nil {
+		return nil, err
+	}
+	rev := v.Rev()
+	v.Close()
+	if core.Rev(m.LastZxidSeen) > rev {
+		return nil, errAhead // Z6: it finds a member that has seen as much
+	}
+	c := s.newConn(nc)
+	c.run.shown = rev
+	c.timeout = s.cfg.timeout(time.Duration(m.TimeOut) * time.Millisecond)
+	if m.SessionID == 0 {
+		err = s.openSession(ctx, c, &m)
+	} else {
+		s.sessions.begin(core.LeaseID(m.SessionID))
+		defer s.sessions.end(core.LeaseID(m.SessionID))
+		err = s.attachSession(ctx, c, &m)
+	}
+	if err == nil {
+		err = s.sessions.add(c)
+	}
+	if err == nil {
+		err = s.welcome(c, &m)
+	}
+	if err != nil {
+		c.close(err)
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *Server) newConn(nc net.Conn) *conn {
+	c := &conn{srv: s, nc: nc}
+	c.out.w = nc
+	c.sub = subscriber{out: &c.out, kick: c.kick}
+	c.queue.room = sync.NewCond(&c.queue.mu)
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	return c
+}
+
+// openSession makes a session with a secret of its own, which m then has.
+func (s *Server) openSession(ctx context.Context, c *conn, m *wire.ConnectRequest) error {
+	m.Password = make([]byte, wire.PasswordSize)
+	rand.Read(m.Password) // never fails
+	return s.replicate(ctx, c, &core.SessionOpen{Timeout: c.timeout, Secret: sha256.Sum256(m.Password)})
+}
+
+// attachSession gives the connection the session that m names. One that does not
+// exist, or has another secret, is answered with zeros (N3).
+func (s *Server) attachSession(ctx context.Context, c *conn, m *wire.ConnectRequest) error {
+	err := s.replicate(ctx, c, &core.SessionAttach{
+		ID: core.LeaseID(m.SessionID), Timeout: c.timeout, Secret: sha256.Sum256(m.Password),
+	})
+	if err != nil && core.KindOf(err) == core.SessionExpired {
+		_ = s.respond(c, &wire.ConnectResponse{ // the connection ends in any case
+			Password: make([]byte, wire.PasswordSize), HasReadOnly: m.HasReadOnly,
+		})
+	}
+	return err
+}
+
+func (s *Server) replicate(ctx context.Context, c *conn, cmd core.Command) error {
+	res, err := s.cfg.Store.Do(ctx, core.Principal{}, cmd)
+	if err != nil {
+		return err
+	}
+	c.session = res.Outcome.(core.SessionOutcome).Session
+	c.run.shown = max(c.run.shown, res.Rev)
+	c.touched = s.clock()
+	return nil
+}
+
+// welcome tells the client of its session.
+func (s *Server) welcome(c *conn, m *wire.ConnectRequest) error {
+	return s.respond(c, &wire.ConnectResponse{
+		TimeOut:     int32(c.timeout.Milliseconds()),
+		SessionID:   int64(c.session.ID),
+		Password:    m.Password,
+		HasReadOnly: m.HasReadOnly,
+	})
+}
+
+func (s *Server) respond(c *conn, m *wire.ConnectResponse) error {
+	frame := m.Append(jute.OpenFrame(nil))
+	jute.CloseFrame(frame, 0)
+	c.out.append(frame)
+	return c.flush()
+}

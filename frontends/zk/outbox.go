@@ -1,0 +1,168 @@
+package zk
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
+	"github.com/triglot/triglot/frontends/zk/wire"
+)
+
+const (
+	// maxQueuedEvents bounds the bytes of events that wait for a client to read.
+	// (An event needs a watch and a watch a request, so that only one who has set
+	// very many can get there.)
+	maxQueuedEvents = 16 << 20
+	// flushSize is how much may gather before it is written.
+	flushSize = 64 << 10
+	// keptBuffer is the largest buffer that a connection keeps while it is idle.
+	keptBuffer = 4 << 10
+)
+
+var errSlowClient = errors.New("more events are queued than the client may leave unread")
+
+// outbox is what is to be written to a connection, in order: replies, appended by
+// whoever runs the connection's requests, and events, appended by the table of
+// watches. It never blocks one who appends. It is safe for concurrent use.
+type outbox struct {
+	w io.WriteCloser
+
+	writing sync.Mutex // held while w is written; taken before mu
+
+	mu  sync.Mutex
+	buf []byte
+	// spare is the buffer last written, to be used again.
+	spare []byte
+	// eventBytes is how much of buf are events, lastEvent the revision of the last
+	// event ever appended.
+	eventBytes int
+	lastEvent  core.Rev
+	// packets counts the frames appended and not yet counted as sent.
+	packets int
+	// failed is why nothing more is appended or written.
+	failed error
+}
+
+// fail closes the connection. The first reason stays.
+func (o *outbox) fail(reason error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failLocked(reason)
+}
+
+func (o *outbox) failLocked(reason error) {
+	if o.failed != nil {
+		return
+	}
+	o.failed = reason
+	o.buf, o.spare = nil, nil
+	_ = o.w.Close() // there is nothing left to lose
+}
+
+// reason is why the connection was closed from here, nil if it was not.
+func (o *outbox) reason() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failed
+}
+
+// reply appends a reply that shows the state of rev, unless an event of a later
+// revision precedes it: then it reports false, and the reply must be made anew.
+func (o *outbox) reply(frame []byte, rev core.Rev) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lastEvent > rev {
+		return false
+	}
+	o.appendLocked(frame)
+	return true
+}
+
+// append appends a reply that shows nothing that an event could contradict.
+func (o *outbox) append(frame []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.appendLocked(frame)
+}
+
+func (o *outbox) appendLocked(frame []byte) {
+	if o.failed != nil {
+		return
+	}
+	if o.buf == nil {
+		o.buf, o.spare = o.spare, nil
+	}
+	o.buf = append(o.buf, frame...)
+	o.packets++
+}
+
+// event appends the event that a watch at path has fired.
+func (o *outbox) event(rev core.Rev, kind wire.EventType, path string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed != nil {
+		return
+	}
+	if o.buf == nil {
+		o.buf, o.spare = o.spare, nil
+	}
+	before := len(o.buf)
+	o.buf = appendEvent(o.buf, int64(rev), kind, path)
+	o.packets++
+	o.lastEvent = rev
+	if o.eventBytes += len(o.buf) - before; o.eventBytes > maxQueuedEvents {
+		o.failLocked(errSlowClient)
+	}
+}
+
+// appendEvent appends the frame of an event.
+func appendEvent(dst []byte, zxid int64, kind wire.EventType, path string) []byte {
+	start := len(dst)
+	dst = jute.OpenFrame(dst)
+	dst = (&wire.ReplyHeader{Xid: wire.XidEvent, Zxid: zxid}).Append(dst)
+	dst = (&wire.WatcherEvent{Type: kind, State: wire.StateSyncConnected, Path: path}).Append(dst)
+	jute.CloseFrame(dst, start)
+	return dst
+}
+
+// size is the number of bytes that wait.
+func (o *outbox) size() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf)
+}
+
+// flush writes what waits and returns the number of frames in it. It blocks as
+// long as the client does not read.
+func (o *outbox) flush() (packets int, err error) {
+	o.writing.Lock()
+	defer o.writing.Unlock()
+	o.mu.Lock()
+	b, failed := o.buf, o.failed
+	packets = o.packets
+	o.buf, o.eventBytes, o.packets = nil, 0, 0
+	o.mu.Unlock()
+	if failed != nil || len(b) == 0 {
+		return 0, failed
+	}
+	if _, err := o.w.Write(b); err != nil {
+		o.fail(err)
+		return 0, err
+	}
+	o.recycle(b)
+	return packets, nil
+}
+
+// recycle keeps a buffer that was written, unless it is large for what was in it.
+func (o *outbox) recycle(b []byte) {
+	if cap(b) > keptBuffer && cap(b) > 4*len(b) || cap(b) > 2*flushSize {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed == nil && o.spare == nil {
+		o.spare = b[:0]
+	}
+}

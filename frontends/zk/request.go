@@ -1,0 +1,139 @@
+package zk
+
+import (
+	"context"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
+	"github.com/triglot/triglot/frontends/zk/wire"
+)
+
+// request is one request of a connection, from its frame to its reply. What it
+// asks for is in the fields that its operation knows of.
+type request struct {
+	xid int32
+	op  *operation
+	// received is when it came, on the server's clock.
+	received time.Duration
+	// size is the length of its frame.
+	size int
+
+	// failed, unless it is OK, is the reply to a request that is refused as it is.
+	failed wire.ErrorCode
+	// last closes the connection behind the reply.
+	last bool
+
+	path  string
+	watch bool
+	// body is what else there is, of a type of the operation's own.
+	body any
+	// cmd is the command of a write, pending that command on its way.
+	cmd     core.Command
+	pending core.Pending
+}
+
+// operation is how requests of one opcode are served: decode, and then one of read,
+// reply and run.
+type operation struct {
+	name string
+	// decode reads the body of a request. For a request to be refused it sets
+	// request.failed; bytes that make no sense are the reader's error.
+	decode func(q *request, r *jute.Reader)
+
+	// read appends the body of the reply as a view has it.
+	read func(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error)
+	// watches is what a read that asks to watch watches; missing says that it
+	// does so although the znode does not exist (W2).
+	watches watchKind
+	missing bool
+
+	// reply appends the body of the reply to request.cmd. It makes it a write.
+	reply func(q *request, o core.Outcome, dst []byte) []byte
+
+	// run serves everything else.
+	run func(c *conn, q *request) error
+}
+
+// operations is the table of what there is. A number that is not in it is answered
+// Unimplemented, and the connection closed (ZooKeeper 3.9
+// UnimplementedRequestProcessor); so is check, which is an operation of a multi
+// only.
+var operations = map[wire.OpCode]*operation{
+	wire.OpCreate:          &opCreate,
+	wire.OpCreate2:         &opCreate2,
+	wire.OpCreateContainer: &opCreateContainer,
+	wire.OpDelete:          &opDelete,
+	wire.OpSetData:         &opSetData,
+	wire.OpMulti:           &opMulti,
+	wire.OpCloseSession:    &opCloseSession,
+
+	wire.OpExists:       &opExists,
+	wire.OpGetData:      &opGetData,
+	wire.OpGetACL:       &opGetACL,
+	wire.OpGetChildren:  &opGetChildren,
+	wire.OpGetChildren2: &opGetChildren2,
+
+	wire.OpSync:          &opSync,
+	wire.OpPing:          &opPing,
+	wire.OpAuth:          &opAuth,
+	wire.OpSetWatches:    &opSetWatches,
+	wire.OpCheckWatches:  &opCheckWatches,
+	wire.OpRemoveWatches: &opRemoveWatches,
+}
+
+// opRefused serves requests that were refused before they were looked at.
+var opRefused = operation{name: "refused"}
+
+// operationOf finds an operation without hashing for the common ones.
+func operationOf(code wire.OpCode) *operation {
+	if code >= 0 && int(code) < len(commonOperations) {
+		return commonOperations[code]
+	}
+	return operations[code]
+}
+
+// commonOperations are those with small numbers.
+var commonOperations = func() (common [wire.OpCreateTTL]*operation) {
+	for code, op := range operations {
+		if code >= 0 && int(code) < len(common) {
+			common[code] = op
+		}
+	}
+	return common
+}()
+
+// decode makes of a frame a request. It fails if not even the header can be read.
+func (q *request) decode(frame []byte, r *jute.Reader) error {
+	*r = jute.NewReader(frame)
+	var header wire.RequestHeader
+	header.Decode(r)
+	if err := r.Err(); err != nil {
+		return err
+	}
+	*q = request{xid: header.Xid, op: operationOf(header.Op), size: len(frame)}
+	if q.op == nil {
+		q.refuse(wire.Unimplemented)
+		q.last = true
+		return nil
+	}
+	if q.op.decode == nil {
+		return nil
+	}
+	if q.op.decode(q, r); r.Err() != nil {
+		if q.op == &opAuth {
+			return r.Err() // ZooKeeper 3.9 ZooKeeperServer.processPacket: no reply
+		}
+		q.refuse(wire.MarshallingError)
+	}
+	return nil
+}
+
+// refuse has the request answered with an error.
+func (q *request) refuse(code wire.ErrorCode) {
+	q.op, q.failed = &opRefused, code
+	q.cmd, q.body = nil, nil
+}
+
+// write says whether q goes to the store as a command.
+func (q *request) write() bool { return q.cmd != nil }

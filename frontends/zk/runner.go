@@ -1,0 +1,290 @@
+package zk
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
+	"github.com/triglot/triglot/frontends/zk/wire"
+)
+
+// runner is what whoever runs a connection's requests works with.
+type runner struct {
+	// view serves reads until something is answered that it may not show; nil if
+	// there is none.
+	view core.View
+	// scratch is where replies are made.
+	scratch []byte
+	// shown is the latest revision that the client knows to exist.
+	shown core.Rev
+	// watching says that the hub tells the table of watches of all revisions on
+	// behalf of this connection. It stays once it is true. Of a connection that
+	// never watched no event can contradict a reply.
+	watching bool
+	// unwritten is the bytes of replies appended since the last flush.
+	unwritten int
+	latency   latencies
+}
+
+// release lets go of the view. The next one is newer.
+func (r *runner) release() {
+	if r.view != nil {
+		r.view.Close()
+		r.view = nil
+	}
+}
+
+// currentView is the view to read from.
+func (c *conn) currentView() (core.View, error) {
+	if c.run.view == nil {
+		v, err := c.srv.cfg.Store.View(c.ctx, core.Consistency{})
+		if err != nil {
+			return nil, err
+		}
+		c.run.view = v
+	}
+	return c.run.view, nil
+}
+
+// await waits until the events up to rev are queued; it reports false if the
+// connection ends.
+func (c *conn) await(rev core.Rev) bool {
+	return !c.run.watching || c.srv.watches.await(&c.sub, rev, c.ctx.Done())
+}
+
+// shown is a revision that the client may be told the server has reached: one all
+// of whose events are queued, as the client will ask for those after it when it
+// sets its watches elsewhere.
+func (c *conn) shown() core.Rev {
+	switch r := &c.run; {
+	case r.watching:
+		r.shown = max(r.shown, core.Rev(c.srv.watches.dispatched.Load()))
+	case r.view != nil:
+		r.shown = max(r.shown, r.view.Rev())
+	}
+	return c.run.shown
+}
+
+// answerRequest runs a request whose turn it is and appends its reply.
+func (c *conn) answerRequest(q *request) (err error) {
+	switch {
+	case q.failed != wire.OK:
+		err = c.answer(q, c.shown(), q.failed, nil)
+	case q.pending != nil:
+		err = c.answerWrite(q)
+	case q.op.read == nil:
+		err = q.op.run(c, q)
+	case q.watch:
+		err = c.answerWatch(q)
+	default:
+		err = c.answerRead(q)
+	}
+	c.run.latency.add(q.received)
+	if err == nil && c.run.unwritten >= flushSize {
+		err = c.rest()
+	}
+	return err
+}
+
+// rest is called when the runner has nothing to do for the moment, or too much to
+// write.
+func (c *conn) rest() error {
+	c.run.release()
+	if c.run.unwritten == 0 {
+		return nil
+	}
+	c.run.unwritten = 0
+	if cap(c.run.scratch) > keptBuffer {
+		c.run.scratch = nil
+	}
+	c.srv.stats.latency.merge(&c.run.latency, c.srv.clock())
+	return c.flush()
+}
+
+// frame appends the frame of a reply; body may be nil.
+func (c *conn) frame(dst []byte, q *request, rev core.Rev, code wire.ErrorCode, body func([]byte) []byte) []byte {
+	start := len(dst)
+	dst = jute.OpenFrame(dst)
+	dst = (&wire.ReplyHeader{Xid: q.xid, Zxid: int64(rev), Err: code}).Append(dst)
+	if body != nil {
+		dst = body(dst)
+	}
+	jute.CloseFrame(dst, start)
+	return dst
+}
+
+// answer appends a reply that no event can contradict.
+func (c *conn) answer(q *request, rev core.Rev, code wire.ErrorCode, body func([]byte) []byte) error {
+	frame := c.frame(c.run.scratch[:0], q, rev, code, body)
+	c.out.append(frame)
+	c.appended(frame, rev)
+	return nil
+}
+
+// appended keeps the books on a reply that was appended.
+func (c *conn) appended(frame []byte, rev core.Rev) {
+	c.run.scratch = frame[:0]
+	c.run.unwritten += len(frame)
+	c.run.shown = max(c.run.shown, rev)
+}
+
+// fail answers a request that failed, at a revision that c.shown may tell. The
+// error says whether the connection goes on.
+func (c *conn) fail(q *request, err error) error {
+	verdict := verdictOf(err)
+	if verdict.silent {
+		return fmt.Errorf("%w: %w", errUnknownState, err)
+	}
+	if err := c.answer(q, c.shown(), verdict.code, nil); err != nil || !verdict.last {
+		return err
+	}
+	if err := c.rest(); err != nil {
+		return err
+	}
+	return errAnswered
+}
+
+// answerWrite answers a write when its outcome is known.
+func (c *conn) answerWrite(q *request) error {
+	c.run.release() // it may be older than the write
+	res, err := q.pending.Wait(c.ctx)
+	if err != nil {
+		return c.failWrite(q, err)
+	}
+	if !c.await(res.Rev) {
+		return errEnded
+	}
+	// Another's later write may have been shown already, to a read that preceded
+	// this one: what the client knows to exist does not go back.
+	rev := max(res.Rev, c.run.shown)
+	frame := c.frame(c.run.scratch[:0], q, rev, wire.OK, nil)
+	frame = q.op.reply(q, res.Outcome, frame)
+	jute.CloseFrame(frame, 0)
+	c.out.append(frame)
+	c.appended(frame, rev)
+	return nil
+}
+
+// failWrite answers a write that was refused. The refusal may show a change as well
+// as a read: the events of that change go first.
+func (c *conn) failWrite(q *request, err error) error {
+	if !verdictOf(err).silent {
+		v, err := c.currentView()
+		if err != nil {
+			return c.fail(q, err)
+		}
+		if !c.await(v.Rev()) {
+			return errEnded
+		}
+	}
+	return c.fail(q, err)
+}
+
+// answerRead answers a read from the current view, or from a newer one if an event
+// that the view does not show is queued already.
+func (c *conn) answerRead(q *request) error {
+	for {
+		v, err := c.currentView()
+		if err != nil {
+			return c.fail(q, err)
+		}
+		frame, err := c.look(q, v)
+		if frame == nil {
+			return c.fail(q, err)
+		}
+		rev := v.Rev()
+		if !c.await(rev) {
+			return errEnded
+		}
+		if c.out.reply(frame, rev) {
+			c.appended(frame, rev)
+			return nil
+		}
+		c.run.release()
+	}
+}
+
+// look makes the reply of a read. If the read fails there is an error besides the
+// reply; without a reply the connection cannot go on.
+func (c *conn) look(q *request, v core.View) ([]byte, error) {
+	frame := c.frame(c.run.scratch[:0], q, v.Rev(), wire.OK, nil)
+	frame, err := q.op.read(c.ctx, v, q, frame)
+	if err != nil {
+		verdict := verdictOf(err)
+		if verdict.silent {
+			return nil, err
+		}
+		return c.frame(frame[:0], q, v.Rev(), verdict.code, nil), err
+	}
+	jute.CloseFrame(frame, 0)
+	return frame, nil
+}
+
+// answerWatch answers a read that sets a watch.
+func (c *conn) answerWatch(q *request) error {
+	regs := []registration{{q.path, q.op.watches}}
+	return c.watch(q, regs, func(v core.View) ([]byte, []registration, error) {
+		frame, err := c.look(q, v)
+		switch {
+		case frame == nil:
+			return nil, nil, err
+		case err == nil, q.op.missing && errors.Is(err, core.NoNode):
+			return frame, regs, nil
+		}
+		return frame, nil, nil
+	})
+}
+
+// watch answers a request that sets watches: reply makes the reply from a view, and
+// says which of them are to be set. See watchTable.
+func (c *conn) watch(
+	q *request, regs []registration, reply func(core.View) (frames []byte, keep []registration, err error),
+) error {
+	table := c.srv.watches
+	if !c.run.watching {
+		table.listening(c.srv.following.Listen())
+		c.run.watching = true
+	}
+	since := table.arm(&c.sub, regs)
+	if c.run.view != nil && c.run.view.Rev() < since {
+		c.run.release()
+	}
+	for {
+		v, err := c.currentView()
+		if err != nil {
+			table.withdraw(&c.sub, regs)
+			return c.fail(q, err)
+		}
+		frames, keep, err := reply(v)
+		if err != nil {
+			table.withdraw(&c.sub, regs)
+			return c.fail(q, err)
+		}
+		rev := v.Rev()
+		if !c.await(rev) {
+			return errEnded
+		}
+		if table.settle(&c.sub, rev, frames, regs, keep) {
+			c.appended(frames, rev)
+			return nil
+		}
+		c.run.release()
+	}
+}
+
+// latencies gathers the times of requests until they are answered.
+type latencies struct {
+	n                     int64
+	sum, earliest, latest time.Duration // of the times of arrival
+}
+
+func (l *latencies) add(received time.Duration) {
+	if l.n == 0 {
+		l.earliest, l.latest = received, received
+	}
+	l.n++
+	l.sum += received
+	l.earliest, l.latest = min(l.earliest, received), max(l.latest, received)
+}
