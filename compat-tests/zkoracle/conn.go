@@ -127,7 +127,7 @@ func (c *conn) until(xid int32) (got []frameIn, err error) {
 	}
 }
 
-// header is the request's bytes with the xid that it goes under.
+// encode returns the request's bytes and the xid that it goes under.
 func (c *conn) encode(q request) (xid int32, framed []byte) {
 	switch q.op {
 	case opPing:
@@ -159,10 +159,15 @@ func (h handshake) encode() []byte {
 	return frame(b)
 }
 
-// shake makes the handshake and says how it went. The session is the one that the
-// server gave; its id is zero if there is none.
+// shake makes the handshake and says how it went.
 func (c *conn) shake(h handshake) (session, string) {
 	c.send(h.encode())
+	return c.welcome()
+}
+
+// welcome reads the answer to a handshake. The session is the one that the server
+// gave; its id is zero if there is none.
+func (c *conn) welcome() (session, string) {
 	body, err := c.next()
 	if err != nil {
 		return session{}, closing(err)

@@ -91,8 +91,8 @@ func (s *side) build(words []token) (request, error) {
 	case "multi":
 		return s.multi(a.rest)
 	case "op":
-		q = request{op: a.int(), show: showRest}
-		q.body = a.hex()
+		q = request{op: a.int()}
+		q.body, q.show = a.hex(), showByOp(q.op)
 	default:
 		return request{}, fmt.Errorf("no operation is called %q", verb)
 	}

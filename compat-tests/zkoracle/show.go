@@ -16,6 +16,22 @@ const longData = 64
 
 func nothing(*side, *reader) string { return "" }
 
+// showByOp shows the body of a reply to an opcode that was given as a number.
+func showByOp(op int32) func(*side, *reader) string {
+	switch op {
+	case opCreate, opSync:
+		return showPath
+	case opExists, opSetData:
+		return showStat
+	case opGetData:
+		return showData
+	case opMulti:
+		return showMulti
+	default:
+		return showRest
+	}
+}
+
 // showRest shows a body that has no form here.
 func showRest(_ *side, r *reader) string { return fmt.Sprintf("%x", r.take(len(r.rest))) }
 

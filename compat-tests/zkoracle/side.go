@@ -121,6 +121,13 @@ func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error
 	case "frame":
 		c.send(frame(a.hex()))
 		s.clock.disturbed()
+		if !c.ready {
+			_, text := c.welcome()
+			if c.net == nil {
+				delete(s.conns, c.name)
+			}
+			return []string{text}, a.err
+		}
 		return s.any(c), a.err
 	case "gone":
 		return s.gone(c), nil
@@ -316,7 +323,11 @@ func (s *side) any(c *conn) (lines []string) {
 			return append(lines, closing(err))
 		}
 		if f.xid != xidEvent {
-			return append(lines, fmt.Sprintf("xid %d: %s %s %x", f.xid, errorName(f.code), s.clock.floor(f.zxid), f.body))
+			line := fmt.Sprintf("xid %d: %s %s", f.xid, errorName(f.code), s.clock.floor(f.zxid))
+			if len(f.body) > 0 {
+				line += fmt.Sprintf(" %x", f.body)
+			}
+			return append(lines, line)
 		}
 		lines = append(lines, s.unasked(c, f))
 	}

@@ -17,6 +17,10 @@ var mntrKeys = []string{
 	"zk_approximate_data_size", "zk_open_file_descriptor_count", "zk_max_file_descriptor_count", "zk_global_sessions", "zk_local_sessions",
 }
 
+// The keys of envi that clients read (kazoo, T/test/FourLetterWordsTest); the others
+// are Java's.
+var enviKeys = []string{"zookeeper.version", "host.name", "java.version", "os.name", "os.arch", "os.version", "user.name", "user.home", "user.dir"}
+
 // word asks a four-letter word and shows the shape of the answer: what it says of
 // itself, not the numbers.
 func (s *side) word(word string) []string {
@@ -29,13 +33,17 @@ func (s *side) word(word string) []string {
 		return shape(answer, ": ", "Mode", "Node count")
 	case "mntr":
 		keys := shape(answer, "\t")
+		slices.Sort(keys) // ZooKeeper's order is none
 		return slices.DeleteFunc(keys, func(key string) bool { return !slices.Contains(mntrKeys, strings.TrimSuffix(key, "\t...")) })
 	case "conf":
 		keys := shape(answer, "=", "tickTime", "maxClientCnxns", "minSessionTimeout", "maxSessionTimeout")
 		slices.Sort(keys)
 		return keys
 	case "envi":
-		return shape(answer, "=")
+		return slices.DeleteFunc(shape(answer, "="), func(line string) bool {
+			key, _, found := strings.Cut(line, "=")
+			return found && !slices.Contains(enviKeys, key)
+		})
 	default:
 		return []string{fmt.Sprintf("%q", answer)}
 	}
