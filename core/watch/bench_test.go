@@ -150,6 +150,48 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// BenchmarkPublishFollowed measures what a revision of one step costs apply, with
+// and without a listener, and then how long it takes until a listener is told.
+func BenchmarkPublishFollowed(b *testing.B) {
+	steps := []core.ZnodeStep{{Event: core.ZnodeDataChanged, Path: "/service/instance-0000000001"}}
+	for _, c := range []struct {
+		name      string
+		listeners int
+		wait      bool
+	}{{"listeners=0", 0, false}, {"listeners=1", 1, false}, {"listeners=1/until told", 1, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			hub := New(Options{Start: 1, CompactRev: -1, RingBytes: 1 << 20})
+			defer hub.Close()
+			told := make(signal, 1)
+			following := hub.Follow(told)
+			for range c.listeners {
+				following.Listen()
+			}
+			rev := core.Rev(1)
+			b.ReportAllocs()
+			for b.Loop() {
+				rev++
+				hub.Publish([]*core.Revision{{Rev: rev, Steps: steps}}, rev)
+				if c.wait {
+					<-told
+				}
+			}
+		})
+	}
+}
+
+// signal is a follower that says when it is told something.
+type signal chan struct{}
+
+func (s signal) Revisions([]*core.Revision, core.Rev) { s.Lost(0) }
+
+func (s signal) Lost(core.Rev) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
 // BenchmarkMatch matches one revision of one change against many watches.
 func BenchmarkMatch(b *testing.B) {
 	for _, c := range []struct {

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,8 @@ import (
 //	hub [ring=B] [queue=B] [items=N] [from=REV]   a new store and hub; the store has
 //	                                              revisions up to REV that the ring lacks
 //	write [empty]                                 one revision, published: lines "key value"
-//	                                              put, lines "key" delete
+//	                                              put, lines "key" delete, lines
+//	                                              "/path event" a znode's step
 //	step                                          move the dispatcher as far as it goes
 //	add feed=F id=N key=K [end=E] [start=REV] [prev] [noput] [nodelete]
 //	remove feed=F id=N
@@ -28,6 +30,8 @@ import (
 //	compact rev=REV
 //	take feed=F [n=N]                             the next deliveries, all by default
 //	close feed=F
+//	listen | unlisten                             to a follower, which prints below what
+//	                                              moves the dispatcher
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		t.Helper()
@@ -42,9 +46,42 @@ type script struct {
 	store *store
 	hub   *Hub
 	feeds map[string]*feed
+	// follower prints into told.
+	follower core.Following
+	told     strings.Builder
+}
+
+// Revisions implements core.Follower.
+func (s *script) Revisions(revs []*core.Revision, upTo core.Rev) {
+	fmt.Fprintf(&s.told, "told up to %d\n", upTo)
+	for _, rev := range revs {
+		fmt.Fprintf(&s.told, "  %d:", rev.Rev)
+		for _, c := range rev.Changes {
+			fmt.Fprintf(&s.told, " key %s", c.KV.Key)
+		}
+		for _, step := range rev.Steps {
+			fmt.Fprintf(&s.told, " znode %s %s", step.Path, eventNames[step.Event])
+		}
+		s.told.WriteByte('\n')
+	}
+}
+
+// Lost implements core.Follower.
+func (s *script) Lost(upTo core.Rev) { fmt.Fprintf(&s.told, "lost up to %d\n", upTo) }
+
+var eventNames = []string{
+	core.ZnodeCreated: "created", core.ZnodeDeleted: "deleted", core.ZnodeDataChanged: "changed",
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
+	t.Helper()
+	out := s.command(t, d)
+	out += s.told.String()
+	s.told.Reset()
+	return out
+}
+
+func (s *script) command(t *testing.T, d *datadriven.TestData) string {
 	t.Helper()
 	var id int
 	d.MaybeScanArgs(t, "id", &id)
@@ -72,6 +109,10 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.hub.Compacted(core.Rev(rev))
 	case "take":
 		return s.take(t, d)
+	case "listen":
+		return fmt.Sprintf("listens after %d\n", s.follower.Listen())
+	case "unlisten":
+		s.follower.Unlisten()
 	case "close":
 		s.feed(t, d).Close()
 	default:
@@ -94,17 +135,26 @@ func (s *script) start(t *testing.T, d *datadriven.TestData) string {
 	}
 	o.History, o.Start = s.store, s.store.rev
 	s.hub = newHub(o)
+	s.follower = s.hub.Follow(s)
 	return fmt.Sprintf("revision %d\n", s.store.rev)
 }
 
 func (s *script) write(d *datadriven.TestData) string {
 	var edits []edit
+	var steps []core.ZnodeStep
 	for _, line := range strings.Split(d.Input, "\n") {
-		if key, value, _ := strings.Cut(line, " "); key != "" {
+		key, value, _ := strings.Cut(line, " ")
+		switch {
+		case key == "":
+		case key[0] == '/':
+			event := core.ZnodeEvent(slices.Index(eventNames, value))
+			steps = append(steps, core.ZnodeStep{Event: event, Path: key})
+		default:
 			edits = append(edits, edit{key, value})
 		}
 	}
 	rev := s.store.write(edits...)
+	rev.Steps = steps
 	if d.HasArg("empty") {
 		s.hub.Publish(nil, rev.Rev)
 	} else {
