@@ -12,6 +12,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/state/lease"
+	"github.com/triglot/triglot/storage/keys"
 	"github.com/triglot/triglot/storage/mvcc"
 )
 
@@ -36,7 +37,7 @@ func drawLog(t *rapid.T) [][]core.Command {
 	return rapid.SliceOfN(cmds, 1, 30).Draw(t, "log")
 }
 
-var drawKey = rapid.SampledFrom([]string{"a", "a/", "a/b", "b", "\x00", "\xff"})
+var drawKey = rapid.SampledFrom([]string{"a", "a/", "a/b", "b", "\x00", "\xff", "/zk/", "/zk/a", "/zk/a/b", "/zk/e/f/g"})
 
 func drawInterval(t *rapid.T) core.Interval {
 	i := core.Interval{Key: []byte(drawKey.Draw(t, "key"))}
@@ -60,7 +61,7 @@ func drawPut(t *rapid.T) *core.Put {
 }
 
 func drawCommand(t *rapid.T) core.Command {
-	switch rapid.IntRange(0, 12).Draw(t, "kind") {
+	switch rapid.IntRange(0, 15).Draw(t, "kind") {
 	case 0, 1:
 		return &core.DeleteRange{Interval: drawInterval(t), PrevKV: true}
 	case 2, 3:
@@ -80,6 +81,12 @@ func drawCommand(t *rapid.T) core.Command {
 		return &core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}, On: rapid.Bool().Draw(t, "on")}
 	case 9:
 		return drawSession(t)
+	case 10, 11, 12:
+		c := &core.ZnodeWrite{Session: core.SessionRef{ID: drawLease(t), Epoch: 1}, Multi: rapid.Bool().Draw(t, "multi")}
+		for range rapid.IntRange(1, 3).Draw(t, "ops") {
+			c.Ops = append(c.Ops, drawZnodeOp(t))
+		}
+		return c
 	default:
 		return drawPut(t)
 	}
@@ -174,13 +181,18 @@ func (r *rig) describe() string {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)
 	require.NoError(r.t, v.EachLease(func(id core.LeaseID, l lease.Lease) {
-		keys, err := v.LeaseKeys(id)
+		attached, err := v.LeaseKeys(id)
 		require.NoError(r.t, err)
-		fmt.Fprintf(&out, "lease %d %+v %q\n", id, l, keys)
+		fmt.Fprintf(&out, "lease %d %+v %q\n", id, l, attached)
 	}))
 	fmt.Fprintf(&out, "sessions %d\n", v.Sessions())
 	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}})
 	require.NoError(r.t, err)
-	out.WriteString(showRange(res))
+	out.WriteString(showRange(res) + "\n" + r.walk())
+	lower, upper := keys.ZnodeBounds()
+	require.NoError(r.t, rowScanner{v.snap}.ScanRows(lower, upper, func(key, value []byte) bool {
+		fmt.Fprintf(&out, "%x: %x\n", key, value)
+		return true
+	}))
 	return out.String()
 }
