@@ -88,12 +88,12 @@ func drawSteps(t *rapid.T) []core.ZnodeStep {
 	return steps
 }
 
-// Every sequence of six of: a revision of a change, one of steps alone, an
+// Every sequence of five of: a revision of a change, one of steps alone, an
 // empty one, a step of the dispatcher, a listener who comes, one who goes; on a ring
 // with room for one revision and on one with room for all, with and without a watch
 // that keeps the dispatcher moving when nobody listens.
 func TestAllInterleavingsOfFollowing(t *testing.T) {
-	const length, moves = 6, 6
+	const length, moves = 5, 6
 	for _, ringBytes := range []int{1, 1 << 20} {
 		for _, watched := range []bool{false, true} {
 			t.Run(fmt.Sprintf("ring=%d,watched=%v", ringBytes, watched), func(t *testing.T) {
