@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,17 +55,75 @@ func TestNullServerIsMeasured(t *testing.T) {
 	require.ErrorContains(t, err, "dance")
 }
 
+func TestZooKeeperNullServerIsMeasured(t *testing.T) {
+	for _, face := range []string{"zk", "zk-stock"} {
+		t.Run(face, func(t *testing.T) { measureNullZK(t, face) })
+	}
+}
+
+func measureNullZK(t *testing.T, face string) {
+	c, err := parseFlags([]string{"-face", face, "-servers", "null,null", "-clients", "20", "-conns", "3", "-keys", "50", "-ops", "500"}, io.Discard)
+	require.NoError(t, err)
+	servers, stop, err := startAll(t.Context(), c)
+	t.Cleanup(func() { require.NoError(t, stop()) })
+	require.NoError(t, err)
+	first := servers[0]
+	_, err = measure(t.Context(), first, cell{Op: opGet, Clients: 20, Ops: 500}, 0)
+	require.Error(t, err, "a get that finds nothing must not count as one")
+
+	require.NoError(t, first.loader.fill(t.Context()))
+	for _, op := range []operation{opSet, opCreate, opGet} {
+		s, err := measure(t.Context(), first, cell{Op: op, Clients: 20, Ops: 500}, 3)
+		require.NoError(t, err, "%s", op)
+		require.Positive(t, s.OpsPerSecond)
+	}
+	_, err = measure(t.Context(), first, cell{Op: opPut, Clients: 1, Ops: 1}, 0)
+	require.ErrorContains(t, err, "put")
+}
+
+func TestZooKeeperConnectionThatBreaks(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { require.NoError(t, listener.Close()) })
+	wg.Go(func() {
+		nc, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		frame := make([]byte, 49)
+		_, _ = io.ReadFull(nc, frame)
+		_, _ = nc.Write(append([]byte{0, 0, 0, 37}, make([]byte, 37)...))
+		_ = nc.Close()
+	})
+	_, err = dialZK(t.Context(), listener.Addr().String())
+	require.ErrorContains(t, err, "no session")
+	_, err = newZKClient(t.Context(), "127.0.0.1:1", 2, newData(1, 1))
+	require.ErrorContains(t, err, "refused")
+}
+
+func TestParseMntr(t *testing.T) {
+	found, err := parseMntr("zk_version\t3.9\nzk_sum_fsynctime\t250\nzk_cnt_fsynctime\t50\nzk_max_fsynctime\t9\n")
+	require.NoError(t, err)
+	require.Equal(t, syncs{count: 50, total: 250 * time.Millisecond}, found)
+	_, err = parseMntr("zk_cnt_fsynctime\tmany\n")
+	require.ErrorContains(t, err, "many")
+}
+
 func revisionOf(t *testing.T, s *target) int64 {
 	t.Helper()
-	resp, err := etcdserverpb.NewKVClient(s.loader.conns[0]).Range(t.Context(), &etcdserverpb.RangeRequest{Key: []byte("x")})
+	resp, err := etcdserverpb.NewKVClient(s.loader.client.(*etcdClient).conns[0]).Range(t.Context(), &etcdserverpb.RangeRequest{Key: []byte("x")})
 	require.NoError(t, err)
 	return resp.Header.Revision
 }
 
 func TestRunEndsAtTheFirstError(t *testing.T) {
-	l, err := newLoader("127.0.0.1:1", 2, newData(10, 16)) // nothing listens there
+	d := newData(10, 16)
+	c, err := newEtcdClient(t.Context(), "127.0.0.1:1", 2, d) // nothing listens there
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, l.close()) })
+	t.Cleanup(func() { require.NoError(t, c.close()) })
+	l := &loader{data: d, client: c}
 	_, err = l.measure(t.Context(), opPut, 10, 1000)
 	require.ErrorContains(t, err, "Unavailable")
 }
@@ -162,13 +222,15 @@ func TestComparisonsArePairedByRound(t *testing.T) {
 
 func TestFlagsThatMakeNoSense(t *testing.T) {
 	for _, args := range [][]string{
-		{"-clients", "0"}, {"-clients", "a"}, {"-pairs", "0"}, {"-ops", "-1"}, {"-dance"}, {"extra"},
+		{"-clients", "0"}, {"-clients", "a"}, {"-pairs", "0"}, {"-ops", "-1"}, {"-dance"}, {"extra"}, {"-face", "smb"},
 	} {
 		_, err := parseFlags(args, io.Discard)
 		require.Error(t, err, "%v", args)
 	}
-	_, _, err := startOne(t.Context(), "zookeeper", "", t.TempDir())
+	_, _, err := startEtcd(t.Context(), "zookeeper", "", t.TempDir())
 	require.ErrorContains(t, err, "zookeeper")
+	_, _, err = startZK(t.Context(), "etcd", "", t.TempDir())
+	require.ErrorContains(t, err, "etcd")
 }
 
 func TestParseSyncs(t *testing.T) {

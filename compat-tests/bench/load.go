@@ -3,29 +3,29 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
-// operation is the kind of call that a cell makes.
+// operation is the kind of call that a cell makes. Each face has its own.
 type operation string
 
-const (
-	opPut operation = "put"
-	// opGet is a linearizable get of one key that exists.
-	opGet operation = "get"
-	// opSerializable is a serializable get of one key that exists.
-	opSerializable operation = "sget"
-)
+// opFill writes the keys one after the other, each caller the next one.
+const opFill operation = "fill"
+
+// client has the connections to one server, in its protocol.
+type client interface {
+	// caller returns the calls of the i-th closed-loop client.
+	caller(op operation, i int, random *rand.Rand) (caller, error)
+	close() error
+}
+
+// caller makes one call; it belongs to one client and reuses its request.
+type caller func(ctx context.Context) error
 
 // data is what all servers are loaded with: the same keys and values for each.
 type data struct {
@@ -52,98 +52,20 @@ func newData(keys, valueBytes int) *data {
 	return d
 }
 
-// dial opens a connection that costs the client little: static windows (no
-// bandwidth probes), no retries, no name resolution, no service config.
-func dial(endpoint string) (*grpc.ClientConn, error) {
-	const window = 1 << 20
-	return grpc.NewClient("passthrough:///"+endpoint,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDisableRetry(),
-		grpc.WithDisableServiceConfig(),
-		grpc.WithStaticStreamWindowSize(window),
-		grpc.WithStaticConnWindowSize(16*window),
-		grpc.WithReadBufferSize(64<<10),
-		grpc.WithWriteBufferSize(64<<10),
-	)
-}
+// fillers is how many clients fill a server.
+const fillers = 100
 
-// loader is the client of one server. It is for one goroutine; a run starts
-// goroutines of its own and waits for them.
+// loader loads one server. It is for one goroutine; a run starts goroutines of
+// its own and waits for them.
 type loader struct {
-	data  *data
-	conns []*grpc.ClientConn
+	data *data
+	client
 }
 
-func newLoader(endpoint string, conns int, d *data) (*loader, error) {
-	l := &loader{data: d}
-	for range conns {
-		conn, err := dial(endpoint)
-		if err != nil {
-			return nil, errors.Join(err, l.close())
-		}
-		l.conns = append(l.conns, conn)
-	}
-	return l, nil
-}
-
-func (l *loader) close() error {
-	var errs []error
-	for _, conn := range l.conns {
-		errs = append(errs, conn.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// fill writes every key once, so that gets find what they ask for.
+// fill writes every key once, so that later calls find what they ask for.
 func (l *loader) fill(ctx context.Context) error {
-	var next atomic.Int64
-	_, err := l.run(ctx, 100, len(l.data.keys), func(kv etcdserverpb.KVClient, _ *rand.Rand) caller {
-		req := &etcdserverpb.PutRequest{Value: l.data.values[0]}
-		return func(ctx context.Context) error {
-			req.Key = l.data.keys[int(next.Add(1)-1)%len(l.data.keys)]
-			_, err := kv.Put(ctx, req)
-			return err
-		}
-	})
+	_, err := l.measure(ctx, opFill, fillers, len(l.data.keys))
 	return err
-}
-
-// measure runs ops operations of a kind by so many closed-loop clients.
-func (l *loader) measure(ctx context.Context, op operation, clients, ops int) (latencies, error) {
-	switch op {
-	case opPut:
-		return l.run(ctx, clients, ops, l.putter)
-	case opGet, opSerializable:
-		return l.run(ctx, clients, ops, func(kv etcdserverpb.KVClient, random *rand.Rand) caller {
-			return l.getter(kv, random, op == opSerializable)
-		})
-	}
-	return latencies{}, fmt.Errorf("unknown operation %q", op)
-}
-
-// caller makes one call; it belongs to one client and reuses its request.
-type caller func(ctx context.Context) error
-
-func (l *loader) putter(kv etcdserverpb.KVClient, random *rand.Rand) caller {
-	req := &etcdserverpb.PutRequest{}
-	return func(ctx context.Context) error {
-		req.Key = l.data.keys[random.IntN(len(l.data.keys))]
-		req.Value = l.data.values[random.IntN(len(l.data.values))]
-		_, err := kv.Put(ctx, req)
-		return err
-	}
-}
-
-func (l *loader) getter(kv etcdserverpb.KVClient, random *rand.Rand, serializable bool) caller {
-	req := &etcdserverpb.RangeRequest{Serializable: serializable}
-	return func(ctx context.Context) error {
-		req.Key = l.data.keys[random.IntN(len(l.data.keys))]
-		resp, err := kv.Range(ctx, req)
-		if err == nil && len(resp.Kvs) != 1 {
-			err = fmt.Errorf("got %d rows for %s", len(resp.Kvs), req.Key)
-		}
-		return err
-	}
 }
 
 // latencies are the durations of all calls of a run, sorted.
@@ -161,25 +83,26 @@ func (l latencies) quantile(q float64) time.Duration {
 	return l.sorted[min(i, len(l.sorted)-1)]
 }
 
-// run makes exactly ops calls and ends at the first error. All clients stay busy
-// until the last call has been taken: the calls are dealt out one by one.
-func (l *loader) run(
-	ctx context.Context, clients, ops int,
-	newCaller func(etcdserverpb.KVClient, *rand.Rand) caller,
-) (latencies, error) {
+// measure makes exactly ops calls by so many closed-loop clients, and ends at the
+// first error. All clients stay busy until the last call has been taken: the calls
+// are dealt out one by one.
+func (l *loader) measure(ctx context.Context, op operation, clients, ops int) (latencies, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	calls := make([]caller, clients)
+	for i := range calls {
+		var err error
+		if calls[i], err = l.caller(op, i, rand.New(rand.NewPCG(uint64(i), uint64(ops)))); err != nil {
+			return latencies{}, err
+		}
+	}
 	var (
 		taken   atomic.Int64
 		wg      sync.WaitGroup
 		perCall = make([]time.Duration, ops)
 		start   = make(chan struct{})
 	)
-	for i := range clients {
-		call := newCaller(
-			etcdserverpb.NewKVClient(l.conns[i%len(l.conns)]),
-			rand.New(rand.NewPCG(uint64(i), uint64(ops))),
-		)
+	for _, call := range calls {
 		wg.Go(func() {
 			<-start
 			before := time.Now()

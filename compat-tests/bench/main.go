@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -15,8 +16,25 @@ import (
 	"time"
 )
 
+// face is a protocol: who speaks it, what is asked in it, and how.
+type face struct {
+	// servers and kinds are what is measured if nothing else is asked for.
+	servers, kinds string
+	// start starts a server of a kind; see startAll.
+	start func(ctx context.Context, kind, binary, parent string) (*target, func() error, error)
+	dial  func(ctx context.Context, endpoint string, conns int, d *data) (client, error)
+}
+
+var faces = map[string]face{
+	"etcd": {"etcd,triglot,null,null-tuned", "put,get", startEtcd, newEtcdClient},
+	"zk":   {"zookeeper,triglot,null", "set,create,get", startZK, newZKClient},
+	// Half the machine is the client's then.
+	"zk-stock": {"zookeeper,triglot,null", "set,create,get", startZK, newStockClient},
+}
+
 // config is the command line.
 type config struct {
+	face           face
 	servers, kinds []string
 	clients        []int
 	binaries       map[string]string
@@ -58,10 +76,11 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 	c := &config{binaries: map[string]string{}}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	servers := flags.String("servers", "etcd,triglot,null,null-tuned", "servers to measure (etcd, triglot, null, null-tuned, or KIND=PATH); the first is what the others are compared with")
+	name := flags.String("face", "etcd", "the protocol and the client: etcd, zk, or zk-stock (ZooKeeper's with go-zookeeper)")
+	servers := flags.String("servers", "", "servers to measure (etcd or zookeeper, triglot, null, null-tuned, or KIND=PATH); the first is what the others are compared with; all if empty")
 	etcd := flags.String("etcd", "", "path of the etcd binary (built from tools/go.mod if empty)")
 	triglot := flags.String("triglot", "", "path of the triglot binary (built from this tree if empty)")
-	kinds := flags.String("kinds", "put,get", "operations: put, get (linearizable), sget (serializable)")
+	kinds := flags.String("kinds", "", "operations: put, get (linearizable), sget (serializable); of zk: set, create, get; the face's own if empty")
 	clients := flags.String("clients", "1,100,1000", "numbers of closed-loop clients")
 	flags.IntVar(&c.rounds, "pairs", 7, "rounds; each measures every cell once on every server")
 	flags.IntVar(&c.ops, "ops", 60_000, "operations of a cell of 100 or more clients; fewer clients do fewer")
@@ -75,8 +94,12 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	c.servers = strings.Split(*servers, ",")
-	c.kinds = strings.Split(*kinds, ",")
+	var found bool
+	if c.face, found = faces[*name]; !found {
+		return nil, fmt.Errorf("-face: %q is not etcd, zk or zk-stock", *name)
+	}
+	c.servers = strings.Split(cmp.Or(*servers, c.face.servers), ",")
+	c.kinds = strings.Split(cmp.Or(*kinds, c.face.kinds), ",")
 	for _, text := range strings.Split(*clients, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {

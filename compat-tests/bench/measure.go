@@ -22,6 +22,7 @@ type target struct {
 	name     string
 	pid      int
 	endpoint string
+	syncs    syncSource
 	loader   *loader
 }
 
@@ -84,9 +85,9 @@ func readInstant(pid int) (instant, error) {
 
 // measure runs a cell on a server and waits until the server is quiet again.
 func measure(ctx context.Context, t *target, c cell, round int) (sample, error) {
-	syncsBefore, err := syncsOf(ctx, t)
+	syncsBefore, err := t.syncs(ctx)
 	if err != nil {
-		return sample{}, err
+		return sample{}, fmt.Errorf("%s: %w", t.name, err)
 	}
 	before, err := readInstant(t.pid)
 	if err != nil {
@@ -100,9 +101,9 @@ func measure(ctx context.Context, t *target, c cell, round int) (sample, error) 
 	if err != nil {
 		return sample{}, err
 	}
-	syncsAfter, err := syncsOf(ctx, t)
+	syncsAfter, err := t.syncs(ctx)
 	if err != nil {
-		return sample{}, err
+		return sample{}, fmt.Errorf("%s: %w", t.name, err)
 	}
 	quiet, err := settle(t.pid, 5*time.Second)
 	if err != nil {

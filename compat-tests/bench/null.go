@@ -29,7 +29,7 @@ type nullServer struct {
 // grpc.Server. The name is also the argument that makes this program be one.
 var nullOptions = map[string][]grpc.ServerOption{
 	// nullName is grpc-go as it comes.
-	nullName: nil,
+	nullName: {},
 	// The other has what frontends/etcdv3 sets for speed, so that a server on it
 	// can be compared with its own transport.
 	"null-tuned": {
@@ -41,13 +41,14 @@ var nullOptions = map[string][]grpc.ServerOption{
 	},
 }
 
-const nullName = "null"
+const (
+	nullName = "null"
+	// zkNullName is the argument for the null server of ZooKeeper's face.
+	zkNullName = "null-zk"
+)
 
 // isNull says whether a server of this name is a null server.
-func isNull(name string) bool {
-	_, found := nullOptions[name]
-	return found
-}
+func isNull(name string) bool { return name == zkNullName || nullOptions[name] != nil }
 
 // serveNull serves on a free port, whose address it prints, until its standard
 // input ends.
@@ -56,15 +57,18 @@ func serveNull(name string) error {
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(nullOptions[name]...)
-	etcdserverpb.RegisterKVServer(server, &nullServer{rows: map[string]*mvccpb.KeyValue{}})
 	if _, err := fmt.Fprintln(os.Stdout, listener.Addr()); err != nil {
 		return err
 	}
 	go func() { // ends with the process
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		server.Stop()
+		os.Exit(0)
 	}()
+	if name == zkNullName {
+		return serveNullZK(listener)
+	}
+	server := grpc.NewServer(nullOptions[name]...)
+	etcdserverpb.RegisterKVServer(server, &nullServer{rows: map[string]*mvccpb.KeyValue{}})
 	return server.Serve(listener)
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/triglot/triglot/compat-tests/server"
+	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
 // startAll starts the servers that the configuration names, in order. stop ends
@@ -36,7 +37,7 @@ func startAll(ctx context.Context, c *config) (servers []*target, stop func() er
 		if !named {
 			binary = c.binaries[kind]
 		}
-		t, end, err := startOne(ctx, kind, binary, c.dir)
+		t, end, err := c.face.start(ctx, kind, binary, c.dir)
 		if err != nil {
 			return nil, stop, err
 		}
@@ -48,24 +49,52 @@ func startAll(ctx context.Context, c *config) (servers []*target, stop func() er
 		if seen[t.name]++; seen[t.name] > 1 {
 			t.name += "#" + strconv.Itoa(seen[t.name])
 		}
-		if t.loader, err = newLoader(t.endpoint, c.conns, load); err != nil {
-			return nil, stop, err
+		client, err := c.face.dial(ctx, t.endpoint, c.conns, load)
+		if err != nil {
+			return nil, stop, fmt.Errorf("%s: %w", t.name, err)
 		}
-		stops = append(stops, t.loader.close)
+		t.loader = &loader{data: load, client: client}
+		stops = append(stops, client.close)
 		servers = append(servers, t)
 	}
 	return servers, stop, nil
 }
 
-// startOne starts a server of a kind, from a binary or, if that is empty, from
-// what is built here, with its data in a new directory below parent.
-func startOne(ctx context.Context, kind, binary, parent string) (*target, func() error, error) {
+// startEtcd starts an etcd, a Triglot or a null server for etcd's clients, from a
+// binary or, if that is empty, from what is built here, with its data in a new
+// directory below parent.
+func startEtcd(ctx context.Context, kind, binary, parent string) (*target, func() error, error) {
 	switch {
-	case isNull(kind):
+	case nullOptions[kind] != nil:
 		return startNull(kind)
-	case kind != string(server.Etcd) && kind != string(server.Triglot):
-		return nil, nil, fmt.Errorf("unknown server %q", kind)
+	case kind == string(server.Etcd), kind == string(server.Triglot):
+		p, end, err := startProcess(ctx, kind, binary, parent)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &target{pid: p.PID(), endpoint: p.Endpoint(), syncs: metricSyncs(p.URL())}, end, nil
 	}
+	return nil, nil, fmt.Errorf("unknown server %q", kind)
+}
+
+// startZK does the same for ZooKeeper's clients.
+func startZK(ctx context.Context, kind, binary, parent string) (*target, func() error, error) {
+	switch kind {
+	case nullName:
+		return startNull(zkNullName)
+	case string(server.Triglot):
+		p, end, err := startProcess(ctx, kind, binary, parent)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &target{pid: p.PID(), endpoint: p.ZKEndpoint(), syncs: metricSyncs(p.URL())}, end, nil
+	case "zookeeper":
+		return startZooKeeper(ctx, parent)
+	}
+	return nil, nil, fmt.Errorf("unknown server %q", kind)
+}
+
+func startProcess(ctx context.Context, kind, binary, parent string) (*server.Process, func() error, error) {
 	dir, err := os.MkdirTemp(parent, "bench-"+kind+"-")
 	if err != nil {
 		return nil, nil, err
@@ -79,8 +108,22 @@ func startOne(ctx context.Context, kind, binary, parent string) (*target, func()
 	if err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	return p, func() error { return errors.Join(p.Stop(), os.RemoveAll(dir)) }, nil
+}
+
+// startZooKeeper starts a ZooKeeper as it comes: the heap of its zkEnv.sh, the
+// collector that Java itself chooses for the machine, every write synced.
+func startZooKeeper(ctx context.Context, parent string) (*target, func() error, error) {
+	dir, err := os.MkdirTemp(parent, "bench-zookeeper-")
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := zkserver.Start(ctx, zkserver.Options{Dir: dir, JVM: []string{"-Xmx1000m", "-XX:-UseSerialGC"}})
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	end := func() error { return errors.Join(p.Stop(), os.RemoveAll(dir)) }
-	return &target{pid: p.PID(), endpoint: p.Endpoint()}, end, nil
+	return &target{pid: p.PID(), endpoint: p.Endpoint(), syncs: mntrSyncs(p.Ask)}, end, nil
 }
 
 // startNull runs this same program as a null server. It says where it listens
@@ -109,5 +152,5 @@ func startNull(name string) (*target, func() error, error) {
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("null server: %w", err), end())
 	}
-	return &target{pid: cmd.Process.Pid, endpoint: strings.TrimSpace(endpoint)}, end, nil
+	return &target{pid: cmd.Process.Pid, endpoint: strings.TrimSpace(endpoint), syncs: noSyncs}, end, nil
 }

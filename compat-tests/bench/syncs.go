@@ -21,24 +21,61 @@ type syncs struct {
 // syncMetric is etcd's name for the histogram, which Triglot has too.
 const syncMetric = "etcd_disk_wal_fsync_duration_seconds"
 
-// syncsOf asks a server for its metrics. Null servers have none: zero.
-func syncsOf(ctx context.Context, t *target) (found syncs, err error) {
-	if isNull(strings.TrimRight(t.name, "#0123456789")) {
-		return syncs{}, nil
+// syncSource asks a server for its syncs.
+type syncSource func(context.Context) (syncs, error)
+
+// noSyncs is what null servers say.
+func noSyncs(context.Context) (syncs, error) { return syncs{}, nil }
+
+// metricSyncs asks the metrics of an etcd or a Triglot at url.
+func metricSyncs(url string) syncSource {
+	return func(ctx context.Context) (found syncs, err error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/metrics", nil)
+		if err != nil {
+			return syncs{}, err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return syncs{}, err
+		}
+		defer func() { err = errors.Join(err, response.Body.Close()) }()
+		if response.StatusCode != http.StatusOK {
+			return syncs{}, fmt.Errorf("/metrics answers %s", response.Status)
+		}
+		return parseSyncs(response.Body)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+t.endpoint+"/metrics", nil)
-	if err != nil {
-		return syncs{}, err
+}
+
+// mntrSyncs asks a ZooKeeper, which counts milliseconds.
+func mntrSyncs(ask func(word string) (string, error)) syncSource {
+	return func(context.Context) (syncs, error) {
+		text, err := ask("mntr")
+		if err != nil {
+			return syncs{}, err
+		}
+		return parseMntr(text)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return syncs{}, err
+}
+
+// parseMntr finds the summary of the syncs in the answer to mntr.
+func parseMntr(text string) (syncs, error) {
+	var found syncs
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if name != "zk_sum_fsynctime" && name != "zk_cnt_fsynctime" {
+			continue
+		}
+		number, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return syncs{}, fmt.Errorf("mntr: %s: %w", name, err)
+		}
+		if name == "zk_cnt_fsynctime" {
+			found.count = number
+		} else {
+			found.total = time.Duration(number * float64(time.Millisecond))
+		}
 	}
-	defer func() { err = errors.Join(err, response.Body.Close()) }()
-	if response.StatusCode != http.StatusOK {
-		return syncs{}, fmt.Errorf("%s: /metrics answers %s", t.name, response.Status)
-	}
-	return parseSyncs(response.Body)
+	return found, nil
 }
 
 // parseSyncs finds the histogram in a text of metrics.
