@@ -75,13 +75,21 @@ func TestListenBindsAllOrNothing(t *testing.T) {
 		require.NoError(t, err)
 		return us
 	}
-	_, err = listen(&config.Listen{Client: urls("http://" + address), Metrics: urls("http://" + taken.Addr().String())}, nil)
+	_, err = listen(&config.Config{Listen: config.Listen{Client: urls("http://" + address), Metrics: urls("http://" + taken.Addr().String())}}, nil)
 	require.ErrorContains(t, err, "--listen-metrics-urls http://"+taken.Addr().String())
 	again, err := net.Listen("tcp", address)
 	require.NoError(t, err, "the address that was free is free again")
 	require.NoError(t, again.Close())
 
-	l, err := listen(&config.Listen{Client: urls("http://127.0.0.1:0,http://localhost:0"), HTTP: urls("http://" + address)}, nil)
+	_, err = listen(&config.Config{
+		Listen:    config.Listen{Client: urls("http://" + address)},
+		ZooKeeper: config.ZooKeeper{Listen: taken.Addr().String()},
+	}, nil)
+	require.ErrorContains(t, err, "--zk-listen "+taken.Addr().String())
+	require.ErrorContains(t, err, "is in use by another process")
+	require.ErrorContains(t, err, "--zk-listen=off")
+
+	l, err := listen(&config.Config{Listen: config.Listen{Client: urls("http://127.0.0.1:0,http://localhost:0"), HTTP: urls("http://" + address)}}, nil)
 	require.NoError(t, err)
 	defer l.close()
 	bound := withBoundPorts(urls("http://127.0.0.1:0,http://localhost:0"), l.client)

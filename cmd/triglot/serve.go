@@ -139,8 +139,7 @@ func (p *process) announce(cfg *config.Config, log *slog.Logger, s *server) {
 	if cfg.Mode != config.Serve {
 		return
 	}
-	say(p.stdout, fmt.Sprintf("Triglot %s serves %s from %s\n\n  etcdctl --endpoints=%s put hello world\n  %s\n",
-		version, s.clientURLs, cfg.Member.DataDir, s.clientURLs.Strings()[0], s.curl("/health")))
+	say(p.stdout, s.welcome())
 }
 
 // stop runs end, which ends a member in good order. It returns early if that takes

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +21,7 @@ import (
 )
 
 // anyPort are the arguments of a member on a port that the kernel chooses.
-var anyPort = []string{"triglot", "serve", "--listen-client-urls=http://127.0.0.1:0"}
+var anyPort = []string{"triglot", "serve", "--listen-client-urls=http://127.0.0.1:0", "--zk-listen=127.0.0.1:0"}
 
 func TestServe(t *testing.T) {
 	t.Parallel()
@@ -27,9 +29,15 @@ func TestServe(t *testing.T) {
 	r, address := serving(t, dir, nil, anyPort...)
 	require.Contains(t, r.stderr.String(), "ready to serve client requests")
 	url := "http://" + address
-	r.await(func() bool { return strings.HasSuffix(r.stdout.String(), "/health\n") }, "it tells how to talk to it")
-	require.Equal(t, "Triglot "+version+" serves "+url+" from ./data\n\n"+
-		"  etcdctl --endpoints="+url+" put hello world\n  curl "+url+"/health\n", r.stdout.String())
+	r.await(func() bool { return strings.HasSuffix(r.stdout.String(), "'\n") }, "it tells how to talk to it")
+	require.Regexp(t, `^Triglot `+regexp.QuoteMeta(version)+`, data in ./data
+
+  etcd +`+url+` +etcdctl --endpoints=`+url+` put /zk/hello world
+  ZooKeeper +(127.0.0.1:\d+) +zkCli.sh -server 127.0.0.1:\d+ get /hello
+  HTTP +`+url+` +curl `+url+`/v3/kv/range -d '{"key":"L3prL2hlbGxv"}'
+$`, r.stdout.String())
+	zkAddress := regexp.MustCompile(`ZooKeeper +(\S+)`).FindStringSubmatch(r.stdout.String())[1]
+	require.Equal(t, "imok", fourLetters(t, zkAddress, "ruok"))
 
 	// Both protocols on the one port.
 	status, body := httpGet(t, http.DefaultClient, url+"/health")
@@ -49,6 +57,46 @@ func TestServe(t *testing.T) {
 	}
 	require.DirExists(t, filepath.Join(dir, "data"))
 	r.stop()
+}
+
+// fourLetters asks ZooKeeper's face for one of its words.
+func fourLetters(t *testing.T, address, word string) string {
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte(word))
+	require.NoError(t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	return string(answer)
+}
+
+// The three faces are there or not as they are asked for.
+func TestServeWithoutZooKeeperAndGateway(t *testing.T) {
+	t.Parallel()
+	r, address := serving(t, t.TempDir(), nil, "triglot", "serve", "--listen-client-urls=http://127.0.0.1:0",
+		"--zk-listen=off", "--enable-grpc-gateway=false")
+	r.await(func() bool { return strings.HasSuffix(r.stdout.String(), "/health\n") }, "it tells how to talk to it")
+	require.NotContains(t, r.stdout.String(), "ZooKeeper")
+	status, body := httpGet(t, http.DefaultClient, "http://"+address+"/v3/kv/range")
+	require.Equal(t, 404, status)
+	require.Equal(t, "404 page not found\n", body)
+	r.stop()
+}
+
+// The mount is fixed when the cluster is founded.
+func TestServeRefusesAnotherMount(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r, _ := serving(t, dir, nil, append(anyPort, "--zk-prefix=/other")...)
+	r.stop()
+	r, _ = serving(t, dir, nil, anyPort...)
+	r.await(func() bool { return strings.Contains(r.stdout.String(), "put /other/hello") }, "nothing asked for is what it was")
+	r.stop()
+	r = start(t, dir, nil, append(anyPort, "--zk-prefix=/zk")...)
+	require.NotZero(t, r.exit())
+	require.Contains(t, r.stderr.String(), "/other")
+	require.Contains(t, r.stderr.String(), "--zk-prefix")
 }
 
 // A stop is prompt whatever clients hold open.
@@ -208,9 +256,9 @@ func TestConfigReachesTheMember(t *testing.T) {
 			addresses = append(addresses, address)
 		}
 	}
-	require.Len(t, addresses, 3)
+	require.Len(t, addresses, 4, "ZooKeeper's is the last")
 	client, plain, metrics := addresses[0], addresses[1], addresses[2]
-	r.await(func() bool { return strings.Contains(r.stdout.String(), "curl http://"+plain+"/health\n") }, "it names the HTTP address")
+	r.await(func() bool { return strings.Contains(r.stdout.String(), "curl http://"+plain+"/v3/kv/range ") }, "it names the HTTP address")
 	status, text := httpGet(t, http.DefaultClient, "http://"+metrics+"/metrics")
 	require.Equal(t, 200, status)
 	require.Contains(t, text, "\netcd_server_quota_backend_bytes 1.2345678e+07\n")
@@ -239,7 +287,7 @@ func TestConfigReachesTheMember(t *testing.T) {
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	args := []string{"triglot", "serve", "--listen-client-urls=unix://a.sock"}
+	args := []string{"triglot", "serve", "--listen-client-urls=unix://a.sock", "--zk-listen=127.0.0.1:0"}
 	r, address := serving(t, dir, nil, args...)
 	require.Equal(t, "a.sock", address)
 	path := filepath.Join(dir, "a.sock")
@@ -251,7 +299,7 @@ func TestUnixSocket(t *testing.T) {
 	}}
 	status, _ := httpGet(t, client, "http://localhost/health")
 	require.Equal(t, 200, status)
-	require.Contains(t, r.stdout.String(), "curl --unix-socket a.sock http://localhost/health\n")
+	require.Contains(t, r.stdout.String(), "curl --unix-socket a.sock http://localhost/v3/kv/range -d ")
 
 	second := start(t, dir, nil, append(args, "--data-dir=other")...)
 	require.Equal(t, exitFailed, second.exit())
@@ -276,7 +324,7 @@ func TestSystemdIsTold(t *testing.T) {
 	n, err := socket.Read(message)
 	require.NoError(t, err)
 	require.Equal(t, "READY=1", string(message[:n]))
-	require.Contains(t, r.stderr.String(), "ready to serve client requests", "not before it serves")
+	r.await(func() bool { return strings.Contains(r.stderr.String(), "ready to serve client requests") }, "it says that it serves")
 	r.stop()
 }
 

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -17,8 +15,9 @@ import (
 	"github.com/triglot/triglot/cmd/triglot/config"
 	"github.com/triglot/triglot/core/member"
 	"github.com/triglot/triglot/core/node"
-	"github.com/triglot/triglot/frontends/etcdv3"
 	httpfront "github.com/triglot/triglot/frontends/http"
+	"github.com/triglot/triglot/frontends/http/inproc"
+	"github.com/triglot/triglot/frontends/zk"
 )
 
 // server is a member and its faces. It owns the goroutines that serve; stop waits
@@ -31,8 +30,11 @@ type server struct {
 	clientURLs config.URLs
 	node       *node.Node
 
-	grpc             *grpc.Server
+	grpc *grpc.Server
+	// gateway carries the calls of the JSON gateway; nil if there is none.
+	gateway          *inproc.Channel
 	clients, metrics *http.Server
+	zk               *zk.Server // nil if it is not served
 	splitters        []*httpfront.Splitter
 
 	broken  chan error // a listener that failed for good
@@ -43,7 +45,7 @@ type server struct {
 func startServer(cfg *config.Config, log *slog.Logger) (*server, error) {
 	var memory node.Memory
 	limitMemory(log, memory.Budget())
-	bound, err := listen(&cfg.Listen, connectionSlots(log))
+	bound, err := listen(cfg, connectionSlots(log))
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +59,11 @@ func startServer(cfg *config.Config, log *slog.Logger) (*server, error) {
 	if err != nil {
 		bound.close()
 		return nil, err
+	}
+	if _, ok := s.node.Mount(); !ok && bound.zk != nil {
+		bound.close()
+		return nil, errors.Join(errors.New("this cluster was founded by a version without znodes and has none: start it with --zk-listen=off, or found a new one"),
+			s.node.Stop(context.Background()))
 	}
 	registerID(registry, s.node.Status().Member)
 	s.makeFaces(registry)
@@ -85,6 +92,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			Peers:             peers,
 			Token:             cfg.Cluster.Token,
 			AdvertisePeerURLs: cfg.Cluster.AdvertisePeer.Strings(),
+			Mount:             cfg.ZooKeeper.Mount,
 			Existing:          cfg.Cluster.Existing,
 			TrustDataDir:      cfg.Mode == config.Etcd,
 		},
@@ -122,57 +130,6 @@ func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
 	return peers, nil
 }
 
-// makeFaces makes the servers of each protocol.
-func (s *server) makeFaces(registry *prometheus.Registry) {
-	requests, timeout := s.cfg.Requests, 5*time.Second+2*s.cfg.Member.Election // etcd T-04
-	grpcMetrics := etcdv3.NewMetrics(registry)
-	s.grpc = grpc.NewServer(etcdv3.ServerOptions(etcdv3.ServerConfig{
-		MaxRequestBytes:      uint(requests.MaxRequestBytes),
-		MaxConcurrentStreams: requests.MaxConcurrentStreams,
-		KeepaliveMinTime:     requests.KeepAliveMinTime,
-		KeepaliveInterval:    orNever(requests.KeepAliveInterval),
-		KeepaliveTimeout:     orNever(requests.KeepAliveTimeout),
-		Metrics:              grpcMetrics,
-	})...)
-	etcdv3.Register(s.grpc, etcdv3.Config{
-		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node,
-		MaxTxnOps:        uint(requests.MaxTxnOps),
-		MaxRequestBytes:  uint(requests.MaxRequestBytes),
-		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),
-		ElectionTimeout:  s.cfg.Member.Election,
-		ProgressInterval: requests.WatchProgress,
-		ServerVersion:    etcdVersion,
-		Metrics:          grpcMetrics,
-		Logger:           s.log,
-	})
-	front := httpfront.New(httpfront.Config{
-		Store: s.node, Cluster: s.node,
-		Version:        etcdVersion,
-		RequestTimeout: timeout,
-		Metrics:        registry,
-		Origins:        s.cfg.Listen.Origins,
-		Hosts:          s.cfg.Listen.Hosts,
-		Logger:         s.log,
-	})
-	s.clients = httpfront.NewServer(front.ClientHandler(), s.log)
-	s.metrics = httpfront.NewServer(front.MetricsHandler(), s.log)
-}
-
-// orNever is how grpc-go spells an interval of zero, which is never.
-func orNever(d time.Duration) time.Duration {
-	if d == 0 {
-		return math.MaxInt64
-	}
-	return d
-}
-
-// minLeaseTTL is the shortest lease: one and a half election timeouts in whole
-// heartbeats, raised to whole seconds (etcd T-60).
-func minLeaseTTL(heartbeat, election time.Duration) time.Duration {
-	ttl := heartbeat * (3 * (election / heartbeat) / 2)
-	return (ttl + time.Second - 1).Truncate(time.Second)
-}
-
 // serve starts the goroutines that serve clients.
 func (s *server) serve() {
 	for _, l := range s.bound.client {
@@ -188,6 +145,9 @@ func (s *server) serve() {
 	}
 	for _, l := range s.bound.http {
 		s.goServe(func() error { return s.clients.Serve(l) })
+	}
+	if s.zk != nil {
+		s.goServe(func() error { return s.zk.Serve(s.bound.zk) })
 	}
 	for _, l := range s.bound.metrics {
 		s.goServe(func() error { return s.metrics.Serve(l) })
@@ -209,18 +169,6 @@ func (s *server) goServe(loop func() error) {
 	})
 }
 
-// curl is a command line that asks for a path over plain HTTP.
-func (s *server) curl(path string) string {
-	urls := s.clientURLs
-	if len(s.bound.http) > 0 {
-		urls = withBoundPorts(s.cfg.Listen.HTTP, s.bound.http)
-	}
-	if network, address := config.Address(urls[0]); network == "unix" {
-		return "curl --unix-socket " + address + " http://localhost" + path
-	}
-	return "curl " + urls[0].String() + path
-}
-
 // stop drains the servers, stops the member and waits for every goroutine.
 func (s *server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
@@ -231,6 +179,13 @@ func (s *server) stop() error {
 		drains.Go(func() {
 			if h.Shutdown(ctx) != nil {
 				_ = h.Close() // cut off what did not finish
+			}
+		})
+	}
+	if s.zk != nil {
+		drains.Go(func() {
+			if err := s.zk.Shutdown(ctx); err != nil {
+				s.log.Warn("ZooKeeper connections were not closed in time", "error", err)
 			}
 		})
 	}

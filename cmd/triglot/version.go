@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 )
 
 // etcdVersion is the release of etcd whose behaviour clients are promised. Tools
@@ -29,6 +30,20 @@ func commit() string {
 		}
 	}
 	return "unknown"
+}
+
+// builtAt is the time of the commit that the binary was built from; the zero time
+// if that is not known.
+func builtAt() time.Time {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.time" {
+				at, _ := time.Parse(time.RFC3339, s.Value) // the zero time if it is none
+				return at
+			}
+		}
+	}
+	return time.Time{}
 }
 
 // versionText is what triglot version prints.

@@ -75,11 +75,9 @@ type Listen struct {
 type ZooKeeper struct {
 	// Listen is the host:port where it is served; empty if it is not.
 	Listen string
-	// Mount is the prefix of the keys that are znodes, as the member takes it;
-	// MountGiven says that the operator asked for just that one.
-	Mount      string
-	MountGiven bool
-	Tick       time.Duration
+	// Mount is the prefix of the keys that are znodes, empty if none was asked for.
+	Mount string
+	Tick  time.Duration
 
 	listen, prefix string
 }

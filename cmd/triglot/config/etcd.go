@@ -118,7 +118,7 @@ func (env environment) etcd(flags source) (source, []Note, error) {
 // deriveEtcd fills in what etcd derives from other values.
 func (c *Config) deriveEtcd(all source) {
 	isDefault := func(name string) bool { _, ok := all[name]; return !ok }
-	c.ZooKeeper.MountGiven = !isDefault("zk-prefix")
+	c.takeMount(all)
 	if c.Member.DataDir == "" {
 		c.Member.DataDir = c.Member.Name + ".etcd"
 		c.note(slog.LevelWarn, "'data-dir' was empty; using default", "data-dir", c.Member.DataDir)

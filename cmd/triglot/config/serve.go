@@ -69,7 +69,7 @@ func (f *ServeFlags) load(env environment) (*Config, error) {
 // deriveServe fills in what follows from other values in serve mode.
 func (c *Config) deriveServe(all source) error {
 	isGiven := func(name string) bool { _, ok := all[name]; return ok }
-	c.ZooKeeper.MountGiven = isGiven("zk-prefix")
+	c.takeMount(all)
 	if isGiven("logger") && !isGiven("log-format") {
 		c.Log.Format = "json"
 	}

@@ -18,6 +18,14 @@ const (
 	maxTick = time.Minute
 )
 
+// takeMount notes the prefix if it was asked for: a cluster that has another is
+// then refused, one that was founded with another by default is not.
+func (c *Config) takeMount(all source) {
+	if _, given := all["zk-prefix"]; given {
+		c.ZooKeeper.Mount = c.ZooKeeper.prefix
+	}
+}
+
 func (c *Config) checkZooKeeper() error {
 	z := &c.ZooKeeper
 	if z.listen != off {
@@ -36,6 +44,5 @@ func (c *Config) checkZooKeeper() error {
 	if !strings.HasPrefix(z.prefix, "/") {
 		return fmt.Errorf("--zk-prefix %q must begin with a slash, as in /zk; / makes every key below it a znode", z.prefix)
 	}
-	z.Mount = z.prefix
 	return nil
 }

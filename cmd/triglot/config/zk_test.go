@@ -11,21 +11,19 @@ func TestZooKeeperDefaults(t *testing.T) {
 	c, err := serve(t, nil, nil, "")
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:2181", c.ZooKeeper.Listen)
-	require.Equal(t, "/zk", c.ZooKeeper.Mount)
-	require.False(t, c.ZooKeeper.MountGiven, "a default is no demand")
+	require.Empty(t, c.ZooKeeper.Mount, "a default is no demand")
 	require.Equal(t, 2*time.Second, c.ZooKeeper.Tick)
 	require.True(t, c.Listen.Gateway)
 
 	c, err = etcd(t, nil, nil)
 	require.NoError(t, err)
 	require.Empty(t, c.ZooKeeper.Listen, "etcd mode has no ZooKeeper listener unless asked for")
-	require.Equal(t, "/zk", c.ZooKeeper.Mount)
 	require.True(t, c.Listen.Gateway)
 
 	c, err = etcd(t, []string{"--zk-listen", "127.0.0.1:0", "--zk-prefix=/zk"}, nil)
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:0", c.ZooKeeper.Listen)
-	require.True(t, c.ZooKeeper.MountGiven)
+	require.Equal(t, "/zk", c.ZooKeeper.Mount)
 }
 
 func TestZooKeeperFlags(t *testing.T) {
@@ -34,12 +32,12 @@ func TestZooKeeperFlags(t *testing.T) {
 		want ZooKeeper // its exported fields
 		err  string
 	}{
-		{args: []string{"--zk-listen=off"}, want: ZooKeeper{Mount: "/zk", Tick: 2 * time.Second}},
-		{args: []string{"--zk-listen=:2182"}, want: ZooKeeper{Listen: ":2182", Mount: "/zk", Tick: 2 * time.Second}},
-		{args: []string{"--zk-listen=[::1]:2182"}, want: ZooKeeper{Listen: "[::1]:2182", Mount: "/zk", Tick: 2 * time.Second}},
+		{args: []string{"--zk-listen=off"}, want: ZooKeeper{Tick: 2 * time.Second}},
+		{args: []string{"--zk-listen=:2182"}, want: ZooKeeper{Listen: ":2182", Tick: 2 * time.Second}},
+		{args: []string{"--zk-listen=[::1]:2182"}, want: ZooKeeper{Listen: "[::1]:2182", Tick: 2 * time.Second}},
 		{
 			args: []string{"--zk-prefix=/", "--zk-tick=500ms", "--zk-listen=off"},
-			want: ZooKeeper{Mount: "/", MountGiven: true, Tick: 500 * time.Millisecond},
+			want: ZooKeeper{Mount: "/", Tick: 500 * time.Millisecond},
 		},
 		{args: []string{"--zk-listen=2181"}, err: `--zk-listen "2181" is no host:port, such as 127.0.0.1:2181, and not off`},
 		{args: []string{"--zk-listen=localhost:http"}, err: `port "http" is not a number`},

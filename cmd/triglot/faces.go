@@ -1,0 +1,101 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/triglot/triglot/frontends/etcdv3"
+	httpfront "github.com/triglot/triglot/frontends/http"
+	"github.com/triglot/triglot/frontends/http/inproc"
+	"github.com/triglot/triglot/frontends/zk"
+)
+
+// makeFaces makes the servers of each protocol.
+func (s *server) makeFaces(registry *prometheus.Registry) {
+	s.makeEtcd(registry)
+	s.makeHTTP(registry)
+	if s.bound.zk != nil {
+		s.zk = zk.New(zk.Config{
+			Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node,
+			Tick:    s.cfg.ZooKeeper.Tick,
+			Build:   commit(),
+			Built:   builtAt(),
+			DataDir: s.cfg.Member.DataDir,
+			Metrics: registry,
+			Logger:  s.log,
+		})
+	}
+}
+
+// makeEtcd makes etcd's face, on sockets and for the gateway.
+func (s *server) makeEtcd(registry *prometheus.Registry) {
+	requests, metrics := s.cfg.Requests, etcdv3.NewMetrics(registry)
+	s.grpc = grpc.NewServer(etcdv3.ServerOptions(etcdv3.ServerConfig{
+		MaxRequestBytes:      uint(requests.MaxRequestBytes),
+		MaxConcurrentStreams: requests.MaxConcurrentStreams,
+		KeepaliveMinTime:     requests.KeepAliveMinTime,
+		KeepaliveInterval:    orNever(requests.KeepAliveInterval),
+		KeepaliveTimeout:     orNever(requests.KeepAliveTimeout),
+		Metrics:              metrics,
+	})...)
+	face := etcdv3.Config{
+		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node,
+		MaxTxnOps:        uint(requests.MaxTxnOps),
+		MaxRequestBytes:  uint(requests.MaxRequestBytes),
+		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),
+		ElectionTimeout:  s.cfg.Member.Election,
+		ProgressInterval: requests.WatchProgress,
+		ServerVersion:    etcdVersion,
+		Metrics:          metrics,
+		Logger:           s.log,
+	}
+	etcdv3.Register(s.grpc, face)
+	if s.cfg.Listen.Gateway {
+		s.gateway = inproc.New(inproc.Config{
+			MaxRequestBytes: uint(requests.MaxRequestBytes) + gatewayOverhead,
+			Logger:          s.log,
+		})
+		etcdv3.Register(s.gateway, face)
+	}
+}
+
+// gatewayOverhead is what a message may exceed the request limit by before the
+// gateway itself refuses it, as on a socket (etcd T-02).
+const gatewayOverhead = 512 << 10
+
+func (s *server) makeHTTP(registry *prometheus.Registry) {
+	var gateway grpc.ClientConnInterface // not one that holds nil
+	if s.gateway != nil {
+		gateway = s.gateway
+	}
+	front := httpfront.New(httpfront.Config{
+		Store: s.node, Cluster: s.node,
+		Gateway:        gateway,
+		Version:        etcdVersion,
+		RequestTimeout: 5*time.Second + 2*s.cfg.Member.Election, // etcd T-04
+		Metrics:        registry,
+		Origins:        s.cfg.Listen.Origins,
+		Hosts:          s.cfg.Listen.Hosts,
+		Logger:         s.log,
+	})
+	s.clients = httpfront.NewServer(front.ClientHandler(), s.log)
+	s.metrics = httpfront.NewServer(front.MetricsHandler(), s.log)
+}
+
+// orNever is how grpc-go spells an interval of zero, which is never.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return math.MaxInt64
+	}
+	return d
+}
+
+// minLeaseTTL is the shortest lease: one and a half election timeouts in whole
+// heartbeats, raised to whole seconds (etcd T-60).
+func minLeaseTTL(heartbeat, election time.Duration) time.Duration {
+	ttl := heartbeat * (3 * (election / heartbeat) / 2)
+	return (ttl + time.Second - 1).Truncate(time.Second)
+}
