@@ -2,7 +2,6 @@ package zkclients
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,11 +28,10 @@ type target struct {
 	zk   string // address for ZooKeeper clients, as host:port
 	etcd string // URL for etcd clients; empty if the server is a real ZooKeeper
 
-	kill    func() error                      // SIGKILL; the data stays
-	restart func(ctx context.Context) error   // after kill, on the same ports
-	stop    func() error                      // for good
-	ask     func(word string) (string, error) // a four-letter word
-	tail    func() string                     // the end of its log
+	kill    func() error                    // SIGKILL; the data stays
+	restart func(ctx context.Context) error // after kill, on the same ports
+	stop    func() error                    // for good
+	tail    func() string                   // the end of its log
 }
 
 // shared is the server of all tests that need none of their own. Each test keeps
@@ -119,6 +117,3 @@ func needEtcd(t *testing.T, s *target) {
 		t.Skip("a real ZooKeeper has no etcd face")
 	}
 }
-
-// errEnded is why a line of a program's output does not come any more.
-var errEnded = errors.New("the program has ended")

@@ -1,13 +1,9 @@
 package zkclients
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"sort"
-	"strings"
 	"testing"
 	"time"
 
@@ -24,13 +20,14 @@ const survivorTimeout = 20 * tick
 func TestSessionSurvivesTheServer(t *testing.T) {
 	s := startT(t)
 	between := startProxy(t, s.zk)
-	client := startSurvivor(t, s, between.endpoint())
+	client := startProgram(t, java(t, s, 2*time.Minute,
+		"triglot.Survivor", between.endpoint(), fmt.Sprint(survivorTimeout.Milliseconds())))
 	client.expect("state SyncConnected")
 	client.tell("create")
 	client.expect("create done")
 	client.tell("look")
-	session := client.expectPrefix("look ")
-	require.True(t, strings.HasSuffix(session, " all"), session)
+	session := client.next()
+	require.Regexp(t, `^look [0-9a-f]+ all$`, session)
 
 	client.tell("arm")
 	client.expect("arm done")
@@ -39,12 +36,12 @@ func TestSessionSurvivesTheServer(t *testing.T) {
 	require.NoError(t, s.restart(context.Background()))
 	client.expect("state SyncConnected")
 	client.tell("look")
-	client.expect("look " + session)
+	client.expect(session)
 
 	// What happens now fires the watches of before.
 	other := connectGo(t, s.zk)
 	change(t, other)
-	client.expectEvents(1)
+	expectChange(client, false)
 
 	undo(t, other)
 	client.tell("arm")
@@ -58,12 +55,12 @@ func TestSessionSurvivesTheServer(t *testing.T) {
 	require.NoError(t, err)
 	between.mend()
 	client.expect("state SyncConnected")
-	client.expectEvents(2)
+	expectChange(client, true)
 	client.tell("look")
-	client.expect("look " + session)
+	client.expect(session)
 
 	client.tell("close")
-	client.expectPrefix("close done")
+	client.await("close done")
 	exists, _, err := connectGo(t, s.zk).Exists("/survivor/e")
 	require.NoError(t, err)
 	require.False(t, exists, "close takes the ephemerals")
@@ -90,78 +87,10 @@ func undo(t *testing.T, conn *zk.Conn) {
 	require.NoError(t, err)
 }
 
-// survivor is a running triglot.Survivor.
-type survivor struct {
-	t     *testing.T
-	in    io.Writer
-	lines chan string // its output; closed at its end
-}
-
-func startSurvivor(t *testing.T, s *target, endpoint string) *survivor {
-	t.Helper()
-	cmd := java(t, s, 2*time.Minute, "triglot.Survivor", endpoint, fmt.Sprint(survivorTimeout.Milliseconds()))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := make(chan string, 1000)
-	go func() { // ends with the program's output
-		defer close(lines)
-		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			lines <- scanner.Text()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = in.Close() // its end of input ends it, if its close has not
-		for range lines {
-		}
-		require.NoError(t, cmd.Wait())
-	})
-	return &survivor{t: t, in: in, lines: lines}
-}
-
-func (s *survivor) tell(command string) {
-	s.t.Helper()
-	_, err := fmt.Fprintln(s.in, command)
-	require.NoError(s.t, err)
-}
-
-func (s *survivor) next() string {
-	s.t.Helper()
-	select {
-	case line, ok := <-s.lines:
-		if !ok {
-			require.NoError(s.t, errEnded)
-		}
-		return line
-	case <-time.After(patience):
-		require.Fail(s.t, "the survivor says nothing")
-		return ""
-	}
-}
-
-func (s *survivor) expect(want string) {
-	s.t.Helper()
-	require.Equal(s.t, want, s.next())
-}
-
-// expectPrefix returns what follows the prefix.
-func (s *survivor) expectPrefix(prefix string) string {
-	s.t.Helper()
-	line := s.next()
-	for strings.HasPrefix(line, "state ") { // a close tells of its own disconnect
-		line = s.next()
-	}
-	require.True(s.t, strings.HasPrefix(line, prefix), "want %q..., got %q", prefix, line)
-	return strings.TrimPrefix(line, prefix)
-}
-
-// expectEvents takes the events of change, in its order or, if they were missed
-// and told later, in any.
-func (s *survivor) expectEvents(round int) {
-	s.t.Helper()
+// expectChange takes the events of change, in its order or, if they were missed
+// and are told later, in any.
+func expectChange(client *program, missed bool) {
+	client.t.Helper()
 	want := []string{
 		"event NodeDataChanged /survivor/set",
 		"event NodeDeleted /survivor/deleted",
@@ -170,11 +99,11 @@ func (s *survivor) expectEvents(round int) {
 	}
 	var got []string
 	for range want {
-		got = append(got, s.next())
+		got = append(got, client.next())
 	}
-	if round > 1 {
+	if missed {
 		sort.Strings(want)
 		sort.Strings(got)
 	}
-	require.Equal(s.t, want, got)
+	require.Equal(client.t, want, got)
 }
