@@ -18,6 +18,9 @@ type Options struct {
 	// in one burst of revocations. Zero is 750, three quarters of etcd's rate of
 	// revocation (T-63).
 	SpreadPerSecond int
+	// SessionSlack is how much later the deadlines of sessions are than those of
+	// leases: what the front ends may keep a touch back. Zero is core.TouchInterval.
+	SessionSlack time.Duration
 }
 
 // Deadlines are the deadlines of the leases on the leader. A member that does not
@@ -25,6 +28,7 @@ type Options struct {
 type Deadlines struct {
 	maxGap time.Duration
 	spread int
+	slack  time.Duration
 
 	// term is the term led in, zero if none.
 	term   uint64
@@ -51,21 +55,9 @@ const pending = -1
 type Lease struct {
 	ID  core.LeaseID
 	TTL time.Duration
-	// Session says that it is one, which is renewed by Touch alone. Its deadline is
-	// core.TouchInterval later: who touches it may have kept that back.
+	// Session says that it is one, which is renewed by Touch alone.
 	Session bool
 }
-
-// slack is what a lease has beyond its TTL.
-func (l *Lease) slack() time.Duration {
-	if l.Session {
-		return core.TouchInterval
-	}
-	return 0
-}
-
-// until is the deadline of a lease that was renewed at t.
-func (l *Lease) until(t time.Duration) time.Duration { return after(after(t, l.TTL), l.slack()) }
 
 // New returns deadlines that follow: there are none.
 func New(o Options) *Deadlines {
@@ -75,7 +67,10 @@ func New(o Options) *Deadlines {
 	if o.SpreadPerSecond <= 0 {
 		o.SpreadPerSecond = 750
 	}
-	d := &Deadlines{maxGap: o.MaxGap, spread: o.SpreadPerSecond}
+	if o.SessionSlack <= 0 {
+		o.SessionSlack = core.TouchInterval
+	}
+	d := &Deadlines{maxGap: o.MaxGap, spread: o.SpreadPerSecond, slack: o.SessionSlack}
 	d.Follow()
 	return d
 }
@@ -90,7 +85,7 @@ func (d *Deadlines) Lead(now time.Duration, term uint64, leases []Lease, grace t
 	entries := make([]lease, len(leases)) // one allocation for all
 	sorted := make([]*lease, len(leases))
 	for i, l := range leases {
-		entries[i] = lease{Lease: l, deadline: after(l.until(d.clock), grace)}
+		entries[i] = lease{Lease: l, deadline: after(d.deadline(l, d.clock), grace)}
 		sorted[i] = &entries[i]
 		d.leases[l.ID] = sorted[i]
 	}
@@ -131,7 +126,7 @@ func (d *Deadlines) Granted(now time.Duration, granted Lease) {
 		return
 	}
 	d.Revoked(granted.ID)
-	l := &lease{Lease: granted, deadline: granted.until(d.at(now))}
+	l := &lease{Lease: granted, deadline: d.deadline(granted, d.at(now))}
 	d.leases[l.ID] = l
 	d.queue.push(l)
 }
@@ -188,7 +183,7 @@ func (d *Deadlines) renew(now time.Duration, id core.LeaseID, session bool) (tim
 	if l.index == pending || l.deadline <= clock {
 		return 0, Overdue
 	}
-	l.deadline = l.until(clock)
+	l.deadline = d.deadline(l.Lease, clock)
 	// A deadline that moves out leaves the queue as it is: the lease is put in
 	// its place when it comes to the front. Only after the grace of a new
 	// leadership can a renewal bring it nearer.
@@ -206,7 +201,7 @@ func (d *Deadlines) Remaining(now time.Duration, id core.LeaseID) (left time.Dur
 	if l == nil {
 		return 0, false
 	}
-	return l.deadline - l.slack() - d.at(now), true
+	return l.deadline - d.slackOf(l.Lease) - d.at(now), true
 }
 
 // Due returns a command that revokes up to limit leases that are overdue, in the
@@ -264,6 +259,18 @@ func (d *Deadlines) List() []core.LeaseID {
 		ids[i] = l.ID
 	}
 	return ids
+}
+
+// deadline is that of a lease that was renewed at t.
+func (d *Deadlines) deadline(l Lease, t time.Duration) time.Duration {
+	return after(after(t, l.TTL), d.slackOf(l))
+}
+
+func (d *Deadlines) slackOf(l Lease) time.Duration {
+	if l.Session {
+		return d.slack
+	}
+	return 0
 }
 
 // at returns the package's own time at now. In a gap that has not been reported

@@ -226,22 +226,53 @@ func TestLongestTTL(t *testing.T) {
 	require.Empty(t, due(d, now))
 }
 
+// A session may be touched as late as its timeout and what a front end kept back.
+func TestSessionHasSlack(t *testing.T) {
+	d := New(Options{})
+	now := time.Duration(0)
+	d.Lead(now, 1, []Lease{{ID: 1, TTL: second, Session: true}}, 0)
+	d.Granted(now, Lease{ID: 2, TTL: 2 * second, Session: true})
+	_, answer := d.Renew(now, 1)
+	require.Equal(t, Unknown, answer, "it is no lease to be kept alive")
+	steady(d, &now, second)
+	left, ok := d.Remaining(now, 1)
+	require.True(t, ok)
+	require.Zero(t, left)
+	require.Empty(t, due(d, now+core.TouchInterval-1))
+	require.Equal(t, Renewed, d.Touch(now+core.TouchInterval-1, 1))
+	require.Equal(t, Renewed, d.Touch(now, 1))
+	d.Granted(now, Lease{ID: 1, TTL: 3 * second, Session: true}) // attached
+	steady(d, &now, 2*second+core.TouchInterval)
+	require.Equal(t, []core.LeaseID{2}, due(d, now))
+	require.Equal(t, Overdue, d.Touch(now, 2))
+	d.Granted(now, Lease{ID: 2, TTL: 2 * second, Session: true}) // attached, just in time
+	d.Retry([]core.LeaseID{2})
+	require.Equal(t, Renewed, d.Touch(now, 2))
+	steady(d, &now, 4*second)
+	require.Empty(t, due(d, now))
+	steady(d, &now, 4*second+core.TouchInterval)
+	require.Equal(t, []core.LeaseID{1}, due(d, now))
+}
+
 // TestModel compares Deadlines with a list of deadlines in real time, to all of
 // which each gap is added.
 func TestModel(t *testing.T) {
 	for range 10 {
 		rapid.Check(t, func(t *rapid.T) {
-			m := &model{d: New(Options{MaxGap: modelGap, SpreadPerSecond: math.MaxInt})}
+			m := &model{d: New(Options{MaxGap: modelGap, SpreadPerSecond: math.MaxInt, SessionSlack: modelSlack})}
 			t.Repeat(map[string]func(*rapid.T){
 				"pass": m.pass, "tick": m.tick, "lead": m.lead, "follow": m.follow,
 				"grant": m.grant, "grant2": m.grant, "revoke": m.revoke,
-				"renew": m.renew, "renew2": m.renew, "due": m.due, "retry": m.retry, "": m.check,
+				"renew": m.renew, "renew2": m.renew, "touch": m.touch, "due": m.due, "retry": m.retry, "": m.check,
 			})
 		})
 	}
 }
 
-const modelGap = 10
+const (
+	modelGap   = 10
+	modelSlack = 3
+)
 
 // model is the naive list. Its times are small numbers, so that they collide.
 type model struct {
@@ -256,7 +287,21 @@ type model struct {
 type naive struct {
 	id            core.LeaseID
 	ttl, deadline time.Duration
+	session       bool
 	pending       bool
+}
+
+func newNaive(l Lease, from time.Duration) *naive {
+	n := &naive{id: l.ID, ttl: l.TTL, session: l.Session, deadline: from + l.TTL}
+	n.deadline += n.slack()
+	return n
+}
+
+func (n *naive) slack() time.Duration {
+	if n.session {
+		return modelSlack
+	}
+	return 0
 }
 
 func (m *model) find(id core.LeaseID) *naive {
@@ -300,9 +345,9 @@ func (m *model) lead(t *rapid.T) {
 	var leases []Lease
 	m.leases, m.proposed = nil, nil
 	for id := range core.LeaseID(rapid.IntRange(0, 6).Draw(t, "leases")) {
-		ttl := drawTTL(t)
-		leases = append(leases, Lease{ID: id, TTL: ttl})
-		m.leases = append(m.leases, &naive{id: id, ttl: ttl, deadline: m.now + ttl + grace})
+		l := Lease{ID: id, TTL: drawTTL(t), Session: rapid.Bool().Draw(t, "session")}
+		leases = append(leases, l)
+		m.leases = append(m.leases, newNaive(l, m.now+grace))
 	}
 	m.d.Lead(m.now, m.term, leases, grace)
 	m.ticked, m.resumed = m.now, false
@@ -325,11 +370,11 @@ func drawID(t *rapid.T) core.LeaseID {
 }
 
 func (m *model) grant(t *rapid.T) {
-	id, ttl := drawID(t), drawTTL(t)
-	m.d.Granted(m.now, Lease{ID: id, TTL: ttl})
+	l := Lease{ID: drawID(t), TTL: drawTTL(t), Session: rapid.Bool().Draw(t, "session")}
+	m.d.Granted(m.now, l)
 	if m.leading() {
-		m.drop(id)
-		m.leases = append(m.leases, &naive{id: id, ttl: ttl, deadline: m.moment() + ttl})
+		m.drop(l.ID)
+		m.leases = append(m.leases, newNaive(l, m.moment()))
 	}
 }
 
@@ -346,18 +391,29 @@ func (m *model) revoke(t *rapid.T) {
 func (m *model) renew(t *rapid.T) {
 	id := drawID(t)
 	ttl, answer := m.d.Renew(m.now, id)
+	require.Equal(t, m.renewed(id, false), answer)
+	if answer == Renewed {
+		require.Equal(t, m.find(id).ttl, ttl)
+	}
+}
+
+func (m *model) touch(t *rapid.T) {
+	id := drawID(t)
+	require.Equal(t, m.renewed(id, true), m.d.Touch(m.now, id))
+}
+
+func (m *model) renewed(id core.LeaseID, session bool) Renewal {
 	l := m.find(id)
 	switch {
 	case !m.leading():
-		require.Equal(t, NotLeading, answer)
-	case l == nil:
-		require.Equal(t, Unknown, answer)
+		return NotLeading
+	case l == nil || l.session != session:
+		return Unknown
 	case l.pending || l.deadline <= m.moment():
-		require.Equal(t, Overdue, answer)
+		return Overdue
 	default:
-		require.Equal(t, Renewed, answer)
-		require.Equal(t, l.ttl, ttl)
-		l.deadline = m.moment() + l.ttl
+		l.deadline = m.moment() + l.ttl + l.slack()
+		return Renewed
 	}
 }
 
@@ -409,7 +465,7 @@ func (m *model) check(t *rapid.T) {
 		require.Equal(t, l.id, id)
 		left, ok := m.d.Remaining(m.now, id)
 		require.True(t, ok)
-		require.Equal(t, l.deadline-m.moment(), left, "lease %d", id)
+		require.Equal(t, l.deadline-l.slack()-m.moment(), left, "lease %d", id)
 	}
 	queued := 0
 	for i, s := range m.d.queue {
