@@ -145,6 +145,9 @@ type Following interface {
 // LeaseStatus describes a lease.
 type LeaseStatus struct {
 	ID LeaseID
+	// Session says that it is one: its times are in milliseconds, those of other
+	// leases in what they were granted in.
+	Session bool
 	// Granted is the full time to live, Remaining what is left of it.
 	Granted, Remaining time.Duration
 	Keys               [][]byte

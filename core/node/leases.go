@@ -253,7 +253,7 @@ func (l *leases) Status(ctx context.Context, id core.LeaseID, keys bool) (core.L
 	if err != nil {
 		return core.LeaseStatus{}, err
 	}
-	s := core.LeaseStatus{ID: id, Granted: known.TTL}
+	s := core.LeaseStatus{ID: id, Session: known.Session(), Granted: known.TTL}
 	l.mu.Lock()
 	left, leading := l.deadlines.Remaining(l.now(), id)
 	l.mu.Unlock()

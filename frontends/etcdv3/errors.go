@@ -47,7 +47,7 @@ var kindErrors = [...]struct {
 	core.NoAuth:                  {code: codes.PermissionDenied},
 	core.SessionExpired:          {code: codes.FailedPrecondition},
 	core.SessionMoved:            {code: codes.FailedPrecondition},
-	core.EphemeralProtected:      {code: codes.FailedPrecondition},
+	core.EphemeralProtected:      {err: status.Error(codes.FailedPrecondition, ephemeralProtected)},
 
 	core.NoLeader:      {err: rpctypes.ErrGRPCNoLeader},
 	core.LeaderChanged: {err: rpctypes.ErrGRPCLeaderChanged},
@@ -60,6 +60,11 @@ var kindErrors = [...]struct {
 	core.TooManyRequests: {err: status.Error(codes.Unknown, "etcdserver: too many requests")},
 	core.Unsupported:     {code: codes.Unimplemented},
 }
+
+// ephemeralProtected tells an etcd user, who may know nothing of ZooKeeper, what he
+// ran into and what he can do.
+const ephemeralProtected = "triglot: the key is that of a ZooKeeper session's ephemeral znode, or would be below one, or has keys below it: " +
+	"put onto it with ignore_lease, put another key, or revoke the session's lease"
 
 // wireError turns an error of a handler into the status that etcd would send.
 // One that is a status already is passed on.

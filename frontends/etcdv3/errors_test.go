@@ -40,7 +40,7 @@ var wantErrors = map[core.Kind]struct {
 	core.NoChildrenForEphemerals: {codes.FailedPrecondition, ""},
 	core.SessionExpired:          {codes.FailedPrecondition, ""},
 	core.SessionMoved:            {codes.FailedPrecondition, ""},
-	core.EphemeralProtected:      {codes.FailedPrecondition, ""},
+	core.EphemeralProtected:      {codes.FailedPrecondition, ephemeralProtected},
 	core.NoAuth:                  {codes.PermissionDenied, ""},
 	core.NoLeader:                {codes.Unavailable, "etcdserver: no leader"},
 	core.LeaderChanged:           {codes.Unavailable, "etcdserver: leader changed"},

@@ -75,6 +75,9 @@ func (s leaseServer) timeToLive(
 	st, err := s.Leases.Status(ctx, core.LeaseID(r.ID), r.Keys)
 	switch {
 	case err == nil:
+		if st.Session {
+			st.Remaining, st.Granted = roundUp(st.Remaining), roundUp(st.Granted)
+		}
 		resp.TTL = seconds(st.Remaining)
 		resp.GrantedTTL = seconds(st.Granted)
 		resp.Keys = st.Keys
@@ -135,7 +138,7 @@ func (s leaseServer) renewAll(
 		switch {
 		case err == nil:
 			resp.TTL = seconds(ttl)
-		case core.KindOf(err) != core.LeaseNotFound: // which is a TTL of zero
+		case core.KindOf(err) != core.LeaseNotFound: // which is a TTL of zero; a session's lease, too, is not for an etcd client to renew
 			return err
 		}
 		if err := conn.Send(resp); err != nil {
@@ -146,3 +149,7 @@ func (s leaseServer) renewAll(
 
 // seconds gives a time to live as etcd does, rounded towards zero.
 func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+// roundUp makes whole seconds of the milliseconds of a ZooKeeper session: rounded
+// towards zero, one that lives for half a second would seem to have no time at all.
+func roundUp(d time.Duration) time.Duration { return (d + time.Second - 1).Truncate(time.Second) }
