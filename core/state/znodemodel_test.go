@@ -79,6 +79,9 @@ func (w *world) statOf(path string) core.Stat {
 	s.NumChildren = int32(len(w.children(path)))
 	s.Cversion = 2*z.creates - s.NumChildren
 	s.DataLength = int32(len(z.data))
+	if z.readOnly {
+		s.Aversion = -1 // as ZooKeeper's, whose ACL was set once
+	}
 	return s
 }
 

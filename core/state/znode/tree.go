@@ -61,7 +61,7 @@ func Bootstrap(set func(key, value []byte), prefix string) error {
 	for path, n := range map[string]node{
 		rootPath:   {children: 1},
 		systemPath: {children: 2},
-		configPath: {acl: core.ACLReadOnly},
+		configPath: {acl: core.ACLReadOnly, aversion: -1}, // ZooKeeper 3.9 DataTree.addConfigNode
 		quotaPath:  {},
 	} {
 		n.implicit, n.pinned = true, true
