@@ -1,0 +1,150 @@
+package crossproto
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/triglot/triglot/compat-tests/server"
+)
+
+// patience is how long anything that is due may take.
+const patience = 20 * time.Second
+
+// mount is where ZooKeeper's root lies among etcd's keys.
+const mount = "/zk"
+
+var shared *server.Process
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	var err error
+	if shared, err = server.Start(context.Background(), server.Options{Target: server.Triglot}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() {
+		if err := shared.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	if code = m.Run(); code != 0 {
+		fmt.Fprintf(os.Stderr, "end of the server's log:\n%s\n", shared.LogTail())
+	}
+	return code
+}
+
+// faces are a client of each kind. Their paths are znodes' paths: key makes one an
+// etcd key.
+type faces struct {
+	t    *testing.T
+	ctx  context.Context
+	etcd *clientv3.Client
+	zk   *zkClient
+	http *gateway
+}
+
+func newFaces(t *testing.T) *faces {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	t.Cleanup(cancel)
+	return &faces{t: t, ctx: ctx, etcd: newEtcd(t), zk: newZK(t), http: &gateway{t: t, url: shared.URL()}}
+}
+
+func newEtcd(t *testing.T) *clientv3.Client {
+	client, err := clientv3.New(clientv3.Config{
+		Endpoints:   []string{shared.Endpoint()},
+		DialTimeout: patience,
+		Logger:      zap.NewNop(),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
+}
+
+func key(path string) string { return mount + path }
+
+// put writes through etcd and returns the revision.
+func (f *faces) put(path, value string, options ...clientv3.OpOption) int64 {
+	f.t.Helper()
+	r, err := f.etcd.Put(f.ctx, key(path), value, options...)
+	require.NoError(f.t, err)
+	return r.Header.Revision
+}
+
+// del deletes through etcd, and returns the revision and the number of keys.
+func (f *faces) del(path string, options ...clientv3.OpOption) (rev, deleted int64) {
+	f.t.Helper()
+	r, err := f.etcd.Delete(f.ctx, key(path), options...)
+	require.NoError(f.t, err)
+	return r.Header.Revision, r.Deleted
+}
+
+// kv reads through etcd; nil if there is no such key.
+func (f *faces) kv(path string) *mvccpb.KeyValue {
+	f.t.Helper()
+	r, err := f.etcd.Get(f.ctx, key(path))
+	require.NoError(f.t, err)
+	if len(r.Kvs) == 0 {
+		return nil
+	}
+	return r.Kvs[0]
+}
+
+// count counts the keys at and below a path through etcd.
+func (f *faces) count(path string) int64 {
+	f.t.Helper()
+	r, err := f.etcd.Get(f.ctx, key(path), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	require.NoError(f.t, err)
+	return r.Count
+}
+
+// watch watches what is at and below a path through etcd, from now on.
+func (f *faces) watch(path string) clientv3.WatchChan {
+	f.t.Helper()
+	w := f.etcd.Watch(f.ctx, key(path), clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	r := <-w
+	require.True(f.t, r.Created)
+	return w
+}
+
+// change is an event of an etcd watch.
+type change struct {
+	kind  string // PUT or DELETE
+	path  string
+	value string
+	lease int64
+}
+
+// revision is what one revision did.
+type revision struct {
+	rev     int64
+	changes []change
+}
+
+// revisions takes whole revisions from an etcd watch, up to last.
+func (f *faces) revisions(w clientv3.WatchChan, last int64) []revision {
+	f.t.Helper()
+	var revs []revision
+	for len(revs) == 0 || revs[len(revs)-1].rev < last {
+		r, ok := <-w
+		require.True(f.t, ok, "the watch ended before revision %d: %v", last, f.ctx.Err())
+		require.NoError(f.t, r.Err())
+		for _, e := range r.Events {
+			if n := len(revs); n == 0 || revs[n-1].rev != e.Kv.ModRevision {
+				revs = append(revs, revision{rev: e.Kv.ModRevision})
+			}
+			c := change{e.Type.String(), string(e.Kv.Key)[len(mount):], string(e.Kv.Value), e.Kv.Lease}
+			revs[len(revs)-1].changes = append(revs[len(revs)-1].changes, c)
+		}
+	}
+	return revs
+}
