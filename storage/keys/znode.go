@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 )
@@ -32,12 +33,16 @@ func DecodeZnode(b []byte) (path []byte, ok bool) {
 		return nil, false
 	}
 	path = b[znodeHead : len(b)-1]
-	return path, binary.BigEndian.Uint32(b[1:]) == Depth(string(path)) // no copy: the compiler sees to it
+	depth := 0
+	if len(path) > 1 {
+		depth = bytes.Count(path, []byte{'/'})
+	}
+	return path, binary.BigEndian.Uint32(b[1:]) == uint32(depth)
 }
 
-// ChildBounds are the bounds of the n keys of a znode's children. The name of a
-// child is what follows the first n bytes of its path.
-func ChildBounds(path string) (lower, upper []byte, n int) {
+// ChildBounds are the bounds of the n keys of a znode's children. What ChildName
+// takes of them is told, too.
+func ChildBounds(path string) (lower, upper []byte, nameAt int) {
 	depth := Depth(path) + 1
 	if path == "/" {
 		path = ""
@@ -49,7 +54,16 @@ func ChildBounds(path string) (lower, upper []byte, n int) {
 		b = append(b, path...)
 		return append(b, last, sentinel)
 	}
-	return bound('/'), bound('/' + 1), len(path) + 1
+	return bound('/'), bound('/' + 1), znodeHead + len(path) + 1
+}
+
+// ChildName is the name in the n key of a child, within the bounds of ChildBounds.
+// It aliases b.
+func ChildName(b []byte, nameAt int) (name []byte, ok bool) {
+	if len(b) <= nameAt+1 || b[len(b)-1] != sentinel {
+		return nil, false
+	}
+	return b[nameAt : len(b)-1], true
 }
 
 // ZnodeBounds are the bounds of the n table: its order is that of the depth.

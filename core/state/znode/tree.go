@@ -41,11 +41,13 @@ type Tree struct {
 	counts, saved core.ZnodeCounts
 
 	// What follows is of the command under way: its revision and time, the counters
-	// before it, and what it has done.
+	// before it, and what it has done: the steps from first on.
 	rev    core.Rev
 	now    int64
 	before core.ZnodeCounts
-	steps  []core.ZnodeStep
+	first  int
+	// steps is memory for those of many commands. It is not written again.
+	steps []core.ZnodeStep
 
 	key, row, value []byte // buffers
 }
@@ -119,15 +121,20 @@ func (t *Tree) Counts() core.ZnodeCounts { return t.counts }
 // Begin starts a command that will take revision rev, at a time in milliseconds
 // since 1970.
 func (t *Tree) Begin(rev core.Rev, now int64) {
-	t.rev, t.now, t.before, t.steps = rev, now, t.counts, nil
+	t.rev, t.now, t.before, t.first = rev, now, t.counts, len(t.steps)
 }
 
 // Undo forgets what the command under way has done; the caller undoes the rows.
-func (t *Tree) Undo() { t.counts, t.steps = t.before, nil }
+func (t *Tree) Undo() { t.counts, t.steps = t.before, t.steps[:t.first] }
 
-// Steps is what the command has done to znodes, in order. The caller owns it once
-// the command is done.
-func (t *Tree) Steps() []core.ZnodeStep { return t.steps }
+// Steps is what the command has done to znodes, in order; nil if that is nothing.
+// The caller owns it once the command is done.
+func (t *Tree) Steps() []core.ZnodeStep {
+	if len(t.steps) == t.first {
+		return nil
+	}
+	return t.steps[t.first:len(t.steps):len(t.steps)]
+}
 
 // Save writes the counters if they have changed since the last call.
 func (t *Tree) Save() {
@@ -165,8 +172,17 @@ func (t *Tree) set(path string, n *node) {
 }
 
 func (t *Tree) step(e core.ZnodeEvent, path string) {
+	if len(t.steps) == cap(t.steps) {
+		own := t.steps[t.first:]
+		t.steps = append(make([]core.ZnodeStep, 0, max(minSteps, 2*len(own))), own...)
+		t.first = 0
+	}
 	t.steps = append(t.steps, core.ZnodeStep{Event: e, Path: path})
 }
+
+// minSteps is how many steps are made room for at a time. Whoever keeps one of them
+// keeps all, as the change feed does anyway.
+const minSteps = 64
 
 // keyOf returns the key of the znode at a legal path, valid until the next call.
 func (t *Tree) keyOf(path string) []byte {

@@ -82,17 +82,20 @@ func Children(ctx context.Context, r Reader, s Scanner, m Mount, path string) ([
 	if err != nil || z.NumChildren == 0 {
 		return nil, z, err
 	}
-	lower, upper, skip := keys.ChildBounds(path)
+	lower, upper, nameAt := keys.ChildBounds(path)
 	var bad error
 	var names strings.Builder
 	ends := make([]int, 0, z.NumChildren)
 	err = s.ScanRows(lower, upper, func(key, _ []byte) bool {
-		child, ok := keys.DecodeZnode(key)
+		name, ok := keys.ChildName(key, nameAt)
 		if !ok {
 			bad = fmt.Errorf("row %x is no znode", key)
 			return false
 		}
-		names.Write(child[skip:])
+		if len(ends) == 0 {
+			names.Grow(len(name) * cap(ends)) // names are much of a size
+		}
+		names.Write(name)
 		if ends = append(ends, names.Len()); len(ends)%checkEvery == 0 && ctx.Err() != nil {
 			bad = core.ContextError(ctx.Err())
 		}

@@ -15,7 +15,7 @@ func (t *Tree) Write(tx *kv.Tx, w *core.ZnodeWrite) (*core.ZnodeOutcome, error) 
 	if err := t.sessions.CheckSession(w.Session); err != nil {
 		return nil, err
 	}
-	out := &core.ZnodeOutcome{Ops: make([]core.ZnodeOpOutcome, len(w.Ops))}
+	out := newOutcome(len(w.Ops))
 	for i := range w.Ops {
 		err := t.run(tx, w.Session.ID, &w.Ops[i], &out.Ops[i])
 		if err == nil {
@@ -28,6 +28,20 @@ func (t *Tree) Write(tx *kv.Tx, w *core.ZnodeWrite) (*core.ZnodeOutcome, error) 
 		return &core.ZnodeOutcome{Err: kind, Failed: i}, nil
 	}
 	return out, nil
+}
+
+// newOutcome makes an outcome of so many operations. Most have one, which is made
+// along with it.
+func newOutcome(ops int) *core.ZnodeOutcome {
+	if ops == 1 {
+		one := &struct {
+			core.ZnodeOutcome
+			op [1]core.ZnodeOpOutcome
+		}{}
+		one.Ops = one.op[:]
+		return &one.ZnodeOutcome
+	}
+	return &core.ZnodeOutcome{Ops: make([]core.ZnodeOpOutcome, ops)}
 }
 
 func (t *Tree) run(tx *kv.Tx, session core.LeaseID, op *core.ZnodeOp, out *core.ZnodeOpOutcome) error {

@@ -1,0 +1,130 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+)
+
+// znodeRig is a rig of the product's sizes with a session, 10, and so many znodes
+// below /bench.
+func znodeRig(b *testing.B, znodes int) *rig {
+	r := newSizedRig(b, 64<<20)
+	b.Cleanup(r.close)
+	r.cacheBytes = 64 << 20
+	r.crash() // with the cache it was given
+	setup := []core.Command{
+		&core.SessionOpen{ID: 10, Timeout: time.Second},
+		znodeWrite(core.ZnodeOp{Type: core.ZnodeCreate, Path: "/bench"}),
+	}
+	for i := range znodes {
+		setup = append(setup, znodeWrite(core.ZnodeOp{Type: core.ZnodeCreate, Path: benchPath(i)}))
+	}
+	for _, reply := range r.apply(setup...) {
+		require.NoError(b, reply.Err)
+	}
+	r.commit()
+	return r
+}
+
+func benchPath(i int) string { return fmt.Sprintf("/bench/n-%06d", i) }
+
+func znodeWrite(ops ...core.ZnodeOp) *core.ZnodeWrite {
+	for i := range ops {
+		ops[i].OpenACL, ops[i].Version = true, core.AnyVersion
+	}
+	return &core.ZnodeWrite{Session: core.SessionRef{ID: 10, Epoch: 1}, Ops: ops}
+}
+
+// applyAll applies commands in entries of 100, each committed, until b.N are.
+func applyAll(b *testing.B, r *rig, cmd func(i int) core.Command) {
+	const perEntry = 100
+	var entries []command.Entry
+	for i := range 200 {
+		var cmds [][]byte
+		for n := range perEntry {
+			cmds = append(cmds, command.AppendCommand(nil, cmd(i*perEntry+n)))
+		}
+		entries = append(entries, command.Entry{TimeMS: int64(i), Batches: []command.Batch{
+			{Member: testMember, Incarnation: testIncarnation, Commands: cmds},
+		}})
+	}
+	own := func(core.MemberID, uint64) bool { return true }
+	var replies []Reply
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += perEntry {
+		index, _ := r.machine.Applied()
+		var err error
+		replies, err = r.machine.Apply(Entry{Index: index + 1, Term: 2, Frame: entries[i/perEntry%len(entries)], Own: own}, replies[:0])
+		require.NoError(b, err)
+		for n := range replies {
+			if replies[n].Err != nil {
+				b.Fatal(replies[n].Err)
+			}
+		}
+		r.commit()
+	}
+}
+
+// BenchmarkApplyZnodes is what apply costs a ZooKeeper write of 256 bytes over
+// 10 000 znodes, as BenchmarkApplyPut does a put: setData; a sequential create and
+// the delete of it, which are two writes; a put of a key that is a znode's.
+func BenchmarkApplyZnodes(b *testing.B) {
+	const znodes = 10_000
+	value := make([]byte, 256)
+	b.Run("setData", func(b *testing.B) {
+		applyAll(b, znodeRig(b, znodes), func(i int) core.Command {
+			return znodeWrite(core.ZnodeOp{Type: core.ZnodeSetData, Path: benchPath(i * 7919 % znodes), Data: value})
+		})
+	})
+	b.Run("create+delete", func(b *testing.B) {
+		applyAll(b, znodeRig(b, znodes), func(i int) core.Command {
+			op := core.ZnodeOp{Type: core.ZnodeCreate, Path: fmt.Sprintf("/bench/t-%06d", i/2), Data: value}
+			if i%2 == 1 {
+				op = core.ZnodeOp{Type: core.ZnodeDelete, Path: op.Path}
+			}
+			return znodeWrite(op)
+		})
+	})
+	b.Run("put", func(b *testing.B) {
+		applyAll(b, znodeRig(b, znodes), func(i int) core.Command {
+			return &core.Put{Key: []byte("/zk" + benchPath(i*7919%znodes)), Value: value}
+		})
+	})
+	b.Run("put outside", func(b *testing.B) {
+		applyAll(b, znodeRig(b, znodes), func(i int) core.Command {
+			return &core.Put{Key: []byte("/k" + benchPath(i*7919%znodes)), Value: value}
+		})
+	})
+}
+
+// BenchmarkZnode is a read of a znode through a view, whose key and row are
+// cached.
+func BenchmarkZnode(b *testing.B) {
+	r := znodeRig(b, 1)
+	path := benchPath(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.view.Znode(path); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkChildren lists 1000 children.
+func BenchmarkChildren(b *testing.B) {
+	r := znodeRig(b, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := r.view.Children(context.Background(), "/bench"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
