@@ -137,7 +137,12 @@ func (c *conn) fail(q *request, err error) error {
 	if verdict.silent {
 		return fmt.Errorf("%w: %w", errUnknownState, err)
 	}
-	if err := c.answer(q, c.shown(), verdict.code, nil); err != nil || !verdict.last {
+	return c.refuse(q, c.shown(), verdict)
+}
+
+// refuse answers with an error at a revision that the client may be told.
+func (c *conn) refuse(q *request, rev core.Rev, verdict verdict) error {
+	if err := c.answer(q, rev, verdict.code, nil); err != nil || !verdict.last {
 		return err
 	}
 	if err := c.rest(); err != nil {
@@ -151,7 +156,7 @@ func (c *conn) answerWrite(q *request) error {
 	c.run.release() // it may be older than the write
 	res, err := q.pending.Wait(c.ctx)
 	if err != nil {
-		return c.failWrite(q, err)
+		return c.failWrite(q, res.Rev, err)
 	}
 	if !c.await(res.Rev) {
 		return errEnded
@@ -167,19 +172,19 @@ func (c *conn) answerWrite(q *request) error {
 	return nil
 }
 
-// failWrite answers a write that was refused. The refusal may show a change as well
-// as a read: the events of that change go first.
-func (c *conn) failWrite(q *request, err error) error {
-	if !verdictOf(err).silent {
-		v, err := c.currentView()
-		if err != nil {
-			return c.fail(q, err)
-		}
-		if !c.await(v.Rev()) {
-			return errEnded
-		}
+// failWrite answers a write that was refused; rev is the revision at which it was,
+// zero if it was not even proposed. The refusal may show a change as well as a read:
+// the events of that change go first. It tells of no change behind it: what the
+// client sent after the refused write may have been applied already.
+func (c *conn) failWrite(q *request, rev core.Rev, err error) error {
+	verdict := verdictOf(err)
+	if verdict.silent || rev == 0 {
+		return c.fail(q, err)
 	}
-	return c.fail(q, err)
+	if !c.await(rev) {
+		return errEnded
+	}
+	return c.refuse(q, max(rev, c.run.shown), verdict)
 }
 
 // answerRead answers a read from the current view, or from a newer one if an event
@@ -194,12 +199,11 @@ func (c *conn) answerRead(q *request) error {
 		if frame == nil {
 			return c.fail(q, err)
 		}
-		rev := v.Rev()
-		if !c.await(rev) {
+		if !c.await(v.Rev()) {
 			return errEnded
 		}
-		if c.out.reply(frame, rev) {
-			c.appended(frame, rev)
+		if c.out.reply(frame, v.Rev()) {
+			c.appended(frame, v.Rev())
 			return nil
 		}
 		c.run.release()
@@ -262,12 +266,11 @@ func (c *conn) watch(
 			table.withdraw(&c.sub, regs)
 			return c.fail(q, err)
 		}
-		rev := v.Rev()
-		if !c.await(rev) {
+		if !c.await(v.Rev()) {
 			return errEnded
 		}
-		if table.settle(&c.sub, rev, frames, regs, keep) {
-			c.appended(frames, rev)
+		if table.settle(&c.sub, v.Rev(), frames, regs, keep) {
+			c.appended(frames, v.Rev())
 			return nil
 		}
 		c.run.release()
