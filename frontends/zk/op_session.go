@@ -12,7 +12,7 @@ var (
 	opCloseSession = operation{name: "closeSession", decode: decodeClose, reply: replyNothing}
 	opPing         = operation{name: "ping", run: (*conn).ping}
 	opSync         = operation{name: "sync", decode: decodeSync, run: (*conn).sync}
-	opAuth         = operation{name: "auth", decode: decodeAuth, run: (*conn).ping}
+	opAuth         = operation{name: "auth", decode: decodeAuth, run: (*conn).authOK}
 )
 
 // decodeClose makes the last request of a connection.
@@ -21,8 +21,15 @@ func decodeClose(q *request, _ *jute.Reader) {
 	q.last = true
 }
 
-// ping answers with a header.
-func (c *conn) ping(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
+// ping answers with a header, under the xid of pings whatever the request's was
+// (ZooKeeper 3.9 FinalRequestProcessor).
+func (c *conn) ping(q *request) error {
+	q.xid = wire.XidPing
+	return c.answer(q, c.shown(), wire.OK, nil)
+}
+
+// authOK answers with a header.
+func (c *conn) authOK(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
 
 func decodeSync(q *request, r *jute.Reader) {
 	var m wire.SyncRequest
