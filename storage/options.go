@@ -18,7 +18,8 @@ import (
 type Options struct {
 	// FS is the file system; nil is the operating system's.
 	FS FS
-	// CacheBytes bounds the cache of table blocks; 0 is 128 MiB. It is Go heap.
+	// CacheBytes is what the cache of table blocks may take, 0 for 128 MiB, besides
+	// what memtables could take and do not. It is Go heap.
 	CacheBytes int64
 	// MemTableBytes is the size at which a memtable is flushed; 0 is 64 MiB. Up
 	// to four exist at a time, the last three on their way to disk, before writes
@@ -85,7 +86,9 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		KeySchemas:              sstable.MakeKeySchemas(&cockroachkvs.KeySchema),
 		BlockPropertyCollectors: cockroachkvs.BlockPropertyCollectors,
 
-		CacheSize: o.CacheBytes,
+		// Pebble takes the memtables' memory out of its cache: with no more than
+		// CacheBytes for both, nothing would be cached once two memtables exist.
+		CacheSize: o.Budget(),
 		// A large memtable absorbs rewrites of the same keys before they reach the
 		// disk, and a stall must wait for a disk that is really too slow.
 		MemTableSize:                uint64(o.MemTableBytes),

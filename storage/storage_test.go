@@ -383,3 +383,21 @@ func TestBudgetCountsTheDefaults(t *testing.T) {
 	require.EqualValues(t, (128+4*64)<<20, Options{}.Budget())
 	require.EqualValues(t, 10+4*5, Options{CacheBytes: 10, MemTableBytes: 5}.Budget())
 }
+
+// Memtables do not take the cache's place: Pebble counts them to it.
+func TestBlocksAreCachedBesideMemTables(t *testing.T) {
+	db := mustOpen(t, "db", Options{FS: NewMemFS(), CacheBytes: 4 << 20, MemTableBytes: 4 << 20})
+	value := strings.Repeat("v", 64<<10)
+	for range 300 { // memtables start small and double as they fill; one is kept for the next
+		mustSet(t, db, "a", value)
+	}
+	require.NoError(t, db.Flush())
+	read := func() int64 {
+		_, err := db.Get(row("a"))
+		require.NoError(t, err)
+		return db.Metrics().CacheMisses
+	}
+	misses := read()
+	require.Equal(t, misses, read(), "the second read finds the blocks in the cache")
+	require.NoError(t, db.Close())
+}
