@@ -1,10 +1,11 @@
-// Command bench measures etcd servers side by side with one and the same client.
+// Command bench measures servers side by side with one and the same client: stock
+// etcd and Triglot, or ZooKeeper and Triglot.
 //
-// It starts stock etcd, Triglot and, if asked, a null server (grpc-go before a
-// map: the floor of any server built on grpc-go) as processes of their own and
+// It starts them and, if asked, a null server (the protocol before a map: the
+// floor of any server in Go) as processes of their own and
 // loads them in turn within one run, the order reversed from round to round, so
 // that whatever else happens on the machine meets all of them alike. The load is
-// a fixed number of closed-loop operations through raw gRPC stubs on few
+// a fixed number of closed-loop operations through raw stubs on few
 // connections: the client costs little and does not differ between servers.
 //
 // The first figure is the server's own CPU time per operation, read from /proc;
