@@ -25,17 +25,27 @@ func TestJetcd(t *testing.T) {
 	process := server.StartT(t, server.Options{})
 	_, port, err := net.SplitHostPort(process.Endpoint())
 	require.NoError(t, err)
+	faces := []string{"-Detcd.endpoint=http://localhost:" + port}
+	if process.Target() == server.Triglot {
+		faces = append(faces, "-Dzookeeper.endpoint="+process.ZKEndpoint())
+	} else {
+		t.Log("not run: ZnodeTest: etcd has no ZooKeeper face")
+		faces = append(faces, "-Dtest=!ZnodeTest")
+	}
 
 	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "mvn", "--batch-mode", "--no-transfer-progress",
-		"-Detcd.endpoint=http://localhost:"+port, "test")
+	args := append([]string{"--batch-mode", "--no-transfer-progress", "test"}, faces...)
+	cmd := exec.CommandContext(ctx, "mvn", args...)
 	cmd.WaitDelay = 10 * time.Second
 	output, err := cmd.CombinedOutput()
 	require.NoError(t, err, "mvn test:\n%s", output)
 
 	// The programs' own words, as a user would see them.
-	require.Contains(t, string(output), "config/db = localhost:3306")
+	require.Contains(t, string(output), "\nconfig/db = localhost:3306\n")
+	if process.Target() == server.Triglot {
+		require.Contains(t, string(output), "\n/zk/config/db = localhost:3306\n")
+	}
 	require.Contains(t, string(output), "Failures: 0, Errors: 0, Skipped: 0")
 	require.NotContains(t, string(output), "Tests run: 0")
 	if testing.Verbose() {

@@ -13,22 +13,26 @@ import org.junit.jupiter.api.Test;
 class ConfigurationTest {
   @Test
   void putsAndGetsConfiguration() throws Exception {
-    // As written for etcd, but for the port.
+    GetResponse response = putAndGet("config/db", "localhost:3306");
+    assertEquals("localhost:3306", response.getKvs().get(0).getValue().toString(UTF_8));
+    assertEquals(1, response.getCount());
+  }
+
+  /** As written for etcd, but for the port and the key's prefix. */
+  static GetResponse putAndGet(String name, String text) throws Exception {
     Client client = Client.builder().endpoints(Etcd.endpoint()).build();
     KV kvClient = client.getKVClient();
 
-    ByteSequence key = ByteSequence.from("config/db", UTF_8);
-    ByteSequence value = ByteSequence.from("localhost:3306", UTF_8);
+    ByteSequence key = ByteSequence.from(name, UTF_8);
+    ByteSequence value = ByteSequence.from(text, UTF_8);
 
     kvClient.put(key, value).get();
 
     GetResponse response = kvClient.get(key).get();
     String config = response.getKvs().get(0).getValue().toString(UTF_8);
-    System.out.println("config/db = " + config);
+    System.out.println(name + " = " + config);
 
     client.close();
-
-    assertEquals("localhost:3306", config);
-    assertEquals(1, response.getCount());
+    return response;
   }
 }

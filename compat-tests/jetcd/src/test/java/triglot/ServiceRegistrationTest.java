@@ -24,7 +24,7 @@ import org.junit.jupiter.api.Test;
 
 /** The second of the two programs that users start with: a service registers itself. */
 class ServiceRegistrationTest {
-  private static final long TTL_SECONDS = 5;
+  static final long TTL_SECONDS = 5;
 
   @Test
   void aServiceVanishesWithItsLeaseAndStaysWhileItIsKeptAlive() throws Exception {
@@ -61,7 +61,7 @@ class ServiceRegistrationTest {
   }
 
   /** As written for etcd: grant a lease, put the service's address with it. */
-  private static long register(Client client, String service, String address) throws Exception {
+  static long register(Client client, String service, String address) throws Exception {
     Lease leaseClient = client.getLeaseClient();
     KV kvClient = client.getKVClient();
 
@@ -74,7 +74,7 @@ class ServiceRegistrationTest {
   }
 
   /** The service's address, null if it is not registered. */
-  private static String lookup(Client client, String service) throws Exception {
+  static String lookup(Client client, String service) throws Exception {
     return client.getKVClient().get(ByteSequence.from(service, UTF_8)).get().getKvs().stream()
         .map(kv -> kv.getValue().toString(UTF_8))
         .findFirst()
@@ -95,7 +95,7 @@ class ServiceRegistrationTest {
                     .forEach(event -> deleted.add(event.getKeyValue().getKey().toString(UTF_8))));
   }
 
-  private static StreamObserver<LeaseKeepAliveResponse> into(
+  static StreamObserver<LeaseKeepAliveResponse> into(
       BlockingQueue<LeaseKeepAliveResponse> renewals) {
     return new StreamObserver<>() {
       @Override
