@@ -27,6 +27,8 @@ type conn struct {
 	xid  int32
 	// ready is set by a handshake that succeeded: the connection answers pings.
 	ready bool
+	// shown is the latest zxid in the header of a reply.
+	shown int64
 }
 
 // frameIn is a frame that has come in after the handshake.

@@ -12,7 +12,7 @@
 // Answers are compared as texts. What no two servers share is named by what it
 // relates to: a zxid by the number of the write that it belongs to, a session by
 // the name that the script gave it; a time is shown only if it is not that of the
-// zxid beside it. After each command every open connection is pinged, and what
+// zxid beside it. After each command every open connection reads the root, and what
 // comes before the answer is shown: so each event has its place.
 //
 // What differs on purpose is listed in allow.go, with the reason; all else is an

@@ -109,23 +109,23 @@ func (g *generator) connection() string {
 
 // reattach moves a session to a connection of the same or of another name.
 func (g *generator) reattach(name string) string {
-	line := name
-	if g.chance(50) {
-		line += "b"
-	}
-	line += " reattach " + name + " timeout=60000"
+	conn := pick(g, []string{name, name + "b"})
+	how := ""
 	switch n := g.IntN(100); {
 	case n < 5:
-		line += " passwd=" + pick(g, []string{"wrong", "zero", "short", "long", "empty", "null"})
+		if old := g.sessions[name].conn; old != "" {
+			conn = old // see allow.go: another's would be closed by ZooKeeper
+		}
+		how = " passwd=" + pick(g, []string{"wrong", "zero", "short", "long", "empty", "null"})
 	case n < 10:
-		line += " zxid=future"
+		how = " zxid=future"
 	case n < 60:
-		line += " zxid=last"
+		how = " zxid=last"
 	}
 	if g.chance(20) {
-		line += " short"
+		how += " short"
 	}
-	return line
+	return conn + " reattach " + name + " timeout=60000" + how
 }
 
 // op draws one operation. Some are not for pipelines: what they end is followed

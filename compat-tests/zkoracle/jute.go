@@ -10,40 +10,44 @@ import (
 // ZooDefs.OpCode and KeeperException.Code of ZooKeeper 3.9.
 
 const (
-	opCreate           = 1
-	opDelete           = 2
-	opExists           = 3
-	opGetData          = 4
-	opSetData          = 5
-	opGetACL           = 6
-	opSetACL           = 7
-	opGetChildren      = 8
-	opSync             = 9
-	opPing             = 11
-	opGetChildren2     = 12
-	opCheck            = 13
-	opMulti            = 14
-	opCreate2          = 15
-	opCheckWatches     = 17
-	opRemoveWatches    = 18
-	opCreateContainer  = 19
-	opCreateTTL        = 21
-	opSetWatches       = 101
-	opSetWatches2      = 105
-	opCloseSession     = -11
-	opError            = -1
-	xidEvent           = -1
-	xidPing            = -2
-	xidSetWatches      = -8
-	protocolVersion    = 0
-	passwordLen        = 16
-	headerLen          = 16
-	maxFrame           = 64 << 20
-	runtimeInconsisent = -2
+	opCreate          = 1
+	opDelete          = 2
+	opExists          = 3
+	opGetData         = 4
+	opSetData         = 5
+	opGetACL          = 6
+	opSetACL          = 7
+	opGetChildren     = 8
+	opSync            = 9
+	opPing            = 11
+	opGetChildren2    = 12
+	opCheck           = 13
+	opMulti           = 14
+	opCreate2         = 15
+	opCheckWatches    = 17
+	opRemoveWatches   = 18
+	opCreateContainer = 19
+	opCreateTTL       = 21
+	opAuth            = 100
+	opSetWatches      = 101
+	opSetWatches2     = 105
+	opCloseSession    = -11
+	opError           = -1
+	xidEvent          = -1
+	xidPing           = -2
+	xidSetWatches     = -8
+	protocolVersion   = 0
+	passwordLen       = 16
+	headerLen         = 16
+	maxFrame          = 64 << 20
+
+	codeMarshalling   = -5
+	codeUnimplemented = -6
+	codeBadArguments  = -8
 )
 
 var errorNames = map[int32]string{
-	0: "ok", -1: "SystemError", runtimeInconsisent: "RuntimeInconsistency", -3: "DataInconsistency", -4: "ConnectionLoss",
+	0: "ok", -1: "SystemError", -2: "RuntimeInconsistency", -3: "DataInconsistency", -4: "ConnectionLoss",
 	-5: "MarshallingError", -6: "Unimplemented", -7: "OperationTimeout", -8: "BadArguments", -12: "UnknownSession",
 	-100: "APIError", -101: "NoNode", -102: "NoAuth", -103: "BadVersion", -108: "NoChildrenForEphemerals",
 	-110: "NodeExists", -111: "NotEmpty", -112: "SessionExpired", -113: "InvalidCallback", -114: "InvalidACL",

@@ -16,6 +16,18 @@ type request struct {
 	show func(s *side, r *reader) string
 }
 
+// shows says whether a reply tells anything of the state.
+func (q request) shows(code int32) bool {
+	switch {
+	case code == codeUnimplemented, code == codeMarshalling, code == codeBadArguments && q.read:
+		return false
+	case q.op == opMulti:
+		return q.write
+	default:
+		return q.op != opPing && q.op != opCheckWatches && q.op != opRemoveWatches && q.op != opAuth
+	}
+}
+
 // Create flags (ZooKeeper 3.9 CreateMode).
 var createFlags = map[string]int32{"eph": 1, "seq": 2, "container": 4}
 

@@ -2,11 +2,13 @@ package zkoracle
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -54,22 +56,42 @@ func TestScript(t *testing.T) {
 		defer func() { require.NoError(t, s.close()) }()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			require.Equal(t, "run", d.Cmd, d.Pos)
-			var b strings.Builder
+			if d.Rewrite {
+				require.Equal(t, zooKeeper, target, "the records are ZooKeeper's")
+			}
 			recorded := transcript(d.Expected)
-			for i, line := range strings.Split(d.Input, "\n") {
+			commands := strings.Split(d.Input, "\n")
+			var shown [][]string
+			for i, line := range commands {
 				lines, err := s.do(line)
 				require.NoError(t, err, "%s: %s", d.Pos, line)
-				if i < len(recorded) && target != zooKeeper && allowed(line, recorded[i], lines) != nil {
+				if !d.Rewrite && i < len(recorded) && !slices.Equal(lines, recorded[i]) {
+					if target == zooKeeper || allowed(line, recorded[i], lines) == nil {
+						// Told here, so that the rest of the file runs too.
+						t.Errorf("%s: %s\n(-ZooKeeper +ours)\n%s", d.Pos, line, cmp.Diff(recorded[i], lines))
+					}
 					lines = recorded[i]
 				}
-				b.WriteString("> " + line + "\n")
-				for _, l := range lines {
-					b.WriteString(l + "\n")
-				}
+				shown = append(shown, lines)
 			}
-			return b.String()
+			return render(commands, shown)
 		})
+		if t.Failed() {
+			t.Logf("end of the log of %s:\n%s", target, s.host.LogTail())
+		}
 	})
+}
+
+// render is what a directive records.
+func render(commands []string, shown [][]string) string {
+	var b strings.Builder
+	for i, line := range commands {
+		b.WriteString("> " + line + "\n")
+		for _, l := range shown[i] {
+			b.WriteString(l + "\n")
+		}
+	}
+	return b.String()
 }
 
 // transcript takes apart what a directive recorded: the lines shown by command.

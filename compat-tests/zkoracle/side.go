@@ -249,7 +249,7 @@ func (s *side) call(c *conn, commands [][]token) ([]string, error) {
 	var lines []string
 	for i, f := range got {
 		if f.xid != xidEvent && len(waiting) > 0 && f.xid == waiting[0].xid {
-			lines = append(lines, s.answer(waiting[0], f, names[i]))
+			lines = append(lines, s.answer(c, waiting[0], f, names[i]))
 			waiting = waiting[1:]
 			continue
 		}
@@ -290,10 +290,7 @@ func failedMulti(q sent, f frameIn) bool {
 }
 
 // answer shows a reply.
-func (s *side) answer(q sent, f frameIn, name string) string {
-	if name == "" {
-		name = s.clock.floor(f.zxid)
-	}
+func (s *side) answer(c *conn, q sent, f frameIn, name string) string {
 	r := &reader{rest: f.body}
 	text := ""
 	if f.code == 0 {
@@ -302,7 +299,25 @@ func (s *side) answer(q sent, f frameIn, name string) string {
 	if f.code != 0 || text == "" {
 		text = strings.TrimSpace(errorName(f.code) + " " + text)
 	}
-	return text + " " + name + rest(r)
+	return text + s.zxidOf(c, q, f, name) + rest(r)
+}
+
+// zxidOf shows the zxid of a reply's header. A reply that shows nothing of the state
+// may carry any that its connection has not gone beyond: ZooKeeper takes the last
+// of all, Triglot the last that the connection was shown.
+func (s *side) zxidOf(c *conn, q sent, f frameIn, name string) string {
+	last := c.shown
+	c.shown = max(c.shown, f.zxid)
+	switch {
+	case f.zxid > 0 && f.zxid < last:
+		return fmt.Sprintf(" BACK FROM %s TO %s", s.clock.floor(last), s.clock.floor(f.zxid))
+	case !q.shows(f.code):
+		return ""
+	case name != "":
+		return " " + name
+	default:
+		return " " + s.clock.floor(f.zxid)
+	}
 }
 
 // unasked shows an event, or a reply that nothing was asked for.
@@ -345,22 +360,24 @@ func (s *side) gone(c *conn) (lines []string) {
 	}
 }
 
-// settle pings every connection and shows what comes before the answer.
+// settle has every connection read, and shows what comes before the answer: with the
+// answer comes every event of what was answered on any connection before (Z5).
 func (s *side) settle() (lines []string) {
 	for _, name := range slices.Sorted(maps.Keys(s.conns)) {
 		c := s.conns[name]
 		if !c.ready {
 			continue
 		}
-		_, framed := c.encode(request{op: opPing})
+		xid, framed := c.encode(request{op: opExists, body: putBool(putString(nil, "/"), false)})
 		c.send(framed)
-		got, err := c.until(xidPing)
+		got, err := c.until(xid)
 		if err == nil {
-			ping := got[len(got)-1]
+			read := got[len(got)-1]
 			got = got[:len(got)-1]
-			if ping.code != 0 || len(ping.body) > 0 {
-				lines = append(lines, fmt.Sprintf("%s: PING: %s %x", name, errorName(ping.code), ping.body))
+			if read.code != 0 || read.zxid < c.shown {
+				lines = append(lines, fmt.Sprintf("%s: THE ROOT: %s, %s AFTER %s", name, errorName(read.code), s.clock.floor(read.zxid), s.clock.floor(c.shown)))
 			}
+			c.shown = max(c.shown, read.zxid)
 		}
 		for _, f := range got {
 			lines = append(lines, s.unasked(c, f))
