@@ -1,0 +1,88 @@
+package znode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// fakeStore holds rows and keys, which may not agree with one another. It is a
+// Reader and a Scanner, and fails with err.
+type fakeStore struct {
+	rows, keys map[string]string
+	scanned    [][]byte
+	err        error
+}
+
+func (s *fakeStore) Row(key []byte) ([]byte, error) {
+	if row, ok := s.rows[string(key)]; ok {
+		return []byte(row), s.err
+	}
+	return nil, s.err
+}
+
+func (s *fakeStore) Get(key []byte, _ core.Rev) (*core.KV, error) {
+	if value, ok := s.keys[string(key)]; ok {
+		return &core.KV{Key: key, Value: []byte(value), Version: 1}, nil
+	}
+	return nil, nil
+}
+
+func (s *fakeStore) ScanRows(_, _ []byte, fn func(key, value []byte) bool) error {
+	for _, key := range s.scanned {
+		if !fn(key, nil) {
+			break
+		}
+	}
+	return s.err
+}
+
+func storeOf(n node, path string) *fakeStore {
+	return &fakeStore{rows: map[string]string{string(keys.AppendZnode(nil, path)): string(n.append(nil))}}
+}
+
+func TestReadTellsDamage(t *testing.T) {
+	_, err := Read(storeOf(node{}, "/a"), "/zk", "/a")
+	require.ErrorContains(t, err, `there is no key of znode "/a"`)
+
+	s := &fakeStore{rows: map[string]string{string(keys.AppendZnode(nil, "/a")): "nonsense"}}
+	_, err = Read(s, "/zk", "/a")
+	require.ErrorContains(t, err, "znode row of an unknown format")
+
+	broken := errors.New("broken")
+	s.err = broken
+	_, err = Read(s, "/zk", "/a")
+	require.ErrorIs(t, err, broken)
+	_, _, err = Children(context.Background(), s, s, "/zk", "/a")
+	require.ErrorIs(t, err, broken)
+}
+
+func TestChildrenTellsDamage(t *testing.T) {
+	s := storeOf(node{implicit: true, children: 1}, "/a")
+	s.scanned = [][]byte{{1, 2, 3}}
+	_, _, err := Children(context.Background(), s, s, "/zk", "/a")
+	require.ErrorContains(t, err, "row 010203 is no znode")
+}
+
+func TestChildrenEndsWithItsContext(t *testing.T) {
+	s := storeOf(node{implicit: true, children: 2 * checkEvery}, "/a")
+	for i := range 2 * checkEvery {
+		s.scanned = append(s.scanned, keys.AppendZnode(nil, fmt.Sprintf("/a/%06d", i)))
+	}
+	names, z, err := Children(context.Background(), s, s, "/zk", "/a")
+	require.NoError(t, err)
+	require.Len(t, names, 2*checkEvery)
+	require.Equal(t, "000001", names[1])
+	require.EqualValues(t, 2*checkEvery, z.NumChildren)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _, err = Children(ctx, s, s, "/zk", "/a")
+	require.ErrorIs(t, err, core.Canceled)
+}
