@@ -124,6 +124,7 @@ func decodeZnodeWrite(body []byte) (*core.ZnodeWrite, error) {
 			s.fail(decodeOp(&w.Ops[len(w.Ops)-1], s.asBytes()))
 		case fieldWriteMulti:
 			w.Multi = s.asBool()
+		default: // of a later version
 		}
 	}
 	return w, s.err
@@ -151,6 +152,7 @@ func decodeSessionRef(ref *core.SessionRef, b []byte) error {
 			ref.ID = core.LeaseID(s.asNumber())
 		case fieldSessionEpoch:
 			ref.Epoch = s.asNumber()
+		default: // of a later version
 		}
 	}
 	return s.err
@@ -176,13 +178,13 @@ func decodeOp(op *core.ZnodeOp, b []byte) error {
 			op.Sequential = s.asBool()
 		case fieldOpOpenACL:
 			op.OpenACL = s.asBool()
+		default: // of a later version
 		}
 	}
 	return s.err
 }
 
-// fields goes through the fields of a message. Those that nobody asks for are of
-// a later version.
+// fields goes through the fields of a message.
 type fields struct {
 	rest     []byte
 	field    protowire.Number

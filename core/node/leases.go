@@ -87,15 +87,14 @@ func (l *leases) changed(changes []state.LeaseChange) {
 	}
 	l.mu.Lock()
 	for _, c := range changes {
-		switch {
-		case c.TTL == 0:
+		if c.TTL == 0 {
 			l.deadlines.Revoked(c.ID)
 			l.n.metrics.revoked.Inc()
-		default:
-			l.deadlines.Granted(l.now(), expiry.Lease{ID: c.ID, TTL: c.TTL, Session: c.Epoch != 0})
-			if c.Epoch <= 1 { // else it was there, and is attached to another connection
-				l.n.metrics.granted.Inc()
-			}
+			continue
+		}
+		l.deadlines.Granted(l.now(), expiry.Lease{ID: c.ID, TTL: c.TTL, Session: c.Epoch != 0})
+		if c.Epoch <= 1 { // else it was there, and is attached to another connection
+			l.n.metrics.granted.Inc()
 		}
 	}
 	l.mu.Unlock()

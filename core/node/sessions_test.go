@@ -3,11 +3,13 @@ package node
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
@@ -40,7 +42,7 @@ func createEphemeral(t testing.TB, n *Node, ref core.SessionRef, path string) er
 	return err
 }
 
-// follower records what it is told of sessions.
+// recorder records what it is told of sessions.
 type recorder struct {
 	mu   sync.Mutex
 	told []core.SessionRef
@@ -57,6 +59,9 @@ func (r *recorder) heard() []core.SessionRef {
 	defer r.mu.Unlock()
 	return append([]core.SessionRef(nil), r.told...)
 }
+
+// pass lets time pass, in a bubble.
+func pass(d time.Duration) { <-time.After(d) }
 
 func TestSessionLife(t *testing.T) {
 	n := startNode(t, testConfig(t))
@@ -159,7 +164,7 @@ func TestSessionExpiry(t *testing.T) {
 		ended := make(chan time.Time, 1)
 		defer n.Sessions().Follow(func(ref core.SessionRef) { ended <- time.Now() })()
 		for range 100 { // as late as may be
-			time.Sleep(timeout + core.TouchInterval - time.Millisecond)
+			pass(timeout + core.TouchInterval - time.Millisecond)
 			require.NoError(t, n.Sessions().Touch(testContext(t), 7))
 			start = time.Now()
 		}
@@ -177,10 +182,10 @@ func TestAttachRestartsTheDeadline(t *testing.T) {
 		defer stopNode(t, n)
 		openSession(t, n, 7, 2*time.Second)
 		ended := make(chan time.Time, 2)
-		time.Sleep(1900 * time.Millisecond)
+		pass(1900 * time.Millisecond)
 		_, err := attach(t, n, 7, 10*time.Second, secretA)
 		require.NoError(t, err)
-		time.Sleep(9 * time.Second)
+		pass(9 * time.Second)
 		_, err = attach(t, n, 7, time.Second, secretA)
 		require.NoError(t, err)
 		defer n.Sessions().Follow(func(core.SessionRef) { ended <- time.Now() })()
@@ -227,7 +232,7 @@ func TestRestartGivesTheFullTimeout(t *testing.T) {
 		cfg := testConfig(t)
 		n := startNode(t, cfg)
 		openSession(t, n, 7, 4*time.Second)
-		time.Sleep(3900 * time.Millisecond)
+		pass(3900 * time.Millisecond)
 		left := crashed(cfg, 0, 1)
 		stopNode(t, n)
 
@@ -284,4 +289,25 @@ func BenchmarkTouch(b *testing.B) {
 			b.Fatal(fmt.Sprint(i, err))
 		}
 	}
+}
+
+func TestMetricsCountSessionsAndZnodes(t *testing.T) {
+	cfg := testConfig(t)
+	registry := prometheus.NewRegistry()
+	cfg.Metrics = registry
+	n := startNode(t, cfg)
+	defer stopNode(t, n)
+	require.NoError(t, createEphemeral(t, n, openSession(t, n, 7, time.Minute), "/lock"))
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	got := map[string]float64{}
+	for _, f := range families {
+		if strings.HasPrefix(f.GetName(), "triglot_zk_") {
+			got[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	require.Equal(t, map[string]float64{
+		"triglot_zk_sessions": 1, "triglot_zk_znodes": 6, "triglot_zk_ephemerals": 1,
+		"triglot_zk_data_bytes": float64(len("/") + len("/zookeeper") + len("/zookeeper/config") + len("/zookeeper/quota") + len("/lock") + len("me")),
+	}, got)
 }
