@@ -25,6 +25,8 @@ type frames struct {
 	buf []byte
 	// buf[from:to] has been read and not been taken.
 	from, to int
+	// small counts the reads in a row that needed a quarter of buf at most.
+	small int
 }
 
 // need reads until n bytes are there, and returns them without taking them.
@@ -47,6 +49,11 @@ func (f *frames) need(n int) ([]byte, error) {
 func (f *frames) makeRoom(n int) {
 	held := f.to - f.from
 	size := len(f.buf)
+	if held > 0 || f.to > size/4 {
+		f.small = 0
+	} else {
+		f.small++
+	}
 	switch {
 	case size == 0:
 		size = minReadBuffer
@@ -55,7 +62,8 @@ func (f *frames) makeRoom(n int) {
 		size = min(2*size, max(n, 2*minReadBuffer))
 	case f.to == size && size < maxReadBuffer:
 		size *= 2 // the last read filled it: there is more than it takes at a time
-	case held == 0 && size > minReadBuffer && f.to <= size/4:
+	case size > minReadBuffer && f.small >= patientBuffer:
+		f.small = 0
 		size = max(min(size/2, maxReadBuffer), minReadBuffer)
 	}
 	if size != len(f.buf) {

@@ -33,6 +33,10 @@ func TestOrderModel(t *testing.T) {
 	set := func(c *conn, xid int32) *request {
 		return decoded(t, c, xid, wire.OpSetData, &wire.SetDataRequest{Path: "/a", Version: -1})
 	}
+	// elsewhere writes another znode. It is on its way before the first step.
+	elsewhere := func(c *conn, xid int32) *request {
+		return decoded(t, c, xid, wire.OpSetData, &wire.SetDataRequest{Path: "/b", Version: -1})
+	}
 	rewatch := func(since int64) step {
 		return func(c *conn, xid int32) *request {
 			return decoded(t, c, xid, wire.OpSetWatches, &wire.SetWatches{
@@ -59,6 +63,7 @@ func TestOrderModel(t *testing.T) {
 		{"its own write fails", []string{"delete"}, [][]step{{getWatch, set}}},
 		{"watches set again", []string{"set", "child"}, [][]step{{rewatch(2), nil, get}}},
 		{"watches set again, the znode gone", []string{"set", "delete"}, [][]step{{rewatch(2)}}},
+		{"writes on their way", []string{"set"}, [][]step{{elsewhere, get, elsewhere, getWatch, elsewhere}}},
 		{"another watches", []string{"set"}, [][]step{{getWatch}, {getWatch}}},
 		{"another writes and watches", nil, [][]step{{getWatch, get}, {set}}},
 		{"another writes and watches later", nil, [][]step{{getWatch}, {set, nil, getWatch}}},
@@ -304,9 +309,15 @@ func (s modelStore) View(context.Context, core.Consistency) (core.View, error) {
 	return &modelView{w: s.w, name: s.name, rev: core.Rev(len(s.w.revs))}, nil
 }
 
-func (s modelStore) Submit(core.Principal, core.Command) core.Pending {
+func (s modelStore) Submit(_ core.Principal, cmd core.Command) core.Pending {
 	p := &modelPending{done: make(chan struct{})}
-	s.w.queued[s.name] = append(s.w.queued[s.name], write{"set", p})
+	verb := "set"
+	if cmd.(*core.ZnodeWrite).Ops[0].Path != "/a" {
+		verb = "elsewhere"
+	}
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.queued[s.name] = append(s.w.queued[s.name], write{verb, p})
 	return p
 }
 
@@ -381,14 +392,23 @@ func (w *world) connect(name string) *modelConn {
 
 // run answers requests one after the other, as the runner does.
 func (m *modelConn) run(program []step) {
+	queue := make([]*request, len(program))
 	for i, step := range program {
 		if step == nil {
-			m.conn.run.release() // as at the end of a batch
 			continue
 		}
 		q := step(m.conn, int32(i+1))
-		m.requests[q.xid] = q
-		if q.write() {
+		queue[i], m.requests[q.xid] = q, q
+		if w, ok := q.cmd.(*core.ZnodeWrite); ok && w.Ops[0].Path != "/a" {
+			q.pending = m.conn.srv.cfg.Store.Submit(core.Principal{}, q.cmd)
+		}
+	}
+	for _, q := range queue {
+		if q == nil {
+			m.conn.run.release() // as at the end of a batch
+			continue
+		}
+		if q.write() && q.pending == nil { // it was held back: see conn.makeRoom
 			q.pending = m.conn.srv.cfg.Store.Submit(core.Principal{}, q.cmd)
 		}
 		if m.conn.answerRequest(q) != nil {

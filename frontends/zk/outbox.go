@@ -19,6 +19,8 @@ const (
 	flushSize = 64 << 10
 	// keptBuffer is the largest buffer that a connection keeps while it is idle.
 	keptBuffer = 4 << 10
+	// patientBuffer is how often a larger one may be found too large.
+	patientBuffer = 8
 )
 
 var errSlowClient = errors.New("more events are queued than the client may leave unread")
@@ -33,8 +35,10 @@ type outbox struct {
 
 	mu  sync.Mutex
 	buf []byte
-	// spare is the buffer last written, to be used again.
+	// spare is the buffer last written, to be used again. small counts the times in
+	// a row that it was much larger than what was in it.
 	spare []byte
+	small int
 	// eventBytes is how much of buf are events, lastEvent the revision of the last
 	// event ever appended.
 	eventBytes int
@@ -155,14 +159,17 @@ func (o *outbox) flush() (packets int, err error) {
 	return packets, nil
 }
 
-// recycle keeps a buffer that was written, unless it is large for what was in it.
+// recycle keeps a buffer that was written, unless it is too large: once, or for
+// what has been in it for some time.
 func (o *outbox) recycle(b []byte) {
-	if cap(b) > keptBuffer && cap(b) > 4*len(b) || cap(b) > 2*flushSize {
-		return
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.failed == nil && o.spare == nil {
+	if cap(b) <= keptBuffer || len(b) > cap(b)/4 {
+		o.small = 0
+	} else {
+		o.small++
+	}
+	if o.failed == nil && o.spare == nil && cap(b) <= 2*flushSize && o.small < patientBuffer {
 		o.spare = b[:0]
 	}
 }
