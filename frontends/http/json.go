@@ -62,17 +62,13 @@ func (c *jsonCodec) NewDecoder(r io.Reader) runtime.Decoder {
 		if err != nil && !errors.Is(err, io.EOF) {
 			// The gateway takes it for the end of the requests, and the client would
 			// wait for a reply to something that nobody understood.
-			body.fail(status.Error(decodeCode(body), err.Error()))
+			if !body.tooLarge {
+				err = status.Error(codes.InvalidArgument, err.Error())
+			}
+			body.fail(err)
 		}
 		return err
 	})
-}
-
-func decodeCode(body *requestBody) codes.Code {
-	if body.tooLarge {
-		return codes.ResourceExhausted
-	}
-	return codes.InvalidArgument
 }
 
 // writeError answers a request that failed, with an error that clients of either
@@ -89,8 +85,14 @@ func writeError(
 	if routing != nil {
 		code = routing.HTTPStatus
 	}
-	if body, ok := r.Body.(*requestBody); ok && body.fail == nil && body.tooLarge {
-		s, code = status.Convert(body.tooLargeError()), http.StatusRequestEntityTooLarge
+	if body, ok := r.Body.(*requestBody); ok {
+		isStream := body.fail != nil // then it may still be read
+		if !isStream && body.tooLarge {
+			s, code = status.Convert(body.tooLargeError()), http.StatusRequestEntityTooLarge
+		}
+		if isStream || body.tooLarge {
+			w.Header().Set("Connection", "close") // what is left of the body is not worth reading
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if s.Code() == codes.Unauthenticated {
