@@ -46,17 +46,24 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,vet,$(GO) vet ./... && cd compat-tests && $(GO) vet ./...)
 	$(call part,unit and property tests,$(GO) test $(RACE) -timeout 10m ./...)
 	$(call part,fuzz targets of $(FUZZ) each,$(MAKE) -s fuzz)
-	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./bench/...)
+	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./zkserver/... ./bench/...)
 	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)
+	$(call part,compat-tests: oracle diff against ZooKeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkoracle/...)
+	$(call part,compat-tests: gateway against etcd's,cd compat-tests && $(GO) test -timeout 10m -count=1 ./gateway/...)
+	$(call part,compat-tests: across the protocols,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crossproto/...)
 	$(call part,compat-tests: Go clients and etcdctl,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/...)
 	$(call part,compat-tests: kill -9 and histories,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crash/...)
 	$(call part,compat-tests: jetcd,$(MAKE) -s jetcd)
+	$(call part,compat-tests: ZooKeeper's clients and etcd3gw,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkclients/...)
 	@echo "== all parts: ok, $$(($$(date +%s) - $$(cat $(BUILD)/started))) s"
 
 .PHONY: test-all
 test-all: test ## everything without a limit of time: long diffs, many crashes, the race detector
 	$(call part,race detector,$(GO) test -race -timeout 30m -count=1 ./...)
 	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 2000)
+	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 10 -steps 3000)
+	$(call part,ZooKeeper's Java clients: a million changes,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkclients/... -run Ordering -args -changes 1000000)
+	$(call part,across the protocols: long,cd compat-tests && $(GO) test -timeout 30m -count=1 ./crossproto/... -args -rounds 1000)
 	$(call part,crash: long,$(MAKE) -s crash)
 	$(call part,fuzz targets of 60s each,$(MAKE) -s fuzz FUZZ=60s)
 
@@ -86,6 +93,10 @@ jetcd: need-java build ## the two Java programs and more, on an unmodified jetcd
 .PHONY: oracle
 oracle: need-go build ## the diff against a real etcd: SEEDS=20 STEPS=2000
 	cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds $(or $(SEEDS),20) -steps $(or $(STEPS),2000)
+
+.PHONY: zkoracle
+zkoracle: need-go need-java build ## the diff against a real ZooKeeper: SEEDS=10 STEPS=3000
+	cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds $(or $(SEEDS),10) -steps $(or $(STEPS),3000)
 
 .PHONY: bench
 bench: need-go build ## Go benchmarks with allocations
@@ -130,7 +141,7 @@ clean: ## remove what was built; the data stays
 # What the targets need, each with the package that brings it.
 
 .PHONY: need-all need-go need-java
-need-all: need-go need-java
+need-all: need-go need-java need-python
 
 need-go:
 	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or later; Debian 12's own golang-go is too old"; exit 1; }
@@ -139,3 +150,6 @@ need-go:
 need-java:
 	@command -v javac >/dev/null || { echo "a JDK is missing: apt-get install default-jdk-headless"; exit 1; }
 	@command -v mvn >/dev/null || { echo "Maven is missing: apt-get install maven"; exit 1; }
+
+need-python:
+	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo "Python with venv is missing: apt-get install python3-venv"; exit 1; }
