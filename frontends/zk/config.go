@@ -39,6 +39,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Logger is slog.Default if nil.
 	Logger *slog.Logger
+
+	// handshake is handshakeTimeout but in tests.
+	handshake time.Duration
 }
 
 // The defaults.
@@ -55,6 +58,7 @@ func (c Config) withDefaults() Config {
 	if c.MaxFrame <= 0 {
 		c.MaxFrame = wire.MaxFrame
 	}
+	c.handshake = cmp.Or(c.handshake, handshakeTimeout)
 	c.Version = cmp.Or(c.Version, defaultVersion)
 	c.Build = cmp.Or(c.Build, defaultBuild)
 	if c.Logger == nil {

@@ -23,7 +23,7 @@ var errAhead = errors.New("the client has seen a later revision than this member
 
 // handle serves one connection from its first byte to its last.
 func (s *Server) handle(nc net.Conn) {
-	_ = nc.SetDeadline(time.Now().Add(handshakeTimeout)) // a connection that is broken fails to read, too
+	_ = nc.SetDeadline(time.Now().Add(s.cfg.handshake)) // a connection that is broken fails to read, too
 	in := frames{r: nc, max: s.cfg.MaxFrame}
 	head, err := in.need(jute.FrameHeader)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	if m.Decode(&r); r.Err() != nil {
 		return nil, r.Err()
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.handshake)
 	defer cancel()
 	v, err := s.cfg.Store.View(ctx, core.Consistency{})
 	if err != nil {

@@ -155,7 +155,20 @@ func (c *client) frame() ([]byte, error) {
 // request is the frame of a request; a nil body is none.
 func (c *client) request(op wire.OpCode, body message) []byte {
 	c.xid++
-	return requestFrame(c.xid, op, body)
+	return requestFrame(c.expected(op), op, body)
+}
+
+// expected is the xid of the request just made.
+func (c *client) expected(op wire.OpCode) int32 {
+	switch op {
+	case wire.OpPing:
+		return wire.XidPing
+	case wire.OpAuth:
+		return wire.XidAuth
+	case wire.OpSetWatches:
+		return wire.XidSetWatches
+	}
+	return c.xid
 }
 
 func requestFrame(xid int32, op wire.OpCode, body message) []byte {
@@ -172,7 +185,7 @@ func requestFrame(xid int32, op wire.OpCode, body message) []byte {
 func (c *client) send(op wire.OpCode, body message) int32 {
 	c.Helper()
 	c.write(c.request(op, body))
-	return c.xid
+	return c.expected(op)
 }
 
 // reply is a reply or an event.
