@@ -55,16 +55,12 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 	etcdv3.Register(s.grpc, face)
 	if s.cfg.Listen.Gateway {
 		s.gateway = inproc.New(inproc.Config{
-			MaxRequestBytes: uint(requests.MaxRequestBytes) + gatewayOverhead,
+			MaxRequestBytes: uint(requests.MaxRequestBytes),
 			Logger:          s.log,
 		})
 		etcdv3.Register(s.gateway, face)
 	}
 }
-
-// gatewayOverhead is what a message may exceed the request limit by before the
-// gateway itself refuses it, as on a socket (etcd T-02).
-const gatewayOverhead = 512 << 10
 
 func (s *server) makeHTTP(registry *prometheus.Registry) {
 	var gateway grpc.ClientConnInterface // not one that holds nil
@@ -73,13 +69,14 @@ func (s *server) makeHTTP(registry *prometheus.Registry) {
 	}
 	front := httpfront.New(httpfront.Config{
 		Store: s.node, Cluster: s.node,
-		Gateway:        gateway,
-		Version:        etcdVersion,
-		RequestTimeout: 5*time.Second + 2*s.cfg.Member.Election, // etcd T-04
-		Metrics:        registry,
-		Origins:        s.cfg.Listen.Origins,
-		Hosts:          s.cfg.Listen.Hosts,
-		Logger:         s.log,
+		Gateway:         gateway,
+		MaxRequestBytes: uint(s.cfg.Requests.MaxRequestBytes),
+		Version:         etcdVersion,
+		RequestTimeout:  5*time.Second + 2*s.cfg.Member.Election, // etcd T-04
+		Metrics:         registry,
+		Origins:         s.cfg.Listen.Origins,
+		Hosts:           s.cfg.Listen.Hosts,
+		Logger:          s.log,
 	})
 	s.clients = httpfront.NewServer(front.ClientHandler(), s.log)
 	s.metrics = httpfront.NewServer(front.MetricsHandler(), s.log)
