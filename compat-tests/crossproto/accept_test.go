@@ -22,9 +22,9 @@ func TestAcceptance(t *testing.T) {
 		{"X9 a parent without its key is demoted", x9}, {"X10 sequence numbers count all siblings", x10},
 		{"X12 an illegal path is no znode", x12}, {"X13 a sync covers etcd's writes", x13},
 		{"X14 compaction does not concern ZooKeeper", x14},
-		{"a lock's ephemeral is protected", protected}, {"a session's lease is a lease", sessionLease},
+		{"a large multi is one revision", largeMulti}, {"a lock's ephemeral is protected", protected}, {"a session's lease is a lease", sessionLease},
 	} {
-		t.Run(x.name, func(t *testing.T) { x.test(newFaces(t)) })
+		t.Run(x.name, func(t *testing.T) { x.test(newFaces(t, shared, 3*patience)) })
 	}
 }
 
@@ -131,7 +131,7 @@ func x4(f *faces) {
 
 func x5(f *faces) {
 	f.zk.create("/x5", "", 0)
-	other := dialZK(f.t)
+	other := dialZK(f.t, shared)
 	session := clientv3.LeaseID(other.SessionID())
 	var keys [][]byte
 	for _, name := range []string{"/x5/a", "/x5/b", "/x5/c"} {
@@ -160,7 +160,7 @@ func x5(f *faces) {
 }
 
 func x6(f *faces) {
-	other := newZK(f.t)
+	other := newZK(f.t, shared)
 	session := other.SessionID()
 	other.create("/x6", "", zk.FlagEphemeral)
 	f.zk.watchExists("/x6")
@@ -171,6 +171,6 @@ func x6(f *faces) {
 	require.Eventually(f.t, func() bool { // the client makes a session anew
 		id := other.SessionID()
 		return id != 0 && id != session && other.State() == zk.StateHasSession
-	}, patience, 5*time.Millisecond)
+	}, patience, pollEvery)
 	f.zk.gone("/x6")
 }

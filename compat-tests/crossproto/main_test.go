@@ -18,6 +18,9 @@ import (
 // patience is how long anything that is due may take.
 const patience = 20 * time.Second
 
+// pollEvery is how often a condition is looked at.
+const pollEvery = 5 * time.Millisecond
+
 // mount is where ZooKeeper's root lies among etcd's keys.
 const mount = "/zk"
 
@@ -53,15 +56,17 @@ type faces struct {
 	http *gateway
 }
 
-func newFaces(t *testing.T) *faces {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+// newFaces makes clients that the end of the test closes. What takes longer than
+// the time given fails.
+func newFaces(t *testing.T, p *server.Process, within time.Duration) *faces {
+	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
-	return &faces{t: t, ctx: ctx, etcd: newEtcd(t), zk: newZK(t), http: &gateway{t: t, url: shared.URL()}}
+	return &faces{t: t, ctx: ctx, etcd: newEtcd(t, p), zk: newZK(t, p), http: &gateway{t: t, url: p.URL()}}
 }
 
-func newEtcd(t *testing.T) *clientv3.Client {
+func newEtcd(t *testing.T, p *server.Process) *clientv3.Client {
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints:   []string{shared.Endpoint()},
+		Endpoints:   []string{p.Endpoint()},
 		DialTimeout: patience,
 		Logger:      zap.NewNop(),
 	})

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
@@ -15,7 +16,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 )
 
-var rounds = flag.Int("rounds", 100, "what each worker of the mixed test does how often")
+var rounds = flag.Int("rounds", 60, "what each worker of the mixed test does how often")
 
 // The paths of the mixed test. The counters are bumped by a read and a write: two of
 // them under a lock, which only mutual exclusion makes one step, the third by
@@ -32,7 +33,7 @@ const (
 // subtree. The locks exclude, no update is lost, and a watcher of each side is told
 // every change once, in the same order.
 func TestMixed(t *testing.T) {
-	f := newFaces(t)
+	f := newFaces(t, shared, 3*patience+time.Duration(*rounds)*time.Second)
 	for _, p := range []string{etcdCount, zkCount, swapCount} {
 		f.put(p, "0")
 	}
@@ -110,7 +111,7 @@ type etcdWorker struct {
 }
 
 func (m *mixed) newEtcdWorker() worker {
-	client := newEtcd(m.t)
+	client := newEtcd(m.t, shared)
 	session, err := concurrency.NewSession(client, concurrency.WithTTL(30))
 	require.NoError(m.t, err)
 	m.t.Cleanup(func() { require.NoError(m.t, session.Close()) })
@@ -166,7 +167,7 @@ type zkWorker struct {
 	conn *zkClient
 }
 
-func (m *mixed) newZKWorker() worker { return &zkWorker{m, newZK(m.t)} }
+func (m *mixed) newZKWorker() worker { return &zkWorker{m, newZK(m.t, shared)} }
 
 func (w *zkWorker) work(i int) error {
 	lock := zk.NewLock(w.conn.Conn, zkLock, open)
@@ -250,7 +251,7 @@ func (w *httpWorker) swap() (bool, error) {
 // values but never go back, until it has seen the last one. The result is the last
 // value seen.
 func (m *mixed) glance(end int) <-chan int {
-	watcher := newZK(m.t)
+	watcher := newZK(m.t, shared)
 	result := make(chan int, 1)
 	go func() {
 		last := -1
@@ -345,24 +346,13 @@ func (m *mixed) checkTrees() {
 	}
 	require.Equal(m.t, etcd, gateway)
 	znodes := map[string]string{}
-	m.walk("/mixed", znodes)
-	for path, data := range znodes {
+	for path, z := range m.walk("/mixed") {
 		if _, isKey := etcd[path]; !isKey {
 			require.Equal(m.t, "/mixed", path, "implicit, though there is nothing below")
-			require.Empty(m.t, data)
-			delete(znodes, path)
+			require.Empty(m.t, z.data)
+			continue
 		}
+		znodes[path] = z.data
 	}
 	require.Equal(m.t, etcd, znodes)
-}
-
-func (m *mixed) walk(path string, into map[string]string) {
-	m.t.Helper()
-	data, stat := m.zk.get(path)
-	into[path] = data
-	names := m.zk.list(path)
-	require.Len(m.t, names, int(stat.NumChildren), path)
-	for _, name := range names {
-		m.walk(path+"/"+name, into)
-	}
 }

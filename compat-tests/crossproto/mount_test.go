@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
@@ -224,10 +223,48 @@ func x14(f *faces) {
 		f.zk.mu.Lock()
 		defer f.zk.mu.Unlock()
 		return len(f.zk.events) >= 3
-	}, patience, 5*time.Millisecond)
+	}, patience, pollEvery)
 	require.ElementsMatch(f.t, []event{{changed, "/x14"}, {created, "/x14/none"}, {children, "/x14/a"}}, f.zk.told())
 	data, _ = f.zk.get("/x14")
 	require.Equal(f.t, "2", data)
+}
+
+// largeMulti changes many keys twice: etcd sees each once, with its last state.
+func largeMulti(f *faces) {
+	const n = 5000
+	f.zk.create("/multi", "", 0)
+	w := f.watch("/multi/")
+	f.zk.watchChildren("/multi")
+	path := func(i int) string { return fmt.Sprintf("/multi/%04d", i) }
+	var ops []any
+	for i := range n {
+		ops = append(ops, &zk.CreateRequest{Path: path(i), Data: []byte("1"), Acl: open})
+	}
+	for i := range n {
+		if i%2 == 0 {
+			ops = append(ops, &zk.SetDataRequest{Path: path(i), Data: []byte("2"), Version: 0})
+		} else {
+			ops = append(ops, &zk.DeleteRequest{Path: path(i), Version: 0})
+		}
+	}
+	_, err := f.zk.Multi(ops...)
+	require.NoError(f.t, err)
+	rev := f.zk.line.lastReply()
+	require.Equal(f.t, []event{{children, "/multi"}}, f.zk.told())
+	revs := f.revisions(w, rev)
+	require.Len(f.t, revs, 1)
+	require.Len(f.t, revs[0].changes, n)
+	for i, c := range revs[0].changes {
+		want := change{"PUT", path(i), "2", 0}
+		if i%2 == 1 {
+			want = change{kind: "DELETE", path: path(i)}
+		}
+		require.Equal(f.t, want, c)
+	}
+	_, stat := f.zk.get("/multi")
+	require.EqualValues(f.t, n/2, stat.NumChildren)
+	require.EqualValues(f.t, n+n/2, stat.Cversion)
+	require.EqualValues(f.t, n/2, f.count("/multi/"))
 }
 
 // protected is what keeps an etcd client from breaking a ZooKeeper lock by accident.
@@ -260,7 +297,7 @@ func protected(f *faces) {
 
 // sessionLease is what an etcd client may do with the lease of a session.
 func sessionLease(f *faces) {
-	other := dialZK(f.t)
+	other := dialZK(f.t, shared)
 	session := clientv3.LeaseID(other.SessionID())
 	leases, err := f.etcd.Leases(f.ctx)
 	require.NoError(f.t, err)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/server"
 )
 
 var open = zk.WorldACL(zk.PermAll)
@@ -39,19 +41,19 @@ const (
 	children = zk.EventNodeChildrenChanged
 )
 
-func newZK(t *testing.T) *zkClient {
+func newZK(t *testing.T, p *server.Process) *zkClient {
 	t.Helper()
-	c := dialZK(t)
+	c := dialZK(t, p)
 	t.Cleanup(c.Close)
 	return c
 }
 
 // dialZK is newZK for who closes the client itself.
-func dialZK(t *testing.T) *zkClient {
+func dialZK(t *testing.T, p *server.Process) *zkClient {
 	t.Helper()
 	c := &zkClient{t: t}
 	var err error
-	c.Conn, _, err = zk.Connect([]string{shared.ZKEndpoint()}, 10*time.Second,
+	c.Conn, _, err = zk.Connect([]string{p.ZKEndpoint()}, 10*time.Second,
 		zk.WithLogger(silent{}), zk.WithEventCallback(c.note), zk.WithDialer(c.line.dial))
 	require.NoError(t, err)
 	c.await(zk.StateHasSession)
@@ -84,7 +86,7 @@ func (c *zkClient) await(state zk.State) {
 			}
 		}
 		return false
-	}, patience, 5*time.Millisecond, "the session does not come to %v", state)
+	}, patience, pollEvery, "the session does not come to %v", state)
 }
 
 // told returns the events since the last call. It needs no patience: a read that is
