@@ -120,7 +120,7 @@ func java(t *testing.T, s *target, limit time.Duration, args ...string) *exec.Cm
 
 // junit runs test classes and requires that they ran, so many tests of them, and
 // well.
-func junit(t *testing.T, limit time.Duration, tests int, classes ...string) {
+func junit(t *testing.T, s *target, limit time.Duration, tests int, classes ...string) {
 	t.Helper()
 	args := []string{
 		"org.junit.platform.console.ConsoleLauncher", "execute",
@@ -129,7 +129,7 @@ func junit(t *testing.T, limit time.Duration, tests int, classes ...string) {
 	for _, class := range classes {
 		args = append(args, "--select-class=triglot."+class)
 	}
-	output, err := java(t, shared, limit, args...).CombinedOutput()
+	output, err := java(t, s, limit, args...).CombinedOutput()
 	text := string(output)
 	require.NoError(t, err, "%s", text)
 	require.Contains(t, text, fmt.Sprintf("%d tests successful", tests))
@@ -142,17 +142,17 @@ func junit(t *testing.T, limit time.Duration, tests int, classes ...string) {
 }
 
 func TestJavaClient(t *testing.T) {
-	junit(t, time.Minute, 30, "ClientTest", "WatchTest", "SessionTest")
+	junit(t, shared, time.Minute, 30, "ClientTest", "WatchTest", "SessionTest")
 }
 
 // TestCurator leaves out CuratorCache and PersistentWatcher: they need persistent
 // watches, which ZooKeeper's face does not have yet.
 func TestCurator(t *testing.T) {
 	t.Log("not run: CuratorCache, PersistentWatcher: persistent watches are not served yet")
-	junit(t, time.Minute, 6, "CuratorTest")
+	junit(t, shared, time.Minute, 6, "CuratorTest")
 }
 
 func TestOrdering(t *testing.T) {
 	limit := time.Minute + time.Duration(*changes)*2*time.Millisecond
-	junit(t, limit, 1, "OrderingTest")
+	junit(t, startT(t, longTick), limit, 1, "OrderingTest")
 }

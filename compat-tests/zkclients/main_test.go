@@ -17,8 +17,12 @@ import (
 // patience is how long anything that is due may take.
 const patience = 20 * time.Second
 
-// tick is the servers' tick: short, since tests wait for sessions to run out.
-const tick = 500 * time.Millisecond
+// tick is the shared server's tick: short, since tests wait for sessions to run
+// out. longTick is for tests that must not lose one to a busy disk.
+const (
+	tick     = 500 * time.Millisecond
+	longTick = 2 * time.Second
+)
 
 // changes is how many changes the ordering test makes; make test-all makes a million.
 var changes = flag.Int("changes", 50_000, "changes of the ordering test")
@@ -45,7 +49,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) (code int) {
 	var err error
-	if shared, err = start(); err != nil {
+	if shared, err = start(tick); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -62,18 +66,19 @@ func run(m *testing.M) (code int) {
 }
 
 // start runs the server that TARGET names: triglot (the default) or zookeeper.
-func start() (*target, error) {
+// Its sessions' timeouts are 2 to 20 ticks.
+func start(tick time.Duration) (*target, error) {
 	switch name := os.Getenv("TARGET"); name {
 	case "", "triglot":
-		return startTriglot()
+		return startTriglot(tick)
 	case "zookeeper":
-		return startZooKeeper()
+		return startZooKeeper(tick)
 	default:
 		return nil, fmt.Errorf("TARGET=%s: want triglot or zookeeper", name)
 	}
 }
 
-func startTriglot() (*target, error) {
+func startTriglot(tick time.Duration) (*target, error) {
 	p, err := server.Start(context.Background(), server.Options{
 		Target: server.Triglot,
 		Args:   []string{"--zk-tick", tick.String()},
@@ -87,7 +92,7 @@ func startTriglot() (*target, error) {
 	}, nil
 }
 
-func startZooKeeper() (*target, error) {
+func startZooKeeper(tick time.Duration) (*target, error) {
 	p, err := zkserver.Start(context.Background(), zkserver.Options{TickTime: tick, NoSync: true})
 	if err != nil {
 		return nil, err
@@ -96,9 +101,9 @@ func startZooKeeper() (*target, error) {
 }
 
 // startT is start for one test.
-func startT(t *testing.T) *target {
+func startT(t *testing.T, tick time.Duration) *target {
 	t.Helper()
-	s, err := start()
+	s, err := start(tick)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -18,7 +18,7 @@ const survivorTimeout = 20 * tick
 // ephemerals and watches. The second time the client is cut off before, so that it
 // misses changes.
 func TestSessionSurvivesTheServer(t *testing.T) {
-	s := startT(t)
+	s := startT(t, tick)
 	between := startProxy(t, s.zk)
 	client := startProgram(t, java(t, s, 2*time.Minute,
 		"triglot.Survivor", between.endpoint(), fmt.Sprint(survivorTimeout.Milliseconds())))

@@ -39,7 +39,7 @@ func TestZkCli(t *testing.T) {
 	script, err := os.ReadFile(filepath.Join("testdata", "zkcli.in"))
 	require.NoError(t, err)
 	real := zkserver.StartT(t, zkserver.Options{TickTime: tick, NoSync: true})
-	ours := startT(t)
+	ours := startT(t, tick)
 
 	output := make([]string, 2)
 	var wg sync.WaitGroup

@@ -121,7 +121,7 @@ class CuratorTest {
       latches.add(latch);
     }
     LeaderLatch first = awaitLeader(latches);
-    assertEquals(3, first.getParticipants().size());
+    Zk.await("all are candidates", () -> participants(first) == 3);
     assertEquals(first.getId(), latches.get(0).getLeader().getId());
 
     // One that closes hands over.

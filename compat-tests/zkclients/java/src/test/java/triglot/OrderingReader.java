@@ -49,7 +49,7 @@ final class OrderingReader {
   private long lastEvent;
 
   OrderingReader(Changes changes, int seed) throws Exception {
-    this.zk = Zk.Client.connect();
+    this.zk = Zk.Client.connect(Zk.ENDLESS_TIMEOUT_MS);
     this.changes = changes;
     this.random = new Random(seed);
     this.seen =

@@ -38,7 +38,7 @@ final class OrderingWriter implements Callable<Void> {
   final AtomicLong ownReads = new AtomicLong();
 
   OrderingWriter(Changes changes, int id) throws Exception {
-    this.zk = Zk.Client.connect();
+    this.zk = Zk.Client.connect(Zk.ENDLESS_TIMEOUT_MS);
     this.changes = changes;
     this.random = new Random(id);
     this.id = id;

@@ -27,6 +27,9 @@ final class Zk {
   /** For sessions that no test lets run out. */
   static final int LONG_TIMEOUT_MS = 10_000;
 
+  /** As long as the server lets it be. */
+  static final int ENDLESS_TIMEOUT_MS = 1_000_000;
+
   private Zk() {}
 
   /** The server: system property {@code zk.endpoint}, else the default port. */
