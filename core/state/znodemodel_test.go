@@ -406,6 +406,9 @@ func (w *world) zkOp(session core.LeaseID, op *core.ZnodeOp) (out core.ZnodeOpOu
 	case len(w.children(path)) > 0:
 		return out, core.NotEmpty
 	}
+	p := w.znodes[parent]
+	p.pinned = p.pinned || p.implicit
+	w.znodes[parent] = p
 	delete(w.keys, w.mount+path)
 	w.death(path)
 	return out, nil

@@ -6,7 +6,8 @@
 // <prefix>/. The value of the key is the znode's data. What the key cannot tell is
 // in the znode's own row, an n row, of which there is one for every znode. A znode
 // may be *implicit*: a row without a key, there for the sake of its descendants,
-// and gone with the last of them unless ZooKeeper has *pinned* it. A key below the
+// and gone with the last of them unless it is *pinned*: a client of ZooKeeper has
+// created or deleted a child of it, and has the right to find it there still. A key below the
 // mount whose path is not legal is *opaque*: no znode, and no concern of this
 // package.
 //

@@ -154,5 +154,5 @@ func (t *Tree) disappear(path string, prev *core.KV) error {
 		t.step(core.ZnodeDataChanged, path)
 		return nil
 	}
-	return t.remove(path)
+	return t.remove(path, false)
 }

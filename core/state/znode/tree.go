@@ -203,8 +203,8 @@ func (t *Tree) create(path string, n, parent *node, parentPath string) {
 }
 
 // remove takes a znode without children away, and with it the implicit ancestors
-// that were there for its sake.
-func (t *Tree) remove(path string) error {
+// that were there for its sake, unless the parent is to be pinned.
+func (t *Tree) remove(path string, pin bool) error {
 	for {
 		t.counts.Znodes--
 		t.counts.Bytes -= int64(len(path))
@@ -218,6 +218,7 @@ func (t *Tree) remove(path string) error {
 		}
 		parent.children--
 		parent.pzxid = t.rev
+		parent.pinned = parent.pinned || pin && parent.implicit
 		if parent.children > 0 || !parent.implicit || parent.pinned {
 			t.set(path, &parent)
 			return nil

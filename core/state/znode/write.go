@@ -153,7 +153,9 @@ func numbered(path string, number int32) string {
 	return b.String()
 }
 
-// runDelete deletes a znode.
+// runDelete deletes a znode. It pins the parent: a client that deletes a tree from
+// the bottom up, as ZooKeeper's own ZKUtil does, in one multi or one by one, must
+// not find that its next victim has gone by itself.
 func (t *Tree) runDelete(tx *kv.Tx, op *core.ZnodeOp) error {
 	if strings.IndexByte(op.Path, '/') < 0 || strings.IndexByte(op.Path, 0) >= 0 || isFixed(op.Path) {
 		return core.BadPath
@@ -178,7 +180,7 @@ func (t *Tree) runDelete(tx *kv.Tx, op *core.ZnodeOp) error {
 		tx.Remove(prev)
 		t.changeData(&n, len(prev.Value), 0, 0)
 	}
-	return t.remove(op.Path)
+	return t.remove(op.Path, true)
 }
 
 // runSetData replaces a znode's data.
