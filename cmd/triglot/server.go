@@ -175,6 +175,9 @@ func (s *server) stop() error {
 	defer cancel()
 	var drains sync.WaitGroup
 	drains.Go(func() { drainGRPC(ctx, s.grpc) })
+	if s.gateway != nil {
+		drains.Go(s.gateway.Close) // its watches end with a line that says why
+	}
 	for _, h := range []*http.Server{s.clients, s.metrics} {
 		drains.Go(func() {
 			if h.Shutdown(ctx) != nil {
