@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
 	"github.com/triglot/triglot/core/state/znode"
 	"github.com/triglot/triglot/storage/keys"
 )
@@ -317,5 +318,43 @@ func TestBootstrapRefusesAMount(t *testing.T) {
 	r := newRig(t)
 	for _, prefix := range []string{"/", "zk", "/zk/", "//", "/a//b", "/\x00", "/\xff", "/😀"} {
 		require.ErrorContains(t, Bootstrap(r.db, 1, nil, prefix), "is no prefix for znodes", prefix)
+	}
+}
+
+// TestDamagedTreeStopsTheMachine: a key without its row, a row without its key, and
+// one without its parent's are faults of the store, and no answers.
+func TestDamagedTreeStopsTheMachine(t *testing.T) {
+	write := func(op core.ZnodeOp) core.Command {
+		op.OpenACL, op.Version = true, core.AnyVersion
+		return &core.ZnodeWrite{Session: core.SessionRef{ID: 10, Epoch: 1}, Ops: []core.ZnodeOp{op}, Multi: true}
+	}
+	row := func(path string) []byte { return keys.AppendZnode(nil, path) }
+	for name, c := range map[string]struct {
+		missing []byte
+		cmd     core.Command
+		want    string
+	}{
+		"put":     {row("/a"), &core.Put{Key: []byte("/zk/a")}, `no row of znode "/a"`},
+		"delete":  {row("/a"), &core.DeleteRange{Interval: core.Interval{Key: []byte("/zk/a")}}, `no row of znode "/a"`},
+		"setData": {keys.AppendVersion(nil, []byte("/zk/a"), 2), write(core.ZnodeOp{Type: core.ZnodeSetData, Path: "/a"}), `no key of znode "/a"`},
+		"cascade": {row("/i"), &core.DeleteRange{Interval: core.Interval{Key: []byte("/zk/i/j")}}, `no row of znode "/i"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.apply(&core.SessionOpen{ID: 10, Timeout: time.Second}, &core.Put{Key: []byte("/zk/a")},
+				&core.Put{Key: []byte("/zk/a/b")}, &core.Put{Key: []byte("/zk/i/j")})
+			r.commit()
+			b := r.db.NewBatch()
+			b.Delete(c.missing)
+			require.NoError(t, b.Commit())
+			require.NoError(t, b.Close())
+			require.NoError(t, r.db.Flush())
+			r.crash() // with empty caches
+
+			index, _ := r.machine.Applied()
+			frame := command.Entry{Batches: []command.Batch{{Commands: [][]byte{command.AppendCommand(nil, c.cmd)}}}}
+			_, err := r.machine.Apply(Entry{Index: index + 1, Term: 2, Frame: frame}, nil)
+			require.ErrorContains(t, err, c.want)
+		})
 	}
 }

@@ -128,3 +128,28 @@ func BenchmarkChildren(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkManyZnodes is what apply costs each of 10 000 znodes that one command
+// makes, replaces or removes.
+func BenchmarkManyZnodes(b *testing.B) {
+	const count = 10_000
+	var create, replace core.ZnodeWrite
+	for i := range count {
+		made := core.ZnodeOp{Type: core.ZnodeCreate, Path: benchPath(i)}
+		gone := core.ZnodeOp{Type: core.ZnodeDelete, Path: benchPath(i)}
+		create.Ops = append(create.Ops, made)
+		replace.Ops = append(replace.Ops, gone, made)
+	}
+	remove := &core.DeleteRange{Interval: core.Interval{Key: []byte("/zk/bench/"), End: []byte("/zk/bench0")}}
+	r := znodeRig(b, 0)
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += count {
+		for _, c := range []core.Command{znodeWrite(create.Ops...), znodeWrite(replace.Ops...), remove} {
+			require.NoError(b, r.apply(c)[0].Err)
+			r.commit()
+		}
+	}
+	names, _, err := r.view.Children(context.Background(), "/bench")
+	require.NoError(b, err)
+	require.Empty(b, names)
+}
