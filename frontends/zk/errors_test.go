@@ -1,0 +1,75 @@
+package zk
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/wire"
+)
+
+// failing is a store whose writes to /fail fail.
+type failing struct {
+	core.Store
+	err error
+}
+
+func (f failing) Submit(who core.Principal, cmd core.Command) core.Pending {
+	if w, ok := cmd.(*core.ZnodeWrite); ok && len(w.Ops) > 0 && w.Ops[0].Path == "/fail" {
+		return failed{f.err}
+	}
+	return f.Store.Submit(who, cmd)
+}
+
+type failed struct{ err error }
+
+func (f failed) Wait(context.Context) (core.Result, error) { return core.Result{}, f.err }
+func (f failed) Done() bool                                { return true }
+
+// Every kind of failure is answered with a code of ZooKeeper's, or by closing the
+// connection if the outcome is not known.
+func TestEveryKindHasAVerdict(t *testing.T) {
+	require.Len(t, kindVerdicts, len(core.Kinds()))
+	unknown := []core.Kind{
+		core.NoLeader, core.LeaderChanged, core.Stopped, core.Timeout, core.Canceled, core.Deadline, core.SessionMoved,
+	}
+	for _, kind := range core.Kinds() {
+		verdict := verdictOf(fmt.Errorf("wrapped: %w", &core.Error{Kind: kind, Cause: context.DeadlineExceeded}))
+		require.Negative(t, verdict.code, kind)
+		if verdict.silent {
+			require.Contains(t, unknown, kind)
+		} else {
+			require.NotContains(t, unknown, kind)
+		}
+	}
+	require.Equal(t, wire.SystemError, verdictOf(context.Canceled).code)
+	require.Equal(t, wire.SystemError, kindVerdict(255).code)
+}
+
+func TestKindsOnTheWire(t *testing.T) {
+	var store failing
+	s := startServer(t, func(c *Config) {
+		store.Store = c.Store
+		c.Store = &store
+	})
+	for _, kind := range core.Kinds() {
+		t.Run(kind.Error(), func(t *testing.T) {
+			store.err = core.Errorf(kind, "because")
+			c := s.connect()
+			c.send(wire.OpSetData, &wire.SetDataRequest{Path: "/fail", Version: -1})
+			if kindVerdicts[kind].silent {
+				c.gone()
+				return
+			}
+			require.Equal(t, kindVerdicts[kind].code, c.recv().Err)
+			if kindVerdicts[kind].last {
+				c.gone()
+				return
+			}
+			c.ok(wire.OpPing, nil, nil)
+		})
+	}
+}
