@@ -71,8 +71,9 @@ func (c *etcdClient) caller(op operation, i int, random *rand.Rand) (caller, err
 		return c.putter(kv, random), nil
 	case opGet, opSerializable:
 		return c.getter(kv, random, op == opSerializable), nil
+	default:
+		return nil, fmt.Errorf("etcd has no operation %q", op)
 	}
-	return nil, fmt.Errorf("etcd has no operation %q", op)
 }
 
 func (c *etcdClient) filler(kv etcdserverpb.KVClient) caller {

@@ -85,7 +85,7 @@ type zkClient struct {
 // newZKClient opens the sessions and makes the parents of the znodes to come.
 func newZKClient(ctx context.Context, endpoint string, conns int, d *data) (_ client, err error) {
 	c := &zkClient{zkLoad: newZKLoad(d)}
-	pinging, cancel := context.WithCancel(context.Background())
+	pinging, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c.cancel = cancel
 	defer func() {
 		if err != nil {
@@ -131,11 +131,10 @@ func (c *zkClient) ping(ctx context.Context) {
 func (c *zkClient) close() error {
 	c.cancel()
 	c.pinger.Wait()
-	var errs []error
 	for _, conn := range c.conns {
-		errs = append(errs, conn.close())
+		conn.close()
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (c *zkClient) caller(op operation, i int, random *rand.Rand) (caller, error) {

@@ -36,8 +36,8 @@ func (c *zkCall) reset(op uint32) []byte {
 		c.done = make(chan error, 1)
 	}
 	c.op = op
-	b := append(c.request[:0], 0, 0, 0, 0, 0, 0, 0, 0) // length, xid
-	return binary.BigEndian.AppendUint32(b, op)
+	c.request = append(c.request[:0], 0, 0, 0, 0, 0, 0, 0, 0) // length, xid
+	return binary.BigEndian.AppendUint32(c.request, op)
 }
 
 // zkConn is one session: as many calls at once as there are callers, answered in
@@ -204,8 +204,7 @@ func (c *zkConn) fail(err error) {
 }
 
 // close ends the session's connection, and with it, in time, the session.
-func (c *zkConn) close() error {
+func (c *zkConn) close() {
 	c.fail(errZKClosed)
 	c.wg.Wait()
-	return nil
 }

@@ -128,6 +128,7 @@ func (m *MultiOp) Append(dst []byte) []byte {
 		dst = jute.AppendInt32(dst, m.Version)
 	case OpGetData, OpGetChildren:
 		dst = jute.AppendBool(dst, m.Watch)
+	default: // no multi has it
 	}
 	return dst
 }
@@ -201,8 +202,9 @@ func (m *MultiResult) Append(dst []byte) []byte {
 		return jute.AppendUstrings(dst, m.Children)
 	case OpError:
 		return jute.AppendInt32(dst, int32(m.Err))
+	default: // nothing but the header
+		return dst
 	}
-	return dst
 }
 
 // Decode reads the result whose header has said that it is a m.Op.

@@ -8,11 +8,14 @@ type ReadRequest struct {
 	Watch bool
 }
 
-// The messages that are a ReadRequest.
 type (
-	ExistsRequest       = ReadRequest
-	GetDataRequest      = ReadRequest
-	GetChildrenRequest  = ReadRequest
+	// ExistsRequest is a ReadRequest; StatResponse answers it.
+	ExistsRequest = ReadRequest
+	// GetDataRequest is a ReadRequest.
+	GetDataRequest = ReadRequest
+	// GetChildrenRequest is a ReadRequest.
+	GetChildrenRequest = ReadRequest
+	// GetChildren2Request is a ReadRequest.
 	GetChildren2Request = ReadRequest
 )
 

@@ -42,11 +42,13 @@ func (m *Stat) Append(dst []byte) []byte {
 // StatResponse is a stat alone, the answer to exists, setData and setACL.
 type StatResponse struct{ Stat Stat }
 
-// The messages that are a StatResponse.
 type (
-	ExistsResponse  = StatResponse
+	// ExistsResponse is a StatResponse.
+	ExistsResponse = StatResponse
+	// SetDataResponse is a StatResponse.
 	SetDataResponse = StatResponse
-	SetACLResponse  = StatResponse
+	// SetACLResponse is a StatResponse.
+	SetACLResponse = StatResponse
 )
 
 // Decode reads the response.

@@ -85,9 +85,10 @@ type WatchesRequest struct {
 	Type WatcherType
 }
 
-// The messages that are a WatchesRequest.
 type (
-	CheckWatchesRequest  = WatchesRequest
+	// CheckWatchesRequest is a WatchesRequest that asks.
+	CheckWatchesRequest = WatchesRequest
+	// RemoveWatchesRequest is a WatchesRequest that removes.
 	RemoveWatchesRequest = WatchesRequest
 )
 
