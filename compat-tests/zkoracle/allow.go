@@ -35,6 +35,8 @@ var allowances = []allowance{
 		"ZooKeeper closes a session's connection before it looks at the password of who asks for it: anyone can cut it off"),
 	allow(`\S+ multi .*acl=null.*`, `MarshallingError`, `\[.*InvalidACL.*\].*`,
 		"ZooKeeper cannot decode a multi with a null ACL; Triglot answers as outside of multis"),
+	allow(`\S+ multi createTTL .*`, `\[Unimplemented\] .*`, `Unimplemented`,
+		"a multi with a createTTL in it is refused as a whole"),
 	allow(`4lw conf`, `.*maxClientCnxns=60.*`, `.*maxClientCnxns=0.*`,
 		"Triglot does not limit the connections of one address"),
 	allow(`4lw envi`, `Environment:.*os.version.*`, `Environment:.*user.dir=...`,

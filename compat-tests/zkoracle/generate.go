@@ -75,13 +75,9 @@ func (g *generator) next() string {
 	case n < 4:
 		return g.connection()
 	case n < 9:
-		ops := make([]string, 2+g.IntN(4))
-		for i := range ops {
-			ops[i] = g.op(false)
-		}
-		return conn + " pipeline " + strings.Join(ops, " | ")
+		return conn + " pipeline " + strings.Join(g.pipeline(), " | ")
 	default:
-		return conn + " " + g.op(true)
+		return conn + " " + g.op()
 	}
 }
 
@@ -128,21 +124,41 @@ func (g *generator) reattach(name string) string {
 	return conn + " reattach " + name + " timeout=60000" + how
 }
 
-// op draws one operation. Some are not for pipelines: what they end is followed
-// only between commands.
-func (g *generator) op(alone bool) string {
+// pipeline draws operations to be sent at once. A write that no read ahead of it could
+// see may be done before that read is answered, which then has a later zxid than
+// ZooKeeper's. So either all operations are on one path, or the writes are together.
+func (g *generator) pipeline() (ops []string) {
+	if g.chance(50) {
+		path := pick(g, paths)
+		for range 2 + g.IntN(4) {
+			ops = append(ops, pick(g, []string{"create " + path, "create2 " + path + g.value(), "delete " + path + g.version(),
+				"setData " + path + g.value() + g.version(), "exists " + path, "getData " + path, "exists " + path + " watch",
+				"getData " + path + " watch", "getChildren2 " + path + " watch", "ping"}))
+		}
+		return ops
+	}
+	for range g.IntN(3) {
+		ops = append(ops, g.read())
+	}
+	for range 1 + g.IntN(4) {
+		ops = append(ops, pick(g, []func() string{g.write, g.write, g.multi})())
+	}
+	for range g.IntN(3) {
+		ops = append(ops, g.read())
+	}
+	return ops
+}
+
+// op draws one operation.
+func (g *generator) op() string {
 	switch n := g.IntN(100); {
 	case n < 52:
 		return g.write()
 	case n < 82:
 		return g.read()
 	case n < 92:
-		ops := make([]string, g.IntN(5))
-		for i := range ops {
-			ops[i] = g.subOp()
-		}
-		return strings.TrimSpace("multi " + strings.Join(ops, " ; "))
-	case n < 95 && alone:
+		return g.multi()
+	case n < 95:
 		return g.setWatches()
 	default:
 		verb := pick(g, []string{"checkWatches", "removeWatches"})
@@ -208,6 +224,14 @@ func (g *generator) write() string {
 	default:
 		return "setData " + g.path() + g.value() + g.version()
 	}
+}
+
+func (g *generator) multi() string {
+	ops := make([]string, g.IntN(5))
+	for i := range ops {
+		ops[i] = g.subOp()
+	}
+	return strings.TrimSpace("multi " + strings.Join(ops, " ; "))
 }
 
 // subOp is an operation of a multi; rarely one that may not be there.

@@ -245,6 +245,9 @@ func (s *side) call(c *conn, commands [][]token) ([]string, error) {
 			break
 		}
 	}
+	if len(waiting) > 1 {
+		delayEvents(waiting, got)
+	}
 	names := s.learn(waiting, got)
 	var lines []string
 	for i, f := range got {
@@ -260,6 +263,27 @@ func (s *side) call(c *conn, commands [][]token) ([]string, error) {
 		lines = append(lines, closing(end))
 	}
 	return lines, nil
+}
+
+// delayEvents moves, in the answers to requests that were sent at once, each event
+// behind the replies of earlier zxids: there ZooKeeper has it. Triglot promises less:
+// an event comes before every reply that shows the change, and may come before the
+// reply to an earlier request too.
+func delayEvents(waiting []sent, got []frameIn) {
+	passed := make([]bool, len(got)) // the replies that tell nothing of the state
+	for i, f := range got {
+		if f.xid != xidEvent && len(waiting) > 0 {
+			passed[i] = !waiting[0].shows(f.code)
+			waiting = waiting[1:]
+		}
+	}
+	earlier := func(reply, event int) bool { return passed[reply] || got[reply].zxid < got[event].zxid }
+	for i := len(got) - 2; i >= 0; i-- {
+		for j := i; j+1 < len(got) && got[j].xid == xidEvent && got[j].zxid > 0 && got[j+1].xid != xidEvent && earlier(j+1, j); j++ {
+			got[j], got[j+1] = got[j+1], got[j]
+			passed[j], passed[j+1] = passed[j+1], passed[j]
+		}
+	}
 }
 
 // learn names the zxids of the writes among the replies, before anything is
