@@ -74,7 +74,8 @@ func (m *MultiOp) Runs() OpCode {
 
 func (m *MultiOp) reads() bool { return m.Op == OpGetData || m.Op == OpGetChildren }
 
-// Decode reads the operation whose header has said that it is a m.Op.
+// Decode reads the operation whose header has said that it is a m.Op. A multi
+// must not have a null path, whatever may be with the operation by itself.
 func (m *MultiOp) Decode(r *jute.Reader) {
 	switch m.Op {
 	case OpCreate, OpCreate2, OpCreateContainer:
@@ -85,15 +86,12 @@ func (m *MultiOp) Decode(r *jute.Reader) {
 	case OpCreateTTL:
 		m.decodeCreate(r)
 		m.TTL = r.Int64()
-	case OpDelete:
+	case OpDelete, OpCheck:
 		m.Path = r.NonNull()
 		m.Version = r.Int32()
 	case OpSetData:
-		m.Path = r.Ustring()
+		m.Path = r.NonNull()
 		m.Data = r.Buffer()
-		m.Version = r.Int32()
-	case OpCheck:
-		m.Path = r.Ustring()
 		m.Version = r.Int32()
 	case OpGetData, OpGetChildren:
 		m.Path = r.NonNull()

@@ -112,7 +112,7 @@ type AddWatchRequest struct {
 
 // Decode reads the request.
 func (m *AddWatchRequest) Decode(r *jute.Reader) {
-	m.Path = r.NonNull()
+	m.Path = r.Ustring()
 	m.Mode = AddWatchMode(r.Int32())
 }
 
