@@ -358,3 +358,24 @@ func TestDamagedTreeStopsTheMachine(t *testing.T) {
 		})
 	}
 }
+
+// TestDeepPathsAreBounded: a put makes a znode of each ancestor, but of no more than
+// a path may have.
+func TestDeepPathsAreBounded(t *testing.T) {
+	r := newRig(t)
+	deepest, deeper := "/zk"+strings.Repeat("/a", 256), "/zk"+strings.Repeat("/a", 257)
+	r.apply(&core.Put{Key: []byte(deepest)}, &core.Put{Key: []byte(deeper)}, &core.Put{Key: []byte("/zk/" + strings.Repeat("a", 32<<10))},
+		&core.SessionOpen{ID: 10, Timeout: time.Second})
+	revs := r.commit().Revisions
+	require.Len(t, revs, 3)
+	require.Len(t, revs[0].Steps, 256)
+	require.Empty(t, revs[1].Steps)
+	require.Empty(t, revs[2].Steps)
+	require.EqualValues(t, 5+256, r.view.ZnodeCounts().Znodes)
+
+	create := &core.ZnodeWrite{Session: core.SessionRef{ID: 10, Epoch: 1}, Ops: []core.ZnodeOp{{Path: deeper[3:], OpenACL: true}}}
+	require.Equal(t, core.BadPath, r.apply(create)[0].Err)
+	r.apply(&core.DeleteRange{Interval: core.Interval{Key: []byte("/zk"), End: []byte("/zl")}})
+	require.Len(t, r.commit().Revisions[0].Steps, 256)
+	require.EqualValues(t, 5, r.view.ZnodeCounts().Znodes)
+}
