@@ -49,13 +49,13 @@ func newGateway(conn grpc.ClientConnInterface, maxRequest uint) *gateway {
 		runtime.WithMetadata(token),
 	)
 	ctx := context.Background() // the handlers take each request's own
-	for _, err := range []error{
-		gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(conn)),
-		gw.RegisterWatchHandlerClient(ctx, g.mux, pb.NewWatchClient(conn)),
-		gw.RegisterLeaseHandlerClient(ctx, g.mux, pb.NewLeaseClient(conn)),
-		gw.RegisterClusterHandlerClient(ctx, g.mux, pb.NewClusterClient(conn)),
-		gw.RegisterMaintenanceHandlerClient(ctx, g.mux, pb.NewMaintenanceClient(conn)),
+	for _, err := range []error{ // the last is tried first, and each attempt costs
 		gw.RegisterAuthHandlerClient(ctx, g.mux, pb.NewAuthClient(conn)),
+		gw.RegisterMaintenanceHandlerClient(ctx, g.mux, pb.NewMaintenanceClient(conn)),
+		gw.RegisterClusterHandlerClient(ctx, g.mux, pb.NewClusterClient(conn)),
+		gw.RegisterLeaseHandlerClient(ctx, g.mux, pb.NewLeaseClient(conn)),
+		gw.RegisterWatchHandlerClient(ctx, g.mux, pb.NewWatchClient(conn)),
+		gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(conn)),
 	} {
 		if err != nil {
 			panic(err) // the generated code has no reason to fail

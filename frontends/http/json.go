@@ -62,10 +62,11 @@ func (c *jsonCodec) NewDecoder(r io.Reader) runtime.Decoder {
 		if err != nil && !errors.Is(err, io.EOF) {
 			// The gateway takes it for the end of the requests, and the client would
 			// wait for a reply to something that nobody understood.
+			cause := err
 			if !body.tooLarge {
-				err = status.Error(codes.InvalidArgument, err.Error())
+				cause = status.Error(codes.InvalidArgument, err.Error())
 			}
-			body.fail(err)
+			body.fail(cause)
 		}
 		return err
 	})

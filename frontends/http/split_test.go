@@ -201,17 +201,19 @@ func requireNothing(t *testing.T, l net.Listener) {
 func TestSplitByteAtATime(t *testing.T) {
 	split(t, func(b bubble) {
 		t, l, s := b.T, b.pipeListener, b.Splitter
-		client := l.dial()
+		client, accepted := l.dial(), make(chan struct{})
 		go func() { _, _ = io.Copy(io.Discard, client) }()
 		go func() {
 			for i := range len(grpcStart) {
 				_, _ = client.Write([]byte{grpcStart[i]})
 				<-time.After(sniffTimeout / 100) // within the deadline as a whole
 			}
+			<-accepted
 			_ = client.Close()
 		}()
 		conn, err := s.GRPC().Accept()
 		require.NoError(t, err)
+		close(accepted)
 		one := make([]byte, 1)
 		var got bytes.Buffer
 		for {
@@ -270,8 +272,10 @@ func TestSplitGreets(t *testing.T) {
 				_, err = io.ReadFull(client, got)
 				require.NoError(t, err)
 				require.Equal(t, frames(settings), string(got))
+				accepted := make(chan struct{})
 				go func() {
 					_, _ = io.WriteString(client, tt.answer)
+					<-accepted
 					_ = client.Close()
 				}()
 				from, other := s.HTTP(), s.GRPC()
@@ -280,6 +284,7 @@ func TestSplitGreets(t *testing.T) {
 				}
 				conn, err := from.Accept()
 				require.NoError(t, err)
+				close(accepted)
 				require.Zero(t, time.Since(start))
 				requireNothing(t, other)
 				all, err := io.ReadAll(iotest.OneByteReader(conn))
