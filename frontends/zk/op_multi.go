@@ -26,6 +26,9 @@ func decodeMulti(q *request, r *jute.Reader) {
 		switch kinds[i] {
 		case wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer:
 			w.Ops[i] = createOp(kinds[i], op.Path, op.Data, op.ACL, op.Flags)
+			if !op.Flags.Valid() { // BadArguments, as for a path that is not one
+				w.Ops[i].Path = ""
+			}
 		case wire.OpDelete:
 			w.Ops[i] = core.ZnodeOp{Type: core.ZnodeDelete, Path: op.Path, Version: op.Version}
 		case wire.OpSetData:

@@ -34,3 +34,17 @@ func TestAPingIsAnsweredUnderItsOwnXid(t *testing.T) {
 	c.write(c.request(wire.OpPing, nil))
 	require.Equal(t, wire.XidPing, c.recv().Xid)
 }
+
+// Only a createTTL in a multi can have flags that are none: then it fails, and the
+// multi with it (tried on ZooKeeper 3.9.5).
+func TestAMultiWithFlagsThatAreNone(t *testing.T) {
+	c := startServer(t).connect()
+	for _, flags := range []wire.CreateMode{-1, 7} {
+		op := wire.MultiOp{Op: wire.OpCreateTTL, Path: "/a", ACL: wire.OpenACLUnsafe, Flags: flags}
+		r := c.call(wire.OpMulti, &wire.MultiRequest{Ops: []wire.MultiOp{op}})
+		require.Equal(t, wire.OK, r.Err)
+		var m wire.MultiResponse
+		r.into(t, &m)
+		require.Equal(t, []wire.MultiResult{{Op: wire.OpError, Err: wire.BadArguments}}, m.Results)
+	}
+}
