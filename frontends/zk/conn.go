@@ -202,16 +202,25 @@ func (c *conn) enqueue(q *request) error {
 // a write, until every read before it is answered that could see what it does. A
 // client's requests take effect in the order in which it sends them.
 func (c *conn) makeRoom(q *request) error {
+	waited, err := c.awaitRoom(q)
+	if waited {
+		c.touch(c.srv.clock()) // what came with q may have many such waits
+	}
+	return err
+}
+
+func (c *conn) awaitRoom(q *request) (waited bool, err error) {
 	c.queue.mu.Lock()
 	defer c.queue.mu.Unlock()
 	for c.queue.full(q) || c.queue.seen(q) {
 		if c.queue.closed {
-			return errEnded
+			return true, errEnded
 		}
+		waited = true
 		c.startCompleter()
 		c.queue.room.Wait()
 	}
-	return nil
+	return waited, nil
 }
 
 func (u *queue) full(q *request) bool {

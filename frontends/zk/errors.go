@@ -12,7 +12,6 @@ var (
 	errEventsLost   = errors.New("the member could not tell all events to its watchers")
 	errMoved        = errors.New("the session moved to another connection")
 	errEnded        = errors.New("the session has ended")
-	errShutdown     = errors.New("the server is shutting down")
 	errAnswered     = errors.New("the last answer has been given")
 	errUnknownState = errors.New("the outcome of a request is unknown")
 )

@@ -3,6 +3,7 @@ package zk
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,12 +15,12 @@ import (
 // failing is a store whose writes to /fail fail.
 type failing struct {
 	core.Store
-	err error
+	err atomic.Value
 }
 
-func (f failing) Submit(who core.Principal, cmd core.Command) core.Pending {
+func (f *failing) Submit(who core.Principal, cmd core.Command) core.Pending {
 	if w, ok := cmd.(*core.ZnodeWrite); ok && len(w.Ops) > 0 && w.Ops[0].Path == "/fail" {
-		return failed{f.err}
+		return failed{f.err.Load().(error)}
 	}
 	return f.Store.Submit(who, cmd)
 }
@@ -57,7 +58,7 @@ func TestKindsOnTheWire(t *testing.T) {
 	})
 	for _, kind := range core.Kinds() {
 		t.Run(kind.Error(), func(t *testing.T) {
-			store.err = core.Errorf(kind, "because")
+			store.err.Store(core.Errorf(kind, "because"))
 			c := s.connect()
 			c.send(wire.OpSetData, &wire.SetDataRequest{Path: "/fail", Version: -1})
 			if kindVerdicts[kind].silent {

@@ -131,13 +131,6 @@ func appendEvent(dst []byte, zxid int64, kind wire.EventType, path string) []byt
 	return dst
 }
 
-// size is the number of bytes that wait.
-func (o *outbox) size() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.buf)
-}
-
 // flush writes what waits and returns the number of frames in it. It blocks as
 // long as the client does not read.
 func (o *outbox) flush() (packets int, err error) {

@@ -131,8 +131,9 @@ func (s *Server) start(nc net.Conn) {
 	})
 }
 
+// finish forgets a connection and closes it.
 func (s *Server) finish(nc net.Conn, ip string) {
-	_ = nc.Close() // most often it is closed already
+	defer nc.Close() //nolint:errcheck // most often it is closed already
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, nc)

@@ -9,11 +9,11 @@ import (
 
 // stats counts what a server does, since it started.
 type stats struct {
-	received, sent    atomic.Uint64
-	outstanding       atomic.Int64
-	connections       atomic.Int64
-	rejected          atomic.Uint64
-	latency           latencyStats
+	received, sent atomic.Uint64
+	outstanding    atomic.Int64
+	connections    atomic.Int64
+	rejected       atomic.Uint64
+	latency        latencyStats
 }
 
 // connStats counts what a connection does.

@@ -2,6 +2,7 @@ package zk
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -262,8 +263,7 @@ func (t *watchTable) update(s *subscriber, path string, add bool, do func(*watch
 	all := t.paths[path]
 	i := len(all)
 	if _, known := s.watched[path]; known {
-		for i = 0; all[i].sub != s; i++ { //nolint:revive // the search is the loop
-		}
+		i = slices.IndexFunc(all, func(w watcher) bool { return w.sub == s })
 	} else {
 		if !add {
 			return
@@ -321,7 +321,7 @@ func (t *watchTable) settle(s *subscriber, rev core.Rev, reply []byte, armed, ke
 	t.disarm(s, armed)
 	for _, h := range s.hits {
 		if h.rev > rev {
-			t.refire(s, keep, h)
+			t.refire(s, h)
 		}
 	}
 	s.hits = nil
@@ -338,7 +338,7 @@ func (t *watchTable) withdraw(s *subscriber, armed []registration) {
 
 // refire fires the watches just set that a noted hit is for. Those that were hit
 // before, or were set before the read, are no longer set.
-func (t *watchTable) refire(s *subscriber, keep []registration, h hit) {
+func (t *watchTable) refire(s *subscriber, h hit) {
 	t.update(s, h.path, false, func(w *watcher) {
 		if fired := w.set & h.kinds; fired != 0 {
 			s.out.event(h.rev, h.event, h.path)
