@@ -54,8 +54,10 @@ func FuzzSniff(f *testing.F) {
 		conn := &scriptedConn{said: bytes.NewReader(said), piece: int(piece) + 1}
 		rest, spoken, err := sniff(conn, time.Second)
 		if err != nil {
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the connection never ends")
-			require.Zero(t, conn.said.Len())
+			if !errors.Is(err, io.ErrUnexpectedEOF) { // a frame that is shorter than it says
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the connection never ends")
+				require.Zero(t, conn.said.Len())
+			}
 			return
 		}
 		got, err := io.ReadAll(iotest.OneByteReader(rest))

@@ -73,6 +73,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, end := context.WithCancelCause(r.Context())
 	defer end(nil)
 	r = r.WithContext(peer.NewContext(ctx, callerOf(r)))
+	r.Header.Del("Content-Type") // all are JSON; the generated code would log what it cannot parse
 	body := newRequestBody(r.Body, g.maxBody)
 	control := http.NewResponseController(w)
 	// What fails here is that a writer does not know of the deadlines or of full

@@ -2,7 +2,6 @@ package httpfront
 
 import (
 	"io"
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -10,6 +9,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, os.Stderr)) // requests that are wrong on purpose
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) // requests that are wrong on purpose
 	goleak.VerifyTestMain(m)
 }
