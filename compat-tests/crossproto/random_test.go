@@ -176,7 +176,13 @@ func (r *random) writeMany(n int) (what string, err error) {
 	var model []func()
 	for _, i := range r.rand.Perm(len(randomPaths))[:3] {
 		p := randomPaths[i]
-		switch r.rand.IntN(3) {
+		kind := r.rand.IntN(3)
+		if !r.exists(p) && r.rand.IntN(8) > 0 { // else hardly any would succeed
+			kind = 0
+		} else if kind == 0 {
+			kind = 1
+		}
+		switch kind {
 		case 0:
 			then = append(then, clientv3.OpPut(key(p), value))
 			ops = append(ops, &zk.CreateRequest{Path: p, Data: []byte(value), Acl: open})
@@ -205,6 +211,15 @@ func (r *random) writeMany(n int) (what string, err error) {
 			model[i]()
 		}
 	})
+}
+
+func (r *random) exists(p string) bool {
+	for k := range r.keys {
+		if k == p || strings.HasPrefix(k, p+"/") {
+			return true
+		}
+	}
+	return r.pinned[p]
 }
 
 // end ends the plain lease or the other session.
