@@ -18,7 +18,7 @@ import (
 var (
 	seeds    = flag.Int("seeds", 2, "number of random runs")
 	seed     = flag.Uint64("seed", 1, "seed of the first random run; the next ones count up")
-	steps    = flag.Int("steps", 1000, "commands of each random run")
+	steps    = flag.Int("steps", 750, "commands of each random run")
 	restarts = flag.Int("restarts", 2, "restarts of the servers within each random run")
 	attempts = flag.Int("shrink", 0, "attempts to make a failing run smaller; each takes about two seconds")
 	script   = flag.String("script", "", "a file of commands to run on a pair, instead of random ones")
