@@ -22,7 +22,7 @@ func TestAcceptance(t *testing.T) {
 		{"X9 a parent without its key is demoted", x9}, {"X10 sequence numbers count all siblings", x10},
 		{"X12 an illegal path is no znode", x12}, {"X13 a sync covers etcd's writes", x13},
 		{"X14 compaction does not concern ZooKeeper", x14},
-		{"a large multi is one revision", largeMulti}, {"a lock's ephemeral is protected", protected}, {"a session's lease is a lease", sessionLease},
+		{"a revision may change no key", emptyRevision}, {"a large multi is one revision", largeMulti}, {"a lock's ephemeral is protected", protected}, {"a session's lease is a lease", sessionLease},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.test(newFaces(t, shared, 3*patience)) })
 	}

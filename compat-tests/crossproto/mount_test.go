@@ -229,6 +229,56 @@ func x14(f *faces) {
 	require.Equal(f.t, "2", data)
 }
 
+// emptyRevision reads, watches and compacts at a revision that changed no key.
+func emptyRevision(f *faces) {
+	w := f.watch("/empty")
+	f.put("/empty/a/b", "1")
+	f.zk.create("/empty/a/c", "", 0) // which pins the parent
+	require.NoError(f.t, f.zk.Delete("/empty/a/c", -1))
+	last, _ := f.del("/empty/a/b")
+	f.zk.watchExists("/empty/a")
+	require.NoError(f.t, f.zk.Delete("/empty/a", -1))
+	empty := f.zk.line.lastReply()
+	require.Equal(f.t, last+1, empty)
+	require.Equal(f.t, []event{{deleted, "/empty/a"}}, f.zk.told())
+
+	at := func(rev int64) (int64, error) {
+		r, err := f.etcd.Get(f.ctx, key("/empty"), clientv3.WithPrefix(), clientv3.WithRev(rev))
+		if err != nil {
+			return 0, err
+		}
+		require.Equal(f.t, empty, r.Header.Revision)
+		return r.Count, nil
+	}
+	for rev, want := range map[int64]int64{last - 1: 1, last: 0, empty: 0} {
+		n, err := at(rev)
+		require.NoError(f.t, err)
+		require.Equal(f.t, want, n, "at %d", rev)
+	}
+	require.NoError(f.t, f.etcd.RequestProgress(f.ctx))
+	for progress := false; !progress; {
+		r := <-w
+		require.NoError(f.t, r.Err())
+		progress = r.IsProgressNotify()
+		require.True(f.t, !progress || r.Header.Revision == empty, r.Header.Revision)
+	}
+
+	_, err := f.etcd.Compact(f.ctx, empty, clientv3.WithCompactPhysical())
+	require.NoError(f.t, err)
+	_, err = at(empty)
+	require.NoError(f.t, err)
+	_, err = at(last)
+	require.ErrorIs(f.t, err, rpctypes.ErrCompacted)
+	_, err = at(empty + 1)
+	require.ErrorIs(f.t, err, rpctypes.ErrFutureRev)
+	again := f.etcd.Watch(f.ctx, key("/empty"), clientv3.WithPrefix(), clientv3.WithRev(empty))
+	next := f.put("/empty", "2")
+	require.Equal(f.t, empty+1, next)
+	want := []revision{{next, []change{{"PUT", "/empty", "2", 0}}}}
+	require.Equal(f.t, want, f.revisions(w, next))
+	require.Equal(f.t, want, f.revisions(again, next))
+}
+
 // largeMulti changes many keys twice: etcd sees each once, with its last state.
 func largeMulti(f *faces) {
 	const n = 5000
