@@ -41,8 +41,11 @@ final class OrderingReader {
   final AtomicLong events = new AtomicLong();
   final AtomicLong replies = new AtomicLong();
 
-  /** Index of the znode, zxid of the reply that armed, zxid of the event; of the data znodes. */
-  final List<long[]> fired = new ArrayList<>();
+  /** Index of a data znode, zxid of the reply that armed, zxid of the event. */
+  final Triples fired = new Triples();
+
+  /** Index of a data znode, the last zxid known before a reply, zxid that the reply showed. */
+  final Triples replied = new Triples();
 
   private final List<DataWatch> dataWatches = new ArrayList<>();
   private long shown;
@@ -75,6 +78,11 @@ final class OrderingReader {
     zk.close();
   }
 
+  /** The last zxid that this client knows to exist. */
+  private long known() {
+    return Math.max(shown, lastEvent);
+  }
+
   /** A reply has shown that zxid: the events up to it are due before. */
   private void show(long zxid) {
     replies.incrementAndGet();
@@ -95,8 +103,7 @@ final class OrderingReader {
           Zk.bytes("by a reader"),
           -1,
           (rc, path, context, stat) -> {
-            any.read(rc, stat);
-            changes.wrote(any.slot, stat.getMzxid());
+            any.written(rc, stat);
             ownWrites.decrementAndGet();
           },
           null);
@@ -110,6 +117,9 @@ final class OrderingReader {
 
     /** The zxid that the arming reply showed. */
     long at = UNARMED;
+
+    /** The last zxid of this znode that a reply or an event told. */
+    private long last;
 
     Armed(String path, int slot) {
       this.path = path;
@@ -141,6 +151,7 @@ final class OrderingReader {
         changes.complain("%s: event %#x after event %#x", path, zxid, lastEvent);
       }
       lastEvent = zxid;
+      last = zxid;
       fire(zxid);
       at = UNARMED;
       arm();
@@ -149,11 +160,22 @@ final class OrderingReader {
 
     void fire(long zxid) {}
 
+    /** A reply shows the znode at that zxid. */
+    void look(long zxid) {
+      if (zxid < last) {
+        changes.complain("%s: a reply shows %#x after %#x", path, zxid, last);
+      }
+      last = zxid;
+    }
+
     /** The reply of the read that arms. */
     void armed(int rc, long zxid, boolean found) {
       if (rc != Code.OK.intValue() && found) {
         changes.complain("%s: %s", path, Code.get(rc));
         return;
+      }
+      if (found) {
+        look(zxid);
       }
       show(zxid);
       at = zxid;
@@ -169,7 +191,15 @@ final class OrderingReader {
     @Override
     void arm() {
       zk.getData(
-          path, this, (rc, p, context, data, stat) -> armed(rc, stat == null ? 0 : stat.getMzxid(), true), null);
+          path,
+          this,
+          (rc, p, context, data, stat) -> {
+            if (stat != null) {
+              replied.add(slot, known(), stat.getMzxid());
+            }
+            armed(rc, stat == null ? 0 : stat.getMzxid(), true);
+          },
+          null);
     }
 
     @Override
@@ -179,11 +209,24 @@ final class OrderingReader {
 
     @Override
     void fire(long zxid) {
-      fired.add(new long[] {slot, at, zxid});
+      fired.add(slot, at, zxid);
     }
 
-    /** A reply that has armed nothing, of a read or of this client's own write. */
+    /** The reply of a read that has armed nothing. */
     void read(int rc, Stat stat) {
+      shows(rc, stat);
+      if (rc == Code.OK.intValue()) {
+        replied.add(slot, known(), stat.getMzxid());
+      }
+    }
+
+    /** The reply of this client's own write: it tells of the write, even if it knows of later ones by now. */
+    void written(int rc, Stat stat) {
+      shows(rc, stat);
+      changes.wrote(slot, stat.getMzxid());
+    }
+
+    private void shows(int rc, Stat stat) {
       if (rc != Code.OK.intValue()) {
         changes.complain("%s: %s", path, Code.get(rc));
         return;
@@ -191,6 +234,7 @@ final class OrderingReader {
       if (at != UNARMED && stat.getMzxid() != at) {
         changes.complain("%s: armed at %#x, a reply shows %#x before the event", path, at, stat.getMzxid());
       }
+      look(stat.getMzxid());
       show(stat.getMzxid());
     }
   }

@@ -53,7 +53,9 @@ class OrderingTest {
         awaitAll(reader, last, changes);
       }
       assertEquals("", changes.complaints());
-      assertEventsAreTheNextChange(readers, changes.sorted());
+      long[][] history = changes.sorted();
+      assertEventsAreTheNextChange(readers, history);
+      assertRepliesDoNotGoBack(readers, history);
       report(changes, readers, writers, start);
       for (OrderingReader reader : readers) {
         reader.close();
@@ -123,12 +125,25 @@ class OrderingTest {
   private static void assertEventsAreTheNextChange(List<OrderingReader> readers, long[][] history) {
     for (OrderingReader reader : readers) {
       assertTrue(reader.fired.size() > history.length, "hardly any event");
-      for (long[] event : reader.fired) {
-        assertEquals(
-            Changes.next(history[(int) event[0]], event[1]),
-            event[2],
-            "znode " + event[0] + ", armed at " + Long.toHexString(event[1]));
-      }
+      reader.fired.forEach(
+          (index, armed, event) ->
+              assertEquals(
+                  Changes.next(history[(int) index], armed),
+                  event,
+                  () -> "znode " + index + ", armed at " + Long.toHexString(armed)));
+    }
+  }
+
+  /** Each reply shows all changes up to what its client knew before: nobody goes back in time. */
+  private static void assertRepliesDoNotGoBack(List<OrderingReader> readers, long[][] history) {
+    for (OrderingReader reader : readers) {
+      reader.replied.forEach(
+          (index, known, shown) -> {
+            long missed = Changes.next(history[(int) index], shown);
+            assertTrue(
+                missed == -1 || missed > known,
+                () -> String.format("znode %d: %#x shown, not %#x, after %#x", index, shown, missed, known));
+          });
     }
   }
 
