@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -65,6 +66,39 @@ func BenchmarkLargeTxn(b *testing.B) {
 			b.ResetTimer()
 			for i := 0; i < b.N; i += ops {
 				require.NoError(b, r.apply(txn)[0].Err)
+				r.commit()
+			}
+		})
+	}
+}
+
+// BenchmarkLargeMulti is BenchmarkLargeTxn for a multi of ZooKeeper's, which makes
+// znodes and then changes or deletes each.
+func BenchmarkLargeMulti(b *testing.B) {
+	for _, ops := range []int{100, 1000, 50_000} {
+		b.Run(fmt.Sprint(ops), func(b *testing.B) {
+			r := newSizedRig(b, 64<<20)
+			b.Cleanup(r.close)
+			open := r.apply(&core.SessionOpen{ID: 7, Timeout: time.Minute})[0]
+			require.NoError(b, open.Err)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; i += ops {
+				multi := &core.ZnodeWrite{Session: core.SessionRef{ID: 7, Epoch: 1}, Multi: true}
+				path := func(n int) string { return fmt.Sprintf("/m%d-%06d", i, n) }
+				for n := range ops / 2 {
+					multi.Ops = append(multi.Ops, core.ZnodeOp{Type: core.ZnodeCreate, Path: path(n), OpenACL: true})
+				}
+				for n := range ops / 2 {
+					op := core.ZnodeOp{Type: core.ZnodeSetData, Path: path(n), Version: core.AnyVersion}
+					if n%2 == 1 {
+						op.Type = core.ZnodeDelete
+					}
+					multi.Ops = append(multi.Ops, op)
+				}
+				reply := r.apply(multi)[0]
+				require.NoError(b, reply.Err)
+				require.Equal(b, core.Internal, reply.Outcome.(*core.ZnodeOutcome).Err)
 				r.commit()
 			}
 		})
