@@ -7,6 +7,9 @@
 // that it superseded. d answers reads, r drives watch catch-up and the collection
 // of old versions, whose work therefore follows the changes and not the store.
 //
+// A Writer takes the rows of all other tables into its batch, too. Those of n, which
+// every request of ZooKeeper reads, have a cache like that of d.
+//
 // Three parties work on them:
 //
 //   - The Writer, of the apply goroutine alone. It gathers one engine batch, sees
