@@ -3,6 +3,7 @@ package zk
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +64,7 @@ type queue struct {
 	requests []request
 	// outstanding and bytes count those that have no answer yet.
 	outstanding, bytes int
-	// reads counts the reads among them by path.
+	// reads counts those among them that could see a write, by the path where.
 	reads map[string]int
 	// completing says that there is a completer. Only the reader sets it.
 	completing bool
@@ -199,7 +200,7 @@ func (c *conn) enqueue(q *request) error {
 }
 
 // makeRoom waits until q may be queued: until there are not too many, and, if it is
-// a write, until every read before it is answered that could see what it does. A
+// a write, until everything before it is answered that could see what it does. A
 // client's requests take effect in the order in which it sends them.
 func (c *conn) makeRoom(q *request) error {
 	waited, err := c.awaitRoom(q)
@@ -228,7 +229,7 @@ func (u *queue) full(q *request) bool {
 		u.outstanding > 0 && u.bytes+q.size > maxOutstandingBytes
 }
 
-// seen says whether a read that waits could see what the write q does.
+// seen says whether a request that waits could see what the write q does.
 func (u *queue) seen(q *request) bool {
 	if len(u.reads) == 0 || !q.write() {
 		return false
@@ -237,9 +238,23 @@ func (u *queue) seen(q *request) bool {
 	if !ok {
 		return true // the end of a session deletes znodes that are not named
 	}
+	if u.reads[everywhere] > 0 {
+		return true
+	}
 	for i := range w.Ops {
-		path := w.Ops[i].Path
-		if u.reads[path] > 0 || u.reads[parent(path)] > 0 {
+		op := &w.Ops[i]
+		if u.reads[op.Path] > 0 || u.reads[parent(op.Path)] > 0 || op.Sequential && u.below(op.Path) {
+			return true
+		}
+	}
+	return false
+}
+
+// below says whether a request could see a znode whose path begins so: the number
+// that ends it is not known yet.
+func (u *queue) below(prefix string) bool {
+	for path := range u.reads {
+		if strings.HasPrefix(path, prefix) {
 			return true
 		}
 	}
@@ -254,11 +269,11 @@ func (c *conn) push(q *request) {
 	u.requests = append(u.requests, *q)
 	u.outstanding++
 	u.bytes += q.size
-	if q.op.read != nil {
+	if path, ok := q.sees(); ok {
 		if u.reads == nil {
 			u.reads = map[string]int{}
 		}
-		u.reads[q.path]++
+		u.reads[path]++
 	}
 	c.srv.stats.outstanding.Add(1)
 }
@@ -346,11 +361,12 @@ func (c *conn) answered(requests []request) error {
 	for i := range requests {
 		q := &requests[i]
 		u.bytes -= q.size
-		if q.op.read == nil {
+		path, ok := q.sees()
+		if !ok {
 			continue
 		}
-		if u.reads[q.path]--; u.reads[q.path] == 0 {
-			delete(u.reads, q.path)
+		if u.reads[path]--; u.reads[path] == 0 {
+			delete(u.reads, path)
 		}
 	}
 	u.outstanding -= len(requests)

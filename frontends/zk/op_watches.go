@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	opSetWatches    = operation{name: "setWatches", decode: decodeSetWatches, run: (*conn).setWatches}
-	opCheckWatches  = operation{name: "checkWatches", decode: decodeWatches, run: (*conn).checkWatches}
-	opRemoveWatches = operation{name: "removeWatches", decode: decodeWatches, run: (*conn).removeWatches}
+	opSetWatches    = operation{name: "setWatches", decode: decodeSetWatches, run: (*conn).setWatches, sees: seesAll}
+	opCheckWatches  = operation{name: "checkWatches", decode: decodeWatches, run: (*conn).checkWatches, sees: seesPath}
+	opRemoveWatches = operation{name: "removeWatches", decode: decodeWatches, run: (*conn).removeWatches, sees: seesPath}
 )
 
 // watcherKinds are the watches that each type means. Those that stay do not exist.

@@ -51,9 +51,19 @@ type operation struct {
 	// reply appends the body of the reply to request.cmd. It makes it a write.
 	reply func(q *request, o core.Outcome, dst []byte) []byte
 
-	// run serves everything else.
-	run func(c *conn, q *request) error
+	// run serves everything else; sees says where a write could change what it does.
+	run  func(c *conn, q *request) error
+	sees sight
 }
+
+// sight is what of the store and of the watches a request could see a write at.
+type sight uint8
+
+const (
+	seesNothing sight = iota
+	seesPath          // what is at its path; every read does
+	seesAll
+)
 
 // operations is the table of what there is. A number that is not in it is answered
 // Unimplemented, and the connection closed (ZooKeeper 3.9
@@ -133,6 +143,23 @@ func (q *request) decode(frame []byte, r *jute.Reader) error {
 func (q *request) refuse(code wire.ErrorCode) {
 	q.op, q.failed = &opRefused, code
 	q.cmd, q.body = nil, nil
+}
+
+// everywhere stands for any path where a request could see a write.
+const everywhere = "everywhere" // no znode's path: it has no slash
+
+// sees is the path at which q could see a write, ok whether there is any.
+func (q *request) sees() (path string, ok bool) {
+	switch {
+	case q.op.sees == seesAll:
+		return everywhere, true
+	case q.op.read == nil && q.op.sees == seesNothing:
+		return "", false
+	case q.path == "":
+		return "/", true // to reads it is the same
+	default:
+		return q.path, true
+	}
 }
 
 // write says whether q goes to the store as a command.
