@@ -48,7 +48,7 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,fuzz targets of $(FUZZ) each,$(MAKE) -s fuzz)
 	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./zkserver/... ./bench/...)
 	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)
-	$(call part,compat-tests: oracle diff against ZooKeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkoracle/...)
+	$(call part,compat-tests: oracle diff against ZooKeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkoracle/... ./zkframes/...)
 	$(call part,compat-tests: gateway against etcd's,cd compat-tests && $(GO) test -timeout 10m -count=1 ./gateway/...)
 	$(call part,compat-tests: across the protocols,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crossproto/...)
 	$(call part,compat-tests: Go clients and etcdctl,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/...)
