@@ -3,8 +3,10 @@ package crossproto
 import (
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"path"
 	"slices"
 	"strings"
@@ -15,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/triglot/triglot/compat-tests/server"
 )
 
 var (
@@ -32,6 +36,8 @@ var (
 //   - the events are the difference between the trees before and after, in an order
 //     in which no child is without its parent, all with the write's revision.
 //
+// Now and then the server is killed, and must come back with all of it.
+//
 // A transaction or a multi may make a znode twice, so that only the first three hold,
 // the third less strictly, and that no watch of what has changed is silent.
 func TestRandom(t *testing.T) {
@@ -40,13 +46,15 @@ func TestRandom(t *testing.T) {
 		s = uint64(time.Now().UnixNano())
 	}
 	t.Logf("-seed %d", s)
+	p := server.StartT(t, server.Options{Target: server.Triglot})
 	r := &random{
-		faces:  newFaces(t, shared, 3*patience+time.Duration(*steps)*time.Second),
+		server: p,
+		faces:  newFaces(t, p, 3*patience+time.Duration(*steps)*time.Second),
 		rand:   rand.New(rand.NewPCG(s, 0)),
 		keys:   map[string]entry{},
 		pinned: map[string]bool{},
 	}
-	r.other = dialZK(t, shared)
+	r.other = dialZK(t, p)
 	defer func() { r.other.Close() }()
 	before := r.trees()
 	for n := range *steps {
@@ -72,8 +80,47 @@ func TestRandom(t *testing.T) {
 			require.Equal(t, after.rev, zxid)
 		}
 		before = after
+		if n%killEvery == killEvery-1 {
+			r.kill()
+			require.Equal(t, before.znodes, r.trees().znodes)
+		}
 	}
-	r.del("/r", clientv3.WithPrefix())
+}
+
+// killEvery is after how many steps the server is killed.
+const killEvery = 80
+
+// kill kills the server, and has it and the sessions back.
+func (r *random) kill() {
+	r.t.Helper()
+	count := r.nodeCount()
+	require.NoError(r.t, r.server.Kill())
+	require.NoError(r.t, r.server.Restart(r.ctx))
+	for _, c := range []*zkClient{r.zk, r.other} {
+		require.Eventually(r.t, func() bool { return c.State() == zk.StateHasSession }, patience, pollEvery)
+	}
+	require.Empty(r.t, r.zk.told(), "nothing has happened meanwhile")
+	require.Equal(r.t, count, r.nodeCount())
+	// ZooKeeper counts a node without a name, too.
+	require.Equal(r.t, fmt.Sprintf("Node count: %d", len(r.walk("/"))+1), count)
+}
+
+// nodeCount is the line of srvr.
+func (r *random) nodeCount() string {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", r.server.ZKEndpoint())
+	require.NoError(r.t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "srvr")
+	require.NoError(r.t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(r.t, err)
+	for line := range strings.Lines(string(answer)) {
+		if strings.HasPrefix(line, "Node count") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return string(answer)
 }
 
 // randomPaths are under a parent that is implicit unless something makes it real.
@@ -81,9 +128,10 @@ var randomPaths = []string{"/r", "/r/a", "/r/a/b", "/r/a/b/c", "/r/a/d", "/r/a-b
 
 type random struct {
 	*faces
-	rand  *rand.Rand
-	other *zkClient // its session ends now and then
-	lease clientv3.LeaseID
+	server *server.Process
+	rand   *rand.Rand
+	other  *zkClient // its session ends now and then
+	lease  clientv3.LeaseID
 	// keys are what etcd must have, pinned the znodes without a key below which
 	// ZooKeeper created or deleted something: they stay.
 	keys   map[string]entry
@@ -231,7 +279,7 @@ func (r *random) end() (what string, err error) {
 	} else {
 		what, id = "close session", r.other.SessionID()
 		r.other.Close()
-		r.other = dialZK(r.t, shared)
+		r.other = dialZK(r.t, r.server)
 	}
 	maps.DeleteFunc(r.keys, func(_ string, e entry) bool { return e.lease == id })
 	return what, err
