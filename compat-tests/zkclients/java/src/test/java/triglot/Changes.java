@@ -3,6 +3,7 @@ package triglot;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Queue;
+import java.util.Random;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.IntStream;
@@ -14,6 +15,9 @@ final class Changes {
 
   /** Znodes that are there all the time; anybody sets them. */
   final List<String> data;
+
+  /** Index of the one that is set far more often than the others. */
+  static final int HOT = 0;
 
   /** Znodes that come and go; each belongs to one writer. */
   final List<String> fleeting;
@@ -40,13 +44,14 @@ final class Changes {
     return IntStream.range(0, count).mapToObj(i -> prefix + i).toList();
   }
 
+  /** Index of a data znode to set. */
+  int pick(Random random) {
+    return random.nextInt(8) == 0 ? HOT : random.nextInt(data.size());
+  }
+
   /** Takes a share of the work; false if all of it is taken. */
   boolean take() {
     return open.getAndDecrement() > 0;
-  }
-
-  boolean running() {
-    return open.get() > 0;
   }
 
   void made() {

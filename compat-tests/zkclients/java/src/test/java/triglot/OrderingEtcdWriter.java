@@ -27,7 +27,7 @@ final class OrderingEtcdWriter implements Callable<Void> {
     for (long sent = 0; changes.take(); sent++) {
       int dice = random.nextInt(100);
       if (dice < 90) {
-        int index = random.nextInt(changes.data.size());
+        int index = changes.pick(random);
         changes.wrote(index, put(changes.data.get(index), "etcd " + id + ":" + sent));
         continue;
       }

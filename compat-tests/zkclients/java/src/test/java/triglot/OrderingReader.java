@@ -17,7 +17,7 @@ import org.apache.zookeeper.Watcher.Event.EventType;
 import org.apache.zookeeper.data.Stat;
 
 /**
- * A client that watches every znode of the test and arms each watch again at its event. Replies and events reach
+ * A client that watches every znode of the test, or the hot one alone, and arms each watch again at its event. Replies and events reach
  * the one event thread of a client in the order in which they were on the wire, so what may not be on the wire in
  * that order is found here. All fields but the atomic ones belong to that thread.
  */
@@ -51,19 +51,24 @@ final class OrderingReader {
   private long shown;
   private long lastEvent;
 
-  OrderingReader(Changes changes, int seed) throws Exception {
+  OrderingReader(Changes changes, int seed, boolean hot) throws Exception {
     this.zk = Zk.Client.connect(Zk.ENDLESS_TIMEOUT_MS);
     this.changes = changes;
     this.random = new Random(seed);
     this.seen =
-        new AtomicLongArray(changes.data.size() + changes.fleeting.size() + changes.parents.size());
+        new AtomicLongArray(
+            hot ? 1 : changes.data.size() + changes.fleeting.size() + changes.parents.size());
   }
 
   void start() {
     int slot = 0;
+    if (seen.length() == 1) {
+      dataWatches.add(new DataWatch(changes.data.get(Changes.HOT), Changes.HOT));
+      dataWatches.get(0).arm();
+      return;
+    }
     for (String path : changes.data) {
-      DataWatch watch = new DataWatch(path, slot++);
-      dataWatches.add(watch);
+      dataWatches.add(new DataWatch(path, slot++));
     }
     dataWatches.forEach(DataWatch::arm);
     for (String path : changes.fleeting) {
@@ -223,7 +228,9 @@ final class OrderingReader {
     /** The reply of this client's own write: it tells of the write, even if it knows of later ones by now. */
     void written(int rc, Stat stat) {
       shows(rc, stat);
-      changes.wrote(slot, stat.getMzxid());
+      if (rc == Code.OK.intValue()) {
+        changes.wrote(slot, stat.getMzxid());
+      }
     }
 
     private void shows(int rc, Stat stat) {

@@ -65,7 +65,7 @@ final class OrderingWriter implements Callable<Void> {
   }
 
   private void set(boolean thenRead) throws InterruptedException {
-    int index = random.nextInt(changes.data.size());
+    int index = changes.pick(random);
     byte[] value = Zk.bytes(id + ":" + sent++);
     long[] written = {0};
     window.acquire();
@@ -100,7 +100,7 @@ final class OrderingWriter implements Callable<Void> {
   }
 
   private void setTwo() throws InterruptedException {
-    int first = random.nextInt(changes.data.size());
+    int first = changes.pick(random);
     int second = (first + 1) % changes.data.size();
     window.acquire();
     zk.multi(
