@@ -28,7 +28,7 @@ func (s *side) word(word string) []string {
 	if err != nil {
 		return []string{"FAILED: " + err.Error()}
 	}
-	switch word {
+	switch strings.TrimSpace(word) {
 	case "srvr", "stat":
 		return shape(answer, ": ", "Mode", "Node count")
 	case "mntr":
