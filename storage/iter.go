@@ -13,8 +13,8 @@ var lookups = [2]*pebble.IterOptions{
 }
 
 // Iter walks keys in order. It is for one goroutine. It starts unpositioned; the
-// positioning methods report whether it stands on a key, and if not, Close tells
-// whether that is the end or an error.
+// positioning methods report whether it stands on a key, and if not, Err and Close
+// tell whether that is the end or an error.
 //
 // It is Pebble's iterator under another name, so that wrapping costs nothing.
 type Iter pebble.Iterator
@@ -59,7 +59,17 @@ func (i *Iter) Value() ([]byte, error) {
 	return value, nil
 }
 
-// Close ends the iterator and returns the first error that it met.
+// Err is why the iterator stands on no key, nil if there is none. One that is
+// positioned again must be asked before: it forgets.
+func (i *Iter) Err() error {
+	if err := i.engine().Error(); err != nil {
+		return fmt.Errorf("storage: iterate: %w", err)
+	}
+	return nil
+}
+
+// Close ends the iterator and returns the error that it met since it was last
+// positioned.
 func (i *Iter) Close() error {
 	if err := i.engine().Close(); err != nil {
 		return fmt.Errorf("storage: iterate: %w", err)

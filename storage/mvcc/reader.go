@@ -85,7 +85,7 @@ var scratches = sync.Pool{New: func() any { return new([]byte) }}
 func lookUpIn(it *storage.Iter, scratch *[]byte, key []byte, at core.Rev) (*core.KV, error) {
 	*scratch = keys.AppendVersion((*scratch)[:0], key, at)
 	if !it.SeekPrefixGE(*scratch) {
-		return nil, nil
+		return nil, it.Err() // what cannot be read must not pass for what is not there
 	}
 	_, rev, ok := keys.DecodeVersion(it.Key())
 	if !ok {

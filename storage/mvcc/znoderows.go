@@ -51,6 +51,9 @@ func (r *Reader) Row(key []byte) ([]byte, error) {
 // index.
 func rowIn(it *storage.Iter, key []byte, index uint64) (*core.KV, error) {
 	if !it.SeekPrefixGE(key) || string(it.Key()) != string(key) {
+		if err := it.Err(); err != nil {
+			return nil, err
+		}
 		return absence(key, core.Rev(index)), nil
 	}
 	value, err := it.Value()
