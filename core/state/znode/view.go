@@ -71,6 +71,10 @@ func missingKey(path string) error { return fmt.Errorf("there is no key of znode
 // checkEvery is how many children are passed between looks at the context.
 const checkEvery = 1024
 
+// commonName is the longest name that all others are guessed to be as long as: one
+// may be 32 KiB long, and there may be a million.
+const commonName = 64
+
 // Children returns the names of the children of the znode at a path, sorted, and
 // the znode. It fails with NoNode. The caller owns the slice; the names share their
 // memory.
@@ -93,7 +97,7 @@ func Children(ctx context.Context, r Reader, s Scanner, m Mount, path string) ([
 			return false
 		}
 		if len(ends) == 0 {
-			names.Grow(len(name) * cap(ends)) // names are much of a size
+			names.Grow(min(len(name), commonName) * cap(ends)) // names are much of a size
 		}
 		names.Write(name)
 		if ends = append(ends, names.Len()); len(ends)%checkEvery == 0 && ctx.Err() != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,4 +87,22 @@ func TestChildrenEndsWithItsContext(t *testing.T) {
 	cancel()
 	_, _, err = Children(ctx, s, s, "/zk", "/a")
 	require.ErrorIs(t, err, core.Canceled)
+}
+
+// One long name does not make room for as many as there are children.
+func TestChildrenOneOfWhichHasALongName(t *testing.T) {
+	const children = 4096
+	s := storeOf(node{implicit: true, children: children}, "/a")
+	s.scanned = [][]byte{keys.AppendZnode(nil, "/a/"+strings.Repeat("0", maxPathLen/2))}
+	for i := 1; i < children; i++ {
+		s.scanned = append(s.scanned, keys.AppendZnode(nil, fmt.Sprintf("/a/%06d", i)))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	names, _, err := Children(context.Background(), s, s, "/zk", "/a")
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.Len(t, names, children)
+	require.Equal(t, "000001", names[1])
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
 }
