@@ -43,7 +43,7 @@ func TestKillZooKeeper(t *testing.T) {
 		kills := 1 + killAtStart(t, random, p)
 		require.NoError(t, p.Restart(ctx), "round %d", round)
 		for _, w := range workers {
-			require.NoError(t, w.audit(ctx), "round %d", round)
+			require.NoError(t, w.audit(ctx, never), "round %d", round)
 		}
 		conn, err := dial(p.Endpoint())
 		require.NoError(t, err)
@@ -94,7 +94,7 @@ func liveZooKeeper(
 	life := newLife(quota)
 	var clients sync.WaitGroup
 	for _, w := range workers {
-		clients.Go(func() { w.run(life) })
+		clients.Go(func() { w.run(ctx, life) })
 	}
 	clients.Go(func() { readGroups(ctx, conn, workers, life) })
 	life.await(ctx)
@@ -145,9 +145,9 @@ func layToRest(ctx context.Context, t *testing.T, p *server.Process, workers []*
 	last, err := zkConnect(ctx, p.ZKEndpoint(), workerTimeout)
 	require.NoError(t, err)
 	defer last.Close()
-	writes := 0
+	writes, losses := 0, 0
 	for _, w := range workers {
-		require.NoError(t, w.audit(ctx), "the sessions of others have ended, not this one")
+		require.NoError(t, w.audit(ctx, never), "the sessions of others have ended, not this one")
 		w.conn.Close()
 		actual, err := readTree(last, w.base())
 		require.NoError(t, err)
@@ -158,11 +158,15 @@ func layToRest(ctx context.Context, t *testing.T, p *server.Process, workers []*
 		}
 		require.NoError(t, judge(w.sure, nil, actual), "%s closed its session", w.name())
 		writes += w.written
+		losses += w.losses
 	}
 	_, sessions, err := haunting(ctx, conn)
 	require.NoError(t, err)
 	require.Equal(t, map[int64]bool{last.SessionID(): true}, sessions)
-	t.Logf("%d requests", writes)
+	t.Logf("%d requests, %d connections lost", writes, losses)
+	if losses > 0 {
+		require.Contains(t, p.Log(), "slow fdatasync", "connections were lost for no reason")
+	}
 }
 
 // The checker finds what a broken server would show.

@@ -56,6 +56,8 @@ type zkWorker struct {
 	// that was under way when the server died was done, nil if there is none.
 	sure, maybe tree
 	newest      int64
+	// losses counts the connections lost while the server lived.
+	losses int
 }
 
 // What a worker's tree holds.
@@ -96,14 +98,29 @@ func newZKWorker(ctx context.Context, endpoint string, id int, seed uint64) (*zk
 	return w, nil
 }
 
-// run writes until the first error.
-func (w *zkWorker) run(life *life) {
+// run writes until the server is dead. A connection may be lost before: a server
+// whose disk is slow closes it rather than leave a request without an answer. Then
+// the session goes on with another one, and nothing but that request is unsure.
+func (w *zkWorker) run(ctx context.Context, life *life) {
 	for {
-		if err := w.step(life); err != nil {
+		err := w.step(life)
+		if err == nil {
+			continue
+		}
+		if lost(err) && !life.doomed.Load() {
+			w.losses++
+			err = w.audit(ctx, life.doomed.Load)
+		}
+		if err != nil {
 			life.failed(w.name(), err)
 			return
 		}
 	}
+}
+
+// lost says that an error is of the connection, not an answer.
+func lost(err error) bool {
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer)
 }
 
 // step makes one request.
@@ -283,15 +300,15 @@ func (w *zkWorker) requests(changes []change) []any {
 	return requests
 }
 
-// audit waits for the session to be back on the server's next life, and compares
-// the tree with what it must be.
-func (w *zkWorker) audit(ctx context.Context) error {
-	actual, err := w.readWhenBack(ctx)
+// audit waits for the session to be back, on the server's next life perhaps, and
+// compares the tree with what it must be. It gives up when hopeless returns true.
+func (w *zkWorker) audit(ctx context.Context, hopeless func() bool) error {
+	actual, err := w.readWhenBack(ctx, hopeless)
 	if err != nil {
 		return fmt.Errorf("%s: %w", w.name(), err)
 	}
 	if now := w.conn.SessionID(); now != w.session {
-		return fmt.Errorf("%s: session %x did not outlive the server: it is %x now", w.name(), w.session, now)
+		return fmt.Errorf("%s: session %x did not live on: it is %x now", w.name(), w.session, now)
 	}
 	if err := judge(w.sure, w.maybe, actual); err != nil {
 		return fmt.Errorf("%s: %w", w.name(), err)
@@ -303,13 +320,15 @@ func (w *zkWorker) audit(ctx context.Context) error {
 	return nil
 }
 
+func never() bool { return false }
+
 // readWhenBack reads the tree as soon as there is a connection.
-func (w *zkWorker) readWhenBack(ctx context.Context) (tree, error) {
-	retry := time.NewTicker(50 * time.Millisecond)
+func (w *zkWorker) readWhenBack(ctx context.Context, hopeless func() bool) (tree, error) {
+	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
 	for {
 		actual, err := readTree(w.conn, w.base())
-		if !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrNoServer) {
+		if !lost(err) || hopeless() {
 			return actual, err
 		}
 		select {
