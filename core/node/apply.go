@@ -31,9 +31,9 @@ func (a *applier) own(member core.MemberID, incarnation uint64) bool {
 	return incarnation == a.incarnation && member == a.n.disk.id.member
 }
 
-// Apply implements consensus.Applier. The order matters: a view must show a write
-// before anyone hears of it, and watchers hear of it before its own caller may
-// act on the answer.
+// Apply implements consensus.Applier. The order matters: the deadlines know of a
+// lease before a view shows it, see nextDue; a view must show a write before anyone
+// hears of it; and watchers hear of it before its own caller may act on the answer.
 func (a *applier) Apply(batch []consensus.Committed) error {
 	replies := a.replies[:0]
 	commands := 0
@@ -56,12 +56,12 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 		return err
 	}
 	rev := view.Rev()
+	a.n.leases.changed(delta.Leases)
 	a.n.published.publish(view)
 	a.n.hub.Publish(delta.Revisions, rev)
 	if delta.Compacted != 0 {
 		a.n.hub.Compacted(delta.Compacted)
 	}
-	a.n.leases.changed(delta.Leases)
 	a.n.sessions.changed(delta.Leases)
 	a.answer(batch, replies)
 	a.n.upkeep.applied(commands, delta.Compacted != 0)

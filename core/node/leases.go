@@ -79,8 +79,8 @@ func leasesIn(v *state.View) ([]expiry.Lease, error) {
 	return all, err
 }
 
-// changed is told by apply which leases came and went. Whoever waits for that
-// looks again.
+// changed is told by apply which leases came and went, before the view that shows
+// it is published.
 func (l *leases) changed(changes []state.LeaseChange) {
 	if len(changes) == 0 {
 		return
@@ -98,7 +98,6 @@ func (l *leases) changed(changes []state.LeaseChange) {
 		}
 	}
 	l.mu.Unlock()
-	l.n.published.wake()
 }
 
 // keepTime ticks the deadlines' clock until ctx ends. It does nothing else: were
@@ -159,8 +158,9 @@ func (l *leases) expireDue(ctx context.Context) {
 }
 
 // nextDue returns a command that revokes what is overdue, or nil. It says as of
-// when, by a view from before the look at the deadlines: a lease that is granted
-// under the same id in between is not meant.
+// when, by a view from before the look at the deadlines, which know all that the
+// view shows: a lease that is granted under the same id later, or a session that is
+// attached, is not meant.
 func (l *leases) nextDue() *core.LeaseExpire {
 	view := l.n.published.hold()
 	if view == nil {
@@ -190,8 +190,8 @@ func (l *leases) KeepAlive(ctx context.Context, id core.LeaseID) (time.Duration,
 }
 
 // renewUncertain renews a lease of which the deadlines did not know that it can
-// be: it may be gone, or this member may be too new a leader, or the lease so new
-// that the view shows it and the deadlines are about to be told, or it is overdue.
+// be: it may be gone, or going, or this member may be too new a leader, or the lease
+// is overdue.
 // It fails with LeaseNotFound only when a view shows that the lease is gone: that
 // view is linearizable, so that a stale member tells nobody that his lease has
 // ended; and who renews too late is not told so before its keys are gone
