@@ -15,14 +15,23 @@ func TestAcceptance(t *testing.T) {
 		name string
 		test func(*faces)
 	}{
-		{"X1 a put creates a znode", x1}, {"X2 a put changes it", x2},
-		{"X3 both compare and swap the same version", x3}, {"X4 etcd watches ZooKeeper's writes", x4},
-		{"X5 closing a session deletes in one revision", x5}, {"X6 revoking its lease expires a session", x6},
-		{"X7 parents are implicit", x7}, {"X8 a subtree goes deepest first", x8},
-		{"X9 a parent without its key is demoted", x9}, {"X10 sequence numbers count all siblings", x10},
-		{"X12 an illegal path is no znode", x12}, {"X13 a sync covers etcd's writes", x13},
+		{"X1 a put creates a znode", x1},
+		{"X2 a put changes it", x2},
+		{"X3 both compare and swap the same version", x3},
+		{"X4 etcd watches ZooKeeper's writes", x4},
+		{"X5 closing a session deletes in one revision", x5},
+		{"X6 revoking its lease expires a session", x6},
+		{"X7 parents are implicit", x7},
+		{"X8 a subtree goes deepest first", x8},
+		{"X9 a parent without its key is demoted", x9},
+		{"X10 sequence numbers count all siblings", x10},
+		{"X12 an illegal path is no znode", x12},
+		{"X13 a sync covers etcd's writes", x13},
 		{"X14 compaction does not concern ZooKeeper", x14},
-		{"a revision may change no key", emptyRevision}, {"a large multi is one revision", largeMulti}, {"a lock's ephemeral is protected", protected}, {"a session's lease is a lease", sessionLease},
+		{"a revision may change no key", emptyRevision},
+		{"a large multi is one revision", largeMulti},
+		{"a lock's ephemeral is protected", protected},
+		{"a session's lease is a lease", sessionLease},
 	} {
 		t.Run(x.name, func(t *testing.T) { x.test(newFaces(t, shared, 3*patience)) })
 	}

@@ -37,7 +37,7 @@ func (g *gateway) try(path string, request object) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	response, err := http.Post(g.url+path, "application/json", bytes.NewReader(body)) //nolint:noctx // the server is a child of the test
+	response, err := http.Post(g.url+path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func (w *zkWorker) work(i int) error {
 		if err != nil {
 			return err
 		}
-		if _, err = w.conn.Set(swapCount, []byte(next(now)), stat.Version); err != zk.ErrBadVersion { //nolint:errorlint // never wrapped
+		if _, err = w.conn.Set(swapCount, []byte(next(now)), stat.Version); err != zk.ErrBadVersion {
 			return err
 		}
 	}
