@@ -185,7 +185,11 @@ func (c *conn) submit(q *request) error {
 	if err := c.makeRoom(q); err != nil {
 		return err
 	}
-	q.pending = c.srv.cfg.Store.Submit(core.Principal{}, q.cmd)
+	pending, err := c.handOver(q)
+	if err != nil {
+		return err
+	}
+	q.pending = pending
 	c.push(q)
 	return nil
 }
