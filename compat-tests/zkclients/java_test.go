@@ -149,7 +149,7 @@ func TestJavaClient(t *testing.T) {
 // watches, which ZooKeeper's face does not have yet.
 func TestCurator(t *testing.T) {
 	t.Log("not run: CuratorCache, PersistentWatcher: persistent watches are not served yet")
-	junit(t, shared, time.Minute, 6, "CuratorTest")
+	junit(t, shared, time.Minute, 8, "CuratorTest")
 }
 
 func TestOrdering(t *testing.T) {

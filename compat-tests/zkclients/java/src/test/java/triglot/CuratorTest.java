@@ -5,6 +5,7 @@ import static java.util.concurrent.TimeUnit.SECONDS;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
@@ -22,10 +23,16 @@ import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
 import org.apache.curator.framework.recipes.cache.PathChildrenCache;
 import org.apache.curator.framework.recipes.cache.PathChildrenCacheEvent;
+import org.apache.curator.framework.recipes.cache.TreeCache;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
+import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
+import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
+import org.apache.curator.framework.recipes.locks.Lease;
+import org.apache.curator.framework.recipes.nodes.PersistentNode;
 import org.apache.curator.retry.ExponentialBackoffRetry;
 import org.apache.curator.retry.RetryOneTime;
+import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.Watcher.Event.KeeperState;
 import org.apache.zookeeper.ZooKeeper;
 import org.junit.jupiter.api.AfterEach;
@@ -130,18 +137,15 @@ class CuratorTest {
     LeaderLatch second = awaitLeader(latches);
 
     // One whose session is ended from outside loses it to the other, and comes back as a candidate.
-    ZooKeeper zk = clientOf(second).getZookeeperClient().getZooKeeper();
-    Zk.Client killer = Zk.Client.claim(Zk.LONG_TIMEOUT_MS, zk.getSessionId(), zk.getSessionPasswd());
-    killer.seen().awaitState(KeeperState.SyncConnected);
-    killer.close();
+    endSession(clientOf(second));
     latches.remove(second);
     LeaderLatch third = awaitLeader(latches);
-    assertFalse(second.hasLeadership());
+    Zk.await("the old leader hears of it", () -> !second.hasLeadership());
     latches.add(second);
     Zk.await("both are candidates", () -> participants(third) == 2);
 
     // One whose connection breaks is not the only candidate, but somebody leads in the end.
-    zk = clientOf(third).getZookeeperClient().getZooKeeper();
+    ZooKeeper zk = clientOf(third).getZookeeperClient().getZooKeeper();
     zk.getTestable().closeSocket();
     awaitLeader(latches);
     Zk.await("both are candidates", () -> participants(second) == 2);
@@ -200,6 +204,55 @@ class CuratorTest {
   }
 
   @Test
+  void locksForReadersAndSemaphores() throws Exception {
+    InterProcessReadWriteLock mine = new InterProcessReadWriteLock(connect(), root + "/rw");
+    InterProcessReadWriteLock yours = new InterProcessReadWriteLock(connect(), root + "/rw");
+    assertTrue(mine.readLock().acquire(Zk.PATIENCE_SECONDS, SECONDS));
+    assertTrue(yours.readLock().acquire(Zk.PATIENCE_SECONDS, SECONDS));
+    assertFalse(yours.writeLock().acquire(200, MILLISECONDS));
+    mine.readLock().release();
+    yours.readLock().release();
+    assertTrue(yours.writeLock().acquire(Zk.PATIENCE_SECONDS, SECONDS));
+    yours.writeLock().release();
+
+    InterProcessSemaphoreV2 semaphore = new InterProcessSemaphoreV2(connect(), root + "/semaphore", 2);
+    Lease first = semaphore.acquire();
+    Lease second = semaphore.acquire();
+    assertNull(semaphore.acquire(200, MILLISECONDS));
+    first.close();
+    Lease third = semaphore.acquire(Zk.PATIENCE_SECONDS, SECONDS);
+    assertNotNull(third);
+    second.close();
+    third.close();
+  }
+
+  @Test
+  void aPersistentNodeComesBackWithItsSession() throws Exception {
+    CuratorFramework owner = connect();
+    CuratorFramework reader = connect();
+    BlockingQueue<String> seen = new LinkedBlockingQueue<>();
+    try (PersistentNode node =
+            new PersistentNode(owner, CreateMode.EPHEMERAL, false, root + "/here", Zk.bytes("me"));
+        TreeCache tree = new TreeCache(reader, root)) {
+      tree.getListenable()
+          .addListener(
+              (client, event) -> {
+                if (event.getData() != null && event.getData().getPath().endsWith("/here")) {
+                  seen.add(event.getType().toString());
+                }
+              });
+      tree.start();
+      node.start();
+      assertTrue(node.waitForInitialCreate(Zk.PATIENCE_SECONDS, SECONDS));
+      assertEquals("NODE_ADDED", seen.poll(Zk.PATIENCE_SECONDS, SECONDS));
+      endSession(owner);
+      assertEquals("NODE_REMOVED", seen.poll(Zk.PATIENCE_SECONDS, SECONDS));
+      assertEquals("NODE_ADDED", seen.poll(Zk.PATIENCE_SECONDS, SECONDS));
+      assertEquals("me", Zk.text(reader.getData().forPath(root + "/here")));
+    }
+  }
+
+  @Test
   void transactionsAndInspection() throws Exception {
     CuratorFramework client = connect();
     client.create().creatingParentContainersIfNeeded().forPath(root + "/tx/a", Zk.bytes("1"));
@@ -218,6 +271,14 @@ class CuratorTest {
 
   private CuratorFramework clientOf(LeaderLatch latch) {
     return clients.get(Integer.parseInt(latch.getId().substring("candidate-".length())));
+  }
+
+  /** Ends a client's session behind its back. */
+  private static void endSession(CuratorFramework client) throws Exception {
+    ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
+    Zk.Client killer = Zk.Client.claim(Zk.LONG_TIMEOUT_MS, zk.getSessionId(), zk.getSessionPasswd());
+    killer.seen().awaitState(KeeperState.SyncConnected);
+    killer.close();
   }
 
   private static int participants(LeaderLatch latch) {
