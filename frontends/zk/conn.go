@@ -5,7 +5,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -72,8 +71,6 @@ type queue struct {
 
 	// goroutines are the completer and those that flush events.
 	goroutines sync.WaitGroup
-	// flushing says that one of the latter is on its way.
-	flushing atomic.Bool
 }
 
 // serve runs the connection until it ends, and returns why.
@@ -382,16 +379,20 @@ func (c *conn) answered(requests []request) error {
 // kick has the events that were appended written, by a goroutine of their own: the
 // runner may be waiting.
 func (c *conn) kick() {
-	if c.queue.flushing.CompareAndSwap(false, true) {
-		c.queue.goroutines.Go(func() {
-			c.queue.flushing.Store(false)
-			_ = c.flush() // it closes the connection if it fails
-		})
+	if c.out.claim() {
+		c.queue.goroutines.Go(func() { _ = c.flush() }) // it closes the connection if it fails
 	}
 }
 
 // flush writes what was appended.
 func (c *conn) flush() error {
+	c.out.writing.Lock()
+	defer c.out.writing.Unlock()
+	return c.write()
+}
+
+// write is flush for one who holds out.writing.
+func (c *conn) write() error {
 	packets, err := c.out.flush()
 	c.stats.sent.Add(uint64(packets))
 	c.srv.stats.sent.Add(uint64(packets))

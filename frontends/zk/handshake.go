@@ -92,6 +92,7 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 		err = s.welcome(c, &m)
 	}
 	if err != nil {
+		s.sessions.remove(c) // it may have been welcomed in vain
 		c.close(err)
 		return nil, err
 	}

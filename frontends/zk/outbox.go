@@ -31,7 +31,8 @@ var errSlowClient = errors.New("more events are queued than the client may leave
 type outbox struct {
 	w io.WriteCloser
 
-	writing sync.Mutex // held while w is written; taken before mu
+	// writing is held while w is written. It is taken before mu, by who calls flush.
+	writing sync.Mutex
 
 	mu  sync.Mutex
 	buf []byte
@@ -43,6 +44,8 @@ type outbox struct {
 	// event ever appended.
 	eventBytes int
 	lastEvent  core.Rev
+	// claimed says that somebody is about to flush who has not begun.
+	claimed bool
 	// packets counts the frames appended and not yet counted as sent.
 	packets int
 	// failed is why nothing more is appended or written.
@@ -131,15 +134,22 @@ func appendEvent(dst []byte, zxid int64, kind wire.EventType, path string) []byt
 	return dst
 }
 
+// claim makes the caller the one who must flush, unless there is one already.
+func (o *outbox) claim() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	claimed := o.claimed
+	o.claimed = true
+	return !claimed
+}
+
 // flush writes what waits and returns the number of frames in it. It blocks as
-// long as the client does not read.
+// long as the client does not read. Its caller holds writing.
 func (o *outbox) flush() (packets int, err error) {
-	o.writing.Lock()
-	defer o.writing.Unlock()
 	o.mu.Lock()
 	b, failed := o.buf, o.failed
 	packets = o.packets
-	o.buf, o.eventBytes, o.packets = nil, 0, 0
+	o.buf, o.eventBytes, o.packets, o.claimed = nil, 0, 0, false
 	o.mu.Unlock()
 	if failed != nil || len(b) == 0 {
 		return 0, failed
