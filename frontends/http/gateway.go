@@ -49,7 +49,8 @@ func newGateway(conn grpc.ClientConnInterface, maxRequest uint) *gateway {
 		runtime.WithMetadata(token),
 	)
 	ctx := context.Background() // the handlers take each request's own
-	for _, err := range []error{ // the last is tried first, and each attempt costs
+	// The last that is registered is tried first, and each attempt costs.
+	for _, err := range []error{
 		gw.RegisterAuthHandlerClient(ctx, g.mux, pb.NewAuthClient(conn)),
 		gw.RegisterMaintenanceHandlerClient(ctx, g.mux, pb.NewMaintenanceClient(conn)),
 		gw.RegisterClusterHandlerClient(ctx, g.mux, pb.NewClusterClient(conn)),

@@ -106,8 +106,10 @@ func headerBlock(contentType string) []byte {
 	var block bytes.Buffer
 	e := hpack.NewEncoder(&block)
 	for _, field := range []hpack.HeaderField{
-		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"},
-		{Name: ":path", Value: "/v3/kv/put"}, {Name: ":authority", Value: "a"},
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: "/v3/kv/put"},
+		{Name: ":authority", Value: "a"},
 		{Name: "content-type", Value: contentType},
 	} {
 		if field.Value != "" {

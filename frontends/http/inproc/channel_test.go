@@ -182,7 +182,7 @@ func TestPanicIsAnError(t *testing.T) {
 	require.Contains(t, log.String(), "panic=broken")
 	require.Contains(t, log.String(), "channel_test.go", "the stack says where")
 
-	_, err = open(t, t.Context(), c).Recv()
+	_, err = open(t.Context(), t, c).Recv()
 	require.Equal(t, codes.Internal, status.Code(err))
 	c.Close()
 	require.Contains(t, log.String(), `panic="broken too"`)

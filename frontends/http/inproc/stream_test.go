@@ -23,7 +23,7 @@ type (
 )
 
 // open starts a stream, which is released when ctx ends.
-func open(t *testing.T, ctx context.Context, c *Channel) client {
+func open(ctx context.Context, t *testing.T, c *Channel) client {
 	t.Helper()
 	s, err := c.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, watchMethod)
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func echo(s server) error {
 
 func TestStreamBig(t *testing.T) {
 	c := serve(nil, echo)
-	s := open(t, t.Context(), c)
+	s := open(t.Context(), t, c)
 	const n = 5000
 	sent := make(chan error, 1)
 	go func() {
@@ -98,7 +98,7 @@ func TestStreamCopies(t *testing.T) {
 		}
 		return nil
 	})
-	s := open(t, t.Context(), c)
+	s := open(t.Context(), t, c)
 	var got []*pb.WatchResponse
 	for range 3 {
 		r, err := s.Recv()
@@ -126,7 +126,7 @@ func TestStreamHalfClose(t *testing.T) {
 		}
 		return status.Error(codes.Aborted, "enough")
 	})
-	s := open(t, t.Context(), c)
+	s := open(t.Context(), t, c)
 	require.NoError(t, s.Send(create(4)))
 	require.NoError(t, s.CloseSend())
 	require.NoError(t, s.CloseSend(), "twice is once")
@@ -148,7 +148,7 @@ func TestStreamHeader(t *testing.T) {
 			<-proceed
 			return s.Send(&pb.WatchResponse{})
 		})
-		s := open(t, t.Context(), c)
+		s := open(t.Context(), t, c)
 		received := make(chan metadata.MD, 1)
 		go func() {
 			md, _ := s.Header()
@@ -174,7 +174,7 @@ func TestStreamHeaderSentAhead(t *testing.T) {
 			<-s.Context().Done()
 			return s.Context().Err()
 		})
-		s := open(t, ctx, c)
+		s := open(ctx, t, c)
 		md, err := s.Header()
 		require.NoError(t, err)
 		require.Equal(t, metadata.Pairs("a", "1"), md)
@@ -186,7 +186,7 @@ func TestStreamHeaderSentAhead(t *testing.T) {
 // A handler that ends without a message: no header, and Recv has the reason.
 func TestStreamRefused(t *testing.T) {
 	c := serve(nil, func(server) error { return status.Error(codes.Unavailable, "no leader") })
-	s := open(t, t.Context(), c)
+	s := open(t.Context(), t, c)
 	md, err := s.Header()
 	require.NoError(t, err)
 	require.Empty(t, md)
@@ -221,7 +221,7 @@ func TestStreamCanceled(t *testing.T) {
 			return outer
 		})
 		ctx, cancel := context.WithCancel(t.Context())
-		s := open(t, ctx, c)
+		s := open(ctx, t, c)
 		ended := make(chan error, 1)
 		go func() {
 			_, err := s.Recv()
@@ -244,11 +244,11 @@ func TestStreamEndedWithAStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := serve(nil, func(s server) error {
 			<-s.Context().Done()
-			time.Sleep(time.Second) // slow to notice
+			<-time.After(time.Second) // slow to notice
 			return s.Context().Err()
 		})
 		ctx, cancel := context.WithCancelCause(t.Context())
-		s := open(t, ctx, c)
+		s := open(ctx, t, c)
 		cancel(status.Error(codes.InvalidArgument, "no JSON"))
 		_, err := s.Header()
 		require.Equal(t, codes.InvalidArgument, status.Code(err))
@@ -266,7 +266,7 @@ func TestStreamDeadline(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
-		_, err := open(t, ctx, c).Recv()
+		_, err := open(ctx, t, c).Recv()
 		require.Equal(t, codes.DeadlineExceeded, status.Code(err))
 		require.Equal(t, time.Minute, time.Since(start))
 		c.Close()
@@ -289,7 +289,7 @@ func TestStreamLeavesNobodyWaiting(t *testing.T) {
 			synctest.Wait()
 			return nil
 		})
-		open(t, t.Context(), c)
+		open(t.Context(), t, c)
 		for _, err := range left {
 			require.Equal(t, codes.Canceled, status.Code(<-err))
 		}
@@ -302,7 +302,7 @@ func TestStreamTooLarge(t *testing.T) {
 		<-s.Context().Done()
 		return context.Cause(s.Context())
 	})
-	s := open(t, t.Context(), c)
+	s := open(t.Context(), t, c)
 	request := create(1)
 	request.GetCreateRequest().Key = make([]byte, 600<<10)
 	require.Equal(t, codes.ResourceExhausted, status.Code(s.Send(request)))
@@ -313,7 +313,7 @@ func TestStreamTooLarge(t *testing.T) {
 func TestStreamTypesMustAgree(t *testing.T) {
 	c := serve(nil, echo)
 	ctx, cancel := context.WithCancel(t.Context())
-	s := open(t, ctx, c)
+	s := open(ctx, t, c)
 	require.NoError(t, s.Send(create(1)))
 	require.Equal(t, codes.Internal, status.Code(s.(grpc.ClientStream).RecvMsg(new(pb.PutResponse))))
 	cancel()
@@ -338,7 +338,7 @@ func TestClose(t *testing.T) {
 				ended++
 				return context.Cause(s.Context())
 			})
-		s := open(t, t.Context(), c)
+		s := open(t.Context(), t, c)
 		synctest.Wait()
 		c.Close()
 		require.Equal(t, 1, ended, "Close waits for the handlers")
