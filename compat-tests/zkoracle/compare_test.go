@@ -24,7 +24,7 @@ func answers(t *testing.T, s *side, command string, frames ...frameIn) string {
 		c = &conn{name: "c"}
 		s.conns["c"] = c
 	}
-	waiting := []sent{{q, 1}}
+	waiting := []sent{{q, 1, false}}
 	names := s.learn(waiting, frames)
 	text := ""
 	for i, f := range frames {

@@ -75,6 +75,13 @@ func (g *generator) next() string {
 	case n < 4:
 		return g.connection()
 	case n < 9:
+		if g.chance(40) {
+			ops := make([]string, 2+g.IntN(6))
+			for i := range ops {
+				ops[i] = g.op()
+			}
+			return conn + " mixed " + strings.Join(ops, " | ")
+		}
 		return conn + " pipeline " + strings.Join(g.pipeline(), " | ")
 	default:
 		return conn + " " + g.op()
@@ -128,6 +135,7 @@ func (g *generator) reattach(name string) string {
 // see may be done before that read is answered, which then has a later zxid than
 // ZooKeeper's, and so has what comes behind it. So either all operations are on one
 // path, or the writes are together; and what only shows a zxid is not among them.
+// Mixed pipelines, of which no zxids are compared, have any.
 func (g *generator) pipeline() (ops []string) {
 	if g.chance(50) {
 		path := pick(g, paths)

@@ -51,7 +51,7 @@ func TestRandom(t *testing.T) {
 	if !t.Failed() && *steps >= 500 {
 		for _, kind := range []string{
 			"create ok", "create2 ok", "createContainer ok", "delete ok", "setData ok", "exists ok", "getData ok", "getChildren ok",
-			"getChildren2 ok", "getACL ok", "sync ok", "ping ok", "multi ok", "pipeline ok", "setWatches ok", "checkWatches ok",
+			"getChildren2 ok", "getACL ok", "sync ok", "ping ok", "multi ok", "pipeline ok", "mixed ok", "setWatches ok", "checkWatches ok",
 			"removeWatches ok", "connect ok", "reattach ok", "close ok", "drop ok",
 		} {
 			require.NotZero(t, counts[kind], "no %s: the generator is poor", kind)

@@ -37,6 +37,7 @@ const scriptTick = time.Second
 //	c setWatches|setWatches2 Z [data=P,P] [exist=P,P] [child=P,P] [persistent=P,P] [recursive=P,P]
 //	c checkWatches|removeWatches PATH children|data|any|N
 //	c pipeline OP | OP ...     sends all in one write
+//	c mixed OP | OP ...        the same; shows no zxids of the replies, and events last
 //	c op N HEX                 a request with the opcode N
 //	c frame HEX | c bytes HEX  sends what follows, with or without a length ahead
 //	c gone                     shows what comes until the server closes

@@ -134,9 +134,11 @@ func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error
 	case "await":
 		return s.await(c, int(a.number("events", 1))), a.err
 	case "pipeline":
-		return s.call(c, split(words[1:], "|"))
+		return s.call(c, split(words[1:], "|"), false)
+	case "mixed":
+		return s.call(c, split(words[1:], "|"), true)
 	default:
-		return s.call(c, [][]token{words})
+		return s.call(c, [][]token{words}, false)
 	}
 }
 
@@ -219,11 +221,15 @@ func (s *side) credentials(a *args) (session, error) {
 // sent is a request that waits for its reply.
 type sent struct {
 	request
-	xid int32
+	xid   int32
+	mixed bool // of a mixed pipeline: the zxid of the reply tells nothing
 }
 
-// call sends requests in one write and shows all frames up to the last reply.
-func (s *side) call(c *conn, commands [][]token) ([]string, error) {
+// call sends requests in one write and shows all frames up to the last reply. Of a
+// mixed pipeline it shows no zxids of replies, and the events behind all replies:
+// Triglot may do a write before it answers a read that was sent ahead of it, if the
+// read cannot see the write.
+func (s *side) call(c *conn, commands [][]token, mixed bool) ([]string, error) {
 	var waiting []sent
 	var out []byte
 	for _, words := range commands {
@@ -232,7 +238,7 @@ func (s *side) call(c *conn, commands [][]token) ([]string, error) {
 			return nil, err
 		}
 		xid, framed := c.encode(q)
-		waiting = append(waiting, sent{q, xid})
+		waiting = append(waiting, sent{q, xid, mixed})
 		out = append(out, framed...)
 	}
 	c.send(out)
@@ -245,7 +251,12 @@ func (s *side) call(c *conn, commands [][]token) ([]string, error) {
 			break
 		}
 	}
-	if len(waiting) > 1 {
+	switch {
+	case mixed:
+		events := func(f frameIn) bool { return f.xid == xidEvent }
+		replies := slices.DeleteFunc(slices.Clone(got), events)
+		got = append(replies, slices.DeleteFunc(got, func(f frameIn) bool { return !events(f) })...)
+	case len(waiting) > 1:
 		delayEvents(waiting, got)
 	}
 	names := s.learn(waiting, got)
@@ -298,6 +309,8 @@ func (s *side) learn(waiting []sent, got []frameIn) map[int]string {
 		q := waiting[0]
 		waiting = waiting[1:]
 		switch {
+		case q.mixed:
+			s.clock.disturbed()
 		case q.write && f.code == 0 && !failedMulti(q, f):
 			names[i] = s.clock.wrote(f.zxid)
 		case !q.read:
@@ -335,7 +348,7 @@ func (s *side) zxidOf(c *conn, q sent, f frameIn, name string) string {
 	switch {
 	case f.zxid > 0 && f.zxid < last:
 		return fmt.Sprintf(" BACK FROM %s TO %s", s.clock.floor(last), s.clock.floor(f.zxid))
-	case !q.shows(f.code):
+	case q.mixed, !q.shows(f.code):
 		return ""
 	case name != "":
 		return " " + name
