@@ -386,13 +386,6 @@ func (c *conn) kick() {
 
 // flush writes what was appended.
 func (c *conn) flush() error {
-	c.out.writing.Lock()
-	defer c.out.writing.Unlock()
-	return c.write()
-}
-
-// write is flush for one who holds out.writing.
-func (c *conn) write() error {
 	packets, err := c.out.flush()
 	c.stats.sent.Add(uint64(packets))
 	c.srv.stats.sent.Add(uint64(packets))

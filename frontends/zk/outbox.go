@@ -31,8 +31,7 @@ var errSlowClient = errors.New("more events are queued than the client may leave
 type outbox struct {
 	w io.WriteCloser
 
-	// writing is held while w is written. It is taken before mu, by who calls flush.
-	writing sync.Mutex
+	writing sync.Mutex // held while w is written; taken before mu
 
 	mu  sync.Mutex
 	buf []byte
@@ -144,8 +143,10 @@ func (o *outbox) claim() bool {
 }
 
 // flush writes what waits and returns the number of frames in it. It blocks as
-// long as the client does not read. Its caller holds writing.
+// long as the client does not read.
 func (o *outbox) flush() (packets int, err error) {
+	o.writing.Lock()
+	defer o.writing.Unlock()
 	o.mu.Lock()
 	b, failed := o.buf, o.failed
 	packets = o.packets

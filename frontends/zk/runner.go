@@ -202,8 +202,8 @@ func (c *conn) answerRead(q *request) error {
 		if !c.await(v.Rev()) {
 			return errEnded
 		}
-		if c.out.reply(frame, v.Rev()) {
-			c.appended(frame, v.Rev())
+		if rev := v.Rev(); c.out.reply(frame, rev) {
+			c.appended(frame, rev)
 			return nil
 		}
 		c.run.release()
@@ -269,8 +269,8 @@ func (c *conn) watch(
 		if !c.await(v.Rev()) {
 			return errEnded
 		}
-		if table.settle(&c.sub, v.Rev(), frames, regs, keep) {
-			c.appended(frames, v.Rev())
+		if rev := v.Rev(); table.settle(&c.sub, rev, frames, regs, keep) {
+			c.appended(frames, rev)
 			return nil
 		}
 		c.run.release()
