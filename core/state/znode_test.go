@@ -379,3 +379,22 @@ func TestDeepPathsAreBounded(t *testing.T) {
 	require.Len(t, r.commit().Revisions[0].Steps, 256)
 	require.EqualValues(t, 5, r.view.ZnodeCounts().Znodes)
 }
+
+// A transaction has many puts: the znodes that one of a megabyte and a half makes of
+// their ancestors must not come to hundreds of megabytes. A batch of gigabytes would
+// end the member, at each start anew.
+func TestDeepPathsOfATransactionAreBounded(t *testing.T) {
+	const requestBytes, puts = 3 << 19, 128              // the defaults
+	for _, names := range []int{1, 7, 20, 22, 63, 255} { // and one
+		r := newRig(t)
+		name := strings.Repeat("x", requestBytes/puts/names-1)
+		txn := &core.Txn{}
+		for i := range puts {
+			key := fmt.Sprintf("/zk/%03d", i) + strings.Repeat("/"+name, names)
+			txn.Then = append(txn.Then, core.Op{Put: &core.Put{Key: []byte(key)}})
+		}
+		require.NoError(t, r.apply(txn)[0].Err)
+		require.Less(t, r.machine.w.Size(), 48<<20, "paths of %d names", names)
+		r.commit()
+	}
+}

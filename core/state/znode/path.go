@@ -24,12 +24,14 @@ func isFixed(path string) bool {
 	return false
 }
 
-// The longest and the deepest path: a put of a key makes a znode of each of its
-// ancestors, and must not cost more than a few megabytes. ZooKeeper knows no such
-// limit but that of a request.
+// The longest and the deepest path, and the most that the two may come to, one
+// times the other: a put of a key makes a znode of each of its ancestors, and a
+// transaction of a megabyte, which has many, must not cost hundreds. ZooKeeper knows
+// no such limit but that of a request.
 const (
-	maxPathLen   = 32 << 10
-	maxPathDepth = 256
+	maxPathLen      = 32 << 10
+	maxPathDepth    = 256
+	maxPathLenDepth = 256 << 10
 )
 
 // Legal reports whether path is one that a znode can have (ZooKeeper PathUtils).
@@ -53,7 +55,7 @@ func Legal(path string) bool {
 		}
 		rest = rest[1+len(name):]
 	}
-	return depth <= maxPathDepth
+	return depth <= maxPathDepth && depth*len(path) <= maxPathLenDepth
 }
 
 func legalName(name string) bool {

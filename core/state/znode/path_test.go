@@ -49,6 +49,9 @@ func TestLegalLimits(t *testing.T) {
 	require.False(t, Legal(strings.Repeat("/a", maxPathDepth+1)))
 	require.True(t, Legal("/"+strings.Repeat("a", maxPathLen-1)))
 	require.False(t, Legal("/"+strings.Repeat("a", maxPathLen)))
+	require.True(t, Legal(strings.Repeat("/abc", 256))) // 1 KiB
+	require.False(t, Legal(strings.Repeat("/abc", 255)+"/abcd"), "the two together")
+	require.True(t, Legal(strings.Repeat("/"+strings.Repeat("a", 4095), 8))) // 32 KiB
 }
 
 func TestMountMapsBothWays(t *testing.T) {
