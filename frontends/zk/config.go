@@ -61,6 +61,9 @@ func (c Config) withDefaults() Config {
 	c.handshake = cmp.Or(c.handshake, handshakeTimeout)
 	c.Version = cmp.Or(c.Version, defaultVersion)
 	c.Build = cmp.Or(c.Build, defaultBuild)
+	if c.Built.IsZero() {
+		c.Built = time.Unix(0, 0)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

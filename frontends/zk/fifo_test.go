@@ -88,7 +88,7 @@ func TestRequestsTakeEffectInTheirOrder(t *testing.T) {
 		}), change("/a")))
 		c.recv()
 		require.Equal(t, wire.OK, c.recv().Err, "nothing has happened yet")
-		require.Equal(t, int32(wire.XidEvent), c.recv().Xid)
+		require.Equal(t, wire.XidEvent, c.recv().Xid)
 		require.Equal(t, wire.OK, c.recv().Err)
 	}
 }
