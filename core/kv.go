@@ -27,6 +27,9 @@ type KV struct {
 	Version int64
 	// Lease is the lease the key is attached to, or zero.
 	Lease LeaseID
+	// Time is when this version was written, in milliseconds since 1970, by the
+	// leader's clock; zero if the key is no znode.
+	Time int64
 }
 
 // Deleted reports whether kv is a tombstone.

@@ -162,6 +162,9 @@ func (w *world) putKey(key, value string, lease core.LeaseID) {
 		kv = core.KV{Key: []byte(key), CreateRev: w.rev + 1}
 	}
 	kv.Value, kv.ModRev, kv.Version, kv.Lease = []byte(value), w.rev+1, kv.Version+1, lease
+	if _, ok := w.znodeOf(key); ok {
+		kv.Time = w.now
+	}
 	w.keys[key] = kv
 	w.touched = true
 }

@@ -14,14 +14,16 @@ import (
 //	age        uvarint: mod revision - create revision
 //	version    uvarint
 //	lease      eight bytes, if flagLease is set
+//	time       uvarint, if flagTime is set
 //	value      the rest
 //
 // A tombstone is its flags alone. The key and the mod revision are in the key.
 const (
 	flagTombstone = 1 << iota
 	flagLease
+	flagTime
 
-	knownFlags = flagTombstone | flagLease
+	knownFlags = flagTombstone | flagLease | flagTime
 )
 
 // errRow is the cause of every row that does not decode. The engine checks what
@@ -33,6 +35,7 @@ type row struct {
 	createRev core.Rev
 	version   int64
 	lease     core.LeaseID
+	time      int64
 	value     []byte
 }
 
@@ -47,6 +50,9 @@ func rowLen(kv *core.KV) int {
 	if kv.Lease != 0 {
 		n += 8
 	}
+	if kv.Time > 0 {
+		n += uvarintLen(uint64(kv.Time))
+	}
 	return n
 }
 
@@ -59,11 +65,17 @@ func appendRow(dst []byte, kv *core.KV) []byte {
 	if kv.Lease != 0 {
 		flags |= flagLease
 	}
+	if kv.Time > 0 {
+		flags |= flagTime
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, uint64(kv.ModRev-kv.CreateRev))
 	dst = binary.AppendUvarint(dst, uint64(kv.Version))
 	if kv.Lease != 0 {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(kv.Lease))
+	}
+	if kv.Time > 0 {
+		dst = binary.AppendUvarint(dst, uint64(kv.Time))
 	}
 	return append(dst, kv.Value...)
 }
@@ -101,6 +113,13 @@ func decodeRow(b []byte, rev core.Rev) (row, error) {
 		}
 		rest = rest[8:]
 	}
+	if flags&flagTime != 0 {
+		time, n := binary.Uvarint(rest)
+		if r.time = int64(time); n <= 0 || r.time <= 0 {
+			return row{}, errRow
+		}
+		rest = rest[n:]
+	}
 	r.value = rest
 	return r, nil
 }
@@ -120,7 +139,7 @@ func (r *row) fill(kv *core.KV, bytes, key []byte, rev core.Rev) *core.KV {
 		kv.Value = bytes[n : n+m : n+m]
 	}
 	kv.CreateRev, kv.ModRev = r.createRev, rev
-	kv.Version, kv.Lease = r.version, r.lease
+	kv.Version, kv.Lease, kv.Time = r.version, r.lease, r.time
 	return kv
 }
 

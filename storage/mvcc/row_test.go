@@ -20,6 +20,7 @@ func TestRowRoundTrip(t *testing.T) {
 			ModRev:    core.Rev(rev),
 			Version:   rapid.Int64Range(1, math.MaxInt64).Draw(t, "version"),
 			Lease:     core.LeaseID(rapid.Int64().Draw(t, "lease")),
+			Time:      rapid.Int64Min(0).Draw(t, "time"),
 		}
 		if rapid.Bool().Draw(t, "tombstone") {
 			kv = &core.KV{Key: kv.Key, ModRev: kv.ModRev}
@@ -59,7 +60,7 @@ func TestChangeRoundTrip(t *testing.T) {
 
 // Decoding what the disk holds never panics, and what it takes for a row is one.
 func FuzzRows(f *testing.F) {
-	f.Add(appendRow(nil, &core.KV{Key: []byte("k"), Value: []byte("v"), CreateRev: 3, ModRev: 9, Version: 4, Lease: 7}), int64(9))
+	f.Add(appendRow(nil, &core.KV{Key: []byte("k"), Value: []byte("v"), CreateRev: 3, ModRev: 9, Version: 4, Lease: 7, Time: 1}), int64(9))
 	f.Add(appendRow(nil, &core.KV{Key: []byte("k"), ModRev: 9}), int64(9))
 	f.Add((&change{key: []byte("k"), prevRev: 5, prevLen: 3, len: 8}).append(nil), int64(9))
 	f.Add([]byte{flagLease, 0, 1}, int64(1))

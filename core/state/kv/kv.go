@@ -44,7 +44,8 @@ type Leases interface {
 type Znodes interface {
 	// Put is told of a put before it is made: next will be the version of its key,
 	// prev is what it replaces, or nil; keepsLease says that the lease of prev was
-	// asked to stay. It fails with EphemeralProtected, and has then done nothing.
+	// asked to stay. It may set next.Time, and nothing else. It fails with
+	// EphemeralProtected, and has then done nothing.
 	Put(next, prev *core.KV, keepsLease bool) error
 	// Deleted is told of keys that one operation has deleted, in key order, by their
 	// last versions.

@@ -67,9 +67,10 @@ func (tx *Tx) Put(p *core.Put) (core.Outcome, error) {
 }
 
 // Write writes a version of a key, and returns it, without telling Znodes; it
-// checks nothing. prev is the present version, or nil.
-func (tx *Tx) Write(p *core.Put, prev *core.KV) *core.KV {
+// checks nothing. prev is the present version, or nil; now is the version's Time.
+func (tx *Tx) Write(p *core.Put, prev *core.KV, now int64) *core.KV {
 	next := tx.next(p, prev)
+	next.Time = now
 	tx.write(next, prev)
 	return next
 }

@@ -15,6 +15,7 @@ func (t *Tree) Put(next, prev *core.KV, keepsLease bool) error {
 	if !ok {
 		return nil
 	}
+	next.Time = t.now
 	if prev != nil {
 		return t.overwrite(path, next, prev, keepsLease)
 	}
@@ -50,14 +51,16 @@ func (t *Tree) overwrite(path string, next, prev *core.KV, keepsLease bool) erro
 // write notes that the key of a znode, prev, or nil if it is implicit, gets
 // another version, next, and whether its value stands for no data at all.
 func (t *Tree) write(path string, n *node, next, prev *core.KV, null bool) {
-	old := 0
+	old, before := 0, *n
 	if prev != nil {
 		old = len(prev.Value)
 	}
 	t.changeData(n, old, len(next.Value), next.Lease)
 	n.become(prev)
-	n.null, n.mtime = null, t.now
-	t.set(path, n)
+	n.null = null
+	if *n != before { // most often the key tells all
+		t.set(path, n)
+	}
 	t.step(core.ZnodeDataChanged, path)
 }
 
@@ -79,7 +82,7 @@ func (t *Tree) appear(path string, next *core.KV) error {
 	}
 	for i := len(missing) - 1; i >= 0; i-- {
 		n := t.newNode(&ancestor)
-		n.implicit, n.czxid, n.mzxid = true, t.rev, t.rev
+		n.implicit, n.czxid, n.mzxid, n.mtime = true, t.rev, t.rev, t.now
 		t.create(missing[i], &n, &ancestor, at)
 		at, ancestor = missing[i], n
 	}
@@ -98,7 +101,7 @@ func orProtected(err error) error {
 
 // newNode is the row of a znode that comes to life now, below a parent.
 func (t *Tree) newNode(parent *node) node {
-	return node{acl: parent.acl, ctime: t.now, mtime: t.now, pzxid: t.rev}
+	return node{acl: parent.acl, ctime: t.now, pzxid: t.rev}
 }
 
 // isSessions reports whether a znode is a session's ephemeral.

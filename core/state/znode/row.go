@@ -24,11 +24,14 @@ type node struct {
 	creates  int32
 	children int32
 	aversion int32
-	// ctime and mtime are in milliseconds since 1970.
-	ctime, mtime int64
-	pzxid        core.Rev
+	// ctime is in milliseconds since 1970.
+	ctime int64
+	pzxid core.Rev
 
-	czxid, mzxid core.Rev
+	czxid core.Rev
+	// mzxid and mtime hold for an implicit znode; otherwise the key tells.
+	mzxid core.Rev
+	mtime int64
 	// base is the version of the data, of an implicit znode, or what it was when
 	// the present key was made.
 	base int32
@@ -38,10 +41,9 @@ type node struct {
 //
 //	flags      one byte, the kind in its lowest two bits
 //	ctime      uvarint
-//	mtime      varint, less ctime
 //	pzxid, creates, children, aversion, acl   uvarints
 //	czxid, base                               uvarints, if flagOwn or flagImplicit is set
-//	mzxid                                     uvarint, if flagImplicit is set
+//	mzxid, mtime                              uvarints, if flagImplicit is set
 const (
 	kindBits = 1<<2 - 1
 
@@ -65,7 +67,6 @@ func (n *node) append(dst []byte) []byte {
 	}
 	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, uint64(n.ctime))
-	dst = binary.AppendVarint(dst, n.mtime-n.ctime)
 	dst = binary.AppendUvarint(dst, uint64(n.pzxid))
 	dst = binary.AppendUvarint(dst, uint64(uint32(n.creates)))
 	dst = binary.AppendUvarint(dst, uint64(uint32(n.children)))
@@ -77,6 +78,7 @@ func (n *node) append(dst []byte) []byte {
 	}
 	if n.implicit {
 		dst = binary.AppendUvarint(dst, uint64(n.mzxid))
+		dst = binary.AppendUvarint(dst, uint64(n.mtime))
 	}
 	return dst
 }
@@ -95,7 +97,6 @@ func decodeNode(b []byte) (node, error) {
 		own:      flags&flagOwn != 0,
 	}
 	n.ctime = int64(d.uvarint())
-	n.mtime = n.ctime + d.varint()
 	n.pzxid = core.Rev(d.uvarint())
 	n.creates, n.children, n.aversion = d.int32(), d.int32(), d.int32()
 	n.acl = core.ZnodeACL(d.int32())
@@ -103,7 +104,7 @@ func decodeNode(b []byte) (node, error) {
 		n.czxid, n.base = core.Rev(d.uvarint()), d.int32()
 	}
 	if n.implicit {
-		n.mzxid = core.Rev(d.uvarint())
+		n.mzxid, n.mtime = core.Rev(d.uvarint()), int64(d.uvarint())
 	}
 	if d.bad || len(d.b) > 0 {
 		return node{}, fmt.Errorf("malformed znode row: %x", b)
@@ -120,11 +121,6 @@ type decoder struct {
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
 	return v * d.skip(n)
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	return v * int64(d.skip(n))
 }
 
 // int32 reads a number that was written as uint32.
@@ -177,7 +173,8 @@ func (n *node) stat(kv *core.KV) core.Stat {
 		NumChildren: n.children,
 	}
 	if !n.implicit {
-		s.Mzxid, s.EphemeralOwner, s.DataLength = kv.ModRev, kv.Lease, int32(len(kv.Value))
+		s.Mzxid, s.Mtime = kv.ModRev, kv.Time
+		s.EphemeralOwner, s.DataLength = kv.Lease, int32(len(kv.Value))
 	}
 	return s
 }

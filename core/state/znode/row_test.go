@@ -22,14 +22,13 @@ func drawNode(t *rapid.T) node {
 		children: rapid.Int32Min(0).Draw(t, "children"),
 		aversion: rapid.Int32().Draw(t, "aversion"),
 		ctime:    rapid.Int64().Draw(t, "ctime"),
-		mtime:    rapid.Int64().Draw(t, "mtime"),
 		pzxid:    core.Rev(rapid.Int64().Draw(t, "pzxid")),
 	}
 	if n.own || n.implicit {
 		n.czxid, n.base = core.Rev(rapid.Int64().Draw(t, "czxid")), rapid.Int32().Draw(t, "base")
 	}
 	if n.implicit {
-		n.mzxid = core.Rev(rapid.Int64().Draw(t, "mzxid"))
+		n.mzxid, n.mtime = core.Rev(rapid.Int64().Draw(t, "mzxid")), rapid.Int64().Draw(t, "mtime")
 	}
 	return n
 }

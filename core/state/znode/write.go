@@ -100,7 +100,7 @@ func (t *Tree) runCreate(tx *kv.Tx, session core.LeaseID, op *core.ZnodeOp, out 
 	if put.Lease == 0 {
 		n.kind = op.Kind
 	}
-	made := tx.Write(&put, nil)
+	made := tx.Write(&put, nil, t.now)
 	t.create(path, &n, &parent, parentPath)
 	out.Path, out.Stat = path, n.stat(made)
 	return nil
@@ -190,7 +190,7 @@ func (t *Tree) runSetData(tx *kv.Tx, op *core.ZnodeOp, out *core.ZnodeOpOutcome)
 		return err
 	}
 	put := core.Put{Key: t.keyOf(op.Path), Value: op.Data, IgnoreLease: true}
-	made := tx.Write(&put, prev)
+	made := tx.Write(&put, prev, t.now)
 	t.write(op.Path, &n, made, prev, op.Null)
 	out.Stat = n.stat(made)
 	return nil
