@@ -77,8 +77,8 @@ func logNotes(l *slog.Logger, notes []config.Note) {
 	}
 }
 
-// grpcLogger passes on what grpc-go has to say about connections, a level lower:
-// a client that goes away is no error of ours.
+// grpcLogger passes on what grpc-go and the gateway have to say, for who looks for it:
+// it is about single connections and calls, and a client could fill the log with it.
 type grpcLogger struct{ *slog.Logger }
 
 func (l grpcLogger) Info(...any)                  {}
@@ -87,9 +87,9 @@ func (l grpcLogger) Infof(string, ...any)         {}
 func (l grpcLogger) Warning(args ...any)          { l.Debug(fmt.Sprint(args...)) }
 func (l grpcLogger) Warningln(args ...any)        { l.Debug(fmt.Sprint(args...)) }
 func (l grpcLogger) Warningf(f string, a ...any)  { l.Debug(fmt.Sprintf(f, a...)) }
-func (l grpcLogger) Error(args ...any)            { l.Warn(fmt.Sprint(args...)) }
-func (l grpcLogger) Errorln(args ...any)          { l.Warn(fmt.Sprint(args...)) }
-func (l grpcLogger) Errorf(f string, args ...any) { l.Warn(fmt.Sprintf(f, args...)) }
+func (l grpcLogger) Error(args ...any)            { l.Debug(fmt.Sprint(args...)) }
+func (l grpcLogger) Errorln(args ...any)          { l.Debug(fmt.Sprint(args...)) }
+func (l grpcLogger) Errorf(f string, args ...any) { l.Debug(fmt.Sprintf(f, args...)) }
 func (l grpcLogger) Fatal(args ...any)            { panic(fmt.Sprint(args...)) }
 func (l grpcLogger) Fatalln(args ...any)          { panic(fmt.Sprint(args...)) }
 func (l grpcLogger) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
