@@ -9,7 +9,7 @@ import (
 )
 
 // The space of paths is small, so that requests meet.
-var paths = []string{"/a", "/b", "/a/a", "/a/b", "/a/b/c", "/b/a", "/b/\u00e9"}
+var paths = []string{"/a", "/b", "/a/a", "/a/b", "/a/b/c", "/b/a", "/b/c"}
 
 // oddPaths are illegal, reserved or special.
 var oddPaths = []string{
@@ -69,6 +69,9 @@ func (g *generator) next() string {
 	}
 	if len(attached) == 0 || g.chance(3) {
 		return g.connection()
+	}
+	if g.chance(1) {
+		return "4lw mntr" // the numbers of znodes, ephemerals and watches, and their size
 	}
 	conn := pick(g, attached)
 	switch n := g.IntN(100); {

@@ -32,9 +32,12 @@ func (s *side) word(word string) []string {
 	case "srvr", "stat":
 		return shape(answer, ": ", "Mode", "Node count")
 	case "mntr":
-		keys := shape(answer, "\t")
+		keys := shape(answer, "\t", "zk_znode_count", "zk_ephemerals_count", "zk_watch_count", "zk_approximate_data_size", "zk_global_sessions")
 		slices.Sort(keys) // ZooKeeper's order is none
-		return slices.DeleteFunc(keys, func(key string) bool { return !slices.Contains(mntrKeys, strings.TrimSuffix(key, "\t...")) })
+		return slices.DeleteFunc(keys, func(line string) bool {
+			key, _, _ := strings.Cut(line, "\t")
+			return !slices.Contains(mntrKeys, key)
+		})
 	case "conf":
 		keys := shape(answer, "=", "tickTime", "maxClientCnxns", "minSessionTimeout", "maxSessionTimeout")
 		slices.Sort(keys)
