@@ -68,6 +68,8 @@ type queue struct {
 	// completing says that there is a completer. Only the reader sets it.
 	completing bool
 	closed     bool
+	// quiet counts the batches in a row that needed no completer.
+	quiet int
 
 	// goroutines are the completer and those that flush events.
 	goroutines sync.WaitGroup
@@ -262,6 +264,15 @@ func (u *queue) below(prefix string) bool {
 	return false
 }
 
+// shrink lets go of the memory of a queue that has not been used for some time.
+func (u *queue) shrink() {
+	if u.completing {
+		u.quiet = 0
+	} else if u.quiet++; u.quiet == patientBuffer {
+		u.requests, u.reads = nil, nil
+	}
+}
+
 // push queues a request that there is room for.
 func (c *conn) push(q *request) {
 	u := &c.queue
@@ -293,6 +304,7 @@ func (c *conn) endBatch() error {
 	c.queue.mu.Lock()
 	c.startCompleter()
 	completing := c.queue.completing
+	c.queue.shrink()
 	c.queue.mu.Unlock()
 	if completing {
 		return nil // it flushes, and owns what is to be released
