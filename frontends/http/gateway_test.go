@@ -289,14 +289,24 @@ func TestGatewayBodyLimits(t *testing.T) {
 	// What follows a request is passed over, but not without end.
 	require.Equal(t, http.StatusOK, post(h, "/v3/kv/put", "{}"+strings.Repeat("x", limit)).Code)
 	require.Equal(t, 2, taken)
+	objects := func(n int) string { return `{"x":[` + strings.Repeat("{},", n-2) + "{}]}" }
+	require.Equal(t, http.StatusOK, post(h, "/v3/kv/put", objects(maxObjects)).Code)
+	w = post(h, "/v3/kv/put", objects(maxObjects+1))
+	require.Equal(t, http.StatusRequestEntityTooLarge, w.Code)
+	require.Contains(t, w.Body.String(), "the body of the request has more than 131072 objects")
 
 	// In a stream each message has the limit to itself.
 	w = post(h, "/v3/lease/keepalive", strings.Repeat(pad(limit/2), 5)+`{"ID":7}`)
 	require.Equal(t, http.StatusOK, w.Code)
 	require.Equal(t, 6, strings.Count(w.Body.String(), "\n"))
-	w = post(h, "/v3/lease/keepalive", pad(limit+1))
-	require.Equal(t, http.StatusTooManyRequests, w.Code)
-	require.NotContains(t, w.Body.String(), "rpc error")
+	w = post(h, "/v3/lease/keepalive", strings.Repeat(objects(maxObjects/2), 5))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, 5, strings.Count(w.Body.String(), "\n"))
+	for _, body := range []string{pad(limit + 1), objects(maxObjects + 1)} {
+		w = post(h, "/v3/lease/keepalive", body)
+		require.Equal(t, http.StatusTooManyRequests, w.Code)
+		require.NotContains(t, w.Body.String(), "rpc error")
+	}
 }
 
 // serveGateway serves f's gateway on a socket.

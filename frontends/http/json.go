@@ -63,7 +63,7 @@ func (c *jsonCodec) NewDecoder(r io.Reader) runtime.Decoder {
 			// The gateway takes it for the end of the requests, and the client would
 			// wait for a reply to something that nobody understood.
 			cause := err
-			if !body.tooLarge {
+			if body.refused == nil {
 				cause = status.Error(codes.InvalidArgument, err.Error())
 			}
 			body.fail(cause)
@@ -88,10 +88,10 @@ func writeError(
 	}
 	if body, ok := r.Body.(*requestBody); ok {
 		isStream := body.fail != nil // then it may still be read
-		if !isStream && body.tooLarge {
-			s, code = status.Convert(body.tooLargeError()), http.StatusRequestEntityTooLarge
+		if !isStream && body.refused != nil {
+			s, code = status.Convert(body.refused), http.StatusRequestEntityTooLarge
 		}
-		if isStream || body.tooLarge {
+		if isStream || body.refused != nil {
 			w.Header().Set("Connection", "close") // what is left of the body is not worth reading
 		}
 	}
