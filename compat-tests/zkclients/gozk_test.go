@@ -1,6 +1,8 @@
 package zkclients
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,7 +41,7 @@ func connectGo(t *testing.T, endpoint string) *zk.Conn {
 // goRoot is a znode of the test's own.
 func goRoot(t *testing.T, conn *zk.Conn) string {
 	t.Helper()
-	root, err := conn.Create("/"+t.Name(), nil, 0, open)
+	root, err := conn.Create(fmt.Sprintf("/%s-%x", t.Name(), rand.Uint64()), nil, 0, open)
 	require.NoError(t, err)
 	return root
 }
