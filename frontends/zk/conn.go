@@ -126,6 +126,7 @@ func (c *conn) read() error {
 		if err := c.endBatch(); err != nil {
 			return err
 		}
+		c.req, c.body = request{}, jute.Reader{} // which may hold much
 	}
 }
 
