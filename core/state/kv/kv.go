@@ -43,10 +43,9 @@ type Leases interface {
 // znode has besides its key. Keys that are none it passes over.
 type Znodes interface {
 	// Put is told of a put before it is made: next will be the version of its key,
-	// prev is what it replaces, or nil; keepsLease says that the lease of prev was
-	// asked to stay. It may set next.Time, and nothing else. It fails with
+	// prev is what it replaces, or nil, and p what was asked for. It may set next.Time, and nothing else. It fails with
 	// EphemeralProtected, and has then done nothing.
-	Put(next, prev *core.KV, keepsLease bool) error
+	Put(next, prev *core.KV, p *core.Put) error
 	// Deleted is told of keys that one operation has deleted, in key order, by their
 	// last versions.
 	Deleted(victims []*core.KV) error

@@ -55,7 +55,7 @@ func (tx *Tx) Put(p *core.Put) (core.Outcome, error) {
 	}
 	next := tx.next(p, prev)
 	if tx.znodes != nil {
-		if err := tx.znodes.Put(next, prev, p.IgnoreLease); err != nil {
+		if err := tx.znodes.Put(next, prev, p); err != nil {
 			return nil, err
 		}
 	}

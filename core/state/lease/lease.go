@@ -67,7 +67,7 @@ func Each(rows Scanner, fn func(core.LeaseID, Lease)) error {
 		id, ok := keys.DecodeLease(key)
 		l, err := DecodeRow(value)
 		if !ok || err != nil {
-			bad = fmt.Errorf("lease row %x: %x is no lease", key, value)
+			bad = fmt.Errorf("lease row %x is no lease", key)
 			return false
 		}
 		fn(id, l)

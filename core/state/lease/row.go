@@ -65,7 +65,7 @@ func DecodeRow(row []byte) (Lease, error) {
 	case formatKind:
 		kind = d.byte()
 	default:
-		return Lease{}, fmt.Errorf("lease row of an unknown format: %x", row)
+		return Lease{}, fmt.Errorf("lease row of unknown format %d", format)
 	}
 	l := Lease{TTL: d.milliseconds(), Granted: d.uvarint()}
 	switch kind {
@@ -75,10 +75,11 @@ func DecodeRow(row []byte) (Lease, error) {
 		d.bytes(l.Secret[:])
 		d.bad = d.bad || l.Epoch == 0
 	default:
-		return Lease{}, fmt.Errorf("lease row of an unknown kind: %x", row)
+		return Lease{}, fmt.Errorf("lease row of unknown kind %d", kind)
 	}
 	if d.bad || len(d.rest) != 0 {
-		return Lease{}, fmt.Errorf("malformed lease row: %x", row)
+		// The row itself is not shown: it may hold the hash of a secret.
+		return Lease{}, fmt.Errorf("malformed lease row of %d bytes", len(row))
 	}
 	return l, nil
 }

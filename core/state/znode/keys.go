@@ -10,14 +10,14 @@ import (
 
 // Put implements kv.Znodes: it does to the znodes what putting next over prev
 // will do to the key.
-func (t *Tree) Put(next, prev *core.KV, keepsLease bool) error {
+func (t *Tree) Put(next, prev *core.KV, p *core.Put) error {
 	path, ok := t.mount.path(next.Key)
 	if !ok {
 		return nil
 	}
 	next.Time = t.now
 	if prev != nil {
-		return t.overwrite(path, next, prev, keepsLease)
+		return t.overwrite(path, next, prev, p)
 	}
 	n, ok, err := t.get(path)
 	switch {
@@ -33,18 +33,18 @@ func (t *Tree) Put(next, prev *core.KV, keepsLease bool) error {
 }
 
 // overwrite is a put on a key that exists.
-func (t *Tree) overwrite(path string, next, prev *core.KV, keepsLease bool) error {
+func (t *Tree) overwrite(path string, next, prev *core.KV, p *core.Put) error {
 	n, err := t.must(path)
 	if err != nil {
 		return err
 	}
-	if t.sessions.IsSession(prev.Lease) && !keepsLease {
+	if t.sessions.IsSession(prev.Lease) && !p.IgnoreLease {
 		return core.EphemeralProtected
 	}
 	if n.children > 0 && t.sessions.IsSession(next.Lease) {
 		return core.EphemeralProtected
 	}
-	t.write(path, &n, next, prev, false)
+	t.write(path, &n, next, prev, n.null && p.IgnoreValue)
 	return nil
 }
 
