@@ -43,7 +43,8 @@ const scriptTick = time.Second
 //	c gone                     shows what comes until the server closes
 //	c await [events=N]         waits until events have come in on c
 //	restart kill|term          ends the server and starts it on its data
-//	4lw WORD                   a four-letter word; what is shown is the shape
+//	4lw WORD                   a four-letter word; what is shown is the shape;
+//	                           datasize is that line of mntr
 //
 // DATA is "text" as in Go, null or fill=N; HEX may have N*XX in it; Z is the name of
 // a zxid, z0, last or future; A is an entry of acls.

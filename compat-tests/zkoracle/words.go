@@ -24,7 +24,11 @@ var enviKeys = []string{"zookeeper.version", "host.name", "java.version", "os.na
 // word asks a four-letter word and shows the shape of the answer: what it says of
 // itself, not the numbers.
 func (s *side) word(word string) []string {
-	answer, err := ask(s.endpoint, word)
+	asked := word
+	if word == "datasize" {
+		asked = "mntr"
+	}
+	answer, err := ask(s.endpoint, asked)
 	if err != nil {
 		return []string{"FAILED: " + err.Error()}
 	}
@@ -32,12 +36,14 @@ func (s *side) word(word string) []string {
 	case "srvr", "stat":
 		return shape(answer, ": ", "Mode", "Node count")
 	case "mntr":
-		keys := shape(answer, "\t", "zk_znode_count", "zk_ephemerals_count", "zk_watch_count", "zk_approximate_data_size", "zk_global_sessions")
+		keys := shape(answer, "\t", "zk_znode_count", "zk_ephemerals_count", "zk_watch_count", "zk_global_sessions")
 		slices.Sort(keys) // ZooKeeper's order is none
 		return slices.DeleteFunc(keys, func(line string) bool {
 			key, _, _ := strings.Cut(line, "\t")
 			return !slices.Contains(mntrKeys, key)
 		})
+	case "datasize":
+		return slices.DeleteFunc(strings.Split(answer, "\n"), func(line string) bool { return !strings.HasPrefix(line, "zk_approximate_data_size") })
 	case "conf":
 		keys := shape(answer, "=", "tickTime", "maxClientCnxns", "minSessionTimeout", "maxSessionTimeout")
 		slices.Sort(keys)
