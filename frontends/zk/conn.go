@@ -189,7 +189,9 @@ func (c *conn) submit(q *request) error {
 	if err != nil {
 		return err
 	}
-	q.pending = pending
+	// The store has it encoded: a large multi that waits need not be held decoded, too,
+	// which takes some times as much.
+	q.pending, q.cmd = pending, nil
 	c.push(q)
 	return nil
 }
