@@ -2,7 +2,6 @@ package zk
 
 import (
 	"math/bits"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,7 +262,10 @@ func (t *watchTable) update(s *subscriber, path string, add bool, do func(*watch
 	all := t.paths[path]
 	i := len(all)
 	if _, known := s.watched[path]; known {
-		i = slices.IndexFunc(all, func(w watcher) bool { return w.sub == s })
+		// From the end: most often it is one of the last, whose read is just being
+		// answered, and before it may be a herd of others.
+		for i--; all[i].sub != s; i-- {
+		}
 	} else {
 		if !add {
 			return
