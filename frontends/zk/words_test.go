@@ -32,6 +32,9 @@ func TestFourLetterWords(t *testing.T) {
 	c := s.connect()
 	c.create("/e", "data", wire.Ephemeral)
 	require.Equal(t, wire.OK, c.exists("/e", true))
+	require.Eventually(t, func() bool { // a reply is counted just after it is written
+		return s.face.sessions.list()[0].stats.sent.Load() == 3 && s.face.stats.outstanding.Load() == 0
+	}, patience, time.Millisecond)
 	const version = `3\.9\.5-0123abc, built on 09/09/2001 01:46 UTC`
 	figures := `Latency min/avg/max: \d+/\d+\.\d+/\d+
 Received: \d+
