@@ -39,6 +39,8 @@ var allowances = []allowance{
 		"a multi with a createTTL in it is refused as a whole"),
 	allow(`\S+ (multi )?create \S+ seq.*`, `NodeExists .*|\[NodeExists; .*`, `/p/n-0000000002 .*|\[create /q/n-0000000003; .*`,
 		"a sequential create skips numbers whose names are taken, as etcd's clients take any; ZooKeeper fails"),
+	allow(`\S+ .*sync "/\\U.*`, `.*"/\\x.*`, `.*/[\x{10000}-\x{10ffff}].*`,
+		"ZooKeeper writes a character beyond U+FFFF as two halves that are no UTF-8; no znode's path can hold one"),
 	allow(`4lw conf`, `.*maxClientCnxns=60.*`, `.*maxClientCnxns=0.*`,
 		"Triglot does not limit the connections of one address"),
 	allow(`4lw envi`, `Environment:.*os.version.*`, `Environment:.*user.dir=...`,
