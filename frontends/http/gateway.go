@@ -21,6 +21,7 @@ import (
 type gateway struct {
 	mux     *runtime.ServeMux
 	maxBody int64
+	bodies  *bodyBudget
 }
 
 // defaultMaxRequestBytes is etcd's --max-request-bytes.
@@ -34,6 +35,11 @@ const (
 	requestOverhead = 512 << 10
 )
 
+// maxBodies is what the bodies of all requests under way may hold, in bytes. Decoded
+// they take several times as much, of the 256 MiB that a member sets aside for
+// requests.
+const maxBodies = 64 << 20
+
 // bodyTimeout is how long a client may take to send the body of a unary request.
 // Those of streams go on for as long as the client likes.
 const bodyTimeout = time.Minute
@@ -41,7 +47,8 @@ const bodyTimeout = time.Minute
 // newGateway makes the gateway to the services behind conn. maxRequest is the
 // store's limit on an encoded command.
 func newGateway(conn grpc.ClientConnInterface, maxRequest uint) *gateway {
-	g := &gateway{maxBody: bodyFactor * (int64(maxRequest) + requestOverhead)}
+	maxBody := bodyFactor * (int64(maxRequest) + requestOverhead)
+	g := &gateway{maxBody: maxBody, bodies: newBodyBudget(max(maxBodies, maxBody))}
 	g.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newJSONCodec()),
 		runtime.WithErrorHandler(writeError),
@@ -75,7 +82,8 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer end(nil)
 	r = r.WithContext(peer.NewContext(ctx, callerOf(r)))
 	r.Header.Del("Content-Type") // all are JSON; the generated code would log what it cannot parse
-	body := newRequestBody(r.Body, g.maxBody)
+	body := newRequestBody(r.Body, g.maxBody, g.bodies)
+	defer body.share.giveBack(true)
 	control := http.NewResponseController(w)
 	// What fails here is that a writer does not know of the deadlines or of full
 	// duplex: then there is none to set.

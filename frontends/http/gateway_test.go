@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -307,6 +308,37 @@ func TestGatewayBodyLimits(t *testing.T) {
 		require.Equal(t, http.StatusTooManyRequests, w.Code)
 		require.NotContains(t, w.Body.String(), "rpc error")
 	}
+}
+
+// The bodies of all requests under way have one limit, and what one held is free
+// when it is over.
+func TestGatewayBodiesShareABudget(t *testing.T) {
+	f := &fakeFace{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return &pb.PutResponse{}, nil }}
+	address, _ := serveGateway(t, f)
+	body := `{"key":"AA==","x":"` + strings.Repeat("x", 1<<20) // without an end
+	half := func() net.Conn {
+		conn, err := net.Dial("tcp", address.String())
+		require.NoError(t, err)
+		_, err = fmt.Fprintf(conn, "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body)+2, body)
+		require.NoError(t, err)
+		return conn
+	}
+	put := func() int {
+		resp, err := http.Post("http://"+address.String()+"/v3/kv/put", "", strings.NewReader(body+`"}`))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	require.Equal(t, http.StatusOK, put())
+	var conns []net.Conn
+	for range maxBodies / len(body) { // there is no room for another
+		conns = append(conns, half())
+	}
+	require.Eventually(t, func() bool { return put() == http.StatusServiceUnavailable }, 20*time.Second, time.Millisecond)
+	for _, conn := range conns {
+		require.NoError(t, conn.Close())
+	}
+	require.Eventually(t, func() bool { return put() == http.StatusOK }, 20*time.Second, time.Millisecond)
 }
 
 // serveGateway serves f's gateway on a socket.

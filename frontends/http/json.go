@@ -89,7 +89,7 @@ func writeError(
 	if body, ok := r.Body.(*requestBody); ok {
 		isStream := body.fail != nil // then it may still be read
 		if !isStream && body.refused != nil {
-			s, code = status.Convert(body.refused), http.StatusRequestEntityTooLarge
+			s, code = status.Convert(body.refused), body.status
 		}
 		if isStream || body.refused != nil {
 			w.Header().Set("Connection", "close") // what is left of the body is not worth reading
