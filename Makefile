@@ -62,6 +62,7 @@ test-all: test ## everything without a limit of time: long diffs, many crashes, 
 	$(call part,race detector,$(GO) test -race -timeout 30m -count=1 ./...)
 	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 2000)
 	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 10 -steps 3000)
+	$(call part,the recordings are still those of the real servers,cd compat-tests && TARGET=zookeeper $(GO) test -timeout 10m -count=1 ./zkoracle && TARGET=etcd $(GO) test -timeout 10m -count=1 ./gateway)
 	$(call part,ZooKeeper's Java clients: a million changes,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkclients/... -run Ordering -args -changes 1000000)
 	$(call part,across the protocols: long,cd compat-tests && $(GO) test -timeout 30m -count=1 ./crossproto/... -args -rounds 1000)
 	$(call part,crash: long,$(MAKE) -s crash)
