@@ -22,7 +22,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
-	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/node"
 	"github.com/triglot/triglot/storage"
 )
@@ -69,9 +68,7 @@ func startServer(t testing.TB, options ...func(*node.Config, *Config)) *server {
 	s.node, err = node.Start(nodeConfig)
 	require.NoError(t, err)
 	s.stopNode = sync.OnceFunc(func() { require.NoError(t, s.node.Stop(context.Background())) })
-	view, err := s.node.View(s.ctx(), core.Consistency{Linearizable: true}) // there is a leader now
-	require.NoError(t, err)
-	view.Close()
+	require.NoError(t, s.node.Ready(s.ctx())) // it leads, and writes nothing more of its own
 	config.Store, config.Leases, config.Cluster, config.Maintenance = s.node, s.node.Leases(), s.node, s.node
 
 	g := grpc.NewServer(ServerOptions(ServerConfig{MaxRequestBytes: maxRequestBytes, Metrics: config.Metrics})...)

@@ -313,32 +313,35 @@ func TestGatewayBodyLimits(t *testing.T) {
 // The bodies of all requests under way have one limit, and what one held is free
 // when it is over.
 func TestGatewayBodiesShareABudget(t *testing.T) {
-	f := &fakeFace{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return &pb.PutResponse{}, nil }}
-	address, _ := serveGateway(t, f)
-	body := `{"key":"AA==","x":"` + strings.Repeat("x", 1<<20) // without an end
-	half := func() net.Conn {
-		conn, err := net.Dial("tcp", address.String())
-		require.NoError(t, err)
-		_, err = fmt.Fprintf(conn, "POST /v3/kv/put HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body)+2, body)
-		require.NoError(t, err)
-		return conn
-	}
-	put := func() int {
-		resp, err := http.Post("http://"+address.String()+"/v3/kv/put", "", strings.NewReader(body+`"}`))
-		require.NoError(t, err)
-		require.NoError(t, resp.Body.Close())
-		return resp.StatusCode
-	}
-	require.Equal(t, http.StatusOK, put())
-	var conns []net.Conn
-	for range maxBodies / len(body) { // there is no room for another
-		conns = append(conns, half())
-	}
-	require.Eventually(t, func() bool { return put() == http.StatusServiceUnavailable }, 20*time.Second, time.Millisecond)
-	for _, conn := range conns {
-		require.NoError(t, conn.Close())
-	}
-	require.Eventually(t, func() bool { return put() == http.StatusOK }, 20*time.Second, time.Millisecond)
+	c := (&fakeFace{put: func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) { return &pb.PutResponse{}, nil }}).channel()
+	t.Cleanup(c.Close)
+	const budget = 10_000
+	g := newGateway(c, 1000)
+	g.bodies = newBodyBudget(budget)
+	body := `{"key":"AA==","x":"` + strings.Repeat("x", 6000) + `"}`
+
+	slow, writer := io.Pipe()
+	first := make(chan int, 1)
+	go func() {
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v3/kv/put", slow))
+		first <- w.Code
+	}()
+	_, err := io.WriteString(writer, body[:5000])
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return g.bodies.left.Load() == budget-5000 }, 20*time.Second, time.Millisecond)
+	require.Equal(t, http.StatusOK, post(g, "/v3/kv/put", body[:19]+`"}`).Code, "there is room for a small one")
+	w := post(g, "/v3/kv/put", body)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	require.Contains(t, w.Body.String(), "try again")
+
+	_, err = io.WriteString(writer, body[5000:])
+	require.NoError(t, err)
+	require.NoError(t, writer.Close())
+	require.Equal(t, http.StatusOK, <-first)
+	require.Equal(t, http.StatusOK, post(g, "/v3/kv/put", body).Code)
+	require.Equal(t, http.StatusOK, post(g, "/v3/lease/keepalive", "").Code)
+	require.EqualValues(t, budget, g.bodies.left.Load(), "all that was held was given back")
 }
 
 // serveGateway serves f's gateway on a socket.
