@@ -95,7 +95,7 @@ func (t tool) build(name string) (path string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	unlock, err := lockFile(filepath.Join(dir, name+".lock"))
+	unlock, err := LockFile(filepath.Join(dir, name+".lock"))
 	if err != nil {
 		return "", err
 	}

@@ -8,8 +8,9 @@ import (
 	"syscall"
 )
 
-// lockFile takes an exclusive lock, which the kernel drops if this process dies.
-func lockFile(path string) (unlock func() error, err error) {
+// LockFile takes an exclusive lock on a file, which it makes if need be. The kernel
+// drops the lock if this process dies.
+func LockFile(path string) (unlock func() error, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err

@@ -9,15 +9,15 @@ import (
 
 // Ports are drawn below the range from which the kernel takes the ports of
 // outgoing connections, so that a client's own connection cannot take a port
-// between freePort and the server's listen, or while a server is restarted.
+// between FreePort and the server's listen, or while a server is restarted.
 const (
 	firstPort = 15000
 	lastPort  = 32000
 )
 
-// freePort returns a loopback port on which nothing listens right now. Another
+// FreePort returns a loopback port on which nothing listens right now. Another
 // process may still take it first: Start then draws again.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))

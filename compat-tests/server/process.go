@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,15 +54,7 @@ type Process struct {
 	peerPort   int
 	zkPort     int
 
-	child *child // nil once ended
-}
-
-// child is one run of the executable. Its goroutine starts it, waits for it and
-// closes done.
-type child struct {
-	pid  int
-	done chan struct{}
-	err  error // how it ended; valid once done is closed
+	run *Run // nil once ended
 }
 
 // Start runs a server and returns once it answers /health. The caller ends it
@@ -102,13 +93,13 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 
 func (p *Process) startOnFreePorts(ctx context.Context) error {
 	var err error
-	if p.clientPort, err = freePort(); err != nil {
+	if p.clientPort, err = FreePort(); err != nil {
 		return err
 	}
-	if p.peerPort, err = freePort(); err != nil {
+	if p.peerPort, err = FreePort(); err != nil {
 		return err
 	}
-	if p.zkPort, err = freePort(); err != nil {
+	if p.zkPort, err = FreePort(); err != nil {
 		return err
 	}
 	if err := os.Remove(p.LogPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -120,7 +111,7 @@ func (p *Process) startOnFreePorts(ctx context.Context) error {
 // Restart runs the server again, after Stop on a given directory or after Kill:
 // same flags, same ports, same data. The log goes on in the same file.
 func (p *Process) Restart(ctx context.Context) error {
-	if p.child != nil {
+	if p.run != nil {
 		return errors.New("the server is still running")
 	}
 	log, err := os.OpenFile(p.LogPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
@@ -131,12 +122,11 @@ func (p *Process) Restart(ctx context.Context) error {
 	cmd.Dir = p.dir
 	cmd.Env = append(cleanEnv(), p.options.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = dieWithParent()
-	c, err := spawn(cmd)
+	run, err := NewRun(cmd)
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	p.child = c
+	p.run = run
 	if err := log.Close(); err != nil { // the child has its own copy
 		return errors.Join(err, p.Kill())
 	}
@@ -144,28 +134,6 @@ func (p *Process) Restart(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("%s: %w; end of its log:\n%s", p.options.Target, err, p.LogTail()), p.Kill())
 	}
 	return nil
-}
-
-// spawn starts a command on a goroutine that keeps its thread until the child
-// has ended, as dieWithParent requires.
-func spawn(cmd *exec.Cmd) (*child, error) {
-	c := &child{done: make(chan struct{})}
-	started := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := cmd.Start(); err != nil {
-			started <- err
-			return
-		}
-		c.pid = cmd.Process.Pid
-		started <- nil
-		c.err = cmd.Wait()
-		close(c.done)
-	}()
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return c, nil
 }
 
 func (p *Process) args() []string {
@@ -219,15 +187,15 @@ func (p *Process) waitReady(ctx context.Context) error {
 	for {
 		last = healthy(ctx, client, p.URL()+"/health")
 		select {
-		case <-p.child.done:
-			return fmt.Errorf("ended at start: %w", exitError(p.child.err))
+		case <-p.run.Done():
+			return fmt.Errorf("ended at start: %w", p.run.Err())
 		default:
 		}
 		if last == nil {
 			return nil
 		}
 		select {
-		case <-p.child.done:
+		case <-p.run.done:
 		case <-ctx.Done():
 			return fmt.Errorf("not ready: %w", last)
 		case <-ticker.C:
@@ -252,14 +220,6 @@ func healthy(ctx context.Context, client *http.Client, url string) error {
 		return fmt.Errorf("/health answers %s: %s", response.Status, body)
 	}
 	return nil
-}
-
-// exitError makes a clean exit an error too: a server is not expected to end.
-func exitError(err error) error {
-	if err == nil {
-		return errors.New("exit status 0")
-	}
-	return err
 }
 
 // Endpoint is the client address, as host:port.
@@ -295,52 +255,42 @@ func (p *Process) Log() string {
 }
 
 // LogTail is the end of the server's output, for the report of a failure.
-func (p *Process) LogTail() string { return tail(p.Log(), 40) }
+func (p *Process) LogTail() string { return Tail(p.Log(), 40) }
 
 // PID is the process id of the current run, 0 if none.
 func (p *Process) PID() int {
-	if p.child == nil {
+	if p.run == nil {
 		return 0
 	}
-	return p.child.pid
+	return p.run.PID()
 }
 
 // Done is closed when the current run ends, by itself or not. It must not be
 // called between Kill and Restart.
-func (p *Process) Done() <-chan struct{} { return p.child.done }
+func (p *Process) Done() <-chan struct{} { return p.run.done }
 
 // Signal sends a signal to the current run.
 func (p *Process) Signal(s syscall.Signal) error {
-	if p.child == nil {
+	if p.run == nil {
 		return errors.New("the server is not running")
 	}
 	select {
-	case <-p.child.done:
-		return fmt.Errorf("the server has ended: %w", exitError(p.child.err))
+	case <-p.run.done:
+		return fmt.Errorf("the server has ended: %w", p.run.Err())
 	default:
-		return syscall.Kill(p.child.pid, s)
+		return syscall.Kill(p.run.pid, s)
 	}
 }
 
 // Kill ends the run with SIGKILL and waits for its end. The data stays for
 // Restart; call Stop in the end. It is no error if the run has ended already.
 func (p *Process) Kill() error {
-	if p.child == nil {
+	if p.run == nil {
 		return nil
 	}
-	c := p.child
-	p.child = nil
-	select {
-	case <-c.done:
-		return nil
-	default:
-	}
-	err := syscall.Kill(c.pid, syscall.SIGKILL)
-	<-c.done
-	if errors.Is(err, syscall.ESRCH) {
-		err = nil // it ended in between
-	}
-	return err
+	run := p.run
+	p.run = nil
+	return run.Kill()
 }
 
 // Terminate ends the run with SIGTERM and waits. An exit code other than 0, an
@@ -348,27 +298,27 @@ func (p *Process) Kill() error {
 // case the run is killed. etcd, which dies of the signal once it has cleaned up,
 // is not blamed for that.
 func (p *Process) Terminate() error {
-	if p.child == nil {
+	if p.run == nil {
 		return nil
 	}
-	c := p.child
+	run := p.run
 	if err := p.Signal(syscall.SIGTERM); err != nil {
-		p.child = nil
+		p.run = nil
 		return err
 	}
 	select {
-	case <-c.done:
-		p.child = nil
+	case <-run.done:
+		p.run = nil
 	case <-time.After(stopTimeout):
 		return errors.Join(fmt.Errorf("%s: still running %s after SIGTERM", p.options.Target, stopTimeout), p.Kill())
 	}
 	var exit *exec.ExitError
-	if errors.As(c.err, &exit) {
+	if errors.As(run.err, &exit) {
 		if s, ok := exit.Sys().(syscall.WaitStatus); ok && s.Signaled() && s.Signal() == syscall.SIGTERM {
 			return nil
 		}
 	}
-	return c.err
+	return run.err
 }
 
 // Stop ends the run like Terminate and removes a temporary directory. An error
@@ -386,9 +336,4 @@ func (p *Process) cleanUp() error {
 		return nil
 	}
 	return os.RemoveAll(p.dir)
-}
-
-func tail(text string, lines int) string {
-	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }

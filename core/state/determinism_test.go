@@ -185,7 +185,7 @@ func (r *rig) describe() string {
 		require.NoError(r.t, err)
 		fmt.Fprintf(&out, "lease %d %+v %q\n", id, l, attached)
 	}))
-	fmt.Fprintf(&out, "sessions %d\n", v.Sessions())
+	fmt.Fprintf(&out, "sessions %d\n", v.ZnodeCounts().Sessions)
 	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}})
 	require.NoError(r.t, err)
 	out.WriteString(showRange(res) + "\n" + r.walk())

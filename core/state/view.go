@@ -133,9 +133,6 @@ func (v *View) Lease(id core.LeaseID) (lease.Lease, error) {
 	return l, wrapRead(err)
 }
 
-// Sessions is the number of sessions.
-func (v *View) Sessions() int64 { return v.numbers.Sessions }
-
 // LeaseKeys returns the keys attached to a lease, in key order; the caller owns
 // them.
 func (v *View) LeaseKeys(id core.LeaseID) ([][]byte, error) {

@@ -207,7 +207,7 @@ func showSteps(steps []core.ZnodeStep) string {
 func (r *rig) walk() string {
 	v := r.view
 	var out strings.Builder
-	counts := core.ZnodeCounts{Znodes: 1, Sessions: v.Sessions()}
+	counts := core.ZnodeCounts{Znodes: 1, Sessions: v.ZnodeCounts().Sessions}
 	children := map[string][]string{}
 	isZnode := map[string]bool{} // by key
 	var paths []string
