@@ -4,8 +4,9 @@ import "time"
 
 // Command is a request to change the replicated state. It is one of *Put,
 // *DeleteRange, *Txn, *Compact, *LeaseGrant, *LeaseRevoke, *LeaseExpire,
-// *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach and
-// *SessionClose; the list is closed.
+// *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach, *SessionClose,
+// *LeaseCheckpoint, *SetDowngrade and those of users and roles in auth.go; the list
+// is closed.
 //
 // A command holds everything that its effect depends on besides the replicated
 // state: a member's flags never enter into apply.
@@ -159,6 +160,26 @@ type SetAlarm struct {
 // starts to serve.
 type SetMember struct{ Member Member }
 
+// LeaseCheckpoint writes down the time that leases have left, so that a new leader
+// need not give them all of it again. Only the leader proposes it.
+type LeaseCheckpoint struct {
+	Leases []LeaseRemaining
+	// Persist has it survive a restart, too.
+	Persist bool
+	// Term is the term of the deadlines: an entry of any other changes nothing.
+	Term uint64
+}
+
+// LeaseRemaining is the time that a lease has left.
+type LeaseRemaining struct {
+	ID  LeaseID
+	TTL time.Duration
+}
+
+// SetDowngrade begins a downgrade to a version of etcd, such as "3.6.0", or ends
+// it if Target is empty. It fails with DowngradeUnderWay and NoDowngrade.
+type SetDowngrade struct{ Target string }
+
 func (*Put) command()         {}
 func (*DeleteRange) command() {}
 func (*Txn) command()         {}
@@ -168,3 +189,6 @@ func (*LeaseRevoke) command() {}
 func (*LeaseExpire) command() {}
 func (*SetAlarm) command()    {}
 func (*SetMember) command()   {}
+
+func (*LeaseCheckpoint) command() {}
+func (*SetDowngrade) command()    {}

@@ -51,6 +51,44 @@ const (
 	// session's ephemeral znode: that it goes with its session, and has no children.
 	EphemeralProtected
 
+	// What users and roles refuse (etcd T-80 to T-85).
+
+	UserEmpty             // a user name is required, or the request comes from nobody
+	RoleEmpty             // a role name is required
+	UserExists            // the user exists
+	UserNotFound          // no such user
+	RoleExists            // the role exists
+	RoleNotFound          // no such role
+	RoleNotGranted        // the user does not have the role
+	PermissionNotGranted  // the role does not have the permission
+	PermissionNotGiven    // a permission is required
+	PermissionDenied      // the user may not do this
+	AuthFailed            // no such user, or the password is another
+	NoPasswordUser        // the user has no password
+	AuthNotEnabled        // authentication is off
+	RootUserMissing       // authentication needs the user root
+	RootRoleMissing       // the user root needs the role root
+	InvalidAuthToken      // the token is not good, or no longer
+	AuthOldRevision       // users or roles have changed since the caller was identified
+	InvalidAuthManagement // the change would leave authentication without root, or makes no sense
+
+	// What membership and downgrades refuse.
+
+	MemberExists        // the member id is taken
+	PeerURLExists       // another member has the peer URL
+	BadMemberURLs       // the URLs are malformed
+	NotEnoughStarted    // the cluster would lose its quorum
+	Unhealthy           // too many members cannot be reached
+	NotLearner          // the member is no learner
+	LearnerNotReady     // the learner lags behind
+	TooManyLearners     // there are as many learners as there may be
+	NotLeader           // only the leader can do this
+	BadLeaderTransferee // the member cannot be the leader
+	BadVersionFormat    // the version to downgrade to is malformed
+	BadDowngradeTarget  // it is not one minor version below
+	DowngradeUnderWay   // a downgrade is under way
+	NoDowngrade         // no downgrade is under way
+
 	// The store cannot serve, now or in time.
 
 	NoLeader        // no leader is known
@@ -91,6 +129,40 @@ var kindTexts = [numKinds]string{
 	SessionExpired:          "session expired",
 	SessionMoved:            "session moved to another connection",
 	EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
+
+	UserEmpty:             "user name is empty",
+	RoleEmpty:             "role name is empty",
+	UserExists:            "user exists",
+	UserNotFound:          "user not found",
+	RoleExists:            "role exists",
+	RoleNotFound:          "role not found",
+	RoleNotGranted:        "role is not granted to the user",
+	PermissionNotGranted:  "permission is not granted to the role",
+	PermissionNotGiven:    "no permission is given",
+	PermissionDenied:      "permission denied",
+	AuthFailed:            "wrong user or password",
+	NoPasswordUser:        "the user has no password",
+	AuthNotEnabled:        "authentication is not enabled",
+	RootUserMissing:       "there is no user root",
+	RootRoleMissing:       "the user root does not have the role root",
+	InvalidAuthToken:      "invalid token",
+	AuthOldRevision:       "users or roles have changed",
+	InvalidAuthManagement: "invalid change of users or roles",
+
+	MemberExists:        "member exists",
+	PeerURLExists:       "peer URL exists",
+	BadMemberURLs:       "malformed member URLs",
+	NotEnoughStarted:    "not enough started members",
+	Unhealthy:           "unhealthy cluster",
+	NotLearner:          "the member is no learner",
+	LearnerNotReady:     "the learner lags behind",
+	TooManyLearners:     "too many learners",
+	NotLeader:           "not the leader",
+	BadLeaderTransferee: "the member cannot lead",
+	BadVersionFormat:    "malformed version",
+	BadDowngradeTarget:  "no version to downgrade to",
+	DowngradeUnderWay:   "a downgrade is under way",
+	NoDowngrade:         "no downgrade is under way",
 
 	NoLeader:        "no leader",
 	LeaderChanged:   "leader changed",

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
@@ -21,12 +22,15 @@ type Store interface {
 	// their caller waits for them or not.
 	Submit(who Principal, cmd Command) Pending
 
-	// View returns an immutable view of the state that meets c. The caller must
-	// Close it soon: an open view keeps old data on disk.
-	View(ctx context.Context, c Consistency) (View, error)
+	// View returns an immutable view of the state that meets c, as who may see it:
+	// what is read through it fails with PermissionDenied, UserEmpty or
+	// AuthOldRevision where who may not. The caller must Close it soon: an open view
+	// keeps old data on disk.
+	View(ctx context.Context, who Principal, c Consistency) (View, error)
 
-	// Watch opens an end of the change feed.
-	Watch(ctx context.Context, who Principal) (Feed, error)
+	// Watch opens an end of the change feed. What its watches may see is for the
+	// caller to check, with View.Readable, before it adds them.
+	Watch(ctx context.Context) (Feed, error)
 }
 
 // Pending is a command under way.
@@ -36,13 +40,6 @@ type Pending interface {
 	Wait(ctx context.Context) (Result, error)
 	// Done reports whether Wait would return at once.
 	Done() bool
-}
-
-// Principal is who makes a request. The zero value is an anonymous caller.
-type Principal struct {
-	// CertificateSubject is the common name of the client certificate that the
-	// connection was verified with, or empty.
-	CertificateSubject string
 }
 
 // Consistency says how recent a View must be.
@@ -56,8 +53,8 @@ type Consistency struct {
 	AtLeast Rev
 }
 
-// View is one moment of the state: immutable, safe for concurrent use until
-// Close.
+// View is one moment of the state, as one principal may see it: immutable, safe for
+// concurrent use until Close.
 type View interface {
 	// Rev is the revision reached, CompactRev the one compacted to (zero or less
 	// if none was). Reads at a revision below CompactRev fail with Compacted, at
@@ -74,6 +71,9 @@ type View interface {
 	// Children returns the names of a znode's children, sorted, and the znode. It
 	// fails as Znode does. The caller owns the slice.
 	Children(ctx context.Context, path string) ([]string, Znode, error)
+	// Readable fails as a read of all keys of the interval would for want of a right
+	// (etcd T-84).
+	Readable(in Interval) error
 	Close()
 }
 
@@ -82,12 +82,12 @@ type Leases interface {
 	// KeepAlive renews a lease and returns the time it then has. It fails with
 	// LeaseNotFound, for a session too: only its own client keeps that alive, by
 	// Sessions.Touch. It is no command: renewals live on the leader alone.
-	KeepAlive(ctx context.Context, id LeaseID) (time.Duration, error)
-	// Status describes a lease; with keys, the keys attached to it in key order.
-	// It fails with LeaseNotFound.
-	Status(ctx context.Context, id LeaseID, keys bool) (LeaseStatus, error)
+	KeepAlive(ctx context.Context, who Principal, id LeaseID) (time.Duration, error)
+	// Status describes a lease; with keys, the keys attached to it in key order, for
+	// one who may read them all. It fails with LeaseNotFound.
+	Status(ctx context.Context, who Principal, id LeaseID, keys bool) (LeaseStatus, error)
 	// List returns the ids of all leases, those that expire first in front.
-	List(ctx context.Context) ([]LeaseID, error)
+	List(ctx context.Context, who Principal) ([]LeaseID, error)
 }
 
 // TouchInterval is how long a front end may keep back what it has heard of a
@@ -164,6 +164,21 @@ type Cluster interface {
 	Self() Self
 }
 
+// Membership is what front ends do to the members. It is for root while
+// authentication is on. Each returns all members as they are then, by id.
+type Membership interface {
+	// Add fails with BadMemberURLs, PeerURLExists, MemberExists, TooManyLearners,
+	// NotEnoughStarted and Unhealthy; Unsupported for what this version cannot do.
+	Add(ctx context.Context, who Principal, peerURLs []string, learner bool) (Member, []Member, error)
+	// Remove fails with MemberNotFound, NotEnoughStarted and Unhealthy.
+	Remove(ctx context.Context, who Principal, id MemberID) ([]Member, error)
+	// Update changes the peer URLs. It fails with MemberNotFound, BadMemberURLs and
+	// PeerURLExists.
+	Update(ctx context.Context, who Principal, id MemberID, peerURLs []string) ([]Member, error)
+	// Promote fails with MemberNotFound, NotLearner and LearnerNotReady.
+	Promote(ctx context.Context, who Principal, id MemberID) ([]Member, error)
+}
+
 // Self is who answers, under which leader and in which term. The fields are those
 // of Status.
 type Self struct {
@@ -200,11 +215,66 @@ type Status struct {
 	Size, InUse, Quota int64
 	Learner            bool
 	Alarms             []Alarm
+	// ClusterVersion is the version of etcd that the cluster passes for, DowngradeTo
+	// the one that it is being prepared for, empty if none.
+	ClusterVersion, DowngradeTo string
 }
 
-// Maintenance is what front ends do to keep a store in shape.
+// Maintenance is what front ends do to keep a store in shape. Where who is given, it
+// must be root while authentication is on.
 type Maintenance interface {
 	// WaitCompacted returns once no row that a compaction to rev gave up is left,
 	// durably.
 	WaitCompacted(ctx context.Context, rev Rev) error
+	// Defragment has nothing to do: the engine gives space back by itself. It says so
+	// in the log.
+	Defragment(ctx context.Context, who Principal) error
+	// Hash sums up all of the state: members at the same applied index have the same.
+	Hash(ctx context.Context, who Principal) (uint32, Rev, error)
+	// HashKV sums up the versions that can be read at rev or before it, zero being the
+	// current revision; a compaction to rev does not change it. It fails with
+	// Compacted and FutureRev (etcd T-92).
+	HashKV(ctx context.Context, who Principal, rev Rev) (KVHash, error)
+	// Snapshot makes a backup of the state as of a moment during the call, which
+	// etcd's tools can read. The caller must close its Body.
+	Snapshot(ctx context.Context, who Principal) (Snapshot, error)
+	// MoveLeader gives the leadership to another member, and returns when it has it.
+	// It fails with NotLeader and BadLeaderTransferee.
+	MoveLeader(ctx context.Context, who Principal, to MemberID) error
+	// Downgrade prepares the store for an older version of etcd, or gives that up.
+	Downgrade(ctx context.Context, who Principal, d Downgrade) (clusterVersion string, err error)
+}
+
+// KVHash is what HashKV found.
+type KVHash struct {
+	Hash uint32
+	// CompactRev is the revision compacted to, Rev the one hashed at, Current the
+	// store's.
+	CompactRev, Rev, Current Rev
+}
+
+// Snapshot is a backup on its way to the caller.
+type Snapshot struct {
+	// Size is the number of bytes that Body gives, a multiple of 512.
+	Size int64
+	// Version is that of etcd's storage schema.
+	Version string
+	Body    io.ReadCloser
+}
+
+// DowngradeAction is a step of a downgrade. The order of the constants is etcd's
+// DowngradeRequest.DowngradeAction.
+type DowngradeAction uint8
+
+// The steps.
+const (
+	DowngradeValidate DowngradeAction = iota
+	DowngradeEnable
+	DowngradeCancel
+)
+
+// Downgrade asks for a step towards an older version of etcd, such as "3.6.0".
+type Downgrade struct {
+	Action  DowngradeAction
+	Version string
 }

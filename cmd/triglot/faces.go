@@ -42,7 +42,7 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 		Metrics:              metrics,
 	})...)
 	face := etcdv3.Config{
-		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node,
+		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node, Auth: s.node.Auth(), Membership: s.node.Membership(),
 		MaxTxnOps:        uint(requests.MaxTxnOps),
 		MaxRequestBytes:  uint(requests.MaxRequestBytes),
 		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),

@@ -37,6 +37,9 @@ const (
 	fieldSessionOpen   protowire.Number = 11
 	fieldSessionAttach protowire.Number = 12
 	fieldSessionClose  protowire.Number = 13
+
+	fieldLeaseCheckpoint protowire.Number = 15
+	fieldSetDowngrade    protowire.Number = 16
 )
 
 // MaxTxnDepth bounds how deep transactions nest in a command, so that neither
@@ -84,8 +87,16 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 		return appendMessage(dst, fieldSessionAttach, &commandpb.SessionAttach{Id: int64(c.ID), TimeoutMs: c.Timeout.Milliseconds(), Secret: c.Secret[:]})
 	case *core.SessionClose:
 		return appendMessage(dst, fieldSessionClose, &commandpb.SessionClose{Session: sessionToPB(c.Session)})
+	case *core.LeaseCheckpoint:
+		return appendMessage(dst, fieldLeaseCheckpoint, leaseCheckpointToPB(c))
+	case *core.SetDowngrade:
+		return appendMessage(dst, fieldSetDowngrade, &commandpb.SetDowngrade{Target: c.Target})
 	default:
-		panic(fmt.Sprintf("command: %T is not a command", c))
+		field, m := authFrame(c)
+		if field == 0 {
+			panic(fmt.Sprintf("command: %T is not a command", c))
+		}
+		return appendMessage(dst, field, m)
 	}
 }
 
@@ -176,7 +187,18 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		return decodeZnodeWrite(body)
 	case fieldSessionOpen, fieldSessionAttach, fieldSessionClose:
 		return decodeSession(field, body)
+	case fieldLeaseCheckpoint:
+		var m commandpb.LeaseCheckpoint
+		err := m.UnmarshalVTUnsafe(body)
+		return leaseCheckpointFromPB(&m), err
+	case fieldSetDowngrade:
+		var m commandpb.SetDowngrade
+		err := m.UnmarshalVT(body)
+		return &core.SetDowngrade{Target: m.Target}, err
 	default:
+		if field >= fieldAuthEnable && field <= fieldTokenGrant {
+			return decodeAuth(field, body)
+		}
 		return nil, errors.New("a kind that this version does not know")
 	}
 }

@@ -66,6 +66,20 @@ func examples() []core.Command {
 		&core.SessionOpen{ID: 7, Timeout: 30 * time.Second, Secret: core.SecretHash{0: 1, 31: 2}},
 		&core.SessionAttach{ID: 7, Timeout: 20 * time.Second, Secret: core.SecretHash{0: 1, 31: 2}},
 		&core.SessionClose{Session: core.SessionRef{ID: 7, Epoch: 2}},
+		&core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: 7, TTL: time.Minute}, {ID: -8, TTL: time.Second}}, Persist: true, Term: 3},
+		&core.SetDowngrade{Target: "3.6.0"},
+		&core.AuthEnable{},
+		&core.AuthDisable{},
+		&core.UserAdd{Name: "alice", Hash: []byte("$2a$10$"), NoPassword: true},
+		&core.UserDelete{Name: "alice"},
+		&core.UserChangePassword{Name: "alice", Hash: []byte("$2a$10$")},
+		&core.UserGrantRole{User: "alice", Role: "ops"},
+		&core.UserRevokeRole{User: "alice", Role: "ops"},
+		&core.RoleAdd{Name: "ops"},
+		&core.RoleDelete{Name: "ops"},
+		&core.RoleGrantPermission{Role: "ops", Permission: core.Permission{Type: core.PermitReadWrite, Interval: core.Interval{Key: []byte("a"), End: core.FromKey}}},
+		&core.RoleRevokePermission{Role: "ops", Interval: core.Interval{Key: []byte("a"), End: []byte("b")}},
+		&core.TokenGrant{User: "alice", AuthRev: 5, Secret: core.SecretHash{0: 1, 31: 2}},
 	}
 }
 
@@ -175,7 +189,7 @@ func TestMalformed(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing":                 nil,
 		"a lying length":          {0x0a, 0x7f},
-		"an unknown kind":         {0x7a, 0x00},
+		"an unknown kind":         {0xea, 0x01, 0x00},
 		"a session's id of bytes": {0x52, 0x04, 0x0a, 0x02, 0x0a, 0x00},
 		"an operation of varint":  {0x52, 0x02, 0x10, 0x01},
 		"half an operation":       {0x52, 0x04, 0x12, 0x02, 0x12, 0x05},
@@ -246,4 +260,22 @@ func BenchmarkPut(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestWhoAsks(t *testing.T) {
+	for _, who := range []core.Principal{{}, {User: "alice", AuthRev: 7}, {Member: true}} {
+		for _, want := range examples() {
+			got, asks, err := DecodeCommandAs(AppendCommandAs(nil, who, want))
+			require.NoError(t, err)
+			require.Equal(t, who, asks)
+			require.Empty(t, cmp.Diff(want, got, cmpopts.EquateEmpty()))
+		}
+	}
+	// A command of somebody is not one of nobody, and nobody asks in another's name.
+	as := AppendCommandAs(nil, core.Principal{User: "alice"}, &core.Compact{Rev: 1})
+	_, err := DecodeCommand(as)
+	require.ErrorIs(t, err, ErrMalformed)
+	nested := appendMessage(nil, fieldAs, &commandpb.As{User: "root", Command: as})
+	_, _, err = DecodeCommandAs(nested)
+	require.ErrorIs(t, err, ErrMalformed)
 }

@@ -261,6 +261,22 @@ func leaseExpireFromPB(m *commandpb.LeaseExpire) *core.LeaseExpire {
 	return c
 }
 
+func leaseCheckpointToPB(c *core.LeaseCheckpoint) *commandpb.LeaseCheckpoint {
+	m := &commandpb.LeaseCheckpoint{Persist: c.Persist, Term: c.Term, Leases: make([]*commandpb.LeaseRemaining, len(c.Leases))}
+	for i, l := range c.Leases {
+		m.Leases[i] = &commandpb.LeaseRemaining{Id: int64(l.ID), TtlMs: l.TTL.Milliseconds()}
+	}
+	return m
+}
+
+func leaseCheckpointFromPB(m *commandpb.LeaseCheckpoint) *core.LeaseCheckpoint {
+	c := &core.LeaseCheckpoint{Persist: m.Persist, Term: m.Term, Leases: make([]core.LeaseRemaining, len(m.Leases))}
+	for i, l := range m.Leases {
+		c.Leases[i] = core.LeaseRemaining{ID: core.LeaseID(l.Id), TTL: milliseconds(l.TtlMs)}
+	}
+	return c
+}
+
 func memberToPB(m *core.Member) *commandpb.SetMember {
 	return &commandpb.SetMember{
 		Id:         uint64(m.ID),

@@ -43,7 +43,7 @@ func BenchmarkGet(b *testing.B) {
 	q := &core.Range{Interval: core.Interval{Key: []byte("key")}}
 	b.ReportAllocs()
 	for b.Loop() {
-		v, err := n.View(context.Background(), core.Consistency{Linearizable: true})
+		v, err := n.View(context.Background(), core.Principal{}, core.Consistency{Linearizable: true})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -177,7 +177,7 @@ func (l *leases) nextDue() *core.LeaseExpire {
 }
 
 // KeepAlive implements core.Leases.
-func (l *leases) KeepAlive(ctx context.Context, id core.LeaseID) (time.Duration, error) {
+func (l *leases) KeepAlive(ctx context.Context, _ core.Principal, id core.LeaseID) (time.Duration, error) {
 	if ttl, answer := l.renew(id); answer == expiry.Renewed {
 		return ttl, nil
 	}
@@ -242,7 +242,7 @@ func (l *leases) touch(id core.LeaseID) expiry.Renewal {
 }
 
 // Status implements core.Leases.
-func (l *leases) Status(ctx context.Context, id core.LeaseID, keys bool) (core.LeaseStatus, error) {
+func (l *leases) Status(ctx context.Context, _ core.Principal, id core.LeaseID, keys bool) (core.LeaseStatus, error) {
 	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
 		return core.LeaseStatus{}, err
@@ -266,7 +266,7 @@ func (l *leases) Status(ctx context.Context, id core.LeaseID, keys bool) (core.L
 }
 
 // List implements core.Leases.
-func (l *leases) List(ctx context.Context) ([]core.LeaseID, error) {
+func (l *leases) List(ctx context.Context, _ core.Principal) ([]core.LeaseID, error) {
 	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func TestMount(t *testing.T) {
 				mount, ok := n.Mount()
 				require.True(t, ok)
 				require.Equal(t, tt.mount, mount)
-				view, err := n.View(testContext(t), core.Consistency{Linearizable: true})
+				view, err := n.View(testContext(t), core.Principal{}, core.Consistency{Linearizable: true})
 				require.NoError(t, err)
 				z, err := view.Znode("/a")
 				view.Close()

@@ -56,7 +56,7 @@ func put(t testing.TB, n *Node, key, value string) core.Rev {
 
 // get returns the value of a key, read linearizably, or "<none>".
 func get(t testing.TB, n *Node, key string) string {
-	v, err := n.View(testContext(t), core.Consistency{Linearizable: true})
+	v, err := n.View(testContext(t), core.Principal{}, core.Consistency{Linearizable: true})
 	require.NoError(t, err)
 	defer v.Close()
 	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte(key)}})
@@ -96,7 +96,7 @@ func TestMemberIntroducesItself(t *testing.T) {
 
 func TestWatchSeesAPut(t *testing.T) {
 	n := startNode(t, testConfig(t))
-	f, err := n.Watch(testContext(t), core.Principal{})
+	f, err := n.Watch(testContext(t))
 	require.NoError(t, err)
 	f.Add(1, core.WatchSpec{Interval: core.Interval{Key: []byte("a")}})
 	d, err := f.Next(testContext(t))
@@ -121,18 +121,18 @@ func TestLeaseRunsOut(t *testing.T) {
 	require.NoError(t, err)
 
 	// A keepalive gives it its full time again.
-	ttl, err := n.Leases().KeepAlive(testContext(t), id)
+	ttl, err := n.Leases().KeepAlive(testContext(t), core.Principal{}, id)
 	require.NoError(t, err)
 	require.Equal(t, 300*time.Millisecond, ttl)
-	s, err := n.Leases().Status(testContext(t), id, true)
+	s, err := n.Leases().Status(testContext(t), core.Principal{}, id, true)
 	require.NoError(t, err)
 	require.Equal(t, [][]byte{[]byte("services/service1")}, s.Keys)
-	ids, err := n.Leases().List(testContext(t))
+	ids, err := n.Leases().List(testContext(t), core.Principal{})
 	require.NoError(t, err)
 	require.Equal(t, []core.LeaseID{id}, ids)
 
 	require.Eventually(t, func() bool { return get(t, n, "services/service1") == "<none>" }, 10*time.Second, 10*time.Millisecond)
-	_, err = n.Leases().KeepAlive(testContext(t), id)
+	_, err = n.Leases().KeepAlive(testContext(t), core.Principal{}, id)
 	require.ErrorIs(t, err, core.LeaseNotFound)
 	stopNode(t, n)
 }
@@ -149,10 +149,10 @@ func TestLeasesBeforeDeadlinesRun(t *testing.T) {
 	n.leases.mu.Lock()
 	n.leases.deadlines.Follow()
 	n.leases.mu.Unlock()
-	ids, err := n.Leases().List(testContext(t))
+	ids, err := n.Leases().List(testContext(t), core.Principal{})
 	require.NoError(t, err)
 	require.Equal(t, []core.LeaseID{2, 1}, ids)
-	s, err := n.Leases().Status(testContext(t), 1, false)
+	s, err := n.Leases().Status(testContext(t), core.Principal{}, 1, false)
 	require.NoError(t, err)
 	require.Equal(t, time.Hour, s.Remaining)
 	stopNode(t, n)
@@ -202,9 +202,9 @@ func TestStoppedNodeRefuses(t *testing.T) {
 	stopNode(t, n) // harmless
 	_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k")})
 	require.ErrorIs(t, err, core.Stopped)
-	_, err = n.View(testContext(t), core.Consistency{})
+	_, err = n.View(testContext(t), core.Principal{}, core.Consistency{})
 	require.ErrorIs(t, err, core.Stopped)
-	_, err = n.Watch(testContext(t), core.Principal{})
+	_, err = n.Watch(testContext(t))
 	require.ErrorIs(t, err, core.Stopped)
 }
 

@@ -14,22 +14,22 @@ import (
 )
 
 // Do implements core.Store.
-func (n *Node) Do(ctx context.Context, _ core.Principal, cmd core.Command) (core.Result, error) {
+func (n *Node) Do(ctx context.Context, who core.Principal, cmd core.Command) (core.Result, error) {
 	switch c := cmd.(type) {
 	case *core.LeaseGrant:
 		if c.ID == 0 {
-			return n.underAnyID(ctx, func(id core.LeaseID) core.Command {
+			return n.underAnyID(ctx, who, func(id core.LeaseID) core.Command {
 				return &core.LeaseGrant{ID: id, TTL: c.TTL}
 			})
 		}
 	case *core.SessionOpen:
 		if c.ID == 0 {
-			return n.underAnyID(ctx, func(id core.LeaseID) core.Command {
+			return n.underAnyID(ctx, who, func(id core.LeaseID) core.Command {
 				return &core.SessionOpen{ID: id, Timeout: c.Timeout, Secret: c.Secret}
 			})
 		}
 	}
-	data, err := n.encode(cmd)
+	data, err := n.encode(who, cmd)
 	if err != nil {
 		return core.Result{}, err
 	}
@@ -40,11 +40,11 @@ func (n *Node) Do(ctx context.Context, _ core.Principal, cmd core.Command) (core
 }
 
 // encode encodes a command of a client, having checked that it can be.
-func (n *Node) encode(cmd core.Command) ([]byte, error) {
+func (n *Node) encode(who core.Principal, cmd core.Command) ([]byte, error) {
 	if txn, ok := cmd.(*core.Txn); ok && command.TooDeep(txn) {
 		return nil, core.Errorf(core.InvalidArgument, "transactions nest deeper than %d", command.MaxTxnDepth)
 	}
-	data := command.AppendCommand(make([]byte, 0, commandRoom(cmd)), cmd)
+	data := command.AppendCommandAs(make([]byte, 0, commandRoom(cmd)), who, cmd)
 	if len(data) > n.cfg.MaxRequestBytes {
 		return nil, core.RequestTooLarge
 	}
@@ -54,7 +54,7 @@ func (n *Node) encode(cmd core.Command) ([]byte, error) {
 // do replicates a command of the member's own, which no limit on requests may
 // hold up.
 func (n *Node) do(ctx context.Context, cmd core.Command) (core.Result, error) {
-	return n.propose(ctx, command.AppendCommand(nil, cmd))
+	return n.propose(ctx, command.AppendCommandAs(nil, core.Principal{Member: true}, cmd))
 }
 
 // Submit implements core.Store. The order of the commands is that of one queue
@@ -63,11 +63,11 @@ func (n *Node) do(ctx context.Context, cmd core.Command) (core.Result, error) {
 // applied in the order of the log. What is ordered leaves the queue in no other
 // way. Only what cannot enter it, because of a limit or a full queue, is left out,
 // and that the caller sees at once.
-func (n *Node) Submit(_ core.Principal, cmd core.Command) core.Pending {
+func (n *Node) Submit(who core.Principal, cmd core.Command) core.Pending {
 	if needsID(cmd) {
 		return refused{core.Errorf(core.InvalidArgument, "an id must be given")}
 	}
-	data, err := n.encode(cmd)
+	data, err := n.encode(who, cmd)
 	if err != nil {
 		return refused{err}
 	}
@@ -127,7 +127,7 @@ func commandRoom(cmd core.Command) int {
 }
 
 // underAnyID makes a lease under an id that is free (etcd T-60: a positive one).
-func (n *Node) underAnyID(ctx context.Context, named func(core.LeaseID) core.Command) (core.Result, error) {
+func (n *Node) underAnyID(ctx context.Context, who core.Principal, named func(core.LeaseID) core.Command) (core.Result, error) {
 	for {
 		var b [8]byte
 		rand.Read(b[:]) // never fails
@@ -135,7 +135,7 @@ func (n *Node) underAnyID(ctx context.Context, named func(core.LeaseID) core.Com
 		if id == 0 {
 			continue
 		}
-		res, err := n.Do(ctx, core.Principal{}, named(id))
+		res, err := n.Do(ctx, who, named(id))
 		if err == nil || core.KindOf(err) != core.LeaseExists {
 			return res, err
 		}
@@ -170,12 +170,12 @@ func (n *Node) raiseNoSpace(ctx context.Context, size int) error {
 }
 
 // View implements core.Store.
-func (n *Node) View(ctx context.Context, c core.Consistency) (core.View, error) {
+func (n *Node) View(ctx context.Context, who core.Principal, c core.Consistency) (core.View, error) {
 	v, err := n.view(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	return v.As(who), nil
 }
 
 func (n *Node) view(ctx context.Context, c core.Consistency) (*state.View, error) {
@@ -201,7 +201,7 @@ func (n *Node) view(ctx context.Context, c core.Consistency) (*state.View, error
 }
 
 // Watch implements core.Store.
-func (n *Node) Watch(context.Context, core.Principal) (core.Feed, error) {
+func (n *Node) Watch(context.Context) (core.Feed, error) {
 	if n.published.view.Load() == nil {
 		return nil, core.Stopped
 	}

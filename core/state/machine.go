@@ -214,11 +214,11 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 
 // run applies one command. The error is a fault; a command's own is in the reply.
 func (m *Machine) run(encoded []byte, term uint64, own bool) (Reply, error) {
-	cmd, err := command.DecodeCommand(encoded)
+	cmd, who, err := command.DecodeCommandAs(encoded)
 	if err != nil {
 		return Reply{}, err
 	}
-	outcome, err := m.execute(cmd, term, own)
+	outcome, err := m.execute(cmd, who, term, own)
 	if err != nil {
 		var kind core.Kind
 		if !errors.As(err, &kind) {
@@ -229,7 +229,10 @@ func (m *Machine) run(encoded []byte, term uint64, own bool) (Reply, error) {
 	return Reply{Result: core.Result{Rev: m.pos.rev, Outcome: outcome}, Err: err}, nil
 }
 
-func (m *Machine) execute(cmd core.Command, term uint64, own bool) (core.Outcome, error) {
+func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own bool) (core.Outcome, error) {
+	if err := m.permit(who, cmd); err != nil {
+		return nil, err
+	}
 	if err := m.alarmed(cmd); err != nil {
 		return nil, err
 	}
@@ -264,8 +267,12 @@ func (m *Machine) execute(cmd core.Command, term uint64, own bool) (core.Outcome
 		return m.setAlarm(c)
 	case *core.SetMember:
 		return nil, m.setMember(&c.Member)
+	case *core.LeaseCheckpoint:
+		return nil, m.checkpointLeases(c, term)
+	case *core.SetDowngrade:
+		return nil, m.setDowngrade(c.Target)
 	default:
-		return nil, fmt.Errorf("a command of type %T", cmd)
+		return m.manageAuth(cmd)
 	}
 }
 

@@ -31,7 +31,7 @@ func (s *cannedStore) Do(context.Context, core.Principal, core.Command) (core.Re
 	return s.result, nil
 }
 
-func (s *cannedStore) View(context.Context, core.Consistency) (core.View, error) {
+func (s *cannedStore) View(context.Context, core.Principal, core.Consistency) (core.View, error) {
 	return &cannedView{kvs: s.kvs}, nil
 }
 

@@ -12,13 +12,15 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// Config is what the face serves and how. Store, Leases, Cluster and Maintenance
-// are required; every other field has a default.
+// Config is what the face serves and how. Store, Leases, Cluster, Maintenance, Auth
+// and Membership are required; every other field has a default.
 type Config struct {
 	Store       core.Store
 	Leases      core.Leases
 	Cluster     core.Cluster
 	Maintenance core.Maintenance
+	Auth        core.Auth
+	Membership  core.Membership
 
 	// MaxTxnOps bounds the operations of a transaction (etcd T-30); zero is 128.
 	MaxTxnOps uint

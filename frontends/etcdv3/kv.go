@@ -23,11 +23,11 @@ func (f *face) kv() service {
 	}}
 }
 
-func (s kvServer) rangeKeys(ctx context.Context, _ core.Principal, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
-	view, err := s.Store.View(ctx, core.Consistency{Linearizable: !r.Serializable})
+	view, err := s.Store.View(ctx, who, core.Consistency{Linearizable: !r.Serializable})
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (s kvServer) runTxn(
 		}
 		return out, res.Rev, nil
 	}
-	view, err := s.Store.View(ctx, core.Consistency{Linearizable: !serializable})
+	view, err := s.Store.View(ctx, who, core.Consistency{Linearizable: !serializable})
 	if err != nil {
 		return core.TxnOutcome{}, 0, err
 	}

@@ -69,10 +69,10 @@ func (s leaseServer) revoke(
 // timeToLive says of a lease that there is not that it has -1 seconds to live
 // (etcd T-61).
 func (s leaseServer) timeToLive(
-	ctx context.Context, _ core.Principal, r *pb.LeaseTimeToLiveRequest,
+	ctx context.Context, who core.Principal, r *pb.LeaseTimeToLiveRequest,
 ) (*pb.LeaseTimeToLiveResponse, error) {
 	resp := &pb.LeaseTimeToLiveResponse{Header: &pb.ResponseHeader{}, ID: r.ID, TTL: -1}
-	st, err := s.Leases.Status(ctx, core.LeaseID(r.ID), r.Keys)
+	st, err := s.Leases.Status(ctx, who, core.LeaseID(r.ID), r.Keys)
 	switch {
 	case err == nil:
 		if st.Session {
@@ -89,9 +89,9 @@ func (s leaseServer) timeToLive(
 }
 
 func (s leaseServer) list(
-	ctx context.Context, _ core.Principal, _ *pb.LeaseLeasesRequest,
+	ctx context.Context, who core.Principal, _ *pb.LeaseLeasesRequest,
 ) (*pb.LeaseLeasesResponse, error) {
-	ids, err := s.Leases.List(ctx)
+	ids, err := s.Leases.List(ctx, who)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s leaseServer) list(
 // ctx ends, though its goroutine may still wait for the client then: Recv ends
 // as soon as the transport learns that the handler has returned.
 func (s leaseServer) keepAlive(
-	ctx context.Context, _ core.Principal, conn stream[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse],
+	ctx context.Context, conn stream[pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse],
 ) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.renewAll(ctx, conn) }()
@@ -134,7 +134,11 @@ func (s leaseServer) renewAll(
 		// than a revision that was there when the lease was renewed.
 		resp := &pb.LeaseKeepAliveResponse{Header: &pb.ResponseHeader{}, ID: req.ID}
 		s.fill(resp.Header, s.Cluster.Status().Rev)
-		ttl, err := s.Leases.KeepAlive(ctx, core.LeaseID(req.ID))
+		who, err := s.principal(ctx)
+		if err != nil {
+			return err
+		}
+		ttl, err := s.Leases.KeepAlive(ctx, who, core.LeaseID(req.ID))
 		switch {
 		case err == nil:
 			resp.TTL = seconds(ttl)

@@ -69,7 +69,7 @@ func (s maintenanceServer) alarm(
 	if _, known := pb.AlarmType_name[int32(r.Alarm)]; !known {
 		return nil, core.Errorf(core.InvalidArgument, "unknown alarm type %d", r.Alarm)
 	}
-	view, err := s.Store.View(ctx, core.Consistency{Linearizable: true})
+	view, err := s.Store.View(ctx, who, core.Consistency{Linearizable: true})
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,7 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/triglot/triglot/core"
@@ -69,7 +67,11 @@ func unary[Req, Resp any](
 		if err := f.admit(ctx, req, f.Metrics.unaryClients); err != nil {
 			return nil, err
 		}
-		resp, err := handle(ctx, principalOf(ctx), req)
+		who, err := f.principal(ctx)
+		if err != nil {
+			return nil, wireError(err)
+		}
+		resp, err := handle(ctx, who, req)
 		if err != nil {
 			return nil, wireError(err)
 		}
@@ -101,7 +103,7 @@ type stream[Req, Resp any] interface {
 // streaming makes a streaming method of a handler that is free of the
 // transport. The handler must return when ctx ends, with context.Cause(ctx).
 func streaming[Req, Resp any](
-	f *face, handle func(context.Context, core.Principal, stream[Req, Resp]) error,
+	f *face, handle func(context.Context, stream[Req, Resp]) error,
 ) grpc.StreamHandler {
 	return func(_ any, ss grpc.ServerStream) error {
 		ctx := ss.Context()
@@ -113,7 +115,7 @@ func streaming[Req, Resp any](
 			defer release()
 			ctx = guarded
 		}
-		err := handle(ctx, principalOf(ctx), &grpc.GenericServerStream[Req, Resp]{ServerStream: ss})
+		err := handle(ctx, &grpc.GenericServerStream[Req, Resp]{ServerStream: ss})
 		if err != nil {
 			return wireError(err)
 		}
@@ -156,17 +158,4 @@ func servedByLearner(req any) bool {
 	default:
 		return false
 	}
-}
-
-// principalOf says who is at the other end of the connection.
-func principalOf(ctx context.Context) core.Principal {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return core.Principal{}
-	}
-	tls, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(tls.State.VerifiedChains) == 0 || len(tls.State.VerifiedChains[0]) == 0 {
-		return core.Principal{}
-	}
-	return core.Principal{CertificateSubject: tls.State.VerifiedChains[0][0].Subject.CommonName}
 }

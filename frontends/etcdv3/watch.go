@@ -38,8 +38,8 @@ func (f *face) watch() service {
 // may still wait for the client when this returns: Recv ends as soon as the
 // transport learns that the handler has returned. A client that has nothing more
 // to say keeps its watches (etcd T-50).
-func (s watchServer) watch(ctx context.Context, who core.Principal, conn watchConn) error {
-	feed, err := s.Store.Watch(ctx, who)
+func (s watchServer) watch(ctx context.Context, conn watchConn) error {
+	feed, err := s.Store.Watch(ctx)
 	if err != nil {
 		return err
 	}

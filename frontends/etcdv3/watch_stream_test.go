@@ -116,7 +116,7 @@ type storeOf struct {
 	feed core.Feed
 }
 
-func (s storeOf) Watch(context.Context, core.Principal) (core.Feed, error) { return s.feed, nil }
+func (s storeOf) Watch(context.Context) (core.Feed, error) { return s.feed, nil }
 
 type rig struct {
 	*testing.T
@@ -142,7 +142,7 @@ func startRig(t *testing.T) *rig {
 	}.withDefaults()}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r.cancel = cancel
-	go func() { r.ended <- watchServer{f}.watch(ctx, core.Principal{}, r.conn) }()
+	go func() { r.ended <- watchServer{f}.watch(ctx, r.conn) }()
 	return r
 }
 

@@ -30,11 +30,11 @@ func (m *fakeMember) Submit(core.Principal, core.Command) core.Pending {
 	panic("the HTTP front end never writes")
 }
 
-func (m *fakeMember) Watch(context.Context, core.Principal) (core.Feed, error) {
+func (m *fakeMember) Watch(context.Context) (core.Feed, error) {
 	return nil, errors.New("the HTTP front end never watches")
 }
 
-func (m *fakeMember) View(ctx context.Context, c core.Consistency) (core.View, error) {
+func (m *fakeMember) View(ctx context.Context, who core.Principal, c core.Consistency) (core.View, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		return nil, errors.New("a health check without a deadline")
 	}

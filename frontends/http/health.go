@@ -79,7 +79,7 @@ var probe = &core.Range{Interval: core.Interval{Key: []byte{0}}, KeysOnly: true,
 func (f *Front) read(ctx context.Context, linearizable bool) error {
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.RequestTimeout)
 	defer cancel()
-	view, err := f.cfg.Store.View(ctx, core.Consistency{Linearizable: linearizable})
+	view, err := f.cfg.Store.View(ctx, core.Principal{Member: true}, core.Consistency{Linearizable: linearizable})
 	if err != nil {
 		return clientError(err)
 	}

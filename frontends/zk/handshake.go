@@ -66,7 +66,7 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.handshake)
 	defer cancel()
-	v, err := s.cfg.Store.View(ctx, core.Consistency{})
+	v, err := s.cfg.Store.View(ctx, core.Principal{}, core.Consistency{})
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func startServer(t testing.TB, options ...func(*Config)) *server {
 		Logger:              logger,
 	})
 	require.NoError(t, err)
-	view, err := s.node.View(s.ctx(), core.Consistency{Linearizable: true}) // there is a leader now
+	view, err := s.node.View(s.ctx(), core.Principal{}, core.Consistency{Linearizable: true}) // there is a leader now
 	require.NoError(t, err)
 	view.Close()
 	config := Config{

@@ -221,7 +221,7 @@ type modelStore struct {
 	name string
 }
 
-func (s modelStore) View(context.Context, core.Consistency) (core.View, error) {
+func (s modelStore) View(context.Context, core.Principal, core.Consistency) (core.View, error) {
 	s.w.yield(s.name)
 	return &modelView{w: s.w, name: s.name, rev: core.Rev(len(s.w.revs))}, nil
 }

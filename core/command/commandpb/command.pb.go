@@ -180,6 +180,21 @@ type Command struct {
 	//	*Command_SessionOpen
 	//	*Command_SessionAttach
 	//	*Command_SessionClose
+	//	*Command_As
+	//	*Command_LeaseCheckpoint
+	//	*Command_SetDowngrade
+	//	*Command_AuthEnable
+	//	*Command_AuthDisable
+	//	*Command_UserAdd
+	//	*Command_UserDelete
+	//	*Command_UserChangePassword
+	//	*Command_UserGrantRole
+	//	*Command_UserRevokeRole
+	//	*Command_RoleAdd
+	//	*Command_RoleDelete
+	//	*Command_RoleGrantPermission
+	//	*Command_RoleRevokePermission
+	//	*Command_TokenGrant
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -339,6 +354,141 @@ func (x *Command) GetSessionClose() *SessionClose {
 	return nil
 }
 
+func (x *Command) GetAs() *As {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_As); ok {
+			return x.As
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetLeaseCheckpoint() *LeaseCheckpoint {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_LeaseCheckpoint); ok {
+			return x.LeaseCheckpoint
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetDowngrade() *SetDowngrade {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetDowngrade); ok {
+			return x.SetDowngrade
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAuthEnable() *AuthEnable {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_AuthEnable); ok {
+			return x.AuthEnable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetAuthDisable() *AuthDisable {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_AuthDisable); ok {
+			return x.AuthDisable
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserAdd() *UserAdd {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserAdd); ok {
+			return x.UserAdd
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserDelete() *UserDelete {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserDelete); ok {
+			return x.UserDelete
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserChangePassword() *UserChangePassword {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserChangePassword); ok {
+			return x.UserChangePassword
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserGrantRole() *UserGrantRole {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserGrantRole); ok {
+			return x.UserGrantRole
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserRevokeRole() *UserRevokeRole {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserRevokeRole); ok {
+			return x.UserRevokeRole
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoleAdd() *RoleAdd {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RoleAdd); ok {
+			return x.RoleAdd
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoleDelete() *RoleDelete {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RoleDelete); ok {
+			return x.RoleDelete
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoleGrantPermission() *RoleGrantPermission {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RoleGrantPermission); ok {
+			return x.RoleGrantPermission
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRoleRevokePermission() *RoleRevokePermission {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_RoleRevokePermission); ok {
+			return x.RoleRevokePermission
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetTokenGrant() *TokenGrant {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_TokenGrant); ok {
+			return x.TokenGrant
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -395,6 +545,66 @@ type Command_SessionClose struct {
 	SessionClose *SessionClose `protobuf:"bytes,13,opt,name=session_close,json=sessionClose,proto3,oneof"`
 }
 
+type Command_As struct {
+	As *As `protobuf:"bytes,14,opt,name=as,proto3,oneof"`
+}
+
+type Command_LeaseCheckpoint struct {
+	LeaseCheckpoint *LeaseCheckpoint `protobuf:"bytes,15,opt,name=lease_checkpoint,json=leaseCheckpoint,proto3,oneof"`
+}
+
+type Command_SetDowngrade struct {
+	SetDowngrade *SetDowngrade `protobuf:"bytes,16,opt,name=set_downgrade,json=setDowngrade,proto3,oneof"`
+}
+
+type Command_AuthEnable struct {
+	AuthEnable *AuthEnable `protobuf:"bytes,17,opt,name=auth_enable,json=authEnable,proto3,oneof"`
+}
+
+type Command_AuthDisable struct {
+	AuthDisable *AuthDisable `protobuf:"bytes,18,opt,name=auth_disable,json=authDisable,proto3,oneof"`
+}
+
+type Command_UserAdd struct {
+	UserAdd *UserAdd `protobuf:"bytes,19,opt,name=user_add,json=userAdd,proto3,oneof"`
+}
+
+type Command_UserDelete struct {
+	UserDelete *UserDelete `protobuf:"bytes,20,opt,name=user_delete,json=userDelete,proto3,oneof"`
+}
+
+type Command_UserChangePassword struct {
+	UserChangePassword *UserChangePassword `protobuf:"bytes,21,opt,name=user_change_password,json=userChangePassword,proto3,oneof"`
+}
+
+type Command_UserGrantRole struct {
+	UserGrantRole *UserGrantRole `protobuf:"bytes,22,opt,name=user_grant_role,json=userGrantRole,proto3,oneof"`
+}
+
+type Command_UserRevokeRole struct {
+	UserRevokeRole *UserRevokeRole `protobuf:"bytes,23,opt,name=user_revoke_role,json=userRevokeRole,proto3,oneof"`
+}
+
+type Command_RoleAdd struct {
+	RoleAdd *RoleAdd `protobuf:"bytes,24,opt,name=role_add,json=roleAdd,proto3,oneof"`
+}
+
+type Command_RoleDelete struct {
+	RoleDelete *RoleDelete `protobuf:"bytes,25,opt,name=role_delete,json=roleDelete,proto3,oneof"`
+}
+
+type Command_RoleGrantPermission struct {
+	RoleGrantPermission *RoleGrantPermission `protobuf:"bytes,26,opt,name=role_grant_permission,json=roleGrantPermission,proto3,oneof"`
+}
+
+type Command_RoleRevokePermission struct {
+	RoleRevokePermission *RoleRevokePermission `protobuf:"bytes,27,opt,name=role_revoke_permission,json=roleRevokePermission,proto3,oneof"`
+}
+
+type Command_TokenGrant struct {
+	TokenGrant *TokenGrant `protobuf:"bytes,28,opt,name=token_grant,json=tokenGrant,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -421,6 +631,106 @@ func (*Command_SessionAttach) isCommand_Kind() {}
 
 func (*Command_SessionClose) isCommand_Kind() {}
 
+func (*Command_As) isCommand_Kind() {}
+
+func (*Command_LeaseCheckpoint) isCommand_Kind() {}
+
+func (*Command_SetDowngrade) isCommand_Kind() {}
+
+func (*Command_AuthEnable) isCommand_Kind() {}
+
+func (*Command_AuthDisable) isCommand_Kind() {}
+
+func (*Command_UserAdd) isCommand_Kind() {}
+
+func (*Command_UserDelete) isCommand_Kind() {}
+
+func (*Command_UserChangePassword) isCommand_Kind() {}
+
+func (*Command_UserGrantRole) isCommand_Kind() {}
+
+func (*Command_UserRevokeRole) isCommand_Kind() {}
+
+func (*Command_RoleAdd) isCommand_Kind() {}
+
+func (*Command_RoleDelete) isCommand_Kind() {}
+
+func (*Command_RoleGrantPermission) isCommand_Kind() {}
+
+func (*Command_RoleRevokePermission) isCommand_Kind() {}
+
+func (*Command_TokenGrant) isCommand_Kind() {}
+
+// As is a command with the one who asked for it; a command without one is asked for
+// by nobody. It never holds another As.
+type As struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	AuthRev       uint64                 `protobuf:"varint,2,opt,name=auth_rev,json=authRev,proto3" json:"auth_rev,omitempty"`
+	Member        bool                   `protobuf:"varint,3,opt,name=member,proto3" json:"member,omitempty"`
+	Command       []byte                 `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"` // a Command
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *As) Reset() {
+	*x = As{}
+	mi := &file_command_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *As) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*As) ProtoMessage() {}
+
+func (x *As) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use As.ProtoReflect.Descriptor instead.
+func (*As) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *As) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *As) GetAuthRev() uint64 {
+	if x != nil {
+		return x.AuthRev
+	}
+	return 0
+}
+
+func (x *As) GetMember() bool {
+	if x != nil {
+		return x.Member
+	}
+	return false
+}
+
+func (x *As) GetCommand() []byte {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
 type Put struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -435,7 +745,7 @@ type Put struct {
 
 func (x *Put) Reset() {
 	*x = Put{}
-	mi := &file_command_proto_msgTypes[3]
+	mi := &file_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +757,7 @@ func (x *Put) String() string {
 func (*Put) ProtoMessage() {}
 
 func (x *Put) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[3]
+	mi := &file_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +770,7 @@ func (x *Put) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Put.ProtoReflect.Descriptor instead.
 func (*Put) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{3}
+	return file_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Put) GetKey() []byte {
@@ -516,7 +826,7 @@ type DeleteRange struct {
 
 func (x *DeleteRange) Reset() {
 	*x = DeleteRange{}
-	mi := &file_command_proto_msgTypes[4]
+	mi := &file_command_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +838,7 @@ func (x *DeleteRange) String() string {
 func (*DeleteRange) ProtoMessage() {}
 
 func (x *DeleteRange) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[4]
+	mi := &file_command_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +851,7 @@ func (x *DeleteRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRange.ProtoReflect.Descriptor instead.
 func (*DeleteRange) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{4}
+	return file_command_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeleteRange) GetKey() []byte {
@@ -585,7 +895,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_command_proto_msgTypes[5]
+	mi := &file_command_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +907,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[5]
+	mi := &file_command_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +920,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{5}
+	return file_command_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Range) GetKey() []byte {
@@ -708,7 +1018,7 @@ type Txn struct {
 
 func (x *Txn) Reset() {
 	*x = Txn{}
-	mi := &file_command_proto_msgTypes[6]
+	mi := &file_command_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +1030,7 @@ func (x *Txn) String() string {
 func (*Txn) ProtoMessage() {}
 
 func (x *Txn) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[6]
+	mi := &file_command_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +1043,7 @@ func (x *Txn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Txn.ProtoReflect.Descriptor instead.
 func (*Txn) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{6}
+	return file_command_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Txn) GetCompares() []*Compare {
@@ -772,7 +1082,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_command_proto_msgTypes[7]
+	mi := &file_command_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +1094,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[7]
+	mi := &file_command_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1107,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{7}
+	return file_command_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Op) GetKind() isOp_Kind {
@@ -885,7 +1195,7 @@ type Compare struct {
 
 func (x *Compare) Reset() {
 	*x = Compare{}
-	mi := &file_command_proto_msgTypes[8]
+	mi := &file_command_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1207,7 @@ func (x *Compare) String() string {
 func (*Compare) ProtoMessage() {}
 
 func (x *Compare) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[8]
+	mi := &file_command_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1220,7 @@ func (x *Compare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compare.ProtoReflect.Descriptor instead.
 func (*Compare) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{8}
+	return file_command_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Compare) GetKey() []byte {
@@ -964,7 +1274,7 @@ type Compact struct {
 
 func (x *Compact) Reset() {
 	*x = Compact{}
-	mi := &file_command_proto_msgTypes[9]
+	mi := &file_command_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1286,7 @@ func (x *Compact) String() string {
 func (*Compact) ProtoMessage() {}
 
 func (x *Compact) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[9]
+	mi := &file_command_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1299,7 @@ func (x *Compact) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compact.ProtoReflect.Descriptor instead.
 func (*Compact) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{9}
+	return file_command_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Compact) GetRev() int64 {
@@ -1009,7 +1319,7 @@ type LeaseGrant struct {
 
 func (x *LeaseGrant) Reset() {
 	*x = LeaseGrant{}
-	mi := &file_command_proto_msgTypes[10]
+	mi := &file_command_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1331,7 @@ func (x *LeaseGrant) String() string {
 func (*LeaseGrant) ProtoMessage() {}
 
 func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[10]
+	mi := &file_command_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1344,7 @@ func (x *LeaseGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseGrant.ProtoReflect.Descriptor instead.
 func (*LeaseGrant) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{10}
+	return file_command_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LeaseGrant) GetId() int64 {
@@ -1060,7 +1370,7 @@ type LeaseRevoke struct {
 
 func (x *LeaseRevoke) Reset() {
 	*x = LeaseRevoke{}
-	mi := &file_command_proto_msgTypes[11]
+	mi := &file_command_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1382,7 @@ func (x *LeaseRevoke) String() string {
 func (*LeaseRevoke) ProtoMessage() {}
 
 func (x *LeaseRevoke) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[11]
+	mi := &file_command_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1395,7 @@ func (x *LeaseRevoke) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRevoke.ProtoReflect.Descriptor instead.
 func (*LeaseRevoke) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{11}
+	return file_command_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LeaseRevoke) GetId() int64 {
@@ -1106,7 +1416,7 @@ type LeaseExpire struct {
 
 func (x *LeaseExpire) Reset() {
 	*x = LeaseExpire{}
-	mi := &file_command_proto_msgTypes[12]
+	mi := &file_command_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1428,7 @@ func (x *LeaseExpire) String() string {
 func (*LeaseExpire) ProtoMessage() {}
 
 func (x *LeaseExpire) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[12]
+	mi := &file_command_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1441,7 @@ func (x *LeaseExpire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseExpire.ProtoReflect.Descriptor instead.
 func (*LeaseExpire) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{12}
+	return file_command_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LeaseExpire) GetIds() []int64 {
@@ -1166,7 +1476,7 @@ type SetAlarm struct {
 
 func (x *SetAlarm) Reset() {
 	*x = SetAlarm{}
-	mi := &file_command_proto_msgTypes[13]
+	mi := &file_command_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1488,7 @@ func (x *SetAlarm) String() string {
 func (*SetAlarm) ProtoMessage() {}
 
 func (x *SetAlarm) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[13]
+	mi := &file_command_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1501,7 @@ func (x *SetAlarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAlarm.ProtoReflect.Descriptor instead.
 func (*SetAlarm) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{13}
+	return file_command_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SetAlarm) GetMember() uint64 {
@@ -1228,7 +1538,7 @@ type SetMember struct {
 
 func (x *SetMember) Reset() {
 	*x = SetMember{}
-	mi := &file_command_proto_msgTypes[14]
+	mi := &file_command_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1550,7 @@ func (x *SetMember) String() string {
 func (*SetMember) ProtoMessage() {}
 
 func (x *SetMember) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[14]
+	mi := &file_command_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1563,7 @@ func (x *SetMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMember.ProtoReflect.Descriptor instead.
 func (*SetMember) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{14}
+	return file_command_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetMember) GetId() uint64 {
@@ -1301,7 +1611,7 @@ type SessionRef struct {
 
 func (x *SessionRef) Reset() {
 	*x = SessionRef{}
-	mi := &file_command_proto_msgTypes[15]
+	mi := &file_command_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1623,7 @@ func (x *SessionRef) String() string {
 func (*SessionRef) ProtoMessage() {}
 
 func (x *SessionRef) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[15]
+	mi := &file_command_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1636,7 @@ func (x *SessionRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRef.ProtoReflect.Descriptor instead.
 func (*SessionRef) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{15}
+	return file_command_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SessionRef) GetId() int64 {
@@ -1354,7 +1664,7 @@ type ZnodeWrite struct {
 
 func (x *ZnodeWrite) Reset() {
 	*x = ZnodeWrite{}
-	mi := &file_command_proto_msgTypes[16]
+	mi := &file_command_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1676,7 @@ func (x *ZnodeWrite) String() string {
 func (*ZnodeWrite) ProtoMessage() {}
 
 func (x *ZnodeWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[16]
+	mi := &file_command_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1689,7 @@ func (x *ZnodeWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZnodeWrite.ProtoReflect.Descriptor instead.
 func (*ZnodeWrite) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{16}
+	return file_command_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ZnodeWrite) GetSession() *SessionRef {
@@ -1421,7 +1731,7 @@ type ZnodeOp struct {
 
 func (x *ZnodeOp) Reset() {
 	*x = ZnodeOp{}
-	mi := &file_command_proto_msgTypes[17]
+	mi := &file_command_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1743,7 @@ func (x *ZnodeOp) String() string {
 func (*ZnodeOp) ProtoMessage() {}
 
 func (x *ZnodeOp) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[17]
+	mi := &file_command_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1756,7 @@ func (x *ZnodeOp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZnodeOp.ProtoReflect.Descriptor instead.
 func (*ZnodeOp) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{17}
+	return file_command_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ZnodeOp) GetType() uint32 {
@@ -1516,7 +1826,7 @@ type SessionOpen struct {
 
 func (x *SessionOpen) Reset() {
 	*x = SessionOpen{}
-	mi := &file_command_proto_msgTypes[18]
+	mi := &file_command_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1838,7 @@ func (x *SessionOpen) String() string {
 func (*SessionOpen) ProtoMessage() {}
 
 func (x *SessionOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[18]
+	mi := &file_command_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1851,7 @@ func (x *SessionOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOpen.ProtoReflect.Descriptor instead.
 func (*SessionOpen) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{18}
+	return file_command_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SessionOpen) GetId() int64 {
@@ -1576,7 +1886,7 @@ type SessionAttach struct {
 
 func (x *SessionAttach) Reset() {
 	*x = SessionAttach{}
-	mi := &file_command_proto_msgTypes[19]
+	mi := &file_command_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1898,7 @@ func (x *SessionAttach) String() string {
 func (*SessionAttach) ProtoMessage() {}
 
 func (x *SessionAttach) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[19]
+	mi := &file_command_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1911,7 @@ func (x *SessionAttach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionAttach.ProtoReflect.Descriptor instead.
 func (*SessionAttach) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{19}
+	return file_command_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SessionAttach) GetId() int64 {
@@ -1634,7 +1944,7 @@ type SessionClose struct {
 
 func (x *SessionClose) Reset() {
 	*x = SessionClose{}
-	mi := &file_command_proto_msgTypes[20]
+	mi := &file_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1956,7 @@ func (x *SessionClose) String() string {
 func (*SessionClose) ProtoMessage() {}
 
 func (x *SessionClose) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[20]
+	mi := &file_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,12 +1969,776 @@ func (x *SessionClose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionClose.ProtoReflect.Descriptor instead.
 func (*SessionClose) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{20}
+	return file_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SessionClose) GetSession() *SessionRef {
 	if x != nil {
 		return x.Session
+	}
+	return nil
+}
+
+type LeaseCheckpoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Leases        []*LeaseRemaining      `protobuf:"bytes,1,rep,name=leases,proto3" json:"leases,omitempty"`
+	Persist       bool                   `protobuf:"varint,2,opt,name=persist,proto3" json:"persist,omitempty"`
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseCheckpoint) Reset() {
+	*x = LeaseCheckpoint{}
+	mi := &file_command_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseCheckpoint) ProtoMessage() {}
+
+func (x *LeaseCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseCheckpoint.ProtoReflect.Descriptor instead.
+func (*LeaseCheckpoint) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LeaseCheckpoint) GetLeases() []*LeaseRemaining {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+func (x *LeaseCheckpoint) GetPersist() bool {
+	if x != nil {
+		return x.Persist
+	}
+	return false
+}
+
+func (x *LeaseCheckpoint) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+type LeaseRemaining struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	TtlMs         int64                  `protobuf:"varint,2,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseRemaining) Reset() {
+	*x = LeaseRemaining{}
+	mi := &file_command_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseRemaining) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseRemaining) ProtoMessage() {}
+
+func (x *LeaseRemaining) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseRemaining.ProtoReflect.Descriptor instead.
+func (*LeaseRemaining) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LeaseRemaining) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *LeaseRemaining) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+type SetDowngrade struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDowngrade) Reset() {
+	*x = SetDowngrade{}
+	mi := &file_command_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDowngrade) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDowngrade) ProtoMessage() {}
+
+func (x *SetDowngrade) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDowngrade.ProtoReflect.Descriptor instead.
+func (*SetDowngrade) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SetDowngrade) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+type AuthEnable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthEnable) Reset() {
+	*x = AuthEnable{}
+	mi := &file_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthEnable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthEnable) ProtoMessage() {}
+
+func (x *AuthEnable) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthEnable.ProtoReflect.Descriptor instead.
+func (*AuthEnable) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{25}
+}
+
+type AuthDisable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthDisable) Reset() {
+	*x = AuthDisable{}
+	mi := &file_command_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthDisable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthDisable) ProtoMessage() {}
+
+func (x *AuthDisable) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthDisable.ProtoReflect.Descriptor instead.
+func (*AuthDisable) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{26}
+}
+
+type UserAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // bcrypt's, of the password
+	NoPassword    bool                   `protobuf:"varint,3,opt,name=no_password,json=noPassword,proto3" json:"no_password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserAdd) Reset() {
+	*x = UserAdd{}
+	mi := &file_command_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserAdd) ProtoMessage() {}
+
+func (x *UserAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserAdd.ProtoReflect.Descriptor instead.
+func (*UserAdd) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *UserAdd) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UserAdd) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *UserAdd) GetNoPassword() bool {
+	if x != nil {
+		return x.NoPassword
+	}
+	return false
+}
+
+type UserDelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserDelete) Reset() {
+	*x = UserDelete{}
+	mi := &file_command_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserDelete) ProtoMessage() {}
+
+func (x *UserDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserDelete.ProtoReflect.Descriptor instead.
+func (*UserDelete) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *UserDelete) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type UserChangePassword struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,opt,name=hash,proto3" json:"hash,omitempty"` // bcrypt's, of the password
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserChangePassword) Reset() {
+	*x = UserChangePassword{}
+	mi := &file_command_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserChangePassword) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserChangePassword) ProtoMessage() {}
+
+func (x *UserChangePassword) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserChangePassword.ProtoReflect.Descriptor instead.
+func (*UserChangePassword) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *UserChangePassword) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UserChangePassword) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+type UserGrantRole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserGrantRole) Reset() {
+	*x = UserGrantRole{}
+	mi := &file_command_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserGrantRole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserGrantRole) ProtoMessage() {}
+
+func (x *UserGrantRole) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserGrantRole.ProtoReflect.Descriptor instead.
+func (*UserGrantRole) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UserGrantRole) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *UserGrantRole) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+type UserRevokeRole struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRevokeRole) Reset() {
+	*x = UserRevokeRole{}
+	mi := &file_command_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRevokeRole) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRevokeRole) ProtoMessage() {}
+
+func (x *UserRevokeRole) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRevokeRole.ProtoReflect.Descriptor instead.
+func (*UserRevokeRole) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *UserRevokeRole) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *UserRevokeRole) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+type RoleAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleAdd) Reset() {
+	*x = RoleAdd{}
+	mi := &file_command_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleAdd) ProtoMessage() {}
+
+func (x *RoleAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleAdd.ProtoReflect.Descriptor instead.
+func (*RoleAdd) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RoleAdd) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RoleDelete struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleDelete) Reset() {
+	*x = RoleDelete{}
+	mi := &file_command_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleDelete) ProtoMessage() {}
+
+func (x *RoleDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleDelete.ProtoReflect.Descriptor instead.
+func (*RoleDelete) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RoleDelete) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RoleGrantPermission struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          string                 `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	Type          uint32                 `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"`
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	End           []byte                 `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleGrantPermission) Reset() {
+	*x = RoleGrantPermission{}
+	mi := &file_command_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleGrantPermission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleGrantPermission) ProtoMessage() {}
+
+func (x *RoleGrantPermission) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleGrantPermission.ProtoReflect.Descriptor instead.
+func (*RoleGrantPermission) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RoleGrantPermission) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RoleGrantPermission) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *RoleGrantPermission) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RoleGrantPermission) GetEnd() []byte {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+type RoleRevokePermission struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          string                 `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	End           []byte                 `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleRevokePermission) Reset() {
+	*x = RoleRevokePermission{}
+	mi := &file_command_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleRevokePermission) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleRevokePermission) ProtoMessage() {}
+
+func (x *RoleRevokePermission) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleRevokePermission.ProtoReflect.Descriptor instead.
+func (*RoleRevokePermission) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RoleRevokePermission) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RoleRevokePermission) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RoleRevokePermission) GetEnd() []byte {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+type TokenGrant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	AuthRev       uint64                 `protobuf:"varint,2,opt,name=auth_rev,json=authRev,proto3" json:"auth_rev,omitempty"`
+	Secret        []byte                 `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"` // its SHA-256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenGrant) Reset() {
+	*x = TokenGrant{}
+	mi := &file_command_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenGrant) ProtoMessage() {}
+
+func (x *TokenGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenGrant.ProtoReflect.Descriptor instead.
+func (*TokenGrant) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *TokenGrant) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *TokenGrant) GetAuthRev() uint64 {
+	if x != nil {
+		return x.AuthRev
+	}
+	return 0
+}
+
+func (x *TokenGrant) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
 	}
 	return nil
 }
@@ -1682,7 +2756,7 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xd4\x06\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\x99\x0f\n" +
 	"\aCommand\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
 	"\fdelete_range\x18\x02 \x01(\v2\x1f.triglot.command.v1.DeleteRangeH\x00R\vdeleteRange\x12+\n" +
@@ -1700,8 +2774,32 @@ const file_command_proto_rawDesc = "" +
 	"znodeWrite\x12D\n" +
 	"\fsession_open\x18\v \x01(\v2\x1f.triglot.command.v1.SessionOpenH\x00R\vsessionOpen\x12J\n" +
 	"\x0esession_attach\x18\f \x01(\v2!.triglot.command.v1.SessionAttachH\x00R\rsessionAttach\x12G\n" +
-	"\rsession_close\x18\r \x01(\v2 .triglot.command.v1.SessionCloseH\x00R\fsessionCloseB\x06\n" +
-	"\x04kind\"\xa2\x01\n" +
+	"\rsession_close\x18\r \x01(\v2 .triglot.command.v1.SessionCloseH\x00R\fsessionClose\x12(\n" +
+	"\x02as\x18\x0e \x01(\v2\x16.triglot.command.v1.AsH\x00R\x02as\x12P\n" +
+	"\x10lease_checkpoint\x18\x0f \x01(\v2#.triglot.command.v1.LeaseCheckpointH\x00R\x0fleaseCheckpoint\x12G\n" +
+	"\rset_downgrade\x18\x10 \x01(\v2 .triglot.command.v1.SetDowngradeH\x00R\fsetDowngrade\x12A\n" +
+	"\vauth_enable\x18\x11 \x01(\v2\x1e.triglot.command.v1.AuthEnableH\x00R\n" +
+	"authEnable\x12D\n" +
+	"\fauth_disable\x18\x12 \x01(\v2\x1f.triglot.command.v1.AuthDisableH\x00R\vauthDisable\x128\n" +
+	"\buser_add\x18\x13 \x01(\v2\x1b.triglot.command.v1.UserAddH\x00R\auserAdd\x12A\n" +
+	"\vuser_delete\x18\x14 \x01(\v2\x1e.triglot.command.v1.UserDeleteH\x00R\n" +
+	"userDelete\x12Z\n" +
+	"\x14user_change_password\x18\x15 \x01(\v2&.triglot.command.v1.UserChangePasswordH\x00R\x12userChangePassword\x12K\n" +
+	"\x0fuser_grant_role\x18\x16 \x01(\v2!.triglot.command.v1.UserGrantRoleH\x00R\ruserGrantRole\x12N\n" +
+	"\x10user_revoke_role\x18\x17 \x01(\v2\".triglot.command.v1.UserRevokeRoleH\x00R\x0euserRevokeRole\x128\n" +
+	"\brole_add\x18\x18 \x01(\v2\x1b.triglot.command.v1.RoleAddH\x00R\aroleAdd\x12A\n" +
+	"\vrole_delete\x18\x19 \x01(\v2\x1e.triglot.command.v1.RoleDeleteH\x00R\n" +
+	"roleDelete\x12]\n" +
+	"\x15role_grant_permission\x18\x1a \x01(\v2'.triglot.command.v1.RoleGrantPermissionH\x00R\x13roleGrantPermission\x12`\n" +
+	"\x16role_revoke_permission\x18\x1b \x01(\v2(.triglot.command.v1.RoleRevokePermissionH\x00R\x14roleRevokePermission\x12A\n" +
+	"\vtoken_grant\x18\x1c \x01(\v2\x1e.triglot.command.v1.TokenGrantH\x00R\n" +
+	"tokenGrantB\x06\n" +
+	"\x04kind\"e\n" +
+	"\x02As\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
+	"\bauth_rev\x18\x02 \x01(\x04R\aauthRev\x12\x16\n" +
+	"\x06member\x18\x03 \x01(\bR\x06member\x12\x18\n" +
+	"\acommand\x18\x04 \x01(\fR\acommand\"\xa2\x01\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x14\n" +
@@ -1801,7 +2899,55 @@ const file_command_proto_rawDesc = "" +
 	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12\x16\n" +
 	"\x06secret\x18\x03 \x01(\fR\x06secret\"H\n" +
 	"\fSessionClose\x128\n" +
-	"\asession\x18\x01 \x01(\v2\x1e.triglot.command.v1.SessionRefR\asessionB3Z1github.com/triglot/triglot/core/command/commandpbb\x06proto3"
+	"\asession\x18\x01 \x01(\v2\x1e.triglot.command.v1.SessionRefR\asession\"{\n" +
+	"\x0fLeaseCheckpoint\x12:\n" +
+	"\x06leases\x18\x01 \x03(\v2\".triglot.command.v1.LeaseRemainingR\x06leases\x12\x18\n" +
+	"\apersist\x18\x02 \x01(\bR\apersist\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\"7\n" +
+	"\x0eLeaseRemaining\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x15\n" +
+	"\x06ttl_ms\x18\x02 \x01(\x03R\x05ttlMs\"&\n" +
+	"\fSetDowngrade\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\"\f\n" +
+	"\n" +
+	"AuthEnable\"\r\n" +
+	"\vAuthDisable\"R\n" +
+	"\aUserAdd\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x1f\n" +
+	"\vno_password\x18\x03 \x01(\bR\n" +
+	"noPassword\" \n" +
+	"\n" +
+	"UserDelete\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"<\n" +
+	"\x12UserChangePassword\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04hash\x18\x02 \x01(\fR\x04hash\"7\n" +
+	"\rUserGrantRole\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"8\n" +
+	"\x0eUserRevokeRole\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"\x1d\n" +
+	"\aRoleAdd\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\" \n" +
+	"\n" +
+	"RoleDelete\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"a\n" +
+	"\x13RoleGrantPermission\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\rR\x04type\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x10\n" +
+	"\x03end\x18\x04 \x01(\fR\x03end\"N\n" +
+	"\x14RoleRevokePermission\x12\x12\n" +
+	"\x04role\x18\x01 \x01(\tR\x04role\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x10\n" +
+	"\x03end\x18\x03 \x01(\fR\x03end\"S\n" +
+	"\n" +
+	"TokenGrant\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
+	"\bauth_rev\x18\x02 \x01(\x04R\aauthRev\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\fR\x06secretB3Z1github.com/triglot/triglot/core/command/commandpbb\x06proto3"
 
 var (
 	file_command_proto_rawDescOnce sync.Once
@@ -1815,61 +2961,93 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_command_proto_goTypes = []any{
-	(*Entry)(nil),         // 0: triglot.command.v1.Entry
-	(*Batch)(nil),         // 1: triglot.command.v1.Batch
-	(*Command)(nil),       // 2: triglot.command.v1.Command
-	(*Put)(nil),           // 3: triglot.command.v1.Put
-	(*DeleteRange)(nil),   // 4: triglot.command.v1.DeleteRange
-	(*Range)(nil),         // 5: triglot.command.v1.Range
-	(*Txn)(nil),           // 6: triglot.command.v1.Txn
-	(*Op)(nil),            // 7: triglot.command.v1.Op
-	(*Compare)(nil),       // 8: triglot.command.v1.Compare
-	(*Compact)(nil),       // 9: triglot.command.v1.Compact
-	(*LeaseGrant)(nil),    // 10: triglot.command.v1.LeaseGrant
-	(*LeaseRevoke)(nil),   // 11: triglot.command.v1.LeaseRevoke
-	(*LeaseExpire)(nil),   // 12: triglot.command.v1.LeaseExpire
-	(*SetAlarm)(nil),      // 13: triglot.command.v1.SetAlarm
-	(*SetMember)(nil),     // 14: triglot.command.v1.SetMember
-	(*SessionRef)(nil),    // 15: triglot.command.v1.SessionRef
-	(*ZnodeWrite)(nil),    // 16: triglot.command.v1.ZnodeWrite
-	(*ZnodeOp)(nil),       // 17: triglot.command.v1.ZnodeOp
-	(*SessionOpen)(nil),   // 18: triglot.command.v1.SessionOpen
-	(*SessionAttach)(nil), // 19: triglot.command.v1.SessionAttach
-	(*SessionClose)(nil),  // 20: triglot.command.v1.SessionClose
+	(*Entry)(nil),                // 0: triglot.command.v1.Entry
+	(*Batch)(nil),                // 1: triglot.command.v1.Batch
+	(*Command)(nil),              // 2: triglot.command.v1.Command
+	(*As)(nil),                   // 3: triglot.command.v1.As
+	(*Put)(nil),                  // 4: triglot.command.v1.Put
+	(*DeleteRange)(nil),          // 5: triglot.command.v1.DeleteRange
+	(*Range)(nil),                // 6: triglot.command.v1.Range
+	(*Txn)(nil),                  // 7: triglot.command.v1.Txn
+	(*Op)(nil),                   // 8: triglot.command.v1.Op
+	(*Compare)(nil),              // 9: triglot.command.v1.Compare
+	(*Compact)(nil),              // 10: triglot.command.v1.Compact
+	(*LeaseGrant)(nil),           // 11: triglot.command.v1.LeaseGrant
+	(*LeaseRevoke)(nil),          // 12: triglot.command.v1.LeaseRevoke
+	(*LeaseExpire)(nil),          // 13: triglot.command.v1.LeaseExpire
+	(*SetAlarm)(nil),             // 14: triglot.command.v1.SetAlarm
+	(*SetMember)(nil),            // 15: triglot.command.v1.SetMember
+	(*SessionRef)(nil),           // 16: triglot.command.v1.SessionRef
+	(*ZnodeWrite)(nil),           // 17: triglot.command.v1.ZnodeWrite
+	(*ZnodeOp)(nil),              // 18: triglot.command.v1.ZnodeOp
+	(*SessionOpen)(nil),          // 19: triglot.command.v1.SessionOpen
+	(*SessionAttach)(nil),        // 20: triglot.command.v1.SessionAttach
+	(*SessionClose)(nil),         // 21: triglot.command.v1.SessionClose
+	(*LeaseCheckpoint)(nil),      // 22: triglot.command.v1.LeaseCheckpoint
+	(*LeaseRemaining)(nil),       // 23: triglot.command.v1.LeaseRemaining
+	(*SetDowngrade)(nil),         // 24: triglot.command.v1.SetDowngrade
+	(*AuthEnable)(nil),           // 25: triglot.command.v1.AuthEnable
+	(*AuthDisable)(nil),          // 26: triglot.command.v1.AuthDisable
+	(*UserAdd)(nil),              // 27: triglot.command.v1.UserAdd
+	(*UserDelete)(nil),           // 28: triglot.command.v1.UserDelete
+	(*UserChangePassword)(nil),   // 29: triglot.command.v1.UserChangePassword
+	(*UserGrantRole)(nil),        // 30: triglot.command.v1.UserGrantRole
+	(*UserRevokeRole)(nil),       // 31: triglot.command.v1.UserRevokeRole
+	(*RoleAdd)(nil),              // 32: triglot.command.v1.RoleAdd
+	(*RoleDelete)(nil),           // 33: triglot.command.v1.RoleDelete
+	(*RoleGrantPermission)(nil),  // 34: triglot.command.v1.RoleGrantPermission
+	(*RoleRevokePermission)(nil), // 35: triglot.command.v1.RoleRevokePermission
+	(*TokenGrant)(nil),           // 36: triglot.command.v1.TokenGrant
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
 	2,  // 1: triglot.command.v1.Batch.commands:type_name -> triglot.command.v1.Command
-	3,  // 2: triglot.command.v1.Command.put:type_name -> triglot.command.v1.Put
-	4,  // 3: triglot.command.v1.Command.delete_range:type_name -> triglot.command.v1.DeleteRange
-	6,  // 4: triglot.command.v1.Command.txn:type_name -> triglot.command.v1.Txn
-	9,  // 5: triglot.command.v1.Command.compact:type_name -> triglot.command.v1.Compact
-	10, // 6: triglot.command.v1.Command.lease_grant:type_name -> triglot.command.v1.LeaseGrant
-	11, // 7: triglot.command.v1.Command.lease_revoke:type_name -> triglot.command.v1.LeaseRevoke
-	12, // 8: triglot.command.v1.Command.lease_expire:type_name -> triglot.command.v1.LeaseExpire
-	13, // 9: triglot.command.v1.Command.set_alarm:type_name -> triglot.command.v1.SetAlarm
-	14, // 10: triglot.command.v1.Command.set_member:type_name -> triglot.command.v1.SetMember
-	16, // 11: triglot.command.v1.Command.znode_write:type_name -> triglot.command.v1.ZnodeWrite
-	18, // 12: triglot.command.v1.Command.session_open:type_name -> triglot.command.v1.SessionOpen
-	19, // 13: triglot.command.v1.Command.session_attach:type_name -> triglot.command.v1.SessionAttach
-	20, // 14: triglot.command.v1.Command.session_close:type_name -> triglot.command.v1.SessionClose
-	8,  // 15: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	7,  // 16: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	7,  // 17: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	5,  // 18: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	3,  // 19: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	4,  // 20: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	6,  // 21: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	15, // 22: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
-	17, // 23: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
-	15, // 24: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	4,  // 2: triglot.command.v1.Command.put:type_name -> triglot.command.v1.Put
+	5,  // 3: triglot.command.v1.Command.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 4: triglot.command.v1.Command.txn:type_name -> triglot.command.v1.Txn
+	10, // 5: triglot.command.v1.Command.compact:type_name -> triglot.command.v1.Compact
+	11, // 6: triglot.command.v1.Command.lease_grant:type_name -> triglot.command.v1.LeaseGrant
+	12, // 7: triglot.command.v1.Command.lease_revoke:type_name -> triglot.command.v1.LeaseRevoke
+	13, // 8: triglot.command.v1.Command.lease_expire:type_name -> triglot.command.v1.LeaseExpire
+	14, // 9: triglot.command.v1.Command.set_alarm:type_name -> triglot.command.v1.SetAlarm
+	15, // 10: triglot.command.v1.Command.set_member:type_name -> triglot.command.v1.SetMember
+	17, // 11: triglot.command.v1.Command.znode_write:type_name -> triglot.command.v1.ZnodeWrite
+	19, // 12: triglot.command.v1.Command.session_open:type_name -> triglot.command.v1.SessionOpen
+	20, // 13: triglot.command.v1.Command.session_attach:type_name -> triglot.command.v1.SessionAttach
+	21, // 14: triglot.command.v1.Command.session_close:type_name -> triglot.command.v1.SessionClose
+	3,  // 15: triglot.command.v1.Command.as:type_name -> triglot.command.v1.As
+	22, // 16: triglot.command.v1.Command.lease_checkpoint:type_name -> triglot.command.v1.LeaseCheckpoint
+	24, // 17: triglot.command.v1.Command.set_downgrade:type_name -> triglot.command.v1.SetDowngrade
+	25, // 18: triglot.command.v1.Command.auth_enable:type_name -> triglot.command.v1.AuthEnable
+	26, // 19: triglot.command.v1.Command.auth_disable:type_name -> triglot.command.v1.AuthDisable
+	27, // 20: triglot.command.v1.Command.user_add:type_name -> triglot.command.v1.UserAdd
+	28, // 21: triglot.command.v1.Command.user_delete:type_name -> triglot.command.v1.UserDelete
+	29, // 22: triglot.command.v1.Command.user_change_password:type_name -> triglot.command.v1.UserChangePassword
+	30, // 23: triglot.command.v1.Command.user_grant_role:type_name -> triglot.command.v1.UserGrantRole
+	31, // 24: triglot.command.v1.Command.user_revoke_role:type_name -> triglot.command.v1.UserRevokeRole
+	32, // 25: triglot.command.v1.Command.role_add:type_name -> triglot.command.v1.RoleAdd
+	33, // 26: triglot.command.v1.Command.role_delete:type_name -> triglot.command.v1.RoleDelete
+	34, // 27: triglot.command.v1.Command.role_grant_permission:type_name -> triglot.command.v1.RoleGrantPermission
+	35, // 28: triglot.command.v1.Command.role_revoke_permission:type_name -> triglot.command.v1.RoleRevokePermission
+	36, // 29: triglot.command.v1.Command.token_grant:type_name -> triglot.command.v1.TokenGrant
+	9,  // 30: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	8,  // 31: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	8,  // 32: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	6,  // 33: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	4,  // 34: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	5,  // 35: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 36: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	16, // 37: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	18, // 38: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	16, // 39: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	23, // 40: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -1891,8 +3069,23 @@ func file_command_proto_init() {
 		(*Command_SessionOpen)(nil),
 		(*Command_SessionAttach)(nil),
 		(*Command_SessionClose)(nil),
+		(*Command_As)(nil),
+		(*Command_LeaseCheckpoint)(nil),
+		(*Command_SetDowngrade)(nil),
+		(*Command_AuthEnable)(nil),
+		(*Command_AuthDisable)(nil),
+		(*Command_UserAdd)(nil),
+		(*Command_UserDelete)(nil),
+		(*Command_UserChangePassword)(nil),
+		(*Command_UserGrantRole)(nil),
+		(*Command_UserRevokeRole)(nil),
+		(*Command_RoleAdd)(nil),
+		(*Command_RoleDelete)(nil),
+		(*Command_RoleGrantPermission)(nil),
+		(*Command_RoleRevokePermission)(nil),
+		(*Command_TokenGrant)(nil),
 	}
-	file_command_proto_msgTypes[7].OneofWrappers = []any{
+	file_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Op_Range)(nil),
 		(*Op_Put)(nil),
 		(*Op_DeleteRange)(nil),
@@ -1904,7 +3097,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

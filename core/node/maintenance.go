@@ -1,0 +1,20 @@
+package node
+
+import (
+	"context"
+
+	"github.com/triglot/triglot/core"
+)
+
+// Defragment implements core.Maintenance.
+func (n *Node) Defragment(context.Context, core.Principal) error { return core.Unsupported }
+
+// MoveLeader implements core.Maintenance.
+func (n *Node) MoveLeader(context.Context, core.Principal, core.MemberID) error {
+	return core.Unsupported
+}
+
+// Downgrade implements core.Maintenance.
+func (n *Node) Downgrade(context.Context, core.Principal, core.Downgrade) (string, error) {
+	return "", core.Unsupported
+}

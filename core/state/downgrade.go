@@ -1,0 +1,5 @@
+package state
+
+import "github.com/triglot/triglot/core"
+
+func (m *Machine) setDowngrade(string) error { return core.Unsupported }
