@@ -27,8 +27,10 @@ type pair struct {
 	closed     map[string]bool // the streams that take no more requests
 }
 
-// startPair starts both servers, each empty, with the given further flags.
+// startPair starts both servers, each empty, with the given further flags. Passwords
+// are hashed at the lowest cost that there is: scripts set many.
 func startPair(ctx context.Context, target server.Target, args ...string) (*pair, error) {
+	args = append(slices.Clone(args), "--bcrypt-cost", "4")
 	options := func(t server.Target) server.Options {
 		o := server.Options{Target: t, AdvertisePeerURL: peerURL, EtcdMode: true, Args: args}
 		if t == server.Etcd {

@@ -31,6 +31,10 @@ import (
 //	    repeat=N  the input counts N times, one after the other
 //	    nest=N    (txn) the request is wrapped in N txns, each the only operation of the next
 //	    fill=N    (put) the value is N bytes long
+//	    as=U      on behalf of a user, with the last token that authenticate gave it
+//	rangestream
+//	    the messages merged into one
+//	user-add, role-grant, ... (side.go has all)
 //	watch stream=S [wait=N] [hasleader]
 //	    sends a WatchRequest on stream S, opening it if it is new, and shows the
 //	    next N responses (1 by default), sorted by watch
@@ -55,7 +59,7 @@ func TestScript(t *testing.T) {
 		defer func() { require.NoError(t, p.close()) }()
 		var differences []string // told in the end: datadriven stops at the first failure
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			o := p.run(t, d)
+			o := p.as(argument(t, d, "as", ""), func() outcome { return p.run(t, d) })
 			if !o.same() {
 				differences = append(differences, fmt.Sprintf("%s: %s\n%s\n(-etcd +ours)\n%s", d.Pos, d.Cmd, d.Input, diff(o)))
 			}

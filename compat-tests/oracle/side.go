@@ -53,18 +53,51 @@ func unary[Q, R any, PQ interface {
 
 // methods are the unary calls that scripts and the generator name.
 var methods = map[string]method{
-	"range":   unary[pb.RangeRequest, pb.RangeResponse]("KV/Range"),
-	"put":     unary[pb.PutRequest, pb.PutResponse]("KV/Put"),
-	"delete":  unary[pb.DeleteRangeRequest, pb.DeleteRangeResponse]("KV/DeleteRange"),
-	"txn":     unary[pb.TxnRequest, pb.TxnResponse]("KV/Txn"),
-	"compact": unary[pb.CompactionRequest, pb.CompactionResponse]("KV/Compact"),
-	"grant":   unary[pb.LeaseGrantRequest, pb.LeaseGrantResponse]("Lease/LeaseGrant"),
-	"revoke":  unary[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse]("Lease/LeaseRevoke"),
-	"ttl":     unary[pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse]("Lease/LeaseTimeToLive"),
-	"leases":  unary[pb.LeaseLeasesRequest, pb.LeaseLeasesResponse]("Lease/LeaseLeases"),
-	"members": unary[pb.MemberListRequest, pb.MemberListResponse]("Cluster/MemberList"),
-	"alarm":   unary[pb.AlarmRequest, pb.AlarmResponse]("Maintenance/Alarm"),
-	"status":  unary[pb.StatusRequest, pb.StatusResponse]("Maintenance/Status"),
+	"range":          unary[pb.RangeRequest, pb.RangeResponse]("KV/Range"),
+	"put":            unary[pb.PutRequest, pb.PutResponse]("KV/Put"),
+	"delete":         unary[pb.DeleteRangeRequest, pb.DeleteRangeResponse]("KV/DeleteRange"),
+	"txn":            unary[pb.TxnRequest, pb.TxnResponse]("KV/Txn"),
+	"compact":        unary[pb.CompactionRequest, pb.CompactionResponse]("KV/Compact"),
+	"grant":          unary[pb.LeaseGrantRequest, pb.LeaseGrantResponse]("Lease/LeaseGrant"),
+	"revoke":         unary[pb.LeaseRevokeRequest, pb.LeaseRevokeResponse]("Lease/LeaseRevoke"),
+	"ttl":            unary[pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse]("Lease/LeaseTimeToLive"),
+	"leases":         unary[pb.LeaseLeasesRequest, pb.LeaseLeasesResponse]("Lease/LeaseLeases"),
+	"members":        unary[pb.MemberListRequest, pb.MemberListResponse]("Cluster/MemberList"),
+	"alarm":          unary[pb.AlarmRequest, pb.AlarmResponse]("Maintenance/Alarm"),
+	"status":         unary[pb.StatusRequest, pb.StatusResponse]("Maintenance/Status"),
+	"member-add":     unary[pb.MemberAddRequest, pb.MemberAddResponse]("Cluster/MemberAdd"),
+	"member-remove":  unary[pb.MemberRemoveRequest, pb.MemberRemoveResponse]("Cluster/MemberRemove"),
+	"member-update":  unary[pb.MemberUpdateRequest, pb.MemberUpdateResponse]("Cluster/MemberUpdate"),
+	"member-promote": unary[pb.MemberPromoteRequest, pb.MemberPromoteResponse]("Cluster/MemberPromote"),
+
+	"defragment":  unary[pb.DefragmentRequest, pb.DefragmentResponse]("Maintenance/Defragment"),
+	"hash":        unary[pb.HashRequest, pb.HashResponse]("Maintenance/Hash"),
+	"hashkv":      unary[pb.HashKVRequest, pb.HashKVResponse]("Maintenance/HashKV"),
+	"move-leader": unary[pb.MoveLeaderRequest, pb.MoveLeaderResponse]("Maintenance/MoveLeader"),
+	"downgrade":   unary[pb.DowngradeRequest, pb.DowngradeResponse]("Maintenance/Downgrade"),
+
+	"auth-enable":      unary[pb.AuthEnableRequest, pb.AuthEnableResponse]("Auth/AuthEnable"),
+	"auth-disable":     unary[pb.AuthDisableRequest, pb.AuthDisableResponse]("Auth/AuthDisable"),
+	"auth-status":      unary[pb.AuthStatusRequest, pb.AuthStatusResponse]("Auth/AuthStatus"),
+	"authenticate":     unary[pb.AuthenticateRequest, pb.AuthenticateResponse]("Auth/Authenticate"),
+	"user-add":         unary[pb.AuthUserAddRequest, pb.AuthUserAddResponse]("Auth/UserAdd"),
+	"user-get":         unary[pb.AuthUserGetRequest, pb.AuthUserGetResponse]("Auth/UserGet"),
+	"user-list":        unary[pb.AuthUserListRequest, pb.AuthUserListResponse]("Auth/UserList"),
+	"user-delete":      unary[pb.AuthUserDeleteRequest, pb.AuthUserDeleteResponse]("Auth/UserDelete"),
+	"user-passwd":      unary[pb.AuthUserChangePasswordRequest, pb.AuthUserChangePasswordResponse]("Auth/UserChangePassword"),
+	"user-grant-role":  unary[pb.AuthUserGrantRoleRequest, pb.AuthUserGrantRoleResponse]("Auth/UserGrantRole"),
+	"user-revoke-role": unary[pb.AuthUserRevokeRoleRequest, pb.AuthUserRevokeRoleResponse]("Auth/UserRevokeRole"),
+	"role-add":         unary[pb.AuthRoleAddRequest, pb.AuthRoleAddResponse]("Auth/RoleAdd"),
+	"role-get":         unary[pb.AuthRoleGetRequest, pb.AuthRoleGetResponse]("Auth/RoleGet"),
+	"role-list":        unary[pb.AuthRoleListRequest, pb.AuthRoleListResponse]("Auth/RoleList"),
+	"role-delete":      unary[pb.AuthRoleDeleteRequest, pb.AuthRoleDeleteResponse]("Auth/RoleDelete"),
+	"role-grant":       unary[pb.AuthRoleGrantPermissionRequest, pb.AuthRoleGrantPermissionResponse]("Auth/RoleGrantPermission"),
+	"role-revoke":      unary[pb.AuthRoleRevokePermissionRequest, pb.AuthRoleRevokePermissionResponse]("Auth/RoleRevokePermission"),
+
+	"rangestream": {
+		request:  func() proto.Message { return new(pb.RangeRequest) },
+		response: func() proto.Message { return new(pb.RangeResponse) },
+	},
 	"check": {
 		path:     healthpb.Health_Check_FullMethodName,
 		request:  func() proto.Message { return new(healthpb.HealthCheckRequest) },
@@ -81,12 +114,13 @@ type reply struct {
 // side is one server and everything this package holds open towards it. One
 // goroutine uses it at a time.
 type side struct {
-	process   *server.Process
-	endpoint  string // of process; it never changes
-	conn      *grpc.ClientConn
-	keepAlive pb.Lease_LeaseKeepAliveClient // opened by the first keep-alive
-	streams   map[string]*stream
-	aliases   aliases
+	process    *server.Process
+	endpoint   string // of process; it never changes
+	conn       *grpc.ClientConn
+	keepAlives map[string]pb.Lease_LeaseKeepAliveClient // by user; opened by the first keep-alive
+	streams    map[string]*stream
+	aliases    aliases
+	callers    callers
 
 	ctx    context.Context // of all streams
 	cancel context.CancelFunc
@@ -105,6 +139,7 @@ func newSide(ctx context.Context, o server.Options) (*side, error) {
 		return nil, errors.Join(err, process.Stop())
 	}
 	s := &side{process: process, endpoint: process.Endpoint(), conn: conn, streams: make(map[string]*stream), aliases: make(aliases)}
+	s.keepAlives = make(map[string]pb.Lease_LeaseKeepAliveClient)
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
 }
@@ -118,12 +153,16 @@ func (s *side) close() error {
 
 // call makes a unary call.
 func (s *side) call(m method, request proto.Message) reply {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	if m.path == "" {
+		return s.rangeStream(request.(*pb.RangeRequest))
+	}
+	ctx, cancel := context.WithTimeout(s.calling(s.ctx), patience)
 	defer cancel()
 	response := m.response()
 	if err := s.conn.Invoke(ctx, m.path, request, response); err != nil {
 		return reply{err: status.Convert(err)}
 	}
+	s.callers.learn(request, response)
 	return reply{message: response}
 }
 
@@ -154,18 +193,20 @@ func (s *side) raw(path string, request []byte) string {
 // renew sends one keep-alive on the side's keep-alive stream and waits for its
 // answer. A stream that has ended is replaced by the next call.
 func (s *side) renew(request *pb.LeaseKeepAliveRequest) reply {
-	if s.keepAlive == nil {
-		stream, err := pb.NewLeaseClient(s.conn).LeaseKeepAlive(s.ctx)
-		if err != nil {
+	caller := s.callers.now
+	stream := s.keepAlives[caller]
+	if stream == nil {
+		var err error
+		if stream, err = pb.NewLeaseClient(s.conn).LeaseKeepAlive(s.calling(s.ctx)); err != nil {
 			return reply{err: status.Convert(err)}
 		}
-		s.keepAlive = stream
+		s.keepAlives[caller] = stream
 	}
 	type answer struct {
 		response *pb.LeaseKeepAliveResponse
 		err      error
 	}
-	stream, answers := s.keepAlive, make(chan answer, 1)
+	answers := make(chan answer, 1)
 	s.wg.Go(func() {
 		if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) {
 			answers <- answer{err: err}
@@ -177,12 +218,12 @@ func (s *side) renew(request *pb.LeaseKeepAliveRequest) reply {
 	select {
 	case a := <-answers:
 		if a.err != nil {
-			s.keepAlive = nil
+			delete(s.keepAlives, caller)
 			return reply{err: status.Convert(a.err)}
 		}
 		return reply{message: a.response}
 	case <-time.After(patience):
-		s.keepAlive = nil
+		delete(s.keepAlives, caller)
 		return reply{err: status.FromContextError(context.DeadlineExceeded)}
 	}
 }

@@ -31,6 +31,7 @@ func (s *side) open(name string, md metadata.MD) (*stream, error) {
 	if st, ok := s.streams[name]; ok {
 		return st, nil
 	}
+	md = metadata.Join(md, s.callers.metadata())
 	client, err := pb.NewWatchClient(s.conn).Watch(metadata.NewOutgoingContext(s.ctx, md))
 	if err != nil {
 		return nil, err

@@ -301,7 +301,8 @@ func (s *side) restart(ctx context.Context, kill bool) error {
 	}
 	s.conn.ResetConnectBackoff()
 	clear(s.streams)
-	s.keepAlive = nil
+	clear(s.keepAlives)
+	clear(s.callers.tokens) // etcd replays some, depending on where its last snapshot was
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return nil
 }
