@@ -5,8 +5,8 @@ import "time"
 // Command is a request to change the replicated state. It is one of *Put,
 // *DeleteRange, *Txn, *Compact, *LeaseGrant, *LeaseRevoke, *LeaseExpire,
 // *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach, *SessionClose,
-// *LeaseCheckpoint, *SetDowngrade and those of users and roles in auth.go; the list
-// is closed.
+// *LeaseCheckpoint, *SetDowngrade, *MemberUpdate and those of users and roles in
+// auth.go; the list is closed.
 //
 // A command holds everything that its effect depends on besides the replicated
 // state: a member's flags never enter into apply.
@@ -160,6 +160,14 @@ type SetAlarm struct {
 // starts to serve.
 type SetMember struct{ Member Member }
 
+// MemberUpdate changes a member's peer URLs. It fails with MemberNotFound, and with
+// PeerURLExists if another member has one of them. It is for root while
+// authentication is on.
+type MemberUpdate struct {
+	ID       MemberID
+	PeerURLs []string
+}
+
 // LeaseCheckpoint writes down the time that leases have left, so that a new leader
 // need not give them all of it again. Only the leader proposes it.
 type LeaseCheckpoint struct {
@@ -192,3 +200,4 @@ func (*SetMember) command()   {}
 
 func (*LeaseCheckpoint) command() {}
 func (*SetDowngrade) command()    {}
+func (*MemberUpdate) command()    {}

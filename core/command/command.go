@@ -40,6 +40,7 @@ const (
 
 	fieldLeaseCheckpoint protowire.Number = 15
 	fieldSetDowngrade    protowire.Number = 16
+	fieldMemberUpdate    protowire.Number = 29
 )
 
 // MaxTxnDepth bounds how deep transactions nest in a command, so that neither
@@ -91,6 +92,8 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 		return appendMessage(dst, fieldLeaseCheckpoint, leaseCheckpointToPB(c))
 	case *core.SetDowngrade:
 		return appendMessage(dst, fieldSetDowngrade, &commandpb.SetDowngrade{Target: c.Target})
+	case *core.MemberUpdate:
+		return appendMessage(dst, fieldMemberUpdate, &commandpb.MemberUpdate{Id: uint64(c.ID), PeerUrls: c.PeerURLs})
 	default:
 		field, m := authFrame(c)
 		if field == 0 {
@@ -195,6 +198,10 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		var m commandpb.SetDowngrade
 		err := m.UnmarshalVT(body)
 		return &core.SetDowngrade{Target: m.Target}, err
+	case fieldMemberUpdate:
+		var m commandpb.MemberUpdate
+		err := m.UnmarshalVT(body)
+		return &core.MemberUpdate{ID: core.MemberID(m.Id), PeerURLs: m.PeerUrls}, err
 	default:
 		if field >= fieldAuthEnable && field <= fieldTokenGrant {
 			return decodeAuth(field, body)

@@ -68,6 +68,7 @@ func examples() []core.Command {
 		&core.SessionClose{Session: core.SessionRef{ID: 7, Epoch: 2}},
 		&core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: 7, TTL: time.Minute}, {ID: -8, TTL: time.Second}}, Persist: true, Term: 3},
 		&core.SetDowngrade{Target: "3.6.0"},
+		&core.MemberUpdate{ID: 7, PeerURLs: []string{"http://h:1", "http://h:2"}},
 		&core.AuthEnable{},
 		&core.AuthDisable{},
 		&core.UserAdd{Name: "alice", Hash: []byte("$2a$10$"), NoPassword: true},
@@ -189,7 +190,7 @@ func TestMalformed(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing":                 nil,
 		"a lying length":          {0x0a, 0x7f},
-		"an unknown kind":         {0xea, 0x01, 0x00},
+		"an unknown kind":         {0xf2, 0x01, 0x00},
 		"a session's id of bytes": {0x52, 0x04, 0x0a, 0x02, 0x0a, 0x00},
 		"an operation of varint":  {0x52, 0x02, 0x10, 0x01},
 		"half an operation":       {0x52, 0x04, 0x12, 0x02, 0x12, 0x05},

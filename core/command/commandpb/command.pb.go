@@ -195,6 +195,7 @@ type Command struct {
 	//	*Command_RoleGrantPermission
 	//	*Command_RoleRevokePermission
 	//	*Command_TokenGrant
+	//	*Command_MemberUpdate
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -489,6 +490,15 @@ func (x *Command) GetTokenGrant() *TokenGrant {
 	return nil
 }
 
+func (x *Command) GetMemberUpdate() *MemberUpdate {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_MemberUpdate); ok {
+			return x.MemberUpdate
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -605,6 +615,10 @@ type Command_TokenGrant struct {
 	TokenGrant *TokenGrant `protobuf:"bytes,28,opt,name=token_grant,json=tokenGrant,proto3,oneof"`
 }
 
+type Command_MemberUpdate struct {
+	MemberUpdate *MemberUpdate `protobuf:"bytes,29,opt,name=member_update,json=memberUpdate,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -660,6 +674,8 @@ func (*Command_RoleGrantPermission) isCommand_Kind() {}
 func (*Command_RoleRevokePermission) isCommand_Kind() {}
 
 func (*Command_TokenGrant) isCommand_Kind() {}
+
+func (*Command_MemberUpdate) isCommand_Kind() {}
 
 // As is a command with the one who asked for it; a command without one is asked for
 // by nobody. It never holds another As.
@@ -2135,6 +2151,58 @@ func (x *SetDowngrade) GetTarget() string {
 	return ""
 }
 
+type MemberUpdate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	PeerUrls      []string               `protobuf:"bytes,2,rep,name=peer_urls,json=peerUrls,proto3" json:"peer_urls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberUpdate) Reset() {
+	*x = MemberUpdate{}
+	mi := &file_command_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberUpdate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberUpdate) ProtoMessage() {}
+
+func (x *MemberUpdate) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberUpdate.ProtoReflect.Descriptor instead.
+func (*MemberUpdate) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *MemberUpdate) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *MemberUpdate) GetPeerUrls() []string {
+	if x != nil {
+		return x.PeerUrls
+	}
+	return nil
+}
+
 type AuthEnable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2143,7 +2211,7 @@ type AuthEnable struct {
 
 func (x *AuthEnable) Reset() {
 	*x = AuthEnable{}
-	mi := &file_command_proto_msgTypes[25]
+	mi := &file_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2223,7 @@ func (x *AuthEnable) String() string {
 func (*AuthEnable) ProtoMessage() {}
 
 func (x *AuthEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[25]
+	mi := &file_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2236,7 @@ func (x *AuthEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthEnable.ProtoReflect.Descriptor instead.
 func (*AuthEnable) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{25}
+	return file_command_proto_rawDescGZIP(), []int{26}
 }
 
 type AuthDisable struct {
@@ -2179,7 +2247,7 @@ type AuthDisable struct {
 
 func (x *AuthDisable) Reset() {
 	*x = AuthDisable{}
-	mi := &file_command_proto_msgTypes[26]
+	mi := &file_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2259,7 @@ func (x *AuthDisable) String() string {
 func (*AuthDisable) ProtoMessage() {}
 
 func (x *AuthDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[26]
+	mi := &file_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2272,7 @@ func (x *AuthDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthDisable.ProtoReflect.Descriptor instead.
 func (*AuthDisable) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{26}
+	return file_command_proto_rawDescGZIP(), []int{27}
 }
 
 type UserAdd struct {
@@ -2218,7 +2286,7 @@ type UserAdd struct {
 
 func (x *UserAdd) Reset() {
 	*x = UserAdd{}
-	mi := &file_command_proto_msgTypes[27]
+	mi := &file_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2298,7 @@ func (x *UserAdd) String() string {
 func (*UserAdd) ProtoMessage() {}
 
 func (x *UserAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[27]
+	mi := &file_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2311,7 @@ func (x *UserAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserAdd.ProtoReflect.Descriptor instead.
 func (*UserAdd) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{27}
+	return file_command_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UserAdd) GetName() string {
@@ -2276,7 +2344,7 @@ type UserDelete struct {
 
 func (x *UserDelete) Reset() {
 	*x = UserDelete{}
-	mi := &file_command_proto_msgTypes[28]
+	mi := &file_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2356,7 @@ func (x *UserDelete) String() string {
 func (*UserDelete) ProtoMessage() {}
 
 func (x *UserDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[28]
+	mi := &file_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2369,7 @@ func (x *UserDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserDelete.ProtoReflect.Descriptor instead.
 func (*UserDelete) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{28}
+	return file_command_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UserDelete) GetName() string {
@@ -2321,7 +2389,7 @@ type UserChangePassword struct {
 
 func (x *UserChangePassword) Reset() {
 	*x = UserChangePassword{}
-	mi := &file_command_proto_msgTypes[29]
+	mi := &file_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2333,7 +2401,7 @@ func (x *UserChangePassword) String() string {
 func (*UserChangePassword) ProtoMessage() {}
 
 func (x *UserChangePassword) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[29]
+	mi := &file_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2346,7 +2414,7 @@ func (x *UserChangePassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserChangePassword.ProtoReflect.Descriptor instead.
 func (*UserChangePassword) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{29}
+	return file_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UserChangePassword) GetName() string {
@@ -2373,7 +2441,7 @@ type UserGrantRole struct {
 
 func (x *UserGrantRole) Reset() {
 	*x = UserGrantRole{}
-	mi := &file_command_proto_msgTypes[30]
+	mi := &file_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2453,7 @@ func (x *UserGrantRole) String() string {
 func (*UserGrantRole) ProtoMessage() {}
 
 func (x *UserGrantRole) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[30]
+	mi := &file_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2466,7 @@ func (x *UserGrantRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserGrantRole.ProtoReflect.Descriptor instead.
 func (*UserGrantRole) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{30}
+	return file_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UserGrantRole) GetUser() string {
@@ -2425,7 +2493,7 @@ type UserRevokeRole struct {
 
 func (x *UserRevokeRole) Reset() {
 	*x = UserRevokeRole{}
-	mi := &file_command_proto_msgTypes[31]
+	mi := &file_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2505,7 @@ func (x *UserRevokeRole) String() string {
 func (*UserRevokeRole) ProtoMessage() {}
 
 func (x *UserRevokeRole) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[31]
+	mi := &file_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2518,7 @@ func (x *UserRevokeRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRevokeRole.ProtoReflect.Descriptor instead.
 func (*UserRevokeRole) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{31}
+	return file_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UserRevokeRole) GetUser() string {
@@ -2476,7 +2544,7 @@ type RoleAdd struct {
 
 func (x *RoleAdd) Reset() {
 	*x = RoleAdd{}
-	mi := &file_command_proto_msgTypes[32]
+	mi := &file_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2488,7 +2556,7 @@ func (x *RoleAdd) String() string {
 func (*RoleAdd) ProtoMessage() {}
 
 func (x *RoleAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[32]
+	mi := &file_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2501,7 +2569,7 @@ func (x *RoleAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleAdd.ProtoReflect.Descriptor instead.
 func (*RoleAdd) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{32}
+	return file_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RoleAdd) GetName() string {
@@ -2520,7 +2588,7 @@ type RoleDelete struct {
 
 func (x *RoleDelete) Reset() {
 	*x = RoleDelete{}
-	mi := &file_command_proto_msgTypes[33]
+	mi := &file_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2600,7 @@ func (x *RoleDelete) String() string {
 func (*RoleDelete) ProtoMessage() {}
 
 func (x *RoleDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[33]
+	mi := &file_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2613,7 @@ func (x *RoleDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleDelete.ProtoReflect.Descriptor instead.
 func (*RoleDelete) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{33}
+	return file_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RoleDelete) GetName() string {
@@ -2567,7 +2635,7 @@ type RoleGrantPermission struct {
 
 func (x *RoleGrantPermission) Reset() {
 	*x = RoleGrantPermission{}
-	mi := &file_command_proto_msgTypes[34]
+	mi := &file_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2647,7 @@ func (x *RoleGrantPermission) String() string {
 func (*RoleGrantPermission) ProtoMessage() {}
 
 func (x *RoleGrantPermission) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[34]
+	mi := &file_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2660,7 @@ func (x *RoleGrantPermission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleGrantPermission.ProtoReflect.Descriptor instead.
 func (*RoleGrantPermission) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{34}
+	return file_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoleGrantPermission) GetRole() string {
@@ -2634,7 +2702,7 @@ type RoleRevokePermission struct {
 
 func (x *RoleRevokePermission) Reset() {
 	*x = RoleRevokePermission{}
-	mi := &file_command_proto_msgTypes[35]
+	mi := &file_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2714,7 @@ func (x *RoleRevokePermission) String() string {
 func (*RoleRevokePermission) ProtoMessage() {}
 
 func (x *RoleRevokePermission) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[35]
+	mi := &file_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2727,7 @@ func (x *RoleRevokePermission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleRevokePermission.ProtoReflect.Descriptor instead.
 func (*RoleRevokePermission) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{35}
+	return file_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RoleRevokePermission) GetRole() string {
@@ -2694,7 +2762,7 @@ type TokenGrant struct {
 
 func (x *TokenGrant) Reset() {
 	*x = TokenGrant{}
-	mi := &file_command_proto_msgTypes[36]
+	mi := &file_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +2774,7 @@ func (x *TokenGrant) String() string {
 func (*TokenGrant) ProtoMessage() {}
 
 func (x *TokenGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[36]
+	mi := &file_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +2787,7 @@ func (x *TokenGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenGrant.ProtoReflect.Descriptor instead.
 func (*TokenGrant) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{36}
+	return file_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *TokenGrant) GetUser() string {
@@ -2756,7 +2824,7 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\x99\x0f\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xe2\x0f\n" +
 	"\aCommand\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
 	"\fdelete_range\x18\x02 \x01(\v2\x1f.triglot.command.v1.DeleteRangeH\x00R\vdeleteRange\x12+\n" +
@@ -2793,7 +2861,8 @@ const file_command_proto_rawDesc = "" +
 	"\x15role_grant_permission\x18\x1a \x01(\v2'.triglot.command.v1.RoleGrantPermissionH\x00R\x13roleGrantPermission\x12`\n" +
 	"\x16role_revoke_permission\x18\x1b \x01(\v2(.triglot.command.v1.RoleRevokePermissionH\x00R\x14roleRevokePermission\x12A\n" +
 	"\vtoken_grant\x18\x1c \x01(\v2\x1e.triglot.command.v1.TokenGrantH\x00R\n" +
-	"tokenGrantB\x06\n" +
+	"tokenGrant\x12G\n" +
+	"\rmember_update\x18\x1d \x01(\v2 .triglot.command.v1.MemberUpdateH\x00R\fmemberUpdateB\x06\n" +
 	"\x04kind\"e\n" +
 	"\x02As\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
@@ -2908,7 +2977,10 @@ const file_command_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x15\n" +
 	"\x06ttl_ms\x18\x02 \x01(\x03R\x05ttlMs\"&\n" +
 	"\fSetDowngrade\x12\x16\n" +
-	"\x06target\x18\x01 \x01(\tR\x06target\"\f\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\";\n" +
+	"\fMemberUpdate\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1b\n" +
+	"\tpeer_urls\x18\x02 \x03(\tR\bpeerUrls\"\f\n" +
 	"\n" +
 	"AuthEnable\"\r\n" +
 	"\vAuthDisable\"R\n" +
@@ -2961,7 +3033,7 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_command_proto_goTypes = []any{
 	(*Entry)(nil),                // 0: triglot.command.v1.Entry
 	(*Batch)(nil),                // 1: triglot.command.v1.Batch
@@ -2988,18 +3060,19 @@ var file_command_proto_goTypes = []any{
 	(*LeaseCheckpoint)(nil),      // 22: triglot.command.v1.LeaseCheckpoint
 	(*LeaseRemaining)(nil),       // 23: triglot.command.v1.LeaseRemaining
 	(*SetDowngrade)(nil),         // 24: triglot.command.v1.SetDowngrade
-	(*AuthEnable)(nil),           // 25: triglot.command.v1.AuthEnable
-	(*AuthDisable)(nil),          // 26: triglot.command.v1.AuthDisable
-	(*UserAdd)(nil),              // 27: triglot.command.v1.UserAdd
-	(*UserDelete)(nil),           // 28: triglot.command.v1.UserDelete
-	(*UserChangePassword)(nil),   // 29: triglot.command.v1.UserChangePassword
-	(*UserGrantRole)(nil),        // 30: triglot.command.v1.UserGrantRole
-	(*UserRevokeRole)(nil),       // 31: triglot.command.v1.UserRevokeRole
-	(*RoleAdd)(nil),              // 32: triglot.command.v1.RoleAdd
-	(*RoleDelete)(nil),           // 33: triglot.command.v1.RoleDelete
-	(*RoleGrantPermission)(nil),  // 34: triglot.command.v1.RoleGrantPermission
-	(*RoleRevokePermission)(nil), // 35: triglot.command.v1.RoleRevokePermission
-	(*TokenGrant)(nil),           // 36: triglot.command.v1.TokenGrant
+	(*MemberUpdate)(nil),         // 25: triglot.command.v1.MemberUpdate
+	(*AuthEnable)(nil),           // 26: triglot.command.v1.AuthEnable
+	(*AuthDisable)(nil),          // 27: triglot.command.v1.AuthDisable
+	(*UserAdd)(nil),              // 28: triglot.command.v1.UserAdd
+	(*UserDelete)(nil),           // 29: triglot.command.v1.UserDelete
+	(*UserChangePassword)(nil),   // 30: triglot.command.v1.UserChangePassword
+	(*UserGrantRole)(nil),        // 31: triglot.command.v1.UserGrantRole
+	(*UserRevokeRole)(nil),       // 32: triglot.command.v1.UserRevokeRole
+	(*RoleAdd)(nil),              // 33: triglot.command.v1.RoleAdd
+	(*RoleDelete)(nil),           // 34: triglot.command.v1.RoleDelete
+	(*RoleGrantPermission)(nil),  // 35: triglot.command.v1.RoleGrantPermission
+	(*RoleRevokePermission)(nil), // 36: triglot.command.v1.RoleRevokePermission
+	(*TokenGrant)(nil),           // 37: triglot.command.v1.TokenGrant
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
@@ -3020,34 +3093,35 @@ var file_command_proto_depIdxs = []int32{
 	3,  // 15: triglot.command.v1.Command.as:type_name -> triglot.command.v1.As
 	22, // 16: triglot.command.v1.Command.lease_checkpoint:type_name -> triglot.command.v1.LeaseCheckpoint
 	24, // 17: triglot.command.v1.Command.set_downgrade:type_name -> triglot.command.v1.SetDowngrade
-	25, // 18: triglot.command.v1.Command.auth_enable:type_name -> triglot.command.v1.AuthEnable
-	26, // 19: triglot.command.v1.Command.auth_disable:type_name -> triglot.command.v1.AuthDisable
-	27, // 20: triglot.command.v1.Command.user_add:type_name -> triglot.command.v1.UserAdd
-	28, // 21: triglot.command.v1.Command.user_delete:type_name -> triglot.command.v1.UserDelete
-	29, // 22: triglot.command.v1.Command.user_change_password:type_name -> triglot.command.v1.UserChangePassword
-	30, // 23: triglot.command.v1.Command.user_grant_role:type_name -> triglot.command.v1.UserGrantRole
-	31, // 24: triglot.command.v1.Command.user_revoke_role:type_name -> triglot.command.v1.UserRevokeRole
-	32, // 25: triglot.command.v1.Command.role_add:type_name -> triglot.command.v1.RoleAdd
-	33, // 26: triglot.command.v1.Command.role_delete:type_name -> triglot.command.v1.RoleDelete
-	34, // 27: triglot.command.v1.Command.role_grant_permission:type_name -> triglot.command.v1.RoleGrantPermission
-	35, // 28: triglot.command.v1.Command.role_revoke_permission:type_name -> triglot.command.v1.RoleRevokePermission
-	36, // 29: triglot.command.v1.Command.token_grant:type_name -> triglot.command.v1.TokenGrant
-	9,  // 30: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	8,  // 31: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	8,  // 32: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	6,  // 33: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	4,  // 34: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	5,  // 35: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	7,  // 36: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	16, // 37: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
-	18, // 38: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
-	16, // 39: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
-	23, // 40: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	26, // 18: triglot.command.v1.Command.auth_enable:type_name -> triglot.command.v1.AuthEnable
+	27, // 19: triglot.command.v1.Command.auth_disable:type_name -> triglot.command.v1.AuthDisable
+	28, // 20: triglot.command.v1.Command.user_add:type_name -> triglot.command.v1.UserAdd
+	29, // 21: triglot.command.v1.Command.user_delete:type_name -> triglot.command.v1.UserDelete
+	30, // 22: triglot.command.v1.Command.user_change_password:type_name -> triglot.command.v1.UserChangePassword
+	31, // 23: triglot.command.v1.Command.user_grant_role:type_name -> triglot.command.v1.UserGrantRole
+	32, // 24: triglot.command.v1.Command.user_revoke_role:type_name -> triglot.command.v1.UserRevokeRole
+	33, // 25: triglot.command.v1.Command.role_add:type_name -> triglot.command.v1.RoleAdd
+	34, // 26: triglot.command.v1.Command.role_delete:type_name -> triglot.command.v1.RoleDelete
+	35, // 27: triglot.command.v1.Command.role_grant_permission:type_name -> triglot.command.v1.RoleGrantPermission
+	36, // 28: triglot.command.v1.Command.role_revoke_permission:type_name -> triglot.command.v1.RoleRevokePermission
+	37, // 29: triglot.command.v1.Command.token_grant:type_name -> triglot.command.v1.TokenGrant
+	25, // 30: triglot.command.v1.Command.member_update:type_name -> triglot.command.v1.MemberUpdate
+	9,  // 31: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	8,  // 32: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	8,  // 33: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	6,  // 34: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	4,  // 35: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	5,  // 36: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 37: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	16, // 38: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	18, // 39: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	16, // 40: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	23, // 41: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -3084,6 +3158,7 @@ func file_command_proto_init() {
 		(*Command_RoleGrantPermission)(nil),
 		(*Command_RoleRevokePermission)(nil),
 		(*Command_TokenGrant)(nil),
+		(*Command_MemberUpdate)(nil),
 	}
 	file_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Op_Range)(nil),
@@ -3097,7 +3172,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
