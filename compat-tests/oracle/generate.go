@@ -305,8 +305,10 @@ func (g generator) unary() (name string, request proto.Message) {
 		return "put", g.putRequest()
 	case n < 55:
 		return "txn", g.txn()
-	case n < 73:
+	case n < 70:
 		return "range", g.rangeRequest()
+	case n < 73:
+		return "rangestream", g.rangeRequest()
 	case n < 81:
 		return "delete", g.deleteRequest()
 	case n < 83:

@@ -63,6 +63,16 @@ func (p *pair) as(user string, f func() outcome) outcome {
 	return f()
 }
 
+// invalidToken is etcd's error for a token that is not good any more.
+const invalidToken = "etcdserver: invalid auth token"
+
+// forgetToken has those who call now show no token until they get another.
+func (p *pair) forgetToken() {
+	for _, s := range []*side{p.etcd, p.ours} {
+		delete(s.callers.tokens, s.callers.now)
+	}
+}
+
 // rangeStream makes the call and returns the messages as one: where they were cut
 // is told by a test of its own, as it depends on sizes alone.
 func (s *side) rangeStream(request *pb.RangeRequest) reply {

@@ -57,11 +57,11 @@ func startPair(ctx context.Context, target server.Target, args ...string) (*pair
 // identify learns the identity that etcd's headers carry; it is the one that
 // ours must carry.
 func (p *pair) identify() error {
-	status := p.etcd.call(methods["status"], &pb.StatusRequest{})
+	status := p.etcd.call(methods["auth-status"], &pb.AuthStatusRequest{}) // which anybody may ask for
 	if status.err != nil {
 		return status.err.Err()
 	}
-	h := status.message.(*pb.StatusResponse).Header
+	h := status.message.(*pb.AuthStatusResponse).Header
 	p.usual = usual{cluster: h.ClusterId, member: h.MemberId, term: h.RaftTerm}
 	return nil
 }

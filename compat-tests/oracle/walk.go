@@ -26,6 +26,8 @@ type walk struct {
 	// with the revision from which each one sees events. An entry without watches
 	// is an open stream.
 	live map[string]map[int64]int64
+	// users says that authentication is part of the run.
+	users bool
 	// past is what has been sent lately, for the report of a mismatch.
 	past []string
 	// counts has how often each kind of request was answered, or refused, and how
@@ -67,6 +69,20 @@ func (w *walk) step(n int) error {
 	g := generator{Rand: rand.New(rand.NewPCG(w.seed, uint64(n))), rev: w.rev, compacted: w.compacted}
 	var request string
 	var o outcome
+	if w.users && g.chance(25) {
+		c := g.change()
+		return w.callAs(n, g.changer(c.name), c)
+	}
+	if w.users {
+		caller := g.caller()
+		if w.pair.etcd.callers.tokens[caller] == "" && caller != stranger && caller != "" && g.chance(25) {
+			if err := w.logIn(n, caller); err != nil {
+				return err
+			}
+		}
+		w.pair.etcd.callers.now, w.pair.ours.callers.now = caller, caller
+		defer func() { w.pair.etcd.callers.now, w.pair.ours.callers.now = "", "" }()
+	}
 	switch k := g.IntN(100); {
 	case k < 88:
 		request, o = w.unary(g)
@@ -80,12 +96,52 @@ func (w *walk) step(n int) error {
 	return w.finish(n, request, o)
 }
 
+// callAs makes a call on behalf of a user.
+func (w *walk) callAs(n int, user string, c namedRequest) error {
+	o := w.pair.as(user, func() outcome { return w.pair.call(c.name, c.request) })
+	return w.finish(n, c.name+" "+w.pair.usual.message(c.request.ProtoReflect())+" as "+user, o)
+}
+
+// begin makes the users and roles of a run, and has each user log in.
+func (w *walk) begin() error {
+	for _, c := range prelude() {
+		if err := w.callAs(-1, "", c); err != nil {
+			return err
+		}
+	}
+	return w.logIn(-1, users...)
+}
+
+// logIn has users log in, whatever their passwords are.
+func (w *walk) logIn(n int, names ...string) error {
+	for _, name := range names {
+		for _, password := range passwords {
+			c := namedRequest{"authenticate", &pb.AuthenticateRequest{Name: name, Password: password}}
+			if err := w.callAs(n, "", c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// operator is who looks after the store.
+func (w *walk) operator() string {
+	if w.users {
+		return "root"
+	}
+	return ""
+}
+
 // finish compares a step's replies, and all that it made due on the streams.
 func (w *walk) finish(n int, request string, o outcome) error {
 	if !o.same() {
 		return &mismatch{w.seed, n, request, o, w.past}
 	}
 	w.count(request, o)
+	if strings.Contains(o.etcd, invalidToken) {
+		w.pair.forgetToken()
+	}
 	w.past = append(w.past, fmt.Sprintf("%d: %s -> %s", n, request, strings.ReplaceAll(strings.TrimSpace(o.etcd), "\n", "; ")))
 	if len(w.past) > contextSteps {
 		w.past = w.past[1:]
@@ -259,6 +315,11 @@ func (w *walk) restart(ctx context.Context, n int) error {
 		return err
 	}
 	clear(w.live)
+	if w.users {
+		if err := w.logIn(n, users...); err != nil {
+			return err
+		}
+	}
 	for _, call := range []struct {
 		name    string
 		request proto.Message
@@ -268,7 +329,8 @@ func (w *walk) restart(ctx context.Context, n int) error {
 		{"range", &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}}},
 		{"range", &pb.RangeRequest{Key: []byte{0}, RangeEnd: []byte{0}, Revision: w.compacted}},
 	} {
-		if err := w.finish(n, "restart,"+call.name, w.pair.call(call.name, call.request)); err != nil {
+		o := w.pair.as(w.operator(), func() outcome { return w.pair.call(call.name, call.request) })
+		if err := w.finish(n, "restart,"+call.name, o); err != nil {
 			return err
 		}
 	}
@@ -278,11 +340,13 @@ func (w *walk) restart(ctx context.Context, n int) error {
 	}
 	slices.Sort(ids)
 	for _, id := range ids {
-		if err := w.finish(n, "restart,keepalive", w.pair.call("keepalive", &pb.LeaseKeepAliveRequest{ID: id})); err != nil {
+		o := w.pair.as(w.operator(), func() outcome { return w.pair.call("keepalive", &pb.LeaseKeepAliveRequest{ID: id}) })
+		if err := w.finish(n, "restart,keepalive", o); err != nil {
 			return err
 		}
 	}
-	return w.finish(n, "restart,leases", w.pair.call("leases", &pb.LeaseLeasesRequest{}))
+	o := w.pair.as(w.operator(), func() outcome { return w.pair.call("leases", &pb.LeaseLeasesRequest{}) })
+	return w.finish(n, "restart,leases", o)
 }
 
 // restart runs the side's server anew.
@@ -331,6 +395,11 @@ func (pl plan) run(ctx context.Context, target server.Target, counts map[string]
 		}
 	}()
 	w := newWalk(p, pl.seed, counts)
+	if w.users = pl.seed%3 == 0; w.users {
+		if err := w.begin(); err != nil {
+			return found, fmt.Errorf("seed %d: %w", pl.seed, err)
+		}
+	}
 	every := len(pl.steps)/(pl.restarts+1) + 1
 	for i, n := range pl.steps {
 		err := w.step(n)
