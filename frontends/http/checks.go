@@ -86,7 +86,7 @@ func (f *Front) serveChecks(w http.ResponseWriter, r *http.Request, kind string,
 		fmt.Fprintf(&report, "[+]%s ok\n", c.name)
 	}
 	if failed {
-		f.cfg.Logger.Warn("health check error", "path", r.URL.Path, "reason", report.String())
+		f.cfg.Logger.Warn("Health check error", "path", r.URL.Path, "reason", report.String(), "status-code", http.StatusServiceUnavailable)
 		http.Error(w, report.String(), http.StatusServiceUnavailable)
 		return
 	}

@@ -1,6 +1,6 @@
 // Package httpfront is the HTTP face of a member: etcd's JSON gateway below /v3/,
-// and /health, /livez, /readyz, /version and /metrics with etcd's paths, bodies and
-// status codes; and the means to serve them on the port that gRPC uses.
+// and /health, /livez, /readyz, /version, /metrics and /debug/ with etcd's paths,
+// bodies and status codes; and the means to serve them on the port that gRPC uses.
 //
 // It owns no state but the counters of its own checks. Of the store it sees
 // core.Store and core.Cluster, for the checks; what the gateway is asked it passes

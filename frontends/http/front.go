@@ -2,11 +2,8 @@ package httpfront
 
 import (
 	"cmp"
-	"crypto/tls"
 	"log/slog"
-	"net"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,9 +46,19 @@ type Config struct {
 	// MaxRequestBytes is the store's limit on an encoded command, from which the
 	// limit on a request's body follows; zero is 1.5 MiB.
 	MaxRequestBytes uint
-	// Origins are the origins that a browser may call from, Hosts the names that
-	// a request's Host header may hold. Empty, or an element "*", allows all.
+	// Auth says whether authentication is on, which matters with ClientCertAuth
+	// (--client-cert-auth): then the gateway refuses certificates with a common name.
+	// Nil is off.
+	Auth           core.Auth
+	ClientCertAuth bool
+	// Origins are the origins that a browser may call from, Hosts the names that the
+	// Host header of a request without TLS may hold. Empty, or an element "*", allows
+	// all.
 	Origins, Hosts []string
+	// EnablePprof serves profiles below /debug/pprof/ (--enable-pprof, or
+	// --log-level=debug), EnableTraces grpc-go's traces at /debug/requests and
+	// /debug/events (--log-level=debug): to whoever reaches a client address.
+	EnablePprof, EnableTraces bool
 	// Logger gets a line for each failed health check; nil discards.
 	Logger *slog.Logger
 }
@@ -81,6 +88,7 @@ func (f *Front) ClientHandler() http.Handler {
 	mux := http.NewServeMux()
 	f.handleProbes(mux)
 	mux.HandleFunc("/version", f.serveVersion)
+	f.handleDebug(mux)
 	if f.cfg.Gateway != nil {
 		mux.Handle("/v3/", newGateway(f.cfg.Gateway, f.cfg.MaxRequestBytes))
 	}
@@ -96,7 +104,7 @@ func (f *Front) MetricsHandler() http.Handler {
 }
 
 func (f *Front) handleProbes(mux *http.ServeMux) {
-	mux.Handle("/metrics", promhttp.HandlerFor(f.cfg.Metrics, promhttp.HandlerOpts{}))
+	mux.Handle("/metrics", promhttp.InstrumentMetricHandler(f.cfg.Metrics, promhttp.HandlerFor(f.cfg.Metrics, promhttp.HandlerOpts{})))
 	mux.HandleFunc("/health", f.serveHealth)
 	f.handleChecks(mux, "livez", f.livezChecks())
 	f.handleChecks(mux, "readyz", f.readyzChecks())
@@ -121,50 +129,6 @@ func NewServer(h http.Handler, logger *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
-}
-
-// guard refuses hosts that are not allowed (DNS rebinding, CVE-2018-5702) and
-// answers browsers that ask whether they may call.
-func (f *Front) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if state, ok := r.Context().Value(tlsKey{}).(*tls.ConnectionState); ok && r.TLS == nil {
-			r.TLS = state
-		}
-		if host := hostname(r); !allows(f.cfg.Hosts, host) {
-			http.Error(w, "the Host header "+host+" is not allowed here: add it to --host-whitelist",
-				http.StatusMisdirectedRequest)
-			return
-		}
-		switch origin := r.Header.Get("Origin"); {
-		case allows(f.cfg.Origins, "*"):
-			allowOrigin(w.Header(), "*")
-		case allows(f.cfg.Origins, origin):
-			allowOrigin(w.Header(), origin)
-		}
-		if r.Method == http.MethodOptions {
-			w.WriteHeader(http.StatusOK)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func allows(list []string, name string) bool {
-	return len(list) == 0 || slices.Contains(list, "*") || slices.Contains(list, name)
-}
-
-func allowOrigin(h http.Header, origin string) {
-	h.Add("Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE")
-	h.Add("Access-Control-Allow-Origin", origin)
-	h.Add("Access-Control-Allow-Headers", "accept, content-type, authorization")
-}
-
-// hostname is the Host header without its port.
-func hostname(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.Host); err == nil {
-		return host
-	}
-	return r.Host
 }
 
 // onlyGet refuses every method but GET, as etcd does, HEAD included. It reports

@@ -168,6 +168,14 @@ etcd_server_healthcheck{name="serializable_read",type="livez"} 1
 # TYPE etcd_server_healthchecks_total counter
 etcd_server_healthchecks_total{name="linearizable_read",status="error",type="readyz"} 1
 etcd_server_healthchecks_total{name="serializable_read",status="success",type="livez"} 1
+# HELP promhttp_metric_handler_requests_in_flight Current number of scrapes being served.
+# TYPE promhttp_metric_handler_requests_in_flight gauge
+promhttp_metric_handler_requests_in_flight 1
+# HELP promhttp_metric_handler_requests_total Total number of scrapes by HTTP status code.
+# TYPE promhttp_metric_handler_requests_total counter
+promhttp_metric_handler_requests_total{code="200"} 0
+promhttp_metric_handler_requests_total{code="500"} 0
+promhttp_metric_handler_requests_total{code="503"} 0
 `, do(h, http.MethodGet, "/metrics").Body.String())
 }
 

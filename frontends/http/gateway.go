@@ -144,9 +144,17 @@ func token(_ context.Context, r *http.Request) metadata.MD {
 // those below /v3/. etcd 3.7 still does.
 func fromBeta(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if rest, ok := strings.CutPrefix(r.URL.Path, "/v3beta/"); ok {
-			r.URL.Path, r.URL.RawPath = "/v3/"+rest, ""
+		if path := betaPath(r.URL.Path); path != r.URL.Path {
+			r.URL.Path, r.URL.RawPath = path, ""
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// betaPath is the path that a path below /v3beta/ stands for.
+func betaPath(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/v3beta/"); ok {
+		return "/v3/" + rest
+	}
+	return path
 }

@@ -34,7 +34,7 @@ func (f *Front) serveHealth(w http.ResponseWriter, r *http.Request) {
 	}
 	if reason != "" {
 		f.health.failures.Inc()
-		f.cfg.Logger.Warn("/health error", "reason", reason)
+		f.cfg.Logger.Warn("/health error", "output", string(body), "status-code", http.StatusServiceUnavailable)
 		http.Error(w, string(body), http.StatusServiceUnavailable)
 		return
 	}

@@ -1,6 +1,7 @@
 package httpfront
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -17,8 +18,8 @@ func (f *Front) serveVersion(w http.ResponseWriter, r *http.Request) {
 	if !onlyGet(w, r) {
 		return
 	}
-	minor := minorVersion(f.cfg.Version)
-	body, err := json.Marshal(versions{Server: f.cfg.Version, Cluster: minor, Storage: minor})
+	cluster := cmp.Or(f.cfg.Cluster.Status().ClusterVersion, minorVersion(f.cfg.Version))
+	body, err := json.Marshal(versions{Server: f.cfg.Version, Cluster: cluster, Storage: cluster})
 	if err != nil {
 		panic(err) // three strings
 	}
