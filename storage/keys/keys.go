@@ -10,6 +10,7 @@
 //	L  lease                              a lease
 //	k  lease, user key                    a key attached to a lease
 //	n  depth, path                        a znode
+//	a  kind, name                         a user or a role, or whether they count
 //	m  name                               a fact about the whole store
 //
 // A revision leaves at most one version of a key, so the sub-revision, which
@@ -26,7 +27,7 @@ import (
 )
 
 // The tags of the tables. Those of tables that come later are reserved: x index
-// of znodes that need looking after, A interned ACLs, a users and roles.
+// of znodes that need looking after, A interned ACLs.
 const (
 	tagVersion    = 'd'
 	tagChange     = 'r'
@@ -34,10 +35,10 @@ const (
 	tagAttachment = 'k'
 	tagMeta       = 'm'
 	tagZnode      = 'n'
+	tagAuth       = 'a'
 
 	tagZnodeIndex = 'x'
 	tagACL        = 'A'
-	tagAuth       = 'a'
 )
 
 const (

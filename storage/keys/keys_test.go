@@ -144,6 +144,7 @@ func TestTablesAreApart(t *testing.T) {
 		"r": {bounds(ChangeBounds(0, 0)), [][]byte{AppendChange(nil, 1, 0), AppendChange(nil, math.MaxInt64, math.MaxUint32)}},
 		"L": {bounds(LeaseBounds()), [][]byte{AppendLease(nil, 0), AppendLease(nil, -1)}},
 		"k": {bounds(AttachmentBounds(-1)), [][]byte{AppendAttachment(nil, -1, nil), AppendAttachment(nil, -1, []byte{0xff})}},
+		"a": {bounds(AuthBounds()), [][]byte{AppendAuth(nil, AuthSwitch, ""), AppendAuth(nil, AuthUser, "\xff")}},
 		"m": {bounds(MetaBounds()), [][]byte{AppendMeta(nil, MetaApplied), AppendMeta(nil, MetaCompacted)}},
 	}
 	for name, table := range tables {

@@ -12,6 +12,7 @@ const (
 	MetaApplied     Meta = "applied"      // index and term of the last entry applied, the revision, the largest entry time
 	MetaCompacted   Meta = "compacted"    // the revision compacted to: reads below it fail
 	MetaAlarms      Meta = "alarms"       // the alarms that stand
+	MetaDowngrade   Meta = "downgrade"    // the version of etcd that a downgrade goes to; there is none without one
 	MetaMembers     Meta = "members"      // the members
 	MetaIdentity    Meta = "identity"     // the cluster's id
 	MetaDataWritten Meta = "data-written" // logical bytes ever written to d; mvcc.Writer
