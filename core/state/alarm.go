@@ -11,7 +11,7 @@ import (
 func (m *Machine) alarmed(cmd core.Command) error {
 	for _, a := range m.alarms {
 		switch {
-		case a.Type == core.AlarmCorrupt && !allowedWhenCorrupt(cmd):
+		case a.Type == core.AlarmCorrupt && refusedWhenCorrupt(cmd):
 			return core.Corrupt
 		case a.Type == core.AlarmNoSpace && NeedsSpace(cmd):
 			return core.NoSpace
@@ -20,11 +20,14 @@ func (m *Machine) alarmed(cmd core.Command) error {
 	return nil
 }
 
-// allowedWhenCorrupt lets sessions be kept and ended: one that cannot be attached
-// to would run out, and take its ephemerals with it.
-func allowedWhenCorrupt(cmd core.Command) bool {
+// refusedWhenCorrupt reports whether a command changes keys, or what goes with them,
+// as somebody asks for it. Sessions are kept and ended all the same: one that cannot
+// be attached to would run out, and take its ephemerals with it; and so are members,
+// users and roles, as in etcd.
+func refusedWhenCorrupt(cmd core.Command) bool {
 	switch cmd.(type) {
-	case *core.SetAlarm, *core.SetMember, *core.LeaseExpire, *core.SessionAttach, *core.SessionClose:
+	case *core.Put, *core.DeleteRange, *core.Txn, *core.Compact, *core.LeaseGrant, *core.LeaseRevoke,
+		*core.ZnodeWrite, *core.SessionOpen:
 		return true
 	}
 	return false

@@ -2,4 +2,22 @@ package state
 
 import "github.com/triglot/triglot/core"
 
-func (m *Machine) checkpointLeases(*core.LeaseCheckpoint, uint64) error { return core.Unsupported }
+// checkpointLeases writes down what the leader of this very term knows that leases
+// have left, zero being all of it. Leases that are gone are passed over. What is left
+// is in the lease's row whether the command asks that it survive a restart or not: so
+// it is in etcd, too, since its 3.6.
+func (m *Machine) checkpointLeases(c *core.LeaseCheckpoint, term uint64) error {
+	if c.Term != term {
+		return core.LeaderChanged
+	}
+	for _, l := range c.Leases {
+		left, known, err := m.leases.Checkpoint(l.ID, l.TTL)
+		if err != nil {
+			return err
+		}
+		if known {
+			m.delta.Checkpoints = append(m.delta.Checkpoints, core.LeaseRemaining{ID: l.ID, TTL: left})
+		}
+	}
+	return nil
+}

@@ -228,6 +228,9 @@ func showDelta(d Delta) string {
 		}
 		b.WriteString("\n")
 	}
+	for _, l := range d.Checkpoints {
+		fmt.Fprintf(&b, "lease %d has %v left\n", l.ID, l.TTL)
+	}
 	if d.Compacted != 0 {
 		fmt.Fprintf(&b, "compacted to %d\n", d.Compacted)
 	}

@@ -3,7 +3,6 @@ package state
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +44,8 @@ type Machine struct {
 	// members and alarms are replaced, never changed: views share them.
 	members []core.Member
 	alarms  []core.Alarm
+	// downgradeTo is the version that a downgrade goes to, empty if there is none.
+	downgradeTo string
 
 	delta  Delta
 	posBuf []byte
@@ -78,6 +79,9 @@ type Delta struct {
 	// Leases that came or went, and sessions that were attached, in order of the
 	// commands.
 	Leases []LeaseChange
+	// Checkpoints are the leases of which it was written down what they have left,
+	// or, with zero, that they have all of it.
+	Checkpoints []core.LeaseRemaining
 	// Compacted is the revision compacted to, if that changed; otherwise zero.
 	Compacted core.Rev
 }
@@ -139,6 +143,7 @@ func (m *Machine) load() error {
 	}
 	pos, compacted := read(keys.MetaApplied), read(keys.MetaCompacted)
 	members, alarms := read(keys.MetaMembers), read(keys.MetaAlarms)
+	m.downgradeTo = string(read(keys.MetaDowngrade))
 	if err != nil {
 		return err
 	}
@@ -267,6 +272,8 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return m.setAlarm(c)
 	case *core.SetMember:
 		return nil, m.setMember(&c.Member)
+	case *core.MemberUpdate:
+		return nil, m.updateMember(c)
 	case *core.LeaseCheckpoint:
 		return nil, m.checkpointLeases(c, term)
 	case *core.SetDowngrade:
@@ -389,27 +396,6 @@ func (m *Machine) expire(c *core.LeaseExpire, term uint64) error {
 		}
 	}
 	return nil
-}
-
-func (m *Machine) setMember(new *core.Member) error {
-	at := slices.IndexFunc(m.members, func(old core.Member) bool { return old.ID == new.ID })
-	if at < 0 {
-		return core.MemberNotFound
-	}
-	m.members = slices.Clone(m.members)
-	m.members[at] = cloneMember(new)
-	m.w.SetRow(row(keys.MetaMembers), appendMembers(nil, m.members))
-	return nil
-}
-
-// cloneMember copies what aliases the raft entry.
-func cloneMember(m *core.Member) core.Member {
-	b := command.AppendMember(nil, m)
-	c, err := command.DecodeMember(b)
-	if err != nil {
-		panic("state: a member that was just encoded: " + err.Error())
-	}
-	return c
 }
 
 // Commit makes what was applied since the last Commit visible: it commits the

@@ -21,6 +21,9 @@ import (
 //	range          each line is a range on the latest view
 //	read-txn       a transaction that only reads, on the latest view
 //	leases         the leases of the latest view with their keys
+//	members        the members of the latest view
+//	version        the version of etcd that the latest view passes for, and the
+//	               one that a downgrade goes to
 //	flush, crash   the engine flushes; the engine loses what it has not flushed
 //	applied        the applied index
 //
@@ -64,6 +67,10 @@ func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 		return showOutcome(out)
 	case "leases":
 		return r.leasesText()
+	case "members":
+		return fmt.Sprintf("%+v", r.view.Members())
+	case "version":
+		return fmt.Sprintf("passes for %s, goes to %q", r.view.ClusterVersion(), r.view.DowngradeTo())
 	case "flush":
 		require.NoError(t, r.db.Flush())
 		return ""
@@ -96,6 +103,9 @@ func (r *rig) leasesText() string {
 		session := ""
 		if l.Session() {
 			session = fmt.Sprintf(" session in epoch %d", l.Epoch)
+		}
+		if l.Remaining > 0 {
+			session = fmt.Sprintf(" with %v left", l.Remaining)
 		}
 		ids[i] = fmt.Sprintf("%d for %v%s: %s", i, l.TTL, session, keys)
 		order = append(order, i)

@@ -31,6 +31,8 @@ type View struct {
 	numbers core.ZnodeCounts
 	members []core.Member
 	alarms  []core.Alarm
+	// downgradeTo is the version that a downgrade goes to, empty if there is none.
+	downgradeTo string
 }
 
 // view makes a view of the state, held once.
@@ -46,6 +48,8 @@ func (m *Machine) view() *View {
 		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
 		members: m.members,
 		alarms:  m.alarms,
+
+		downgradeTo: m.downgradeTo,
 	}
 	if m.znodes != nil {
 		v.mount, v.numbers = m.znodes.Mount(), m.znodes.Counts()
@@ -119,6 +123,12 @@ func (v *View) Members() []core.Member { return v.members }
 
 // Alarms are the alarms that stand. The slice is shared.
 func (v *View) Alarms() []core.Alarm { return v.alarms }
+
+// ClusterVersion is the version of etcd that the cluster passes for, such as "3.7.0".
+func (v *View) ClusterVersion() string { return clusterVersion(v.downgradeTo) }
+
+// DowngradeTo is the version that a downgrade goes to, empty if there is none.
+func (v *View) DowngradeTo() string { return v.downgradeTo }
 
 // Lease returns what is known of a lease. It fails with LeaseNotFound.
 func (v *View) Lease(id core.LeaseID) (lease.Lease, error) {

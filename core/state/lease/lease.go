@@ -11,6 +11,7 @@ package lease
 import (
 	"crypto/subtle"
 	"fmt"
+	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage/keys"
@@ -147,6 +148,28 @@ func (t *Table) AttachSession(id core.LeaseID, l Lease) (uint64, error) {
 	l.Epoch = old.Epoch + 1
 	t.set(id, l)
 	return l.Epoch, nil
+}
+
+// Checkpoint writes down what a lease has left of its time, and returns what it wrote:
+// zero for all of it. A session's is not written down, nor that of a lease that is
+// gone: known is false.
+func (t *Table) Checkpoint(id core.LeaseID, left time.Duration) (written time.Duration, known bool, err error) {
+	if !t.Exists(id) || t.IsSession(id) {
+		return 0, false, nil
+	}
+	b, err := t.rows.GetRow(keys.AppendLease(nil, id))
+	if err != nil {
+		return 0, false, err
+	}
+	l, err := DecodeRow(b)
+	if err != nil {
+		return 0, false, err
+	}
+	if l.Remaining = left; left < 0 || left >= l.TTL {
+		l.Remaining = 0
+	}
+	t.set(id, l)
+	return l.Remaining, true, nil
 }
 
 func (t *Table) set(id core.LeaseID, l Lease) {

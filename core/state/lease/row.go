@@ -16,6 +16,10 @@ type Lease struct {
 	// Granted is the index of the entry that granted it, or attached the session
 	// last: an expiry from before is not of this lease.
 	Granted uint64
+	// Remaining is what it had left of its time at its last checkpoint, in whole
+	// milliseconds: less than TTL. Zero is all of it: there was none, or it was
+	// renewed since.
+	Remaining time.Duration
 	// Epoch counts the connections that a session was attached to, from 1. It is
 	// zero for a lease that is no session.
 	Epoch uint64
@@ -30,7 +34,8 @@ func (l *Lease) entry() entry { return entry{granted: l.Granted, epoch: l.Epoch}
 
 // The first byte of a lease row is its format. The first format knew no
 // sessions: a time to live and the index of the grant, both uvarint. The second
-// has a kind in front of these, and a session's epoch (uvarint) and secret behind.
+// has a kind in front of these, and behind a session's epoch (uvarint) and secret,
+// or what a lease that was checkpointed has left (milliseconds, uvarint).
 const (
 	formatPlain = 1
 	formatKind  = 2
@@ -38,20 +43,27 @@ const (
 
 // The kinds of lease in a row.
 const (
-	kindPlain   = 0
-	kindSession = 1
+	kindPlain        = 0
+	kindSession      = 1
+	kindCheckpointed = 2
 )
 
 func (l *Lease) row() []byte {
 	kind := byte(kindPlain)
-	if l.Session() {
+	switch {
+	case l.Session():
 		kind = kindSession
+	case l.Remaining > 0:
+		kind = kindCheckpointed
 	}
 	b := binary.AppendUvarint([]byte{formatKind, kind}, uint64(l.TTL.Milliseconds()))
 	b = binary.AppendUvarint(b, l.Granted)
-	if l.Session() {
+	switch kind {
+	case kindSession:
 		b = binary.AppendUvarint(b, l.Epoch)
 		b = append(b, l.Secret[:]...)
+	case kindCheckpointed:
+		b = binary.AppendUvarint(b, uint64(l.Remaining.Milliseconds()))
 	}
 	return b
 }
@@ -74,6 +86,9 @@ func DecodeRow(row []byte) (Lease, error) {
 		l.Epoch = d.uvarint()
 		d.bytes(l.Secret[:])
 		d.bad = d.bad || l.Epoch == 0
+	case kindCheckpointed:
+		l.Remaining = d.milliseconds()
+		d.bad = d.bad || l.Remaining == 0 || l.Remaining >= l.TTL
 	default:
 		return Lease{}, fmt.Errorf("lease row of unknown kind %d", kind)
 	}

@@ -19,6 +19,7 @@ func TestRowsGolden(t *testing.T) {
 	}{
 		"format 1":      {"01e0d40307", Lease{TTL: time.Minute, Granted: 7}},
 		"a plain lease": {"0200e0d40307", Lease{TTL: time.Minute, Granted: 7}},
+		"a checkpoint":  {"0202e0d40307d08c01", Lease{TTL: time.Minute, Granted: 7, Remaining: 18 * time.Second}},
 		"a session": {
 			"0201e0d4030703ab" + zeros(30) + "cd",
 			Lease{TTL: time.Minute, Granted: 7, Epoch: 3, Secret: secret},
@@ -42,7 +43,7 @@ func zeros(n int) string { return hex.EncodeToString(make([]byte, n)) }
 
 func TestRowsThatAreNone(t *testing.T) {
 	for _, row := range []string{
-		"", "00", "03", "01", "01e0", "01e0d403", "01e0d4030700", "02", "0200", "0202e0d40307",
+		"", "00", "03", "01", "01e0", "01e0d403", "01e0d4030700", "02", "0200", "0202e0d40307", "0202e0d4030700", "0202e0d40307e0d403", "0203e0d40307",
 		"0201e0d40307", "0201e0d4030703", "0201e0d4030703" + zeros(31), "0201e0d4030703" + zeros(33),
 		"0201e0d4030700" + zeros(32), // an epoch of zero
 		"01ffffffffffffffffff0107",   // more milliseconds than a Duration holds
@@ -55,7 +56,7 @@ func TestRowsThatAreNone(t *testing.T) {
 }
 
 func FuzzDecodeRow(f *testing.F) {
-	for _, l := range []Lease{{TTL: time.Second, Granted: 1}, {TTL: 1, Epoch: 9, Secret: core.SecretHash{1}}} {
+	for _, l := range []Lease{{TTL: time.Second, Granted: 1}, {TTL: time.Minute, Granted: 7, Remaining: time.Second}, {TTL: 1, Epoch: 9, Secret: core.SecretHash{1}}} {
 		f.Add(l.row())
 	}
 	f.Fuzz(func(t *testing.T, row []byte) {
