@@ -72,6 +72,14 @@ type Range struct {
 	// KeysOnly leaves the values out; CountOnly leaves the keys out as well.
 	KeysOnly  bool
 	CountOnly bool
+	// PageBytes ends the answer, as Limit does, at the key with which its keys and
+	// values reach so many bytes (KV.Size); zero is no bound. Count is then that of
+	// the keys in the answer, however many there are. It goes with key order and no
+	// filter, and not into a transaction.
+	PageBytes int
+	// Grow, if it is set, is asked before an answer takes about so many bytes of
+	// memory more, and ends the read with its error. It stays on this member.
+	Grow func(bytes int) error
 	// The filters keep keys whose revision lies within [Min, Max]; zero is no
 	// bound. They do not affect Count (etcd T-11).
 	MinModRev, MaxModRev       Rev

@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -172,7 +173,7 @@ func benchScan(b *testing.B, r *Reader, iv core.Interval, want int) {
 			return n
 		},
 		"count": func() int {
-			n, err := r.Count(iv, 0)
+			n, err := r.Count(context.Background(), iv, 0)
 			if err != nil {
 				b.Fatal(err)
 			}

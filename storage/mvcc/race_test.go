@@ -96,7 +96,7 @@ func (r *race) read(ctx context.Context, i core.Rev, seen *[raceKeys]core.Rev) e
 			live++
 		}
 	}
-	if n, err := v.reader.Count(everything, 0); err != nil || n != live {
+	if n, err := v.reader.Count(context.Background(), everything, 0); err != nil || n != live {
 		return fmt.Errorf("view %d counts %d keys, not %d: %w", v.rev, n, live, err)
 	}
 	revs, next, err := v.reader.Revisions(ctx, past, everything, true, 1<<20)

@@ -84,6 +84,25 @@ func TestRevisionsStopsWithItsContext(t *testing.T) {
 	require.Len(t, revs[0].Changes, 2*checkEvery, "a revision is whole, however large")
 }
 
+func TestCountStopsWithItsContext(t *testing.T) {
+	db := mustOpen(t, storage.Options{})
+	w := mustWriter(t, db, Caches{})
+	for sub := range uint32(2 * checkEvery) {
+		w.Put(next(nil, fmt.Sprint("key", sub), 2, "", 0), sub, nil)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := w.Count(ctx, everything, 0)
+	require.NoError(t, err)
+	require.NoError(t, w.Commit(1))
+	r := NewReader(db, Caches{}, 1, 2, 0)
+	n, err := r.Count(ctx, everything, 0)
+	require.NoError(t, err)
+	require.EqualValues(t, 2*checkEvery, n)
+	cancel()
+	_, err = r.Count(ctx, everything, 0)
+	require.ErrorIs(t, err, core.Canceled)
+}
+
 // A row that does not decode, or is not there, is an error that names it.
 func TestCorruptRowsAreReported(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
@@ -100,7 +119,7 @@ func TestCorruptRowsAreReported(t *testing.T) {
 	require.ErrorContains(t, err, `d row "dbad\x00`)
 	err = r.Scan(everything, 0, false, func(*core.KV) bool { return true })
 	require.ErrorIs(t, err, errRow)
-	_, err = r.Count(everything, 0)
+	_, err = r.Count(context.Background(), everything, 0)
 	require.ErrorIs(t, err, errRow)
 	_, _, err = r.Revisions(t.Context(), 2, everything, false, 1)
 	require.ErrorIs(t, err, errRow)

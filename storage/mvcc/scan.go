@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"context"
 	"errors"
 
 	"github.com/triglot/triglot/core"
@@ -28,8 +29,9 @@ func (r *Reader) Scan(iv core.Interval, at core.Rev, keysOnly bool, fn func(*cor
 	})
 }
 
-// Count counts the keys of iv that exist as of revision at.
-func (r *Reader) Count(iv core.Interval, at core.Rev) (int64, error) {
+// Count counts the keys of iv that exist as of revision at. It fails with the
+// kind of ctx's error once that has ended.
+func (r *Reader) Count(ctx context.Context, iv core.Interval, at core.Rev) (int64, error) {
 	if iv.Single() {
 		kv, err := r.Get(iv.Key, at)
 		if kv == nil {
@@ -38,8 +40,19 @@ func (r *Reader) Count(iv core.Interval, at core.Rev) (int64, error) {
 		return 1, err
 	}
 	var n int64
-	err := r.walk(iv, at, func(*cursor) bool { n++; return true })
-	return n, err
+	err := r.walk(iv, at, func(*cursor) bool {
+		n++
+		return n%checkEvery != 0 || ctx.Err() == nil
+	})
+	return n, orEnded(ctx, err)
+}
+
+// orEnded is err, or else why ctx has ended, if it has.
+func orEnded(ctx context.Context, err error) error {
+	if err == nil && ctx.Err() != nil {
+		return core.ContextError(ctx.Err())
+	}
+	return err
 }
 
 // walk calls fn at each live key of iv.

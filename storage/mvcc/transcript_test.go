@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -72,7 +73,7 @@ func (tr *transcript) run(d *datadriven.TestData) string {
 			return true
 		}))
 	case "count":
-		n, err := reader.Count(interval(d), rev(d, "at"))
+		n, err := reader.Count(context.Background(), interval(d), rev(d, "at"))
 		require.NoError(tr.t, err)
 		fmt.Fprintln(&out, n)
 	case "revisions":

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -241,7 +242,7 @@ func (m *machine) scanRows(t *rapid.T, lower, upper []byte) [][2]string {
 
 type scanner interface {
 	Scan(iv core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
-	Count(iv core.Interval, at core.Rev) (int64, error)
+	Count(ctx context.Context, iv core.Interval, at core.Rev) (int64, error)
 }
 
 func checkScan(t *rapid.T, s scanner, m *model, iv core.Interval, at, seen core.Rev, keysOnly bool) {
@@ -253,7 +254,7 @@ func checkScan(t *rapid.T, s scanner, m *model, iv core.Interval, at, seen core.
 		return len(got) < limit
 	}))
 	equalKVs(t, want[:min(limit, len(want))], got, keysOnly, "%q at %d", iv, at)
-	n, err := s.Count(iv, at)
+	n, err := s.Count(context.Background(), iv, at)
 	require.NoError(t, err)
 	require.EqualValues(t, len(want), n)
 }
@@ -395,7 +396,7 @@ func TestLargeBatchIsLetGo(t *testing.T) {
 		w.Put(next(nil, fmt.Sprint("key", i), 2, "value", 0), i, nil)
 		w.SetRow(keys.AppendLease(nil, core.LeaseID(i)), make([]byte, 100))
 	}
-	n, err := w.Count(everything, 0)
+	n, err := w.Count(context.Background(), everything, 0)
 	require.NoError(t, err)
 	require.EqualValues(t, 2*maxKept, n)
 	require.NoError(t, w.Commit(1))
@@ -403,7 +404,7 @@ func TestLargeBatchIsLetGo(t *testing.T) {
 	require.LessOrEqual(t, cap(w.versions.order.sorted), maxKept)
 	require.LessOrEqual(t, cap(w.rows.states), maxKept)
 	require.LessOrEqual(t, cap(w.rows.arena), maxKeptArena)
-	n, err = w.Count(everything, 0)
+	n, err = w.Count(context.Background(), everything, 0)
 	require.NoError(t, err)
 	require.EqualValues(t, 2*maxKept, n)
 }

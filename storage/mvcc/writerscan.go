@@ -1,6 +1,7 @@
 package mvcc
 
 import (
+	"context"
 	"errors"
 
 	"github.com/triglot/triglot/core"
@@ -33,7 +34,7 @@ func (w *Writer) Scan(iv core.Interval, at core.Rev, keysOnly bool, fn func(*cor
 }
 
 // Count is Reader.Count with the batch's own writes.
-func (w *Writer) Count(iv core.Interval, at core.Rev) (int64, error) {
+func (w *Writer) Count(ctx context.Context, iv core.Interval, at core.Rev) (int64, error) {
 	if iv.Single() {
 		kv, err := w.Get(iv.Key, at)
 		if kv == nil {
@@ -42,8 +43,11 @@ func (w *Writer) Count(iv core.Interval, at core.Rev) (int64, error) {
 		return 1, err
 	}
 	var n int64
-	err := w.walk(iv, at, func(*cursor, *core.KV) bool { n++; return true })
-	return n, err
+	err := w.walk(iv, at, func(*cursor, *core.KV) bool {
+		n++
+		return n%checkEvery != 0 || ctx.Err() == nil
+	})
+	return n, orEnded(ctx, err)
 }
 
 // walk calls fn at each live key of iv, with the overlay's version, or with nil

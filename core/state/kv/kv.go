@@ -8,6 +8,8 @@
 package kv
 
 import (
+	"context"
+
 	"github.com/triglot/triglot/core"
 )
 
@@ -18,8 +20,8 @@ type Reader interface {
 	// Scan calls fn for each key that exists in the interval, in key order,
 	// until fn returns false. With keysOnly the values are nil.
 	Scan(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
-	// Count counts the keys that exist in the interval.
-	Count(in core.Interval, at core.Rev) (int64, error)
+	// Count counts the keys that exist in the interval, until ctx ends.
+	Count(ctx context.Context, in core.Interval, at core.Rev) (int64, error)
 }
 
 // Writer writes versions on top of what it reads.

@@ -20,10 +20,12 @@ func Range(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.RangeRe
 	}
 	switch {
 	case q.CountOnly:
-		n, err := r.Count(q.Interval, q.Rev)
+		n, err := r.Count(ctx, q.Interval, q.Rev)
 		return core.RangeResult{Count: n}, err
 	case q.Single():
 		return single(r, q)
+	case q.PageBytes > 0:
+		return page(ctx, r, q)
 	case wholeRangeNeeded(q):
 		return sorted(ctx, r, q)
 	default:
@@ -56,7 +58,7 @@ func inKeyOrder(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.Ra
 	}
 	res.Count = int64(len(res.KVs))
 	if q.Limit > 0 && res.Count > q.Limit {
-		if res.Count, err = countPage(r, b, q, res.KVs[q.Limit-1].Key); err != nil {
+		if res.Count, err = countPage(ctx, r, b, q, res.KVs[q.Limit-1].Key); err != nil {
 			return core.RangeResult{}, err
 		}
 	}
@@ -70,9 +72,30 @@ func inKeyOrder(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.Ra
 	return res, nil
 }
 
+// page serves what a stream asks for: as many keys as fit, in key order.
+func page(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, error) {
+	var res core.RangeResult
+	size := 0
+	err := scan(ctx, r, q, q.KeysOnly, func(kv *core.KV) bool {
+		if size >= q.PageBytes || (q.Limit > 0 && res.Count == q.Limit) {
+			res.More = true
+			return false
+		}
+		res.KVs = append(res.KVs, kv)
+		res.Count++
+		size += kv.Size()
+		return true
+	})
+	if err != nil {
+		return core.RangeResult{}, err
+	}
+	projectAll(res.KVs, q)
+	return res, nil
+}
+
 // countPage counts the interval of a page whose last key is last, and notes how
 // many keys the next page has to count.
-func countPage(r Reader, b Bounds, q *core.Range, last []byte) (int64, error) {
+func countPage(ctx context.Context, r Reader, b Bounds, q *core.Range, last []byte) (int64, error) {
 	rev := q.Rev
 	if rev <= 0 {
 		rev = b.Rev
@@ -80,7 +103,7 @@ func countPage(r Reader, b Bounds, q *core.Range, last []byte) (int64, error) {
 	n, ok := b.Counts.Known(q.Interval, rev)
 	if !ok {
 		var err error
-		if n, err = r.Count(q.Interval, q.Rev); err != nil {
+		if n, err = r.Count(ctx, q.Interval, q.Rev); err != nil {
 			return 0, err
 		}
 	}
@@ -121,20 +144,28 @@ func sorted(ctx context.Context, r Reader, q *core.Range) (core.RangeResult, err
 	return res, nil
 }
 
-// scan is Reader.Scan that ends when ctx does.
+// growStep is the memory that an answer may take before it asks for more.
+const growStep = 256 << 10
+
+// scan is Reader.Scan that ends when ctx does, or q.Grow refuses the memory of what
+// is passed to fn.
 func scan(ctx context.Context, r Reader, q *core.Range, keysOnly bool, fn func(*core.KV) bool) error {
-	seen, ctxErr := 0, error(nil)
+	seen, grown, ended := 0, 0, error(nil)
 	err := r.Scan(q.Interval, q.Rev, keysOnly, func(kv *core.KV) bool {
-		if seen++; seen%ctxCheckInterval == 0 {
-			if err := ctx.Err(); err != nil {
-				ctxErr = core.ContextError(err)
+		if seen++; seen%ctxCheckInterval == 0 && ctx.Err() != nil {
+			ended = core.ContextError(ctx.Err())
+			return false
+		}
+		if grown += kv.Size(); grown >= growStep && q.Grow != nil {
+			if ended = q.Grow(grown); ended != nil {
 				return false
 			}
+			grown = 0
 		}
 		return fn(kv)
 	})
 	if err == nil {
-		err = ctxErr
+		err = ended
 	}
 	return err
 }
