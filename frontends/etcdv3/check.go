@@ -76,3 +76,23 @@ func checkOp(op *pb.RequestOp, maxOps int) error {
 		return rpctypes.ErrGRPCKeyNotFound // so etcd names an operation with nothing in it
 	}
 }
+
+// checkAlone is the checks that a request of any kind must pass whoever makes it.
+func (f *face) checkAlone(req any) error {
+	switch r := req.(type) {
+	case *pb.RangeRequest:
+		return checkRange(r)
+	case *pb.PutRequest:
+		return checkPut(r)
+	case *pb.DeleteRangeRequest:
+		return checkDelete(r)
+	case *pb.TxnRequest:
+		if err := checkTxn(r, int(f.MaxTxnOps)); err != nil {
+			return err
+		}
+		_, err := checkBranches(r)
+		return err
+	default:
+		return nil
+	}
+}

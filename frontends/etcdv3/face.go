@@ -22,6 +22,9 @@ type Config struct {
 	Auth        core.Auth
 	Membership  core.Membership
 
+	// ClientCertAuth lets the common name of a verified client certificate stand for
+	// a token (--client-cert-auth).
+	ClientCertAuth bool
 	// MaxTxnOps bounds the operations of a transaction (etcd T-30); zero is 128.
 	MaxTxnOps uint
 	// MaxRequestBytes is the store's limit on an encoded command, from which the
@@ -95,19 +98,16 @@ func (c Config) withDefaults() Config {
 // no handler for answer Unimplemented by name.
 func Register(s grpc.ServiceRegistrar, cfg Config) {
 	f := &face{Config: cfg.withDefaults()}
-	for _, svc := range []service{
-		f.kv(),
-		f.watch(),
-		f.lease(),
-		f.cluster(),
-		f.maintenance(),
-		f.auth(),
-	} {
+	for _, svc := range f.services() {
 		desc := f.Metrics.instrument(svc.describe())
 		s.RegisterService(&desc, nil)
 	}
 	desc := f.Metrics.instrument(healthpb.Health_ServiceDesc)
 	s.RegisterService(&desc, health.NewServer()) // says "serving" of the server as a whole
+}
+
+func (f *face) services() []service {
+	return []service{f.kv(), f.watch(), f.lease(), f.cluster(), f.maintenance(), f.auth()}
 }
 
 // face is what the services share. It is immutable.
@@ -120,4 +120,11 @@ func (f *face) fill(h *pb.ResponseHeader, rev core.Rev) {
 	h.MemberId = uint64(self.Member)
 	h.Revision = int64(rev)
 	h.RaftTerm = self.Term
+}
+
+// header makes the header of a reply as of rev.
+func (f *face) header(rev core.Rev) *pb.ResponseHeader {
+	h := new(pb.ResponseHeader)
+	f.fill(h, rev)
+	return h
 }

@@ -70,6 +70,10 @@ func startServer(t testing.TB, options ...func(*node.Config, *Config)) *server {
 	s.stopNode = sync.OnceFunc(func() { require.NoError(t, s.node.Stop(context.Background())) })
 	require.NoError(t, s.node.Ready(s.ctx())) // it leads, and writes nothing more of its own
 	config.Store, config.Leases, config.Cluster, config.Maintenance = s.node, s.node.Leases(), s.node, s.node
+	if config.Auth == nil {
+		config.Auth = s.node.Auth()
+	}
+	config.Membership = s.node.Membership()
 
 	g := grpc.NewServer(ServerOptions(ServerConfig{MaxRequestBytes: maxRequestBytes, Metrics: config.Metrics})...)
 	Register(g, config)

@@ -63,15 +63,34 @@ func unimplementedStream(method string) grpc.StreamHandler {
 func unary[Req, Resp any](
 	f *face, handle func(context.Context, core.Principal, *Req) (*Resp, error),
 ) grpc.MethodHandler {
+	return method(f, func(ctx context.Context, req *Req) (*Resp, error) {
+		who, err := f.principal(ctx)
+		if err != nil {
+			if malformed := f.checkAlone(req); malformed != nil {
+				err = malformed // etcd looks at the request first
+			}
+			return nil, err
+		}
+		return handle(ctx, who, req)
+	})
+}
+
+// unidentified is unary for a method that does not care who calls it, nor whether the
+// token is good.
+func unidentified[Req, Resp any](
+	f *face, handle func(context.Context, core.Principal, *Req) (*Resp, error),
+) grpc.MethodHandler {
+	return method(f, func(ctx context.Context, req *Req) (*Resp, error) {
+		return handle(ctx, core.Principal{}, req)
+	})
+}
+
+func method[Req, Resp any](f *face, handle func(context.Context, *Req) (*Resp, error)) grpc.MethodHandler {
 	serve := func(ctx context.Context, req *Req) (*Resp, error) {
 		if err := f.admit(ctx, req, f.Metrics.unaryClients); err != nil {
 			return nil, err
 		}
-		who, err := f.principal(ctx)
-		if err != nil {
-			return nil, wireError(err)
-		}
-		resp, err := handle(ctx, who, req)
+		resp, err := handle(ctx, req)
 		if err != nil {
 			return nil, wireError(err)
 		}

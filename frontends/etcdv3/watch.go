@@ -47,7 +47,7 @@ func (s watchServer) watch(ctx context.Context, conn watchConn) error {
 	ws := newWatchStream(s.face, feed, conn)
 	defer ws.close()
 	go func() {
-		if err := ws.receive(); err != nil && !errors.Is(err, io.EOF) {
+		if err := ws.receive(ctx); err != nil && !errors.Is(err, io.EOF) {
 			cancel(err)
 		}
 	}()
@@ -63,7 +63,7 @@ func (s watchServer) watch(ctx context.Context, conn watchConn) error {
 }
 
 // receive does what the client asks for, until the stream ends.
-func (ws *watchStream) receive() error {
+func (ws *watchStream) receive(ctx context.Context) error {
 	for {
 		req, err := ws.conn.Recv()
 		if err != nil {
@@ -74,7 +74,7 @@ func (ws *watchStream) receive() error {
 		}
 		switch r := req.RequestUnion.(type) {
 		case *pb.WatchRequest_CreateRequest:
-			err = ws.create(r.CreateRequest)
+			err = ws.create(ctx, r.CreateRequest)
 		case *pb.WatchRequest_CancelRequest:
 			err = ws.cancel(r.CancelRequest.GetWatchId())
 		case *pb.WatchRequest_ProgressRequest:
@@ -87,9 +87,16 @@ func (ws *watchStream) receive() error {
 	}
 }
 
-// create adds a watch, or says why not (etcd T-40, T-41).
-func (ws *watchStream) create(r *pb.WatchCreateRequest) error {
+// create adds a watch, or says why not (etcd T-40, T-41, T-43).
+func (ws *watchStream) create(ctx context.Context, r *pb.WatchCreateRequest) error {
 	spec, reason := watchSpec(r)
+	if r.GetStartRevision() >= 0 { // which is what etcd looks at first
+		if err := ws.mayWatch(ctx, spec.Interval); err != nil {
+			if reason = watchRefusal(err); reason == "" {
+				return err
+			}
+		}
+	}
 	if reason != "" {
 		return ws.refuse(reason)
 	}
