@@ -176,7 +176,7 @@ func runLog(t *rapid.T, log [][]core.Command, name string) string {
 // describe is the whole replicated state in words.
 func (r *rig) describe() string {
 	v := r.view
-	hash, err := mvcc.Hash(v.snap, v.Rev(), v.CompactRev())
+	hash, err := mvcc.Hash(v.snap, func() error { return nil }, v.Rev(), v.CompactRev())
 	require.NoError(r.t, err)
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)

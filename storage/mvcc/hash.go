@@ -17,16 +17,20 @@ import (
 // It is the sum of a cryptographic hash of each such version: all of the
 // revisions in (compactRev, at], and of each key the newest one up to compactRev
 // unless that is a tombstone, which the collector may or may not have removed.
-func Hash(source storage.Reader, at, compactRev core.Rev) (uint64, error) {
+func Hash(source storage.Reader, pace Pace, at, compactRev core.Rev) (uint64, error) {
 	it, err := source.NewIter(keys.VersionBounds())
 	if err != nil {
 		return 0, err
 	}
 	h := hasher{at: at, compactRev: compactRev}
+	rows := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.Value()
 		if err == nil {
 			err = h.add(it.Key(), value)
+		}
+		if rows++; err == nil && rows%checkEvery == 0 {
+			err = pace()
 		}
 		if err != nil {
 			return 0, errors.Join(err, it.Close())

@@ -296,7 +296,7 @@ func (m *machine) readView(t *rapid.T) {
 	require.Equal(t, v.rev+1, from)
 	equalRevisions(t, v.model.revisions(seen, v.rev, v.compactRev, iv, withPrev), got)
 
-	sum, err := Hash(v.snapshot, seen, v.compactRev)
+	sum, err := Hash(v.snapshot, noPace, seen, v.compactRev)
 	require.NoError(t, err)
 	require.Equal(t, hashOf(v.model.visible(seen, v.compactRev)), sum)
 }
