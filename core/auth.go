@@ -1,6 +1,9 @@
 package core
 
-import "context"
+import (
+	"context"
+	"math"
+)
 
 // Principal is who makes a request. The zero value is an anonymous caller. While
 // authentication is off, it does not matter.
@@ -14,6 +17,13 @@ type Principal struct {
 	// Member is set by the member for what it does itself: it may do everything.
 	Member bool
 }
+
+// AnyAuthRev is the AuthRev of one who is known by nothing that a change of users and
+// roles could make void: a ZooKeeper client.
+const AnyAuthRev = math.MaxUint64
+
+// ZooKeeperUser is the user whose rights ZooKeeper clients have.
+const ZooKeeperUser = "zookeeper"
 
 // Credentials are what a caller shows to prove who it is. An empty field was not
 // shown.
@@ -96,6 +106,9 @@ const (
 	PermitReadWrite
 )
 
+// PermitUnset is the type of a permission that was not given.
+const PermitUnset PermissionType = math.MaxUint8
+
 // Permission allows something on the keys of an interval.
 type Permission struct {
 	Type PermissionType
@@ -144,7 +157,8 @@ type RoleAdd struct{ Name string }
 type RoleDelete struct{ Name string }
 
 // RoleGrantPermission adds a permission, or replaces that of the same interval. It
-// fails with RoleNotFound, PermissionNotGiven, InvalidAuthManagement.
+// fails with PermissionNotGiven if the permission's type is PermitUnset, with
+// InvalidAuthManagement for an interval that makes no sense, and with RoleNotFound.
 type RoleGrantPermission struct {
 	Role       string
 	Permission Permission
