@@ -53,6 +53,8 @@ type Machine struct {
 	counts kv.Counts
 	// open counts the views that have not been closed for good.
 	open atomic.Int64
+	// reads counts the ranges that views were asked for.
+	reads atomic.Uint64
 }
 
 // Entry is a committed entry.
@@ -84,6 +86,8 @@ type Delta struct {
 	Checkpoints []core.LeaseRemaining
 	// Compacted is the revision compacted to, if that changed; otherwise zero.
 	Compacted core.Rev
+	// Tally is how much it was.
+	Tally Tally
 }
 
 // LeaseChange is a lease that came, or went, or a session that was attached.
@@ -173,6 +177,10 @@ func (m *Machine) load() error {
 // closed before it is zero. Safe for concurrent use.
 func (m *Machine) OpenViews() int64 { return m.open.Load() }
 
+// Ranges is how many ranges views were asked for, those in transactions that only
+// read included. Safe for concurrent use.
+func (m *Machine) Ranges() uint64 { return m.reads.Load() }
+
 // Close gives up what has been applied and not committed.
 func (m *Machine) Close() error { return m.w.Close() }
 
@@ -231,6 +239,7 @@ func (m *Machine) run(encoded []byte, term uint64, own bool) (Reply, error) {
 		}
 		outcome = nil
 	}
+	m.delta.Tally.count(cmd, outcome, err != nil)
 	return Reply{Result: core.Result{Rev: m.pos.rev, Outcome: outcome}, Err: err}, nil
 }
 
@@ -308,6 +317,7 @@ func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, er
 	}
 	if len(changes) > 0 || len(steps) > 0 {
 		m.pos.rev++
+		m.pos.keys += m.delta.Tally.changed(changes)
 		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{Rev: m.pos.rev, Changes: changes, Steps: steps})
 	}
 	return out, nil

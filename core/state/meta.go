@@ -17,15 +17,18 @@ type position struct {
 	rev         core.Rev
 	// clock is the largest time stamp of an entry applied, in milliseconds.
 	clock int64
+	// keys is the number of keys that there are.
+	keys int64
 }
 
-const positionLen = 4 * 8
+const positionLen = 5 * 8
 
 func (p position) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, p.index)
 	dst = binary.BigEndian.AppendUint64(dst, p.term)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.rev))
-	return binary.BigEndian.AppendUint64(dst, uint64(p.clock))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(p.clock))
+	return binary.BigEndian.AppendUint64(dst, uint64(p.keys))
 }
 
 func decodePosition(b []byte) (position, error) {
@@ -37,6 +40,7 @@ func decodePosition(b []byte) (position, error) {
 		term:  binary.BigEndian.Uint64(b[8:]),
 		rev:   core.Rev(binary.BigEndian.Uint64(b[16:])),
 		clock: int64(binary.BigEndian.Uint64(b[24:])),
+		keys:  int64(binary.BigEndian.Uint64(b[32:])),
 	}, nil
 }
 

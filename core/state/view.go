@@ -26,6 +26,8 @@ type View struct {
 	index   uint64
 	bounds  kv.Bounds
 	written int64
+	keys    int64
+	reads   *atomic.Uint64 // the machine's count of ranges
 	// mount is nil in a store without znodes.
 	mount   *znode.Mount
 	numbers core.ZnodeCounts
@@ -45,6 +47,8 @@ func (m *Machine) view() *View {
 		reader:  mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
 		index:   m.pos.index,
 		written: m.w.Written(),
+		keys:    m.pos.keys,
+		reads:   &m.reads,
 		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
 		members: m.members,
 		alarms:  m.alarms,
@@ -93,6 +97,9 @@ func (v *View) Index() uint64 { return v.index }
 // history has freed since is not taken off.
 func (v *View) Written() int64 { return v.written }
 
+// Keys is the number of keys that there are.
+func (v *View) Keys() int64 { return v.keys }
+
 // Rev is the revision that the view has reached.
 func (v *View) Rev() core.Rev { return v.bounds.Rev }
 
@@ -101,6 +108,7 @@ func (v *View) CompactRev() core.Rev { return v.bounds.Compact }
 
 // Range reads keys.
 func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, error) {
+	v.reads.Add(1)
 	res, err := kv.Range(ctx, v.reader, v.bounds, q)
 	return res, wrapRead(err)
 }
@@ -108,6 +116,7 @@ func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, erro
 // Txn evaluates a transaction that is ReadOnly.
 func (v *View) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
 	out, err := kv.ReadTxn(ctx, v.reader, v.bounds, t)
+	v.reads.Add(uint64(len(out.Ops)))
 	return out, wrapRead(err)
 }
 
