@@ -20,7 +20,7 @@ type Principal struct {
 
 // AnyAuthRev is the AuthRev of one who is known by nothing that a change of users and
 // roles could make void: a ZooKeeper client.
-const AnyAuthRev = math.MaxUint64
+const AnyAuthRev uint64 = math.MaxUint64
 
 // ZooKeeperUser is the user whose rights ZooKeeper clients have.
 const ZooKeeperUser = "zookeeper"

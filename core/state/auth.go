@@ -1,15 +1,270 @@
 package state
 
-import "github.com/triglot/triglot/core"
+import (
+	"context"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/auth"
+)
+
+// TokenChange is a simple token that was granted, or the end of tokens.
+type TokenChange struct {
+	// User is whose token it is. If the token is zero, all of the user's end; of all
+	// users if User is empty.
+	User   string
+	Secret core.SecretHash
+	Index  uint64
+}
 
 // permit fails if who may not have cmd executed now.
-func (m *Machine) permit(core.Principal, core.Command) error { return nil }
+func (m *Machine) permit(who core.Principal, cmd core.Command) error {
+	if who.Member || !m.accounts.Enabled() {
+		return nil
+	}
+	return m.judge(who, cmd)
+}
+
+func (m *Machine) judge(who core.Principal, cmd core.Command) error {
+	j := judge{accounts: m.accounts, who: who, attached: m.leases.Keys}
+	switch c := cmd.(type) {
+	case *core.Put:
+		return j.put(c)
+	case *core.DeleteRange:
+		return j.delete(c)
+	case *core.Txn:
+		return j.txn(c)
+	case *core.ZnodeWrite:
+		return m.judgeZnodes(&j, c)
+	case *core.LeaseGrant:
+		return m.accounts.Known(who)
+	case *core.LeaseRevoke:
+		if err := m.accounts.Known(who); err != nil {
+			return err
+		}
+		return j.lease(c.ID)
+	case *core.SessionOpen, *core.SessionAttach, *core.SessionClose:
+		return nil // the session's secret and epoch say who may
+	case *core.LeaseExpire, *core.LeaseCheckpoint, *core.SetMember, *core.TokenGrant:
+		return core.PermissionDenied // a member's own business
+	default:
+		return m.accounts.Admin(who)
+	}
+}
+
+// judge says what one principal may do.
+type judge struct {
+	accounts *auth.State
+	who      core.Principal
+	// attached returns the keys attached to a lease.
+	attached func(core.LeaseID) ([][]byte, error)
+}
+
+func (j *judge) put(p *core.Put) error {
+	key := core.Interval{Key: p.Key}
+	if err := j.accounts.MayWrite(j.who, key); err != nil {
+		return err
+	}
+	if p.Lease != 0 {
+		if err := j.lease(p.Lease); err != nil {
+			return err
+		}
+	}
+	if p.PrevKV {
+		return j.accounts.MayRead(j.who, key)
+	}
+	return nil
+}
+
+// lease fails unless the principal may write all keys attached to a lease, which go
+// with it (etcd T-64). There may be no such lease.
+func (j *judge) lease(id core.LeaseID) error {
+	if j.accounts.Admin(j.who) == nil {
+		return nil
+	}
+	keys, err := j.attached(id)
+	for _, key := range keys {
+		if err == nil {
+			err = j.accounts.MayWrite(j.who, core.Interval{Key: key})
+		}
+	}
+	return err
+}
+
+func (j *judge) delete(d *core.DeleteRange) error {
+	err := j.accounts.MayWrite(j.who, d.Interval)
+	if err == nil && d.PrevKV {
+		err = j.accounts.MayRead(j.who, d.Interval)
+	}
+	return err
+}
+
+// txn judges all compares and both branches, whichever will run: that a transaction
+// is refused must not tell how a compare came out (etcd T-39).
+func (j *judge) txn(t *core.Txn) error {
+	for i := range t.Compares {
+		if err := j.accounts.MayRead(j.who, t.Compares[i].Interval); err != nil {
+			return err
+		}
+	}
+	for _, branch := range [2][]core.Op{t.Then, t.Else} {
+		for i := range branch {
+			if err := j.op(&branch[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (j *judge) op(op *core.Op) error {
+	switch {
+	case op.Range != nil:
+		return j.accounts.MayRead(j.who, op.Range.Interval)
+	case op.Put != nil:
+		return j.put(op.Put)
+	case op.Delete != nil:
+		return j.delete(op.Delete)
+	case op.Txn != nil:
+		return j.txn(op.Txn)
+	}
+	return nil
+}
+
+// judgeZnodes judges the keys of all operations before any is run.
+func (m *Machine) judgeZnodes(j *judge, c *core.ZnodeWrite) error {
+	if m.znodes == nil {
+		return core.Unsupported
+	}
+	mount := m.znodes.Mount()
+	for i := range c.Ops {
+		op := &c.Ops[i]
+		may, in := j.accounts.MayWrite, core.Interval{Key: mount.Key(op.Path)}
+		switch {
+		case op.Type == core.ZnodeCheck:
+			may = j.accounts.MayRead
+		case op.Type == core.ZnodeCreate && op.Sequential:
+			in = mount.Numbered(op.Path) // by which number is not known yet
+		}
+		if err := may(j.who, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // manageAuth executes a command that concerns users and roles.
-func (m *Machine) manageAuth(core.Command) (core.Outcome, error) { return nil, core.Unsupported }
+func (m *Machine) manageAuth(cmd core.Command) (core.Outcome, error) {
+	if grant, ok := cmd.(*core.TokenGrant); ok {
+		return m.grantToken(grant)
+	}
+	next, err := m.accounts.Apply(cmd, m.w)
+	if err != nil {
+		return nil, err
+	}
+	m.accounts = next
+	switch c := cmd.(type) { // what ends tokens, and nothing else does, as in etcd
+	case *core.UserDelete:
+		m.delta.Tokens = append(m.delta.Tokens, TokenChange{User: c.Name})
+	case *core.UserChangePassword:
+		m.delta.Tokens = append(m.delta.Tokens, TokenChange{User: c.Name})
+	case *core.AuthDisable:
+		m.delta.Tokens = append(m.delta.Tokens, TokenChange{})
+	}
+	return nil, nil
+}
 
-// As is the view as one principal may see it. It takes over the hold on v.
-func (v *View) As(core.Principal) core.View { return v }
+// grantToken has the token table of each member learn of a token. The state itself
+// does not keep it: tokens do not outlive the processes that know them.
+func (m *Machine) grantToken(c *core.TokenGrant) (core.Outcome, error) {
+	if !m.accounts.Enabled() {
+		return nil, core.AuthNotEnabled
+	}
+	if c.AuthRev != m.accounts.Rev() {
+		return nil, core.AuthOldRevision
+	}
+	if _, ok := m.accounts.User(c.User); !ok {
+		return nil, core.UserNotFound
+	}
+	index := m.pos.index + 1
+	m.delta.Tokens = append(m.delta.Tokens, TokenChange{User: c.User, Secret: c.Secret, Index: index})
+	return core.TokenOutcome{Index: index}, nil
+}
+
+// Accounts are the users and roles.
+func (v *View) Accounts() *auth.State { return v.accounts }
 
 // Readable implements core.View.
 func (v *View) Readable(core.Interval) error { return nil }
+
+// As is the view as one principal may see it: v itself if it may see everything. It
+// takes over the hold on v.
+func (v *View) As(who core.Principal) core.View {
+	if who.Member || !v.accounts.Enabled() {
+		return v
+	}
+	return &restricted{View: v, who: who}
+}
+
+// restricted is a view as one principal may see it.
+type restricted struct {
+	*View
+	who core.Principal
+}
+
+// Readable implements core.View.
+func (r *restricted) Readable(in core.Interval) error { return r.accounts.MayRead(r.who, in) }
+
+// readable is Readable for a read that is done now: see auth.State.Current.
+func (r *restricted) readable(in core.Interval) error {
+	if err := r.Readable(in); err != nil {
+		return err
+	}
+	return r.accounts.Current(r.who)
+}
+
+// Range implements core.View.
+func (r *restricted) Range(ctx context.Context, q *core.Range) (core.RangeResult, error) {
+	if err := r.readable(q.Interval); err != nil {
+		return core.RangeResult{}, err
+	}
+	return r.View.Range(ctx, q)
+}
+
+// Txn implements core.View.
+func (r *restricted) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
+	j := judge{accounts: r.accounts, who: r.who, attached: r.LeaseKeys}
+	if err := j.txn(t); err != nil {
+		return core.TxnOutcome{}, err
+	}
+	if err := r.accounts.Current(r.who); err != nil {
+		return core.TxnOutcome{}, err
+	}
+	return r.View.Txn(ctx, t)
+}
+
+// Znode implements core.View: the znode's key must be readable.
+func (r *restricted) Znode(path string) (core.Znode, error) {
+	if r.mount == nil {
+		return core.Znode{}, core.Unsupported
+	}
+	if err := r.readable(core.Interval{Key: r.mount.Key(path)}); err != nil {
+		return core.Znode{}, err
+	}
+	return r.View.Znode(path)
+}
+
+// Children implements core.View: the keys of the children must be readable, too, for
+// they are named.
+func (r *restricted) Children(ctx context.Context, path string) ([]string, core.Znode, error) {
+	if r.mount == nil {
+		return nil, core.Znode{}, core.Unsupported
+	}
+	err := r.readable(core.Interval{Key: r.mount.Key(path)})
+	if err == nil {
+		err = r.readable(r.mount.Below(path))
+	}
+	if err != nil {
+		return nil, core.Znode{}, err
+	}
+	return r.View.Children(ctx, path)
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/core/state/auth"
 	"github.com/triglot/triglot/core/state/kv"
 	"github.com/triglot/triglot/core/state/lease"
 	"github.com/triglot/triglot/core/state/znode"
@@ -42,8 +43,9 @@ type Machine struct {
 	pos       position
 	compacted core.Rev
 	// members and alarms are replaced, never changed: views share them.
-	members []core.Member
-	alarms  []core.Alarm
+	members  []core.Member
+	alarms   []core.Alarm
+	accounts *auth.State
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 
@@ -84,6 +86,8 @@ type Delta struct {
 	// Checkpoints are the leases of which it was written down what they have left,
 	// or, with zero, that they have all of it.
 	Checkpoints []core.LeaseRemaining
+	// Tokens that were granted, or ended, in order.
+	Tokens []TokenChange
 	// Compacted is the revision compacted to, if that changed; otherwise zero.
 	Compacted core.Rev
 	// Tally is how much it was.
@@ -166,6 +170,9 @@ func (m *Machine) load() error {
 	if m.alarms, err = decodeAlarms(alarms); err != nil {
 		return err
 	}
+	if m.accounts, err = auth.Load(m.w); err != nil {
+		return err
+	}
 	if m.leases, err = lease.Load(m.w); err != nil {
 		return err
 	}
@@ -244,10 +251,10 @@ func (m *Machine) run(encoded []byte, term uint64, own bool) (Reply, error) {
 }
 
 func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own bool) (core.Outcome, error) {
-	if err := m.permit(who, cmd); err != nil {
+	if err := m.alarmed(cmd); err != nil { // first, as in etcd
 		return nil, err
 	}
-	if err := m.alarmed(cmd); err != nil {
+	if err := m.permit(who, cmd); err != nil {
 		return nil, err
 	}
 	switch c := cmd.(type) {

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/auth"
 	"github.com/triglot/triglot/core/state/kv"
 	"github.com/triglot/triglot/core/state/lease"
 	"github.com/triglot/triglot/core/state/znode"
@@ -33,6 +34,8 @@ type View struct {
 	numbers core.ZnodeCounts
 	members []core.Member
 	alarms  []core.Alarm
+	// accounts are the users and roles.
+	accounts *auth.State
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 }
@@ -52,6 +55,8 @@ func (m *Machine) view() *View {
 		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
 		members: m.members,
 		alarms:  m.alarms,
+
+		accounts: m.accounts,
 
 		downgradeTo: m.downgradeTo,
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/triglot/triglot/core"
 )
 
 // The znodes that every store has: the root, and ZooKeeper's own (ZooKeeper 3.9
@@ -109,6 +111,31 @@ func ParseMount(prefix string) (Mount, error) {
 func (m Mount) appendKey(dst []byte, path string) []byte {
 	dst = append(dst, m...)
 	return append(dst, path...)
+}
+
+// Key is the key of the znode at a path. The empty path is the root's; one that is not
+// legal has a key that is no znode's.
+func (m Mount) Key(path string) []byte {
+	if path == "" {
+		path = rootPath
+	}
+	return m.appendKey(nil, path)
+}
+
+// Below are the keys of all that is below the znode at a path.
+func (m Mount) Below(path string) core.Interval {
+	if path == rootPath {
+		path = ""
+	}
+	key := m.appendKey(nil, path)
+	return core.Interval{Key: append(key[:len(key):len(key)], '/'), End: append(key[:len(key):len(key)], '/'+1)}
+}
+
+// Numbered are the keys that a sequential create at a path can make: what follows is a
+// number, which may be negative.
+func (m Mount) Numbered(path string) core.Interval {
+	key := m.appendKey(nil, path)
+	return core.Interval{Key: append(key[:len(key):len(key)], '-'), End: append(key[:len(key):len(key)], '9'+1)}
 }
 
 // covers reports whether a key lies below the mount, be it a znode's or opaque.
