@@ -45,7 +45,7 @@ const (
 	maxDepth = 40
 )
 
-var errPages = errors.New("is damaged or cut short")
+var errPages = errors.New("damaged or cut short")
 
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errPages, fmt.Sprintf(format, args...))
@@ -60,7 +60,7 @@ func openPages(file io.ReaderAt, size int64) (*pages, error) {
 		}
 	}
 	if !found {
-		return nil, errors.New("is not a database of etcd")
+		return nil, errors.New("not a database of etcd")
 	}
 	p := newest.pages
 	p.file = file
@@ -118,6 +118,9 @@ type page struct {
 }
 
 func parsePage(id uint64, b []byte) (page, error) {
+	if len(b) < pageHead {
+		return page{}, damaged("page %d has %d bytes", id, len(b))
+	}
 	p := page{id: id, flags: binary.LittleEndian.Uint16(b[8:]), count: int(binary.LittleEndian.Uint16(b[10:])), b: b}
 	switch {
 	case p.flags != flagBranch && p.flags != flagLeaf:
@@ -185,7 +188,7 @@ func (p *pages) read(id uint64, buf []byte) (page, []byte, error) {
 
 func (p *pages) readAt(b []byte, at int64) error {
 	if _, err := p.file.ReadAt(b, at); err != nil {
-		return fmt.Errorf("cannot be read at byte %d: %w", at, err)
+		return fmt.Errorf("byte %d cannot be read: %w", at, err)
 	}
 	return nil
 }
@@ -202,9 +205,7 @@ func parseTree(value []byte) (tree, error) {
 	}
 	t := tree{root: binary.LittleEndian.Uint64(value)}
 	if t.root == 0 {
-		if t.inline = bytes.Clone(value[bucketHead:]); len(t.inline) < pageHead {
-			return tree{}, damaged("a bucket within a page of %d bytes", len(t.inline))
-		}
+		t.inline = bytes.Clone(value[bucketHead:])
 	}
 	return t, nil
 }
@@ -283,4 +284,22 @@ func (w *walker) leaf(p page) error {
 		}
 	}
 	return nil
+}
+
+// last returns the last element of a tree; ok is false if there is none.
+func (p *pages) last(t tree) (e element, ok bool, err error) {
+	at, err := parsePage(0, t.inline)
+	if t.root != 0 {
+		at, _, err = p.read(t.root, nil)
+	}
+	for depth := 0; err == nil; depth++ {
+		if at.count == 0 || depth > maxDepth {
+			return element{}, false, nil
+		}
+		if e, err = at.element(at.count - 1); err != nil || at.flags == flagLeaf {
+			return e, err == nil, err
+		}
+		at, _, err = p.read(e.page, nil)
+	}
+	return element{}, false, err
 }
