@@ -88,16 +88,37 @@ func (v *View) EachLeaseRow(fn func(id core.LeaseID, l lease.Lease, row []byte) 
 	})
 }
 
-// EachZnodeRow calls fn for every row of a znode, those nearest to the root first.
-// Both slices are valid during the call.
-func (v *View) EachZnodeRow(fn func(path, row []byte) error) error {
-	lower, upper := keys.ZnodeBounds()
-	return v.eachRow(lower, upper, func(key, value []byte) error {
-		path, ok := keys.DecodeZnode(key)
-		if !ok {
-			return fmt.Errorf("znode row %x is no znode", key)
+// EachSidecarRow calls fn for the rows of the engine that say what etcd has no place
+// for, in the order of their keys: all of leases, for the times of sessions are in
+// milliseconds, the mount, the number of znodes, and those of znodes. Both slices are
+// valid during the call.
+func (v *View) EachSidecarRow(pace mvcc.Pace, fn func(key, row []byte) error) error {
+	leases, znodes := keys.Bounds{}, keys.Bounds{}
+	leases.Lower, leases.Upper = keys.LeaseBounds()
+	znodes.Lower, znodes.Upper = keys.ZnodeBounds()
+	if err := v.eachRow(leases.Lower, leases.Upper, fn); err != nil {
+		return err
+	}
+	for _, name := range []keys.Meta{keys.MetaMount, keys.MetaZnodes} {
+		value, err := v.snap.Get(row(name))
+		if err != nil {
+			return wrapRead(err)
 		}
-		return fn(path, value)
+		if value == nil {
+			continue
+		}
+		if err := fn(row(name), value); err != nil {
+			return err
+		}
+	}
+	rows := 0
+	return v.eachRow(znodes.Lower, znodes.Upper, func(key, value []byte) error {
+		if rows++; rows%pacedRows == 0 {
+			if err := pace(); err != nil {
+				return err
+			}
+		}
+		return fn(key, value)
 	})
 }
 
@@ -124,7 +145,7 @@ func (v *View) Hash(pace mvcc.Pace) (uint64, error) {
 	rows := 0
 	for _, t := range keys.SharedTables() {
 		err := v.eachRow(t.Lower, t.Upper, func(key, value []byte) error {
-			if rows++; rows%hashedAtOnce == 0 {
+			if rows++; rows%pacedRows == 0 {
 				if err := pace(); err != nil {
 					return err
 				}
@@ -147,8 +168,8 @@ func (v *View) HashAt(pace mvcc.Pace, at core.Rev) (uint64, error) {
 	return sum, wrapRead(err)
 }
 
-// hashedAtOnce is how many rows are hashed between two calls of a pace.
-const hashedAtOnce = 1024
+// pacedRows is how many rows are gone over between two calls of a pace.
+const pacedRows = 1024
 
 // ownFacts are the rows of m in which members may differ: how far each has
 // collected, and what it counts for that.

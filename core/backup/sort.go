@@ -1,0 +1,277 @@
+package backup
+
+import (
+	"bufio"
+	"cmp"
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/triglot/triglot/core"
+)
+
+// record is a version on its way from the order of keys to that of revisions.
+type record struct {
+	core.KV
+	// puts is how many writes of the key by the same revision the version has taken
+	// the place of, deleted that a deletion of the version before it was among them.
+	puts    uint64
+	deleted bool
+}
+
+const (
+	recordTombstone = 1 << iota
+	recordDeleted
+)
+
+// append appends r without its revision.
+func (r *record) append(dst []byte) []byte {
+	var flags byte
+	if r.Deleted() {
+		flags |= recordTombstone
+	}
+	if r.deleted {
+		flags |= recordDeleted
+	}
+	dst = append(dst, flags)
+	for _, n := range [...]uint64{
+		uint64(r.CreateRev), uint64(r.Version), uint64(r.Lease), uint64(r.Time), r.puts, uint64(len(r.Key)),
+	} {
+		dst = binary.AppendUvarint(dst, n)
+	}
+	dst = append(dst, r.Key...)
+	return append(dst, r.Value...)
+}
+
+// decode reads what append wrote; r aliases b.
+func (r *record) decode(b []byte, rev core.Rev) error {
+	if len(b) == 0 {
+		return errRecord
+	}
+	flags, rest := b[0], b[1:]
+	var numbers [6]uint64
+	for i := range numbers {
+		v, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return errRecord
+		}
+		numbers[i], rest = v, rest[n:]
+	}
+	if numbers[5] > uint64(len(rest)) || (flags&recordTombstone != 0) != (numbers[1] == 0) {
+		return errRecord
+	}
+	r.KV = core.KV{
+		Key: rest[:numbers[5]], Value: rest[numbers[5]:],
+		CreateRev: core.Rev(numbers[0]), ModRev: rev,
+		Version: int64(numbers[1]), Lease: core.LeaseID(numbers[2]), Time: int64(numbers[3]),
+	}
+	r.puts, r.deleted = numbers[4], flags&recordDeleted != 0
+	return nil
+}
+
+var errRecord = errors.New("a temporary file of the backup is damaged")
+
+// sorter orders records by revision, those of one revision as they came. What does
+// not fit in its memory goes to sorted runs in dir, which its owner removes. It is for
+// one goroutine.
+type sorter struct {
+	dir   string
+	limit int
+
+	arena   []byte
+	entries []sortEntry
+	runs    []string
+}
+
+// sortEntry is where a record is in the arena.
+type sortEntry struct {
+	rev      core.Rev
+	from, to int
+}
+
+const sortEntrySize = 24
+
+// add takes a copy of r.
+func (s *sorter) add(r *record) error {
+	from := len(s.arena)
+	s.arena = r.append(s.arena)
+	s.entries = append(s.entries, sortEntry{rev: r.ModRev, from: from, to: len(s.arena)})
+	if len(s.arena)+sortEntrySize*len(s.entries) < s.limit {
+		return nil
+	}
+	return s.spill()
+}
+
+// sort orders what is in memory. Places in the arena are in the order of arrival.
+func (s *sorter) sort() {
+	slices.SortFunc(s.entries, func(a, b sortEntry) int {
+		return cmp.Or(cmp.Compare(a.rev, b.rev), cmp.Compare(a.from, b.from))
+	})
+}
+
+// spill writes what is in memory to a run: of each record the revision, the length
+// and the record.
+func (s *sorter) spill() (err error) {
+	s.sort()
+	path := filepath.Join(s.dir, fmt.Sprintf("run-%05d", len(s.runs)))
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	s.runs = append(s.runs, path)
+	w := bufio.NewWriterSize(f, runBuffer)
+	var head []byte
+	for _, e := range s.entries {
+		head = binary.AppendUvarint(head[:0], uint64(e.rev))
+		head = binary.AppendUvarint(head, uint64(e.to-e.from))
+		if _, err = w.Write(head); err == nil {
+			_, err = w.Write(s.arena[e.from:e.to])
+		}
+		if err != nil {
+			break // the writer keeps the error, too
+		}
+	}
+	s.arena, s.entries = s.arena[:0], s.entries[:0]
+	return errors.Join(err, w.Flush(), f.Close())
+}
+
+// runBuffer is the buffer of a run, while it is written and while it is read.
+const runBuffer = 64 << 10
+
+// sorted ends the adding and returns all records in order. The caller must close it.
+func (s *sorter) sorted() (*merge, error) {
+	m := &merge{}
+	if len(s.runs) == 0 {
+		s.sort()
+		m.memory = s
+		return m, nil
+	}
+	if len(s.entries) > 0 {
+		if err := s.spill(); err != nil {
+			return nil, err
+		}
+	}
+	s.arena, s.entries = nil, nil
+	for i, path := range s.runs {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+		r := &run{file: f, in: bufio.NewReaderSize(f, runBuffer), number: i}
+		m.files = append(m.files, f)
+		ok, err := r.next()
+		if err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+		if ok {
+			m.runs = append(m.runs, r)
+		}
+	}
+	heap.Init(&m.runs)
+	return m, nil
+}
+
+// merge walks the records of a sorter in order.
+type merge struct {
+	memory *sorter // if all is in memory
+	at     int
+
+	files   []*os.File
+	runs    runHeap
+	started bool
+
+	record record
+}
+
+// next goes to the next record, which is valid until the next call.
+func (m *merge) next() (bool, error) {
+	if m.memory != nil {
+		if m.at == len(m.memory.entries) {
+			return false, nil
+		}
+		e := m.memory.entries[m.at]
+		m.at++
+		return true, m.record.decode(m.memory.arena[e.from:e.to], e.rev)
+	}
+	if m.started { // the record that was shown still lies at the top
+		ok, err := m.runs[0].next()
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			heap.Fix(&m.runs, 0)
+		} else {
+			heap.Pop(&m.runs)
+		}
+	}
+	if m.started = len(m.runs) > 0; !m.started {
+		return false, nil
+	}
+	return true, m.record.decode(m.runs[0].buf, m.runs[0].rev)
+}
+
+// Close closes the runs.
+func (m *merge) Close() error {
+	var errs []error
+	for _, f := range m.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// run reads one run.
+type run struct {
+	file   *os.File
+	in     *bufio.Reader
+	number int
+
+	rev core.Rev
+	buf []byte
+}
+
+func (r *run) next() (bool, error) {
+	rev, err := binary.ReadUvarint(r.in)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	size, err := binary.ReadUvarint(r.in)
+	if err != nil {
+		return false, errors.Join(errRecord, err)
+	}
+	r.rev, r.buf = core.Rev(rev), slices.Grow(r.buf[:0], int(size))[:size]
+	if _, err := io.ReadFull(r.in, r.buf); err != nil {
+		return false, errors.Join(errRecord, err)
+	}
+	return true, nil
+}
+
+// runHeap is ordered by revision; of one revision the earlier run first, which has
+// the records that came earlier.
+type runHeap []*run
+
+func (h runHeap) Len() int { return len(h) }
+
+func (h runHeap) Less(i, j int) bool {
+	if h[i].rev != h[j].rev {
+		return h[i].rev < h[j].rev
+	}
+	return h[i].number < h[j].number
+}
+
+func (h runHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *runHeap) Push(x any)   { *h = append(*h, x.(*run)) }
+
+func (h *runHeap) Pop() any {
+	old := *h
+	last := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return last
+}
