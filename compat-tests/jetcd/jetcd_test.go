@@ -26,6 +26,7 @@ func TestJetcd(t *testing.T) {
 	_, port, err := net.SplitHostPort(process.Endpoint())
 	require.NoError(t, err)
 	faces := []string{"-Detcd.endpoint=http://localhost:" + port}
+	faces = append(faces, others(t, process.Target())...)
 	if process.Target() == server.Triglot {
 		faces = append(faces, "-Dzookeeper.endpoint="+process.ZKEndpoint())
 	} else {
@@ -55,5 +56,19 @@ func TestJetcd(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
+	}
+}
+
+// others starts the servers that some tests have for themselves, and tells where they
+// are: one for users and roles, one that serves TLS.
+func others(t *testing.T, target server.Target) []string {
+	users := server.StartT(t, server.Options{Target: target, Args: []string{"--bcrypt-cost", "4"}})
+	pki, err := server.NewPKI(t.TempDir())
+	require.NoError(t, err)
+	secure := server.StartT(t, server.Options{Target: target, PKI: pki})
+	return []string{
+		"-Detcd.auth.endpoint=" + users.URL(),
+		"-Detcd.tls.endpoint=" + secure.URL(),
+		"-Detcd.tls.dir=" + pki.Dir,
 	}
 }

@@ -39,6 +39,9 @@ type Options struct {
 	// EtcdMode starts Triglot as "triglot etcd": etcd's defaults hold then. etcd
 	// itself knows no other mode.
 	EtcdMode bool
+	// PKI has the server serve clients by TLS, and want a certificate of them; nil
+	// is plain HTTP.
+	PKI *PKI
 	// Args are further flags, in etcd's spelling; they come last.
 	Args []string
 	// Env are further environment variables, as "NAME=value".
@@ -160,6 +163,9 @@ func (p *Process) args() []string {
 		}
 		args = append([]string{mode}, args...)
 	}
+	if p.options.PKI != nil {
+		args = append(args, p.options.PKI.serverArgs()...)
+	}
 	return append(args, p.options.Args...)
 }
 
@@ -179,6 +185,12 @@ func (p *Process) waitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	transport := &http.Transport{DisableKeepAlives: true}
+	if pki := p.options.PKI; pki != nil {
+		var err error
+		if transport.TLSClientConfig, err = pki.ClientConfig("client"); err != nil {
+			return err
+		}
+	}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: time.Second}
 	ticker := time.NewTicker(pollInterval)
@@ -233,8 +245,13 @@ func (p *Process) ZKEndpoint() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(p.zkPort))
 }
 
-// URL is the client address, as http://host:port.
-func (p *Process) URL() string { return "http://" + p.Endpoint() }
+// URL is the client address, as http://host:port or https://host:port.
+func (p *Process) URL() string {
+	if p.options.PKI != nil {
+		return "https://" + p.Endpoint()
+	}
+	return "http://" + p.Endpoint()
+}
 
 // Target is the server that runs.
 func (p *Process) Target() Target { return p.options.Target }
