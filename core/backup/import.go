@@ -368,3 +368,17 @@ func (t *times) of(v *etcdfile.Version) (int64, error) {
 	}
 	return 0, t.err
 }
+
+// Explain says what an operator should know about the rows of znodes; empty if there
+// is nothing.
+func (s ZnodeSource) Explain() string {
+	const made = "what ZooKeeper clients see was made from the keys: counters of children begin anew, " +
+		"times are unknown, and all access is open"
+	switch s {
+	case ZnodesMissing:
+		return "the file was not written by Triglot: " + made
+	case ZnodesOutdated:
+		return "etcd has written to the store since Triglot did: " + made
+	}
+	return ""
+}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/backup"
 	"github.com/triglot/triglot/storage"
 )
 
@@ -20,12 +21,14 @@ import (
 //	lock          held while a process uses the directory
 //	log/          the raft log (storage/raftlog)
 //	state/        the state (storage)
+//	member.etcd/  what etcd had here before the state was made of it
 const (
 	markerName = "member.json"
 	foundName  = "founding"
 	lockName   = "lock"
 	logName    = "log"
 	stateName  = "state"
+	asideName  = backup.EtcdMember + ".etcd"
 )
 
 // dataFormat is the layout of the data directory as a whole.
@@ -113,7 +116,8 @@ func (d *dataDir) checkForeign() error {
 		switch {
 		case slices.Contains(ownNames, name):
 		case name == "lost+found": // the data directory is a file system of its own
-		case name == "member":
+		case name == backup.EtcdMember && (has(foundName) || !has(markerName)): // see planTakeover
+		case name == backup.EtcdMember:
 			return fmt.Errorf("data directory %s is etcd's (it holds %q): give another --data-dir", d.path, name)
 		case name == "version-2" || name == "myid":
 			return fmt.Errorf("data directory %s is ZooKeeper's (it holds %q): give another --data-dir", d.path, name)
@@ -129,7 +133,7 @@ func (d *dataDir) checkForeign() error {
 }
 
 // ownNames are the names of a member's files.
-var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName}
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, asideName}
 
 // tmpSuffix ends the name of a file that is being written.
 const tmpSuffix = ".tmp"
@@ -250,8 +254,11 @@ func (d *dataDir) endFounding(id identity) error {
 }
 
 // forgetFounding removes the note of a founding that came to its end, so that it
-// cannot excuse the loss of the mark.
+// cannot excuse the loss of the mark. Before that it puts aside what etcd had here.
 func (d *dataDir) forgetFounding() error {
+	if err := d.setEtcdAside(); err != nil {
+		return err
+	}
 	err := d.fs.Remove(d.join(foundName))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -42,11 +42,13 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 	return d, nil
 }
 
-// plan is who the member is, and whether it is to be founded.
+// plan is who the member is, and whether it is to be founded: with founders, and
+// with what source holds unless that is nil.
 type plan struct {
 	id       identity
 	founded  bool
-	founders []core.Member // if it is not founded
+	founders []core.Member
+	source   *source
 }
 
 // planStart compares what the configuration says with whose directory it is.
@@ -57,6 +59,11 @@ func planStart(cfg *Config) (plan, error) {
 	}
 	if founded && cfg.Cluster.TrustDataDir {
 		return plan{id: id, founded: true}, nil
+	}
+	if !founded {
+		if p, ok, err := planTakeover(cfg); ok || err != nil {
+			return p, err
+		}
 	}
 	switch {
 	case !founded && cfg.Cluster.Existing:
@@ -103,7 +110,7 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 		return err
 	}
 	if !p.founded {
-		if err := d.found(p.founders, cfg.Cluster.Mount); err != nil {
+		if err := d.found(cfg, &p); err != nil {
 			return err
 		}
 	}
@@ -146,12 +153,17 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 
 // found makes the member: its first state, a log that begins behind it and, when
 // both are durable, the mark.
-func (d *disk) found(founders []core.Member, mount string) error {
-	prefix, err := mountPrefix(mount)
+func (d *disk) found(cfg *Config, p *plan) error {
+	prefix, err := mountPrefix(cfg.Cluster.Mount)
 	if err != nil {
 		return err
 	}
-	if err := state.Bootstrap(d.db, d.id.cluster, founders, prefix); err != nil {
+	if p.source != nil {
+		err = d.fill(cfg, p, prefix)
+	} else {
+		err = state.Bootstrap(d.db, d.id.cluster, p.founders, prefix)
+	}
+	if err != nil {
 		return err
 	}
 	if err := d.log.Reset(state.FirstIndex, state.FirstTerm); err != nil {
