@@ -41,6 +41,7 @@ type publicStatus struct {
 	committed  atomic.Uint64
 	applied    atomic.Uint64
 	soleLeader atomic.Bool
+	pending    atomic.Int64
 }
 
 func (p *publicStatus) publish(s status) {
@@ -140,6 +141,10 @@ func (d *Driver) Status() (leader core.MemberID, term, committed, applied uint64
 	applied = d.status.applied.Load() // before committed, so that it is never beyond it
 	return core.MemberID(d.status.leader.Load()), d.status.term.Load(), d.status.committed.Load(), applied
 }
+
+// Pending is the number of proposals that have been taken in and have no outcome, nor
+// are being applied, as of the last look at them.
+func (d *Driver) Pending() int { return int(d.status.pending.Load()) }
 
 // Receive takes in a message from a peer. It never waits; it drops what it has no
 // room for, and what a peer has no business to send.
@@ -249,6 +254,7 @@ func (d *Driver) run() {
 // carryOut hands on what a step wants done.
 func (d *Driver) carryOut(out *outputs) {
 	d.status.publish(out.status)
+	d.status.pending.Store(int64(out.pending))
 	if len(out.messages) > 0 {
 		d.config.Send(out.messages)
 	}

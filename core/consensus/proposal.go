@@ -20,6 +20,7 @@ type Proposal struct {
 
 	result core.Result
 	err    error
+	times  *times // of its entry; nil before it is in one
 
 	state atomic.Uint32 // one of the states below
 	done  chan struct{} // capacity 1: the waiter's wake-up; made by a waiter that has to wait

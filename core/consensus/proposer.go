@@ -64,6 +64,8 @@ func (p *proposer) next(now time.Time) (b batch, taken int, data []byte) {
 	p.commands = p.commands[:0]
 	b.proposals = p.newSlice()
 	size := entryOverhead
+	reached := new(times)
+	stamp(&reached.appended, now)
 	for _, q := range p.queue {
 		if q.left() {
 			taken++
@@ -79,6 +81,7 @@ func (p *proposer) next(now time.Time) (b batch, taken int, data []byte) {
 		if len(b.proposals) == 0 || q.deadline.Before(b.deadline) {
 			b.deadline = q.deadline
 		}
+		q.times = reached
 		b.proposals = append(b.proposals, q)
 	}
 	if len(b.proposals) == 0 {
@@ -92,6 +95,15 @@ func (p *proposer) next(now time.Time) (b batch, taken int, data []byte) {
 		Member: p.member, Incarnation: p.incarnation, Sequence: b.sequence, Commands: p.commands,
 	}})
 	return b, taken, p.entry
+}
+
+// pending is how many proposals have no outcome yet and are not being applied.
+func (p *proposer) pending() int {
+	n := len(p.queue)
+	for i := range p.outstanding {
+		n += len(p.outstanding[i].proposals)
+	}
+	return n
 }
 
 // room reports whether another entry fits into what a leader may have appended

@@ -99,6 +99,7 @@ type outputs struct {
 	applies  []*applyTask
 	released int // size of the proposals that are no longer queued
 	status   status
+	pending  int // proposals without an outcome
 }
 
 // newReplica opens a replica on a log. A member that is the only voter campaigns
@@ -178,6 +179,7 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 		return out, err
 	}
 	r.out.released, r.proposer.released = r.proposer.released, 0
+	r.out.pending = r.proposer.pending()
 	r.out.status = r.status
 	return r.out, nil
 }
