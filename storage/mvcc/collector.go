@@ -29,7 +29,7 @@ type Collector struct {
 	db      *storage.DB
 	options CollectorOptions
 
-	collected, freed atomic.Int64
+	collected, freed, removed atomic.Int64
 }
 
 // CollectorOptions sets the pace of a Collector. The zero value works.
@@ -39,6 +39,8 @@ type CollectorOptions struct {
 	// Share is the part of the time that it works; it rests after each chunk for
 	// the remainder. Zero is 0.25; 1 is without a rest.
 	Share float64
+	// OnChunk, if set, is told how long a chunk took.
+	OnChunk func(took time.Duration)
 }
 
 // NewCollector makes a Collector of db, which knows from the m table how far
@@ -71,6 +73,9 @@ func (c *Collector) Collected() core.Rev { return core.Rev(c.collected.Load()) }
 // Freed is the logical size of all versions ever removed, in the terms of
 // Writer.Written.
 func (c *Collector) Freed() int64 { return c.freed.Load() }
+
+// Removed is how many versions this Collector has removed.
+func (c *Collector) Removed() int64 { return c.removed.Load() }
 
 // Collect removes the history before to. It must be called only once the
 // compaction to that revision is in the published view: every view from then on
@@ -132,6 +137,9 @@ func (c *Collector) run(ctx context.Context, p progress) error {
 	for {
 		begin := time.Now()
 		done, err := c.chunk(&p)
+		if c.options.OnChunk != nil {
+			c.options.OnChunk(time.Since(begin))
+		}
 		if err != nil || done {
 			return err
 		}
@@ -202,6 +210,7 @@ func (c *Collector) gather(b *storage.Batch, p *progress) (freed int64, done boo
 		scratch = keys.AppendVersion(scratch[:0], key, rev)
 		b.DeleteSized(scratch, rowLen)
 		freed += logicalSize(len(key), rowLen)
+		c.removed.Add(1)
 	}
 	ok := it.First()
 	for rows := 0; ok && rows < c.options.ChunkRows; rows++ {

@@ -243,8 +243,12 @@ func (l *Log) flush(sync bool) error {
 	w := &l.w
 	used := int64(len(w.buf))
 	w.buf = append(w.buf, zeros[:pageUp(used)-used]...)
+	start := time.Now()
 	if _, err := w.segment.file.WriteAt(w.buf, w.off); err != nil {
 		return l.fail(fmt.Errorf("raft log %s: writing at offset %d: %w", w.segment.path, w.off, err))
+	}
+	if l.onWrite != nil {
+		l.onWrite(time.Since(start))
 	}
 	w.segment.size = max(w.segment.size, w.end())
 	w.unsynced++

@@ -42,6 +42,9 @@ type Options struct {
 	// OnSync, if set, is called after each sync of the log with its duration and
 	// the bytes written for it, page padding included. It must not call the log.
 	OnSync func(d time.Duration, bytes int)
+	// OnWrite, if set, is called after each write to the log with its duration, the
+	// sync not included. It must not call the log.
+	OnWrite func(d time.Duration)
 }
 
 func (o Options) withDefaults() Options {
@@ -66,10 +69,11 @@ func (o Options) withDefaults() Options {
 // One goroutine at a time appends; reading and Truncate are safe beside it. The
 // lock order is appendMu, mu, keeper.mu.
 type Log struct {
-	dir    *directory
-	keeper *keeper
-	logger *slog.Logger
-	onSync func(time.Duration, int)
+	dir     *directory
+	keeper  *keeper
+	logger  *slog.Logger
+	onSync  func(time.Duration, int)
+	onWrite func(time.Duration)
 
 	// appendMu serialises what writes to the active segment, and guards w.
 	appendMu sync.Mutex
@@ -126,7 +130,7 @@ func open(d *directory, o Options) (*Log, error) {
 		next++
 	}
 	l := &Log{
-		dir: d, logger: o.Logger, onSync: o.OnSync,
+		dir: d, logger: o.Logger, onSync: o.OnSync, onWrite: o.OnWrite,
 		index: r.index, ring: ring{limit: o.CacheBytes}, segments: r.segments, state: r.state,
 		conf: &raftpb.ConfState{},
 	}
