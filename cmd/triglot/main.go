@@ -94,7 +94,7 @@ func (p *process) command(status *int) *cobra.Command {
 	root.Version = version
 	root.SetVersionTemplate(versionText())
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.versionCommand())
+	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.restoreCommand(), p.snapshotCommand(), p.versionCommand())
 	return root
 }
 
