@@ -44,6 +44,8 @@ func messageSize(v any) (int, error) {
 		return sizePutResponse(m), nil
 	case *pb.RangeResponse:
 		return sizeRangeResponse(m), nil
+	case *pb.RangeStreamResponse:
+		return sizeRangeStreamResponse(m), nil
 	case *pb.WatchResponse:
 		return sizeWatchResponse(m), nil
 	case proto.Message:
@@ -60,6 +62,8 @@ func appendMessage(b []byte, v any) ([]byte, error) {
 		return appendPutResponse(b, m), nil
 	case *pb.RangeResponse:
 		return appendRangeResponse(b, m), nil
+	case *pb.RangeStreamResponse:
+		return appendRangeStreamResponse(b, m), nil
 	case *pb.WatchResponse:
 		return appendWatchResponse(b, m), nil
 	default:

@@ -66,7 +66,7 @@ func fill(t *rapid.T, m protoreflect.Message) {
 }
 
 func TestEncodersAgreeWithProto(t *testing.T) {
-	for _, empty := range []proto.Message{&pb.PutResponse{}, &pb.RangeResponse{}, &pb.WatchResponse{}} {
+	for _, empty := range []proto.Message{&pb.PutResponse{}, &pb.RangeResponse{}, &pb.RangeStreamResponse{}, &pb.WatchResponse{}} {
 		t.Run(string(empty.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := empty.ProtoReflect().New()

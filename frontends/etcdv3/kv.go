@@ -9,7 +9,7 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// kvServer is etcd's KV service. RangeStream is not implemented.
+// kvServer is etcd's KV service.
 type kvServer struct{ *face }
 
 func (f *face) kv() service {
@@ -20,6 +20,8 @@ func (f *face) kv() service {
 		"DeleteRange": unary(f, s.deleteRange),
 		"Txn":         unary(f, s.txn),
 		"Compact":     unary(f, s.compact),
+	}, streams: map[string]grpc.StreamHandler{
+		"RangeStream": streaming(f, s.rangeStream),
 	}}
 }
 

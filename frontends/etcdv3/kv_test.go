@@ -311,14 +311,6 @@ func TestCompact(t *testing.T) {
 	requireEqual(t, wireKV("a", "v", 2, 4, 3), s.rangeRequest(&pb.RangeRequest{Key: []byte("a"), Revision: 4}).Kvs[0])
 }
 
-func TestRangeStreamIsNotImplemented(t *testing.T) {
-	s := startServer(t)
-	stream, err := s.kv.RangeStream(s.ctx(), &pb.RangeRequest{Key: []byte("a")})
-	require.NoError(t, err)
-	_, err = stream.Recv()
-	requireStatus(t, codes.Unimplemented, "method RangeStream not implemented", err)
-}
-
 func TestMalformedRequest(t *testing.T) {
 	s := startServer(t)
 	for _, hostile := range []string{"\x0a\xff\xff\xff\xff\x0f", "\x80", "\x0b\x0a\x01k"} {

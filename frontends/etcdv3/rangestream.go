@@ -1,0 +1,159 @@
+package etcdv3
+
+import (
+	"context"
+	"math"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/triglot/triglot/core"
+)
+
+// The refusals of RangeStream, which have no text of their own in etcd's client
+// (etcd T-15).
+var (
+	errStreamSorted   = status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
+	errStreamFiltered = status.Error(codes.Unimplemented, "RangeStream does not support revision filters")
+)
+
+// firstChunk is how many keys the first message has at most.
+const firstChunk = 10
+
+// checkRangeStream refuses what cannot be served in key order, chunk by chunk. etcd
+// lets a sort target without an order through and then sorts each chunk by itself,
+// which is nobody's order: that is refused, too.
+func checkRangeStream(r *pb.RangeRequest) error {
+	if err := checkRange(r); err != nil {
+		return err
+	}
+	switch {
+	case r.SortTarget != pb.RangeRequest_KEY, r.SortOrder == pb.RangeRequest_DESCEND:
+		return errStreamSorted
+	case r.MinModRevision != 0, r.MaxModRevision != 0, r.MinCreateRevision != 0, r.MaxCreateRevision != 0:
+		return errStreamFiltered
+	}
+	return nil
+}
+
+// rangeStream is the streaming method's transport: one request, many responses.
+func (s kvServer) rangeStream(ctx context.Context, conn stream[pb.RangeRequest, pb.RangeStreamResponse]) error {
+	r, err := conn.Recv()
+	if err != nil {
+		return err
+	}
+	if err := checkRangeStream(r); err != nil {
+		return err
+	}
+	who, err := s.principal(ctx)
+	if err != nil {
+		return err
+	}
+	rs := rangeStream{face: s.face, who: who, query: rangeOf(r), send: conn.Send}
+	return rs.run(ctx, !r.Serializable)
+}
+
+// rangeStream serves a range in chunks, all as of one revision. It holds a view
+// while it reads a chunk and none while the client takes it: a client that is slow
+// keeps no old data on disk, and is told so if a compaction was faster.
+type rangeStream struct {
+	*face
+	who   core.Principal
+	query *core.Range
+	send  func(*pb.RangeStreamResponse) error
+
+	left int64    // how many keys the client still wants
+	sent int64    // how many it has been sent
+	rev  core.Rev // the store's revision when it asked
+}
+
+func (rs *rangeStream) run(ctx context.Context, linearizable bool) error {
+	q := rs.query
+	if rs.left = q.Limit; rs.left <= 0 {
+		rs.left = math.MaxInt64
+	}
+	target := int(rs.MaxRequestBytes)
+	q.PageBytes = 2 * target
+	chunk := int64(firstChunk)
+	consistency := core.Consistency{Linearizable: linearizable}
+	for {
+		q.Limit = min(chunk, rs.left)
+		reply, err := rs.read(ctx, consistency)
+		if err != nil {
+			return err
+		}
+		if err := rs.send(&pb.RangeStreamResponse{RangeResponse: reply}); err != nil {
+			return err
+		}
+		if reply.Header != nil {
+			return nil
+		}
+		chunk = nextChunk(q.Limit, sizeChunk(reply, rs.rev), target)
+		consistency = core.Consistency{AtLeast: rs.rev}
+	}
+}
+
+// read reads the next chunk. The last one has the header and, as of the pinned
+// revision, the count of the whole interval.
+func (rs *rangeStream) read(ctx context.Context, c core.Consistency) (*pb.RangeResponse, error) {
+	view, err := rs.Store.View(ctx, rs.who, c)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	q := rs.query
+	res, err := view.Range(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if rs.rev == 0 {
+		rs.rev = view.Rev()
+		if q.Rev <= 0 {
+			q.Rev = rs.rev
+		}
+	}
+	reply := &pb.RangeResponse{Kvs: kvsOf(res.KVs)}
+	n := int64(len(res.KVs))
+	rs.sent += n
+	rs.left -= n
+	if res.More {
+		q.Key = append(append([]byte(nil), res.KVs[n-1].Key...), 0)
+		if rs.left > 0 {
+			return reply, nil
+		}
+	}
+	reply.Header = &pb.ResponseHeader{}
+	rs.fill(reply.Header, rs.rev)
+	reply.More = res.More
+	reply.Count = rs.sent
+	switch {
+	case q.CountOnly:
+		reply.Count = res.Count
+	case res.More:
+		rest, err := view.Range(ctx, &core.Range{Interval: q.Interval, Rev: q.Rev, CountOnly: true})
+		if err != nil {
+			return nil, err
+		}
+		reply.Count += rest.Count
+	}
+	return reply, nil
+}
+
+// nextChunk is how many keys the chunk after one of so many keys and bytes has at
+// most, so that chunks come near the target.
+func nextChunk(keys int64, size, target int) int64 {
+	switch {
+	case size < target/2:
+		keys *= 2
+	case size > 2*target:
+		keys /= 2
+	}
+	return max(keys, 1)
+}
+
+// sizeChunk is the size by which etcd measures a chunk that is not the last: as a
+// response with a header, and with a count of the keys and the one behind them.
+func sizeChunk(r *pb.RangeResponse, rev core.Rev) int {
+	return sizeRangeResponse(r) + sizeNested(sizeVarint(uint64(rev))) + sizeBool(true) + sizeVarint(uint64(len(r.Kvs)+1))
+}
