@@ -50,8 +50,8 @@ type Exported struct {
 func Need(size int64) int64 { return size*5/2 + 16<<20 }
 
 // Export writes a view as a snapshot of etcd, synced, whose trailing hash is not in
-// it. It takes an open view, which it does not close. What it leaves in o.Dir after an
-// error is for the caller to remove.
+// it. It takes over the hold on v, and gives it up as soon as all is read. What it
+// leaves in o.Dir after an error is for the caller to remove.
 func Export(ctx context.Context, v *state.View, o ExportOptions) (Exported, error) {
 	if o.SortBytes == 0 {
 		o.SortBytes = defaultSortBytes
@@ -70,24 +70,31 @@ func Export(ctx context.Context, v *state.View, o ExportOptions) (Exported, erro
 }
 
 func export(v *state.View, o ExportOptions) (Exported, error) {
-	facts, err := v.Facts()
+	out := Exported{Path: filepath.Join(o.Dir, fileName), Version: v.ClusterVersion(), Rev: v.Rev()}
+	w, err := write(v, o, out.Path)
+	v.Close() // what is left may take long
 	if err != nil {
 		return Exported{}, err
 	}
-	path := filepath.Join(o.Dir, fileName)
+	out.Size, err = w.Close()
+	return out, err
+}
+
+// write writes all of a view.
+func write(v *state.View, o ExportOptions, path string) (*etcdfile.Writer, error) {
+	facts, err := v.Facts()
+	if err != nil {
+		return nil, err
+	}
 	w, err := etcdfile.Create(path)
 	if err != nil {
-		return Exported{}, err
+		return nil, err
 	}
 	e := &exporter{view: v, facts: facts, w: w, options: o, progress: newProgress(o.Logger)}
 	if err := e.run(); err != nil {
-		return Exported{}, errors.Join(err, w.Abort())
+		return nil, errors.Join(err, w.Abort())
 	}
-	size, err := w.Close()
-	if err != nil {
-		return Exported{}, err
-	}
-	return Exported{Path: path, Size: size, Version: e.version(), Rev: facts.Rev}, nil
+	return w, nil
 }
 
 // exporter writes one file.

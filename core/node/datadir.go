@@ -21,6 +21,7 @@ import (
 //	lock          held while a process uses the directory
 //	log/          the raft log (storage/raftlog)
 //	state/        the state (storage)
+//	snapshot.tmp/ snapshots that are being made; removed at the start
 //	member.etcd/  what etcd had here before the state was made of it
 const (
 	markerName = "member.json"
@@ -28,6 +29,7 @@ const (
 	lockName   = "lock"
 	logName    = "log"
 	stateName  = "state"
+	backupName = "snapshot" + tmpSuffix
 	asideName  = backup.EtcdMember + ".etcd"
 )
 
@@ -81,6 +83,9 @@ func openDataDir(fs storage.FS, path string) (*dataDir, error) {
 		return nil, fmt.Errorf("data directory %s is in use by another process (%w): stop that, or give another --data-dir", path, err)
 	}
 	d.lock = lock
+	if err := d.clearBackups(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	return d, nil
 }
 
@@ -133,7 +138,7 @@ func (d *dataDir) checkForeign() error {
 }
 
 // ownNames are the names of a member's files.
-var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, asideName}
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName}
 
 // tmpSuffix ends the name of a file that is being written.
 const tmpSuffix = ".tmp"

@@ -6,9 +6,6 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// Defragment implements core.Maintenance.
-func (n *Node) Defragment(context.Context, core.Principal) error { return core.Unsupported }
-
 // MoveLeader implements core.Maintenance.
 func (n *Node) MoveLeader(context.Context, core.Principal, core.MemberID) error {
 	return core.Unsupported

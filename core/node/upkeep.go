@@ -24,6 +24,8 @@ type upkeep struct {
 	n         *Node
 	collector *mvcc.Collector
 
+	backups backups
+
 	// commands counts what has been applied since the last flush.
 	commands atomic.Uint64
 	// long, compacted and full wake the goroutines; their capacity is 1.
@@ -46,6 +48,7 @@ func newUpkeep(n *Node, c *mvcc.Collector) *upkeep {
 		collected: make(chan struct{}),
 		durable:   c.Collected(),
 	}
+	u.backups.init()
 	signal(u.compacted) // what the last run of the process has left undone
 	return u
 }

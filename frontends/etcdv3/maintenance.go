@@ -25,8 +25,13 @@ type maintenanceServer struct{ *face }
 func (f *face) maintenance() service {
 	s := maintenanceServer{f}
 	return service{desc: pb.Maintenance_ServiceDesc, unary: map[string]grpc.MethodHandler{
-		"Alarm":  unary(f, s.alarm),
-		"Status": unary(f, s.status),
+		"Alarm":      unary(f, s.alarm),
+		"Status":     unary(f, s.status),
+		"Hash":       unary(f, s.hash),
+		"HashKV":     unary(f, s.hashKV),
+		"Defragment": unary(f, s.defragment),
+	}, streams: map[string]grpc.StreamHandler{
+		"Snapshot": streaming(f, s.snapshot),
 	}}
 }
 
