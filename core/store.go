@@ -172,8 +172,8 @@ type Membership interface {
 	Add(ctx context.Context, who Principal, peerURLs []string, learner bool) (Member, []Member, error)
 	// Remove fails with MemberNotFound, NotEnoughStarted and Unhealthy.
 	Remove(ctx context.Context, who Principal, id MemberID) ([]Member, error)
-	// Update changes the peer URLs. It fails with MemberNotFound, BadMemberURLs and
-	// PeerURLExists.
+	// Update changes the peer URLs, which are not looked at, as in etcd. It fails with
+	// MemberNotFound and PeerURLExists.
 	Update(ctx context.Context, who Principal, id MemberID, peerURLs []string) ([]Member, error)
 	// Promote fails with MemberNotFound, NotLearner and LearnerNotReady.
 	Promote(ctx context.Context, who Principal, id MemberID) ([]Member, error)

@@ -21,6 +21,9 @@ type Options struct {
 	// SessionSlack is how much later the deadlines of sessions are than those of
 	// leases: what the front ends may keep a touch back. Zero is core.TouchInterval.
 	SessionSlack time.Duration
+	// CheckpointInterval is how often what a longer lease has left is to be written
+	// down (etcd T-63, behind a gate). Zero is never.
+	CheckpointInterval time.Duration
 }
 
 // Deadlines are the deadlines of the leases on the leader. A member that does not
@@ -35,6 +38,11 @@ type Deadlines struct {
 	leases map[core.LeaseID]*lease
 	queue  queue
 
+	// interval is Options.CheckpointInterval, checkpoints the leases to write down, in
+	// order of time.
+	interval    time.Duration
+	checkpoints []checkpoint
+
 	// clock is the package's own time at the last tick, which came at ticked.
 	clock, ticked time.Duration
 	// resumed says that the last tick ended a gap.
@@ -47,6 +55,8 @@ type lease struct {
 	deadline time.Duration
 	// index is its place in the queue; negative while its revocation is pending.
 	index int
+	// scheduled says that it is among the checkpoints.
+	scheduled bool
 }
 
 const pending = -1
@@ -57,6 +67,17 @@ type Lease struct {
 	TTL time.Duration
 	// Session says that it is one, which is renewed by Touch alone.
 	Session bool
+	// Remaining is what it had left when that was last written down; zero is all of
+	// its TTL, or that it was renewed since.
+	Remaining time.Duration
+}
+
+// Left is the time that the lease has when its deadline is set.
+func (l *Lease) Left() time.Duration {
+	if l.Remaining > 0 {
+		return l.Remaining
+	}
+	return l.TTL
 }
 
 // New returns deadlines that follow: there are none.
@@ -70,24 +91,26 @@ func New(o Options) *Deadlines {
 	if o.SessionSlack <= 0 {
 		o.SessionSlack = core.TouchInterval
 	}
-	d := &Deadlines{maxGap: o.MaxGap, spread: o.SpreadPerSecond, slack: o.SessionSlack}
+	d := &Deadlines{maxGap: o.MaxGap, spread: o.SpreadPerSecond, slack: o.SessionSlack, interval: o.CheckpointInterval}
 	d.Follow()
 	return d
 }
 
 // Lead begins a leadership in term, which must not be zero, with the leases that
-// exist. Each has its full TTL and grace again; where too many would fall due in
-// one second, the later ones, by deadline and id, get more. What was known of
+// exist. Each has its full TTL again, or what was written down, and grace; where too
+// many would fall due in one second, the later ones, by deadline and id, get more. What was known of
 // earlier deadlines is forgotten.
 func (d *Deadlines) Lead(now time.Duration, term uint64, leases []Lease, grace time.Duration) {
 	d.term, d.ticked, d.resumed = term, now, false
 	d.leases = make(map[core.LeaseID]*lease, len(leases))
+	d.checkpoints = nil
 	entries := make([]lease, len(leases)) // one allocation for all
 	sorted := make([]*lease, len(leases))
 	for i, l := range leases {
 		entries[i] = lease{Lease: l, deadline: after(d.deadline(l, d.clock), grace)}
 		sorted[i] = &entries[i]
 		d.leases[l.ID] = sorted[i]
+		d.schedule(now, sorted[i])
 	}
 	slices.SortFunc(sorted, compareLeases)
 	for i := d.spread; i < len(sorted); i++ {
@@ -103,7 +126,7 @@ func (d *Deadlines) Lead(now time.Duration, term uint64, leases []Lease, grace t
 
 // Follow ends a leadership. All deadlines are forgotten.
 func (d *Deadlines) Follow() {
-	d.term, d.leases, d.queue = 0, nil, nil
+	d.term, d.leases, d.queue, d.checkpoints = 0, nil, nil, nil
 }
 
 // Tick reports that the caller runs at now. The caller ticks at a steady pace
@@ -129,6 +152,7 @@ func (d *Deadlines) Granted(now time.Duration, granted Lease) {
 	l := &lease{Lease: granted, deadline: d.deadline(granted, d.at(now))}
 	d.leases[l.ID] = l
 	d.queue.push(l)
+	d.schedule(now, l)
 }
 
 // Revoked drops a lease that is gone, however it went. It need not be known.
@@ -157,6 +181,10 @@ const (
 	Unknown
 	// NotLeading: another member has the deadlines.
 	NotLeading
+	// Checkpointed: it is written down that the lease has less than its full TTL. The
+	// caller has that undone first, by Undo, and renews again: else a new leader would
+	// give the lease less than its client was promised.
+	Checkpointed
 )
 
 // Renew gives a lease its full TTL again and returns that. A session is Unknown to
@@ -182,6 +210,9 @@ func (d *Deadlines) renew(now time.Duration, id core.LeaseID, session bool) (tim
 	clock := d.at(now)
 	if l.index == pending || l.deadline <= clock {
 		return 0, Overdue
+	}
+	if l.Remaining > 0 {
+		return 0, Checkpointed
 	}
 	l.deadline = d.deadline(l.Lease, clock)
 	// A deadline that moves out leaves the queue as it is: the lease is put in
@@ -246,24 +277,39 @@ func (d *Deadlines) Len() int { return len(d.leases) }
 // deadlines.
 func (d *Deadlines) Leading() bool { return d.term != 0 }
 
-// List returns all leases, those that expire first in front. The caller owns the
-// slice.
-func (d *Deadlines) List() []core.LeaseID {
-	sorted := make([]*lease, 0, len(d.leases))
-	for _, l := range d.leases {
-		sorted = append(sorted, l)
-	}
-	slices.SortFunc(sorted, compareLeases)
-	ids := make([]core.LeaseID, len(sorted))
-	for i, l := range sorted {
-		ids[i] = l.ID
-	}
-	return ids
+// Expiry is when a lease expires, on a clock of this package's own.
+type Expiry struct {
+	ID       core.LeaseID
+	Deadline time.Duration
 }
 
-// deadline is that of a lease that was renewed at t.
+// List returns all leases, in no order: to sort 100 000 of them takes longer than the
+// owner may hold its lock. SortExpiries does. The caller owns the slice.
+func (d *Deadlines) List() []Expiry {
+	all := make([]Expiry, 0, len(d.leases))
+	for _, s := range d.queue {
+		all = append(all, Expiry{s.lease.ID, s.lease.deadline})
+	}
+	if len(all) < len(d.leases) { // some are not in the queue
+		for _, l := range d.leases {
+			if l.index == pending {
+				all = append(all, Expiry{l.ID, l.deadline})
+			}
+		}
+	}
+	return all
+}
+
+// SortExpiries puts those that expire first in front.
+func SortExpiries(all []Expiry) {
+	slices.SortFunc(all, func(a, b Expiry) int {
+		return cmp.Or(cmp.Compare(a.Deadline, b.Deadline), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// deadline is that of a lease whose time begins at t.
 func (d *Deadlines) deadline(l Lease, t time.Duration) time.Duration {
-	return after(after(t, l.TTL), d.slackOf(l))
+	return after(after(t, l.Left()), d.slackOf(l))
 }
 
 func (d *Deadlines) slackOf(l Lease) time.Duration {

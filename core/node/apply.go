@@ -56,7 +56,7 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 		return err
 	}
 	rev := view.Rev()
-	a.n.leases.changed(delta.Leases)
+	a.n.leases.changed(delta.Leases, delta.Checkpoints)
 	a.n.published.publish(view)
 	a.n.hub.Publish(delta.Revisions, rev)
 	if delta.Compacted != 0 {

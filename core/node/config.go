@@ -58,6 +58,11 @@ type Config struct {
 	FlushCommands  uint64
 	AutoCompaction AutoCompaction
 
+	// LeaseCheckpoint has the time that leases have left written down now and then, so
+	// that a new leader need not give them all of it; LeaseCheckpointPersist needs it,
+	// and adds nothing to it, as in etcd since 3.6. They are etcd's feature gates.
+	LeaseCheckpoint, LeaseCheckpointPersist bool
+
 	// Memory bounds what the member caches; the zero value has defaults.
 	Memory Memory
 
@@ -163,6 +168,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("the limit of a request is negative: %d bytes", c.MaxRequestBytes)
 	case c.MaxRequestBytes > MaxRequestLimit:
 		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.MaxRequestBytes, MaxRequestLimit)
+	case c.LeaseCheckpointPersist && !c.LeaseCheckpoint:
+		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
 	case c.ElectionTimeout < 5*c.HeartbeatInterval:
 		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.ElectionTimeout, c.HeartbeatInterval)
 	}

@@ -1,10 +1,8 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +20,13 @@ const expiryInterval = 100 * time.Millisecond
 // does not hold up the writes of others.
 const expiryBatch = 500
 
+// checkpointInterval is how often what a lease has left is written down, and
+// checkpointBatch how many leases one command writes down (etcd: lease/lessor.go).
+const (
+	checkpointInterval = 5 * time.Minute
+	checkpointBatch    = 1000
+)
+
 // leases keeps the deadlines of leases, sessions among them, while this member
 // leads. It implements core.Leases.
 type leases struct {
@@ -36,7 +41,11 @@ type leases struct {
 
 func (l *leases) init(n *Node) {
 	l.n, l.start, l.due = n, time.Now(), make(chan struct{}, 1)
-	l.deadlines = expiry.New(expiry.Options{})
+	var o expiry.Options
+	if n.cfg.LeaseCheckpoint {
+		o.CheckpointInterval = checkpointInterval
+	}
+	l.deadlines = expiry.New(o)
 }
 
 // now is the monotonic time since start.
@@ -74,18 +83,19 @@ func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
 func leasesIn(v *state.View) ([]expiry.Lease, error) {
 	var all []expiry.Lease
 	err := v.EachLease(func(id core.LeaseID, l lease.Lease) {
-		all = append(all, expiry.Lease{ID: id, TTL: l.TTL, Session: l.Session()})
+		all = append(all, expiry.Lease{ID: id, TTL: l.TTL, Session: l.Session(), Remaining: l.Remaining})
 	})
 	return all, err
 }
 
-// changed is told by apply which leases came and went, before the view that shows
-// it is published.
-func (l *leases) changed(changes []state.LeaseChange) {
-	if len(changes) == 0 {
+// changed is told by apply which leases came and went, and what they have left, before
+// the view that shows it is published.
+func (l *leases) changed(changes []state.LeaseChange, checkpoints []core.LeaseRemaining) {
+	if len(changes)+len(checkpoints) == 0 {
 		return
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, c := range changes {
 		if c.TTL == 0 {
 			l.deadlines.Revoked(c.ID)
@@ -97,7 +107,9 @@ func (l *leases) changed(changes []state.LeaseChange) {
 			l.n.metrics.granted.Inc()
 		}
 	}
-	l.mu.Unlock()
+	for _, c := range checkpoints {
+		l.deadlines.Checkpointed(l.now(), c)
+	}
 }
 
 // keepTime ticks the deadlines' clock until ctx ends. It does nothing else: were
@@ -128,6 +140,7 @@ func (l *leases) expireOverdue(ctx context.Context) {
 		select {
 		case <-l.due:
 			l.expireDue(ctx)
+			l.checkpointDue(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -157,6 +170,27 @@ func (l *leases) expireDue(ctx context.Context) {
 	}
 }
 
+// checkpointDue has written down what leases have left, as far as it is due now.
+func (l *leases) checkpointDue(ctx context.Context) {
+	for {
+		l.mu.Lock()
+		cmd := l.deadlines.DueCheckpoints(l.now(), checkpointBatch)
+		l.mu.Unlock()
+		if cmd == nil {
+			return
+		}
+		if _, err := l.n.do(ctx, cmd); err != nil {
+			l.mu.Lock()
+			l.deadlines.Unwritten(l.now(), cmd.Leases)
+			l.mu.Unlock()
+			if ctx.Err() == nil && !errors.Is(err, core.LeaderChanged) {
+				l.n.cfg.Logger.Warn("writing down what leases have left failed; it is tried again", "leases", len(cmd.Leases), "error", err)
+			}
+			return
+		}
+	}
+}
+
 // nextDue returns a command that revokes what is overdue, or nil. It says as of
 // when, by a view from before the look at the deadlines, which know all that the
 // view shows: a lease that is granted under the same id later, or a session that is
@@ -178,15 +212,27 @@ func (l *leases) nextDue() *core.LeaseExpire {
 
 // KeepAlive implements core.Leases.
 func (l *leases) KeepAlive(ctx context.Context, _ core.Principal, id core.LeaseID) (time.Duration, error) {
-	if ttl, answer := l.renew(id); answer == expiry.Renewed {
-		return ttl, nil
+	for {
+		ttl, answer := l.renew(id)
+		if answer != expiry.Renewed && answer != expiry.Checkpointed {
+			err := l.renewUncertain(ctx, id, false, func() expiry.Renewal {
+				ttl, answer = l.renew(id)
+				return answer
+			})
+			if err != nil {
+				return 0, err
+			}
+		}
+		if answer == expiry.Renewed {
+			return ttl, nil
+		}
+		l.mu.Lock()
+		undo := l.deadlines.Undo(id)
+		l.mu.Unlock()
+		if _, err := l.n.do(ctx, undo); err != nil {
+			return 0, err
+		}
 	}
-	var ttl time.Duration
-	err := l.renewUncertain(ctx, id, false, func() (answer expiry.Renewal) {
-		ttl, answer = l.renew(id)
-		return answer
-	})
-	return ttl, err
 }
 
 // renewUncertain renews a lease of which the deadlines did not know that it can
@@ -195,7 +241,7 @@ func (l *leases) KeepAlive(ctx context.Context, _ core.Principal, id core.LeaseI
 // It fails with LeaseNotFound only when a view shows that the lease is gone: that
 // view is linearizable, so that a stale member tells nobody that his lease has
 // ended; and who renews too late is not told so before its keys are gone
-// (etcd T-62).
+// (etcd T-62). It does not fail with a lease that is Checkpointed.
 func (l *leases) renewUncertain(ctx context.Context, id core.LeaseID, session bool, renew func() expiry.Renewal) error {
 	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
@@ -213,7 +259,7 @@ func (l *leases) renewUncertain(ctx context.Context, id core.LeaseID, session bo
 			return true
 		}
 		answer = renew()
-		return answer == expiry.Renewed || answer == expiry.NotLeading
+		return answer == expiry.Renewed || answer == expiry.Checkpointed || answer == expiry.NotLeading
 	})
 	if err != nil {
 		return err
@@ -256,8 +302,13 @@ func (l *leases) Status(ctx context.Context, _ core.Principal, id core.LeaseID, 
 	l.mu.Lock()
 	left, leading := l.deadlines.Remaining(l.now(), id)
 	l.mu.Unlock()
-	if s.Remaining = s.Granted; leading {
+	switch {
+	case leading:
 		s.Remaining = max(left, 0)
+	case known.Remaining > 0:
+		s.Remaining = known.Remaining
+	default:
+		s.Remaining = s.Granted
 	}
 	if keys {
 		s.Keys, err = v.LeaseKeys(id)
@@ -273,19 +324,22 @@ func (l *leases) List(ctx context.Context, _ core.Principal) ([]core.LeaseID, er
 	}
 	defer v.Close()
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.deadlines.Leading() {
-		return l.deadlines.List(), nil
+	leading, expiries := l.deadlines.Leading(), l.deadlines.List()
+	l.mu.Unlock()
+	if !leading {
+		// No deadline runs yet: each lease has the time that it is to have.
+		all, err := leasesIn(v)
+		if err != nil {
+			return nil, err
+		}
+		for _, known := range all {
+			expiries = append(expiries, expiry.Expiry{ID: known.ID, Deadline: known.Left()})
+		}
 	}
-	// No deadline runs yet: each lease has its full time.
-	all, err := leasesIn(v)
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(all, func(a, b expiry.Lease) int { return cmp.Compare(a.TTL, b.TTL) })
-	ids := make([]core.LeaseID, len(all))
-	for i := range all {
-		ids[i] = all[i].ID
+	expiry.SortExpiries(expiries)
+	ids := make([]core.LeaseID, len(expiries))
+	for i := range expiries {
+		ids[i] = expiries[i].ID
 	}
 	return ids, nil
 }

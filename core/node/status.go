@@ -37,6 +37,7 @@ func (n *Node) Status() core.Status {
 	if v := n.published.hold(); v != nil {
 		defer v.Close()
 		s.Rev, s.CompactRev, s.Alarms = v.Rev(), v.CompactRev(), v.Alarms()
+		s.ClusterVersion, s.DowngradeTo = v.ClusterVersion(), v.DowngradeTo()
 	}
 	s.Size = n.size()
 	s.InUse = s.Size

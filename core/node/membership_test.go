@@ -1,0 +1,112 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+)
+
+// TestMembersOfOne makes etcd's checks on a cluster of one; the rest is compared with
+// a real etcd by compat-tests/oracle.
+func TestMembersOfOne(t *testing.T) {
+	cfg := testConfig(t)
+	n := startNode(t, cfg)
+	ctx, nobody, self := testContext(t), core.Principal{}, n.Self().Member
+	require.NoError(t, n.Ready(ctx))
+	m := n.Membership()
+
+	for _, urls := range [][]string{
+		nil, {"nonsense"}, {"http://h"}, {"ftp://h:1"}, {"http://h:1/path"}, {"http://h:1", "http://[::1"},
+	} {
+		_, _, err := m.Add(ctx, nobody, urls, false)
+		require.ErrorIs(t, err, core.BadMemberURLs, "%q", urls)
+	}
+	_, _, err := m.Add(ctx, nobody, []string{"http://h:1", " http://localhost:2380"}, true)
+	require.ErrorIs(t, err, core.PeerURLExists)
+	for _, urls := range [][]string{{"http://h:1"}, {"unix://a:1"}} {
+		_, _, err = m.Add(ctx, nobody, urls, true)
+		require.ErrorIs(t, err, core.Unsupported)
+	}
+	_, err = m.Remove(ctx, nobody, 1)
+	require.ErrorIs(t, err, core.MemberNotFound)
+	_, err = m.Remove(ctx, nobody, self)
+	require.ErrorIs(t, err, core.NotEnoughStarted)
+	_, err = m.Promote(ctx, nobody, 1)
+	require.ErrorIs(t, err, core.MemberNotFound)
+	_, err = m.Promote(ctx, nobody, self)
+	require.ErrorIs(t, err, core.NotLearner)
+	_, err = m.Update(ctx, nobody, 1, []string{"http://h:1"})
+	require.ErrorIs(t, err, core.MemberNotFound)
+
+	changed := []core.Member{{
+		ID: self, Name: "default", PeerURLs: []string{"http://h:2", "http://h:1"}, ClientURLs: cfg.AdvertiseClientURLs,
+	}}
+	members, err := m.Update(ctx, nobody, self, changed[0].PeerURLs)
+	require.NoError(t, err)
+	require.Equal(t, changed, members)
+	stopNode(t, n)
+
+	n = startNode(t, cfg) // the flags name the peer URLs that it was founded with
+	require.NoError(t, n.Ready(testContext(t)))
+	members, err = n.Members(testContext(t), true)
+	require.NoError(t, err)
+	require.Equal(t, changed, members)
+	stopNode(t, n)
+}
+
+func TestLeadershipOfOne(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	ctx := testContext(t)
+	require.NoError(t, n.Ready(ctx))
+	for _, id := range []core.MemberID{0, 1} {
+		require.ErrorIs(t, n.MoveLeader(ctx, core.Principal{}, id), core.BadLeaderTransferee)
+	}
+	require.NoError(t, n.MoveLeader(ctx, core.Principal{}, n.Self().Member))
+	stopNode(t, n)
+}
+
+func TestDowngrade(t *testing.T) {
+	cfg := testConfig(t)
+	n := startNode(t, cfg)
+	step := func(action core.DowngradeAction, version string) (string, error) {
+		return n.Downgrade(testContext(t), core.Principal{}, core.Downgrade{Action: action, Version: version})
+	}
+	for _, c := range []struct {
+		action  core.DowngradeAction
+		version string
+		want    string
+		err     error
+	}{
+		{core.DowngradeValidate, "v3.6.0", "", core.BadVersionFormat},
+		{core.DowngradeEnable, "", "", core.BadVersionFormat},
+		{core.DowngradeValidate, "3.5", "", core.BadDowngradeTarget},
+		{core.DowngradeEnable, "3.7.0", "", core.BadDowngradeTarget},
+		{core.DowngradeValidate, "3.6.9", "3.7", nil},
+		{core.DowngradeCancel, "x", "3.7", nil}, // only a line in the log
+		{core.DowngradeEnable, "3.6.1", "3.7", nil},
+		{core.DowngradeEnable, "3.6.0", "", core.BadDowngradeTarget},
+		{core.DowngradeEnable, "3.5.0", "", core.DowngradeUnderWay},
+	} {
+		got, err := step(c.action, c.version)
+		if c.err != nil {
+			require.ErrorIs(t, err, c.err)
+		} else {
+			require.NoError(t, err)
+		}
+		if c.err == nil {
+			require.Equal(t, c.want, got)
+		}
+	}
+	stopNode(t, n)
+	n = startNode(t, cfg)
+	s := n.Status()
+	require.Equal(t, [2]string{"3.6.0", "3.6.0"}, [2]string{s.ClusterVersion, s.DowngradeTo})
+	got, err := step(core.DowngradeCancel, "")
+	require.NoError(t, err)
+	require.Equal(t, "3.6", got)
+	s = n.Status()
+	require.Equal(t, [2]string{"3.7.0", ""}, [2]string{s.ClusterVersion, s.DowngradeTo})
+	stopNode(t, n)
+}
