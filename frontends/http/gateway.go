@@ -14,10 +14,13 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+
+	"github.com/triglot/triglot/frontends/etcdv3/v3electionpb"
+	"github.com/triglot/triglot/frontends/etcdv3/v3lockpb"
 )
 
 // gateway serves etcd's gRPC API as JSON over HTTP: POST /v3/..., as etcd 3.7 does
-// (embed.registerGateway). The paths of Lock and Election are not there yet.
+// (embed.registerGateway).
 type gateway struct {
 	mux     *runtime.ServeMux
 	maxBody int64
@@ -58,6 +61,8 @@ func newGateway(conn grpc.ClientConnInterface, maxRequest uint) *gateway {
 	ctx := context.Background() // the handlers take each request's own
 	// The last that is registered is tried first, and each attempt costs.
 	for _, err := range []error{
+		v3electionpb.RegisterElectionHandlerClient(ctx, g.mux, v3electionpb.NewElectionClient(conn)),
+		v3lockpb.RegisterLockHandlerClient(ctx, g.mux, v3lockpb.NewLockClient(conn)),
 		gw.RegisterAuthHandlerClient(ctx, g.mux, pb.NewAuthClient(conn)),
 		gw.RegisterMaintenanceHandlerClient(ctx, g.mux, pb.NewMaintenanceClient(conn)),
 		gw.RegisterClusterHandlerClient(ctx, g.mux, pb.NewClusterClient(conn)),
