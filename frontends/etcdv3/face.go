@@ -42,6 +42,9 @@ type Config struct {
 	ProgressInterval time.Duration
 	// ServerVersion is the etcd version that clients are told; empty is 3.7.3.
 	ServerVersion string
+	// WarnUnary is how long a unary request may take before a line says so
+	// (--warning-unary-request-duration); zero is 300 ms, less is never.
+	WarnUnary time.Duration
 	// Metrics counts calls and bytes; nil counts nothing.
 	Metrics *Metrics
 	// Logger is slog.Default if nil.
@@ -78,6 +81,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ServerVersion == "" {
 		c.ServerVersion = defaultServerVersion
+	}
+	if c.WarnUnary == 0 {
+		c.WarnUnary = defaultWarnUnary
 	}
 	c.Metrics = c.Metrics.orDiscard()
 	if c.Logger == nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -19,12 +20,21 @@ type Metrics struct {
 	sentBytes, receivedBytes    prometheus.Counter
 	unaryClients, streamClients *clientCounter
 	watch                       watchMetrics
+	requests                    *requestMetrics
 	calls                       *callCollector
 }
 
 // watchMetrics time the sending of watch responses.
 type watchMetrics struct {
 	events, perEvent, control, progress prometheus.Histogram
+	eventCount                          prometheus.Counter
+}
+
+// sent counts a response with n events.
+func (m *watchMetrics) sent(n int, took time.Duration) {
+	m.eventCount.Add(float64(n))
+	m.events.Observe(took.Seconds())
+	m.perEvent.Observe(took.Seconds() / float64(n))
 }
 
 // NewMetrics makes the metrics and registers them with reg, unless it is nil. It
@@ -50,12 +60,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			perEvent: watchHistogram("watch_stream_duration_per_event", "sending one event"),
 			control:  watchHistogram("control_stream_duration", "sending one response without events"),
 			progress: watchHistogram("progress_duration", "asking for the progress notifications that are due"),
+			eventCount: prometheus.NewCounter(prometheus.CounterOpts{
+				Name: "etcd_debugging_mvcc_events_total",
+				Help: "Events sent to watches.",
+			}),
 		},
-		calls: newCallCollector(),
+		requests: newRequestMetrics(),
+		calls:    newCallCollector(),
 	}
 	if reg != nil {
 		reg.MustRegister(m.sentBytes, m.receivedBytes, clients, m.calls,
-			m.watch.events, m.watch.perEvent, m.watch.control, m.watch.progress)
+			m.watch.events, m.watch.perEvent, m.watch.control, m.watch.progress, m.watch.eventCount)
+		reg.MustRegister(m.requests.collectors()...)
 	}
 	return m
 }
@@ -225,6 +241,9 @@ func (m *Metrics) instrument(desc grpc.ServiceDesc) grpc.ServiceDesc {
 			kind = "client_stream"
 		}
 		d.Handler = countedStream(d.Handler, m.calls.add(kind, desc.ServiceName, d.StreamName))
+		if d.StreamName == "Snapshot" {
+			d.Handler = timedStream(d.Handler, m.requests.backup)
+		}
 	}
 	return desc
 }
@@ -243,6 +262,18 @@ func countedStream(handle grpc.StreamHandler, stats *callStats) grpc.StreamHandl
 		stats.started.Add(1)
 		err := handle(srv, &streamCounter{ServerStream: ss, stats: stats})
 		stats.done(err)
+		return err
+	}
+}
+
+// timedStream times the streams that succeed.
+func timedStream(handle grpc.StreamHandler, took prometheus.Histogram) grpc.StreamHandler {
+	return func(srv any, ss grpc.ServerStream) error {
+		start := time.Now()
+		err := handle(srv, ss)
+		if err == nil {
+			took.Observe(time.Since(start).Seconds())
+		}
 		return err
 	}
 }

@@ -90,7 +90,9 @@ func method[Req, Resp any](f *face, handle func(context.Context, *Req) (*Resp, e
 		if err := f.admit(ctx, req, f.Metrics.unaryClients); err != nil {
 			return nil, err
 		}
+		ctx, c := begin(ctx, req)
 		resp, err := handle(ctx, req)
+		f.end(ctx, &c, req, resp, err)
 		if err != nil {
 			return nil, wireError(err)
 		}

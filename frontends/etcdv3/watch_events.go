@@ -22,9 +22,7 @@ func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
 	} else {
 		err = fragments(resp, limit, ws.sendOne)
 	}
-	took := time.Since(start).Seconds()
-	ws.Metrics.watch.events.Observe(took)
-	ws.Metrics.watch.perEvent.Observe(took / float64(len(d.Changes)))
+	ws.Metrics.watch.sent(len(d.Changes), time.Since(start))
 	return err
 }
 
