@@ -113,7 +113,7 @@ func Register(s grpc.ServiceRegistrar, cfg Config) {
 }
 
 func (f *face) services() []service {
-	return []service{f.kv(), f.watch(), f.lease(), f.cluster(), f.maintenance(), f.auth()}
+	return []service{f.kv(), f.watch(), f.lease(), f.cluster(), f.maintenance(), f.auth(), f.lock(), f.election()}
 }
 
 // face is what the services share. It is immutable.
