@@ -64,6 +64,3 @@ func (n *Node) Downgrade(ctx context.Context, who core.Principal, d core.Downgra
 	}
 	return version, err
 }
-
-// Defragment implements core.Maintenance.
-func (n *Node) Defragment(context.Context, core.Principal) error { return core.Unsupported }

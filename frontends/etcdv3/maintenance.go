@@ -8,24 +8,24 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/triglot/triglot/core"
 )
 
-const (
-	// storageVersion is the version of etcd's schema that clients are told.
-	storageVersion = "3.7.0"
-	// defaultQuota is what etcd reports, and uses, where no quota is set.
-	defaultQuota = 2 << 30
-)
+// defaultQuota is what etcd reports, and uses, where no quota is set.
+const defaultQuota = 2 << 30
 
-// maintenanceServer is etcd's Maintenance service: Alarm and Status so far.
+// maintenanceServer is etcd's Maintenance service.
 type maintenanceServer struct{ *face }
 
 func (f *face) maintenance() service {
 	s := maintenanceServer{f}
 	return service{desc: pb.Maintenance_ServiceDesc, unary: map[string]grpc.MethodHandler{
 		"Alarm":      unary(f, s.alarm),
+		"MoveLeader": unary(f, s.moveLeader),
+		"Downgrade":  unary(f, s.downgrade),
 		"Status":     unary(f, s.status),
 		"Hash":       unary(f, s.hash),
 		"HashKV":     unary(f, s.hashKV),
@@ -42,7 +42,7 @@ func (s maintenanceServer) status(
 	resp := &pb.StatusResponse{
 		Header:           &pb.ResponseHeader{},
 		Version:          s.ServerVersion,
-		StorageVersion:   storageVersion,
+		StorageVersion:   st.ClusterVersion, // it follows at once
 		DbSize:           st.Size,
 		DbSizeInUse:      st.InUse,
 		DbSizeQuota:      st.Quota,
@@ -51,7 +51,7 @@ func (s maintenanceServer) status(
 		RaftIndex:        st.Committed,
 		RaftAppliedIndex: st.Applied,
 		IsLearner:        st.Learner,
-		DowngradeInfo:    &pb.DowngradeInfo{},
+		DowngradeInfo:    &pb.DowngradeInfo{Enabled: st.DowngradeTo != "", TargetVersion: st.DowngradeTo},
 	}
 	if resp.DbSizeQuota == 0 {
 		resp.DbSizeQuota = defaultQuota
@@ -64,6 +64,32 @@ func (s maintenanceServer) status(
 	}
 	s.fill(resp.Header, st.Rev)
 	return resp, nil
+}
+
+func (s maintenanceServer) moveLeader(
+	ctx context.Context, who core.Principal, r *pb.MoveLeaderRequest,
+) (*pb.MoveLeaderResponse, error) {
+	if err := s.Maintenance.MoveLeader(ctx, who, core.MemberID(r.TargetID)); err != nil {
+		return nil, err
+	}
+	return &pb.MoveLeaderResponse{}, nil // without a header (etcd T-90)
+}
+
+// errUnknownDowngrade is what etcd says of a step that it does not know.
+var errUnknownDowngrade = status.Error(codes.Unknown, "etcdserver: unknown method")
+
+func (s maintenanceServer) downgrade(
+	ctx context.Context, who core.Principal, r *pb.DowngradeRequest,
+) (*pb.DowngradeResponse, error) {
+	if _, known := pb.DowngradeRequest_DowngradeAction_name[int32(r.Action)]; !known {
+		return nil, errUnknownDowngrade
+	}
+	d := core.Downgrade{Action: core.DowngradeAction(r.Action), Version: r.Version}
+	version, err := s.Maintenance.Downgrade(ctx, who, d)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.DowngradeResponse{Header: s.header(s.Cluster.Status().Rev), Version: version}, nil
 }
 
 // alarm lists, raises and clears alarms (etcd T-73). Whatever it does, it sees

@@ -1,0 +1,61 @@
+package etcdv3
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
+)
+
+// TestChangesOfMembers has what this version refuses, and an update; what etcd answers
+// is in compat-tests/oracle/testdata/cluster.txt.
+func TestChangesOfMembers(t *testing.T) {
+	s := startServer(t)
+	self := s.header(0).MemberId
+	_, err := s.cluster.MemberAdd(s.ctx(), &pb.MemberAddRequest{PeerURLs: []string{"nonsense"}})
+	requireStatus(t, codes.InvalidArgument, "etcdserver: given member URLs are invalid", err)
+	_, err = s.cluster.MemberAdd(s.ctx(), &pb.MemberAddRequest{PeerURLs: []string{"http://h:1"}})
+	requireStatus(t, codes.Unimplemented,
+		"not supported: a cluster of several members is not supported yet: no member can be added", err)
+	_, err = s.cluster.MemberRemove(s.ctx(), &pb.MemberRemoveRequest{ID: self})
+	requireStatus(t, codes.Unknown, "etcdserver: re-configuration failed due to not enough started members", err)
+	_, err = s.cluster.MemberPromote(s.ctx(), &pb.MemberPromoteRequest{ID: self})
+	requireStatus(t, codes.FailedPrecondition, "etcdserver: can only promote a learner member", err)
+	_, err = s.cluster.MemberUpdate(s.ctx(), &pb.MemberUpdateRequest{ID: 1})
+	requireStatus(t, codes.NotFound, "etcdserver: member not found", err)
+	updated, err := s.cluster.MemberUpdate(s.ctx(), &pb.MemberUpdateRequest{ID: self, PeerURLs: []string{"http://h:2"}})
+	require.NoError(t, err)
+	requireEqual(t, &pb.MemberUpdateResponse{Header: s.header(0), Members: []*pb.Member{{
+		ID: self, Name: "default", PeerURLs: []string{"http://h:2"}, ClientURLs: []string{"http://localhost:2379"},
+	}}}, updated)
+}
+
+func TestMoveLeader(t *testing.T) {
+	s := startServer(t)
+	_, err := s.maintenance.MoveLeader(s.ctx(), &pb.MoveLeaderRequest{TargetID: 1})
+	requireStatus(t, codes.FailedPrecondition, "etcdserver: bad leader transferee", err)
+	resp, err := s.maintenance.MoveLeader(s.ctx(), &pb.MoveLeaderRequest{TargetID: s.header(0).MemberId})
+	require.NoError(t, err)
+	requireEqual(t, &pb.MoveLeaderResponse{}, resp)
+}
+
+func TestDowngrade(t *testing.T) {
+	s := startServer(t)
+	step := func(action pb.DowngradeRequest_DowngradeAction, version string) (*pb.DowngradeResponse, error) {
+		return s.maintenance.Downgrade(s.ctx(), &pb.DowngradeRequest{Action: action, Version: version})
+	}
+	_, err := step(7, "3.6.0")
+	requireStatus(t, codes.Unknown, "etcdserver: unknown method", err)
+	_, err = step(pb.DowngradeRequest_ENABLE, "3.5")
+	requireStatus(t, codes.InvalidArgument, "etcdserver: invalid downgrade target version", err)
+	resp, err := step(pb.DowngradeRequest_ENABLE, "3.6")
+	require.NoError(t, err)
+	requireEqual(t, &pb.DowngradeResponse{Header: s.header(1), Version: "3.7"}, resp)
+	_, err = step(pb.DowngradeRequest_VALIDATE, "3.5")
+	requireStatus(t, codes.FailedPrecondition, "etcdserver: cluster has a downgrade job in progress", err)
+	st, err := s.maintenance.Status(s.ctx(), &pb.StatusRequest{})
+	require.NoError(t, err)
+	require.Equal(t, "3.6.0", st.StorageVersion)
+	requireEqual(t, &pb.DowngradeInfo{Enabled: true, TargetVersion: "3.6.0"}, st.DowngradeInfo)
+}
