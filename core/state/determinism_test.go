@@ -61,7 +61,7 @@ func drawPut(t *rapid.T) *core.Put {
 }
 
 func drawCommand(t *rapid.T) core.Command {
-	switch rapid.IntRange(0, 15).Draw(t, "kind") {
+	switch rapid.IntRange(0, 18).Draw(t, "kind") {
 	case 0, 1:
 		return &core.DeleteRange{Interval: drawInterval(t), PrevKV: true}
 	case 2, 3:
@@ -81,6 +81,8 @@ func drawCommand(t *rapid.T) core.Command {
 		return &core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}, On: rapid.Bool().Draw(t, "on")}
 	case 9:
 		return drawSession(t)
+	case 16, 17, 18:
+		return drawAccounts(t)
 	case 10, 11, 12:
 		c := &core.ZnodeWrite{Session: core.SessionRef{ID: drawLease(t), Epoch: 1}, Multi: rapid.Bool().Draw(t, "multi")}
 		for range rapid.IntRange(1, 3).Draw(t, "ops") {
@@ -91,6 +93,36 @@ func drawCommand(t *rapid.T) core.Command {
 		return drawPut(t)
 	}
 }
+
+// drawAccounts draws what turns authentication on more often than not.
+func drawAccounts(t *rapid.T) core.Command {
+	user := rapid.SampledFrom([]string{"root", "u"}).Draw(t, "user")
+	role := rapid.SampledFrom([]string{"root", "r"}).Draw(t, "role")
+	switch rapid.IntRange(0, 10).Draw(t, "accounts command") {
+	case 0, 1:
+		return &core.UserAdd{Name: user, Hash: []byte("h")}
+	case 2, 3:
+		return &core.UserGrantRole{User: user, Role: role}
+	case 4:
+		return &core.AuthDisable{}
+	case 5:
+		return &core.UserDelete{Name: user}
+	case 6:
+		return &core.RoleAdd{Name: role}
+	case 7:
+		return &core.RoleDelete{Name: role}
+	case 8:
+		kind := core.PermissionType(rapid.IntRange(0, 2).Draw(t, "type"))
+		return &core.RoleGrantPermission{Role: role, Permission: core.Permission{Type: kind, Interval: drawInterval(t)}}
+	case 9:
+		return &core.TokenGrant{User: user, AuthRev: uint64(rapid.IntRange(1, 9).Draw(t, "auth rev"))}
+	default:
+		return &core.AuthEnable{}
+	}
+}
+
+// callers are who makes the commands of the entries of a log, by turns.
+var callers = []core.Principal{{Member: true}, {User: "root"}, {User: "u"}, {}}
 
 func drawSession(t *rapid.T) core.Command {
 	id := core.LeaseID(rapid.IntRange(0, 3).Draw(t, "session"))
@@ -152,7 +184,7 @@ func runLog(t *rapid.T, log [][]core.Command, name string) string {
 		if at == len(log) {
 			break
 		}
-		r.clock = int64(at) * 10
+		r.clock, r.who = int64(at)*10, callers[at%len(callers)]
 		r.apply(log[at]...)
 		if rapid.Bool().Draw(t, name+" commits") || at == len(log)-1 {
 			r.commit()
@@ -185,7 +217,7 @@ func (r *rig) describe() string {
 		require.NoError(r.t, err)
 		fmt.Fprintf(&out, "lease %d %+v %q\n", id, l, attached)
 	}))
-	fmt.Fprintf(&out, "sessions %d\n", v.ZnodeCounts().Sessions)
+	fmt.Fprintf(&out, "sessions %d\n%s", v.ZnodeCounts().Sessions, showAccounts(v.Accounts()))
 	res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}})
 	require.NoError(r.t, err)
 	out.WriteString(showRange(res) + "\n" + r.walk())

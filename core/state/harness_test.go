@@ -33,6 +33,8 @@ type rig struct {
 	term     uint64
 	// mount is the prefix of the keys that are znodes.
 	mount string
+	// who makes the commands and reads: see principal.
+	who core.Principal
 }
 
 const (
@@ -98,7 +100,7 @@ func (r *rig) apply(cmds ...core.Command) []Reply {
 	index, _ := r.machine.Applied()
 	var encoded [][]byte
 	for _, c := range cmds {
-		encoded = append(encoded, command.AppendCommand(nil, c))
+		encoded = append(encoded, command.AppendCommandAs(nil, r.principal(), c))
 	}
 	r.clock += 10
 	e := Entry{
@@ -170,6 +172,8 @@ func showOutcome(o core.Outcome) string {
 		return fmt.Sprintf("session %d epoch %d", o.Session.ID, o.Session.Epoch)
 	case *core.ZnodeOutcome:
 		return showZnodeOutcome(o)
+	case core.TokenOutcome:
+		return fmt.Sprintf("token of index %d", o.Index)
 	case core.AlarmOutcome:
 		return fmt.Sprintf("stood %t", o.Stood)
 	default:
@@ -231,6 +235,16 @@ func showDelta(d Delta) string {
 	for _, l := range d.Checkpoints {
 		fmt.Fprintf(&b, "lease %d has %v left\n", l.ID, l.TTL)
 	}
+	for _, c := range d.Tokens {
+		switch {
+		case c.Index != 0:
+			fmt.Fprintf(&b, "token of %s %.1x... granted at %d\n", c.User, c.Secret, c.Index)
+		case c.User != "":
+			fmt.Fprintf(&b, "tokens of %s end\n", c.User)
+		default:
+			b.WriteString("all tokens end\n")
+		}
+	}
 	if d.Compacted != 0 {
 		fmt.Fprintf(&b, "compacted to %d\n", d.Compacted)
 	}
@@ -239,7 +253,7 @@ func showDelta(d Delta) string {
 
 func (r *rig) rangeText(text string) string {
 	txn := parse(r.t, "txn:{then:{range:{"+text+"}}}").(*core.Txn)
-	res, err := r.view.Range(context.Background(), txn.Then[0].Range)
+	res, err := r.seen().Range(context.Background(), txn.Then[0].Range)
 	if err != nil {
 		return err.Error()
 	}

@@ -27,7 +27,7 @@ import (
 //	flush, crash   the engine flushes; the engine loses what it has not flushed
 //	applied        the applied index
 //
-// and those of znodeTranscript.
+// and those of znodeTranscript and accountsTranscript.
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		r := newRig(t)
@@ -60,7 +60,7 @@ func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 		}
 		return out.String()
 	case "read-txn":
-		out, err := r.view.Txn(context.Background(), parse(t, d.Input).(*core.Txn))
+		out, err := r.seen().Txn(context.Background(), parse(t, d.Input).(*core.Txn))
 		if err != nil {
 			return err.Error()
 		}
@@ -82,6 +82,9 @@ func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 		return fmt.Sprintf("index %d term %d rev %d", index, term, r.view.Rev())
 	default:
 		out, ok := r.znodeTranscript(t, d)
+		if !ok {
+			out, ok = r.accountsTranscript(t, d)
+		}
 		if !ok {
 			d.Fatalf(t, "unknown command %q", d.Cmd)
 		}

@@ -74,7 +74,7 @@ func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, boo
 		each(func(line string) string { return r.showZnodeAt(unquote(line)) })
 	case "ls":
 		each(func(line string) string {
-			names, z, err := r.view.Children(context.Background(), unquote(line))
+			names, z, err := r.seen().Children(context.Background(), unquote(line))
 			if err != nil {
 				return err.Error()
 			}
@@ -158,7 +158,7 @@ func showStat(s core.Stat) string {
 }
 
 func (r *rig) showZnodeAt(path string) string {
-	z, err := r.view.Znode(path)
+	z, err := r.seen().Znode(path)
 	if err != nil {
 		return fmt.Sprintf("%q: %v", path, err)
 	}
