@@ -3,6 +3,7 @@ package node
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
@@ -35,6 +36,7 @@ func (a *applier) own(member core.MemberID, incarnation uint64) bool {
 // lease before a view shows it, see nextDue; a view must show a write before anyone
 // hears of it; and watchers hear of it before its own caller may act on the answer.
 func (a *applier) Apply(batch []consensus.Committed) error {
+	began := time.Now()
 	replies := a.replies[:0]
 	commands := 0
 	for i := range batch {
@@ -51,19 +53,25 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 			return err
 		}
 	}
+	committing := time.Now()
 	view, delta, err := a.n.disk.machine.Commit()
 	if err != nil {
 		return err
 	}
+	committed := time.Now()
 	rev := view.Rev()
 	a.n.leases.changed(delta.Leases, delta.Checkpoints)
+	a.n.auth.changed(delta.Tokens)
 	a.n.published.publish(view)
 	a.n.hub.Publish(delta.Revisions, rev)
 	if delta.Compacted != 0 {
 		a.n.hub.Compacted(delta.Compacted)
 	}
 	a.n.sessions.changed(delta.Leases)
+	ended := time.Now()
+	consensus.Applied(batch, began, ended)
 	a.answer(batch, replies)
+	a.n.metrics.applied(batch, &delta, began, committing, committed, ended)
 	a.n.upkeep.applied(commands, delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room
 	a.replies = replies

@@ -23,6 +23,7 @@ const (
 	// record, and a refused append ends the member.
 	MaxRequestLimit = 512 << 20
 
+	defaultWarnApply    = 100 * time.Millisecond
 	defaultClusterToken = "etcd-cluster"
 	defaultName         = "default"
 	defaultPeerURL      = "http://localhost:2380"
@@ -57,6 +58,8 @@ type Config struct {
 	// the state is flushed when the log beyond it holds more. Zero is 100 000.
 	FlushCommands  uint64
 	AutoCompaction AutoCompaction
+	// Auth is how callers prove who they are; the zero value has defaults.
+	Auth AuthConfig
 
 	// LeaseCheckpoint has the time that leases have left written down now and then, so
 	// that a new leader need not give them all of it; LeaseCheckpointPersist needs it,
@@ -65,6 +68,10 @@ type Config struct {
 
 	// Memory bounds what the member caches; the zero value has defaults.
 	Memory Memory
+
+	// WarnApply is how long a batch of commands may take to be applied before a line
+	// says so (--warning-apply-duration); zero is 100 ms, less is never.
+	WarnApply time.Duration
 
 	// Logger gets what an operator should know; nil is slog.Default.
 	Logger *slog.Logger
@@ -151,6 +158,7 @@ func (c Config) withDefaults() Config {
 		c.FlushCommands = DefaultFlushCommands
 	}
 	c.Memory = c.Memory.withDefaults()
+	c.Auth = c.Auth.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

@@ -211,7 +211,10 @@ func (l *leases) nextDue() *core.LeaseExpire {
 }
 
 // KeepAlive implements core.Leases.
-func (l *leases) KeepAlive(ctx context.Context, _ core.Principal, id core.LeaseID) (time.Duration, error) {
+func (l *leases) KeepAlive(ctx context.Context, who core.Principal, id core.LeaseID) (time.Duration, error) {
+	if err := l.mayRenew(who, id); err != nil {
+		return 0, err
+	}
 	for {
 		ttl, answer := l.renew(id)
 		if answer != expiry.Renewed && answer != expiry.Checkpointed {
@@ -288,12 +291,15 @@ func (l *leases) touch(id core.LeaseID) expiry.Renewal {
 }
 
 // Status implements core.Leases.
-func (l *leases) Status(ctx context.Context, _ core.Principal, id core.LeaseID, keys bool) (core.LeaseStatus, error) {
+func (l *leases) Status(ctx context.Context, who core.Principal, id core.LeaseID, keys bool) (core.LeaseStatus, error) {
 	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
 		return core.LeaseStatus{}, err
 	}
 	defer v.Close()
+	if err := maySeeLease(v, who, id, keys); err != nil {
+		return core.LeaseStatus{}, err
+	}
 	known, err := v.Lease(id)
 	if err != nil {
 		return core.LeaseStatus{}, err
@@ -317,12 +323,15 @@ func (l *leases) Status(ctx context.Context, _ core.Principal, id core.LeaseID, 
 }
 
 // List implements core.Leases.
-func (l *leases) List(ctx context.Context, _ core.Principal) ([]core.LeaseID, error) {
+func (l *leases) List(ctx context.Context, who core.Principal) ([]core.LeaseID, error) {
 	v, err := l.n.view(ctx, core.Consistency{Linearizable: true})
 	if err != nil {
 		return nil, err
 	}
 	defer v.Close()
+	if err := maySeeLeases(v, who); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	leading, expiries := l.deadlines.Leading(), l.deadlines.List()
 	l.mu.Unlock()

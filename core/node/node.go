@@ -25,6 +25,7 @@ type Node struct {
 	hub      *watch.Hub
 	leases   leases
 	sessions sessions
+	auth     auth
 	upkeep   *upkeep
 
 	published published
@@ -59,6 +60,9 @@ func Start(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, fault: make(chan error, 1), introduced: make(chan struct{})}
+	if err := n.auth.init(n); err != nil {
+		return nil, err
+	}
 	n.metrics = newMetrics(n)
 	disk, err := openDisk(&cfg, n.metrics, n.fail)
 	if err != nil {
@@ -75,7 +79,13 @@ func Start(cfg Config) (*Node, error) {
 }
 
 func (n *Node) start() error {
-	collector, err := mvcc.NewCollector(n.disk.db, mvcc.CollectorOptions{})
+	var err error
+	if n.auth.from, err = n.disk.log.LastIndex(); err != nil {
+		return err
+	}
+	collector, err := mvcc.NewCollector(n.disk.db, mvcc.CollectorOptions{
+		OnChunk: func(took time.Duration) { n.metrics.compactionPause.Observe(float64(took.Milliseconds())) },
+	})
 	if err != nil {
 		return err
 	}
