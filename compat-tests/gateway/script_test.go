@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,11 @@ import (
 //	    shows the next N lines, or that the answer has ended
 //	close id=S
 //	    the client goes away
+//	await path=P contains=TEXT [...]
+//	    makes a request again and again until its answer contains TEXT
 //
-// Headers are Content-Type, Authorization and what begins with Grpc-.
+// Headers are Content-Type, Authorization and what begins with Grpc-. With "save=N" the
+// token that an answer holds is what $N is in later headers.
 func TestScript(t *testing.T) {
 	target, err := server.TargetFromEnv()
 	require.NoError(t, err)
@@ -92,13 +96,23 @@ func runScript(t *testing.T, path string, target, recorded server.Target) {
 func run(t *testing.T, s *session, v *renderer, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "post":
-		a, err := s.fetch(requestOf(t, d))
+		a, err := s.fetch(s.requestOf(t, d))
 		if err != nil {
 			return "error: " + strings.ReplaceAll(err.Error(), v.url, "URL") + "\n"
 		}
+		s.save(t, d, a)
 		return v.answer(a, hidden(d))
+	case "await":
+		r, text, shown := s.requestOf(t, d), "", ""
+		d.ScanArgs(t, "contains", &text)
+		require.Eventually(t, func() bool {
+			a, err := s.fetch(r)
+			shown = v.answer(a, hidden(d))
+			return err == nil && strings.Contains(shown, text)
+		}, s.patience, 5*time.Millisecond, "%s: no answer holds %s", d.Pos, text)
+		return shown
 	case "stream":
-		st := s.open(requestOf(t, d))
+		st := s.open(s.requestOf(t, d))
 		s.streams[id(t, d)] = st
 		if lines(t, d) == 0 {
 			return ""
@@ -147,7 +161,20 @@ func (v *renderer) lines(lines, hide []string) string {
 	return s.String()
 }
 
-func requestOf(t *testing.T, d *datadriven.TestData) request {
+var tokens = regexp.MustCompile(`"token":"([^"]*)"`)
+
+// save remembers the token of an answer under the name that the command gives.
+func (s *session) save(t *testing.T, d *datadriven.TestData, a reply) {
+	name := ""
+	if !d.MaybeScanArgs(t, "save", &name) {
+		return
+	}
+	m := tokens.FindStringSubmatch(strings.Join(a.lines, "\n"))
+	require.NotNil(t, m, "%s: no token in %s", d.Pos, a.lines)
+	s.saved = append(s.saved, "$"+name, m[1])
+}
+
+func (s *session) requestOf(t *testing.T, d *datadriven.TestData) request {
 	r := request{method: http.MethodPost, body: d.Input, header: make(http.Header)}
 	d.ScanArgs(t, "path", &r.path)
 	d.MaybeScanArgs(t, "method", &r.method)
@@ -157,7 +184,7 @@ func requestOf(t *testing.T, d *datadriven.TestData) request {
 	}
 	for _, arg := range d.CmdArgs {
 		if arg.Key == "Content-Type" || arg.Key == "Authorization" || strings.HasPrefix(arg.Key, "Grpc-") {
-			r.header.Set(arg.Key, strings.Join(arg.Vals, ", "))
+			r.header.Set(arg.Key, strings.NewReplacer(s.saved...).Replace(strings.Join(arg.Vals, ", ")))
 		}
 	}
 	return r

@@ -28,6 +28,7 @@ type session struct {
 	client   http.Client
 	patience time.Duration // how long an answer may take
 	streams  map[string]*stream
+	saved    []string // pairs of a name and the token that it stands for
 }
 
 func newSession(p *server.Process, patience time.Duration) *session {
