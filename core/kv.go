@@ -1,5 +1,7 @@
 package core
 
+import "sync/atomic"
+
 // Rev is the one counter of the store: etcd calls it the revision, ZooKeeper
 // the zxid. A fresh store is at revision 1 and its first write makes 2
 // (etcd T-10). In a request, zero means "the current revision".
@@ -54,10 +56,33 @@ type Change struct {
 	// Prev is the state before it, nil if the key did not exist, or if it is no
 	// longer known (its version has been compacted).
 	Prev *KV
+	// Memo is for what several readers of the change have a use for; nil if few are
+	// expected. It is not part of the change.
+	Memo *Memo
+}
+
+// Memo is a place where a front end keeps what it has made of a Change, such as its
+// encoding, for those of its readers that need the same. It lives as long as the
+// change, in memory that the change feed bounds by the size of the change: what is
+// kept must not be much larger. The zero value is empty; it is safe for concurrent
+// use.
+type Memo struct{ kept atomic.Value }
+
+// Kept returns what is kept, nil if nothing is.
+func (m *Memo) Kept() any { return m.kept.Load() }
+
+// Keep keeps v, unless something is kept already, and returns what is kept then.
+// All values must be of one type.
+func (m *Memo) Keep(v any) any {
+	if m.kept.CompareAndSwap(nil, v) {
+		return v
+	}
+	return m.kept.Load()
 }
 
 // Revision is all that one revision changed, in the order in which it was done.
-// A key occurs at most once, with its last state. It is immutable.
+// A key occurs at most once, with its last state. It is immutable once the change
+// feed has it.
 type Revision struct {
 	Rev     Rev
 	Changes []Change

@@ -104,7 +104,8 @@ func (h *Hub) run() {
 // Publish hands over the revisions that apply has made and the current revision,
 // which may be higher than the last of them: those that changed nothing are not
 // listed. The view that shows rev must have been published before. It waits for
-// nobody. The hub keeps the revisions, not the slice.
+// nobody. The hub keeps the revisions, not the slice; it sets the Memo of their
+// changes, which nobody else may look at before.
 func (h *Hub) Publish(revs []*core.Revision, rev core.Rev) {
 	if h.ring.append(revs, rev) {
 		h.rouse()

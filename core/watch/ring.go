@@ -80,11 +80,23 @@ func (r *ring) append(revs []*core.Revision, rev core.Rev) (wake bool) {
 			panic(fmt.Sprintf("watch: revision %d published after %d", v.Rev, r.last))
 		}
 		r.last = v.Rev
+		if r.listeners > 1 {
+			addMemos(v)
+		}
 		r.push(entry{v, sizeOf(v)})
 	}
 	r.last = max(r.last, rev)
 	r.grown.Broadcast()
 	return r.listeners > 0 && r.wakeLocked()
+}
+
+// addMemos gives each change of a revision, which nobody else has seen yet, a place
+// for what its readers share.
+func addMemos(v *core.Revision) {
+	memos := make([]core.Memo, len(v.Changes))
+	for i := range memos {
+		v.Changes[i].Memo = &memos[i]
+	}
 }
 
 // push makes room by dropping the oldest entries, but never the one it adds:

@@ -143,8 +143,36 @@ type codecConn struct{ codec codec }
 
 func (codecConn) Recv() (*pb.WatchRequest, error) { panic("nothing to receive") }
 
-func (c codecConn) Send(r *pb.WatchResponse) error {
-	out, err := c.codec.Marshal(r)
+func (c codecConn) Send(r *pb.WatchResponse) error { return c.SendMsg(r) }
+
+func (c codecConn) SendMsg(m any) error {
+	out, err := c.codec.Marshal(m)
 	out.Free()
 	return err
+}
+
+// BenchmarkEventToManyStreams measures what 1000 streams do for one event that the
+// change feed gives to all of them.
+func BenchmarkEventToManyStreams(b *testing.B) {
+	const streams = 1000
+	f := &face{Config: Config{Cluster: constantStatus{}}.withDefaults()}
+	for _, size := range []int{256, 1 << 10, 30 << 10} {
+		for _, prevKV := range []bool{false, true} {
+			b.Run(fmt.Sprintf("value=%d/prev_kv=%v", size, prevKV), func(b *testing.B) {
+				ws := newWatchStream(f, nil, codecConn{codec{metrics: f.Metrics}})
+				ws.byFeedID[1] = &watch{id: 7, feedID: 1, prevKV: prevKV}
+				version := &core.KV{Key: benchKey, Value: bytes.Repeat([]byte{'v'}, size), CreateRev: 500, ModRev: 900, Version: 5}
+				b.ReportAllocs()
+				b.SetBytes(streams * int64(size))
+				for b.Loop() {
+					d := core.Delivery{Watch: 1, Rev: 900, Changes: []core.Change{{KV: version, Prev: version, Memo: new(core.Memo)}}}
+					for range streams {
+						if err := ws.deliver(&d); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+			})
+		}
+	}
 }

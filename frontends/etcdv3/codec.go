@@ -22,6 +22,11 @@ func (codec) Name() string { return "proto" }
 
 // Marshal encodes v, a protobuf message. It keeps nothing of it.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if m, ok := v.(*eventsMessage); ok {
+		size := sizeEventsMessage(m)
+		c.metrics.sentBytes.Add(float64(size))
+		return marshalEvents(m, size), nil
+	}
 	size, err := messageSize(v)
 	if err != nil {
 		return nil, err

@@ -74,7 +74,8 @@ func (rs *rangeStream) run(ctx context.Context, linearizable bool) error {
 		rs.left = math.MaxInt64
 	}
 	target := int(rs.MaxRequestBytes)
-	q.PageBytes = 2 * target
+	// etcd's own first chunk may be as large; it bounds none.
+	q.PageBytes = firstChunk * target
 	chunk := int64(firstChunk)
 	consistency := core.Consistency{Linearizable: linearizable}
 	for {

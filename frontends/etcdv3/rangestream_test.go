@@ -130,7 +130,7 @@ func TestRangeStreamChunkBytes(t *testing.T) {
 	total := 0
 	for _, m := range messages {
 		total += len(m.Kvs)
-		require.Less(t, proto.Size(m), 4*64<<10)
+		require.Less(t, proto.Size(m), 11*64<<10)
 	}
 	require.Equal(t, 340, total)
 	require.EqualValues(t, 1, nextChunk(1, 1<<30, 1), "never none, which would be all")

@@ -118,6 +118,8 @@ func method[Req, Resp any](f *face, handle func(context.Context, *Req) (*Resp, e
 // more to say. Send is done with its argument when it returns.
 type stream[Req, Resp any] interface {
 	Send(*Resp) error
+	// SendMsg is Send of a message that only stands for a Resp.
+	SendMsg(m any) error
 	Recv() (*Req, error)
 }
 

@@ -5,106 +5,108 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/triglot/triglot/core"
 )
+
+// eventsMessage is a WatchResponse with events that is encoded straight from the
+// changes: what many streams send is never translated, and its bytes are shared
+// (sharedEvent). To whoever needs the message itself, as the JSON gateway does, it is
+// one.
+type eventsMessage struct {
+	clusterID, memberID, term uint64
+	rev                       core.Rev
+	watchID                   int64
+	fragment                  bool
+	prevKV                    bool
+	changes                   []core.Change
+}
+
+// ProtoReflect makes the message that m stands for.
+func (m *eventsMessage) ProtoReflect() protoreflect.Message { return m.response().ProtoReflect() }
+
+func (m *eventsMessage) header() *pb.ResponseHeader {
+	return &pb.ResponseHeader{ClusterId: m.clusterID, MemberId: m.memberID, Revision: int64(m.rev), RaftTerm: m.term}
+}
+
+func (m *eventsMessage) response() *pb.WatchResponse {
+	resp := &pb.WatchResponse{
+		Header: m.header(), WatchId: m.watchID, Fragment: m.fragment,
+		Events: make([]*mvccpb.Event, len(m.changes)),
+	}
+	for i := range m.changes {
+		resp.Events[i] = eventOf(&m.changes[i], m.prevKV)
+	}
+	return resp
+}
 
 // sendEvents sends the events of a delivery as one response or, where the watch
 // allows it and they are too large for one, as several (etcd T-45).
 func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
 	start := time.Now()
-	resp := eventsResponse(w, d)
-	ws.fill(resp.Header, d.Rev)
+	self := ws.Cluster.Self()
+	whole := &eventsMessage{
+		clusterID: self.ClusterID, memberID: uint64(self.Member), term: self.Term, rev: d.Rev,
+		watchID: w.id, prevKV: w.prevKV, changes: d.Changes,
+	}
 	limit := int(ws.MaxRequestBytes) + requestOverhead
 	var err error
-	if !w.fragment || len(resp.Events) < 2 || sizeWatchResponse(resp) < limit {
-		err = ws.sendOne(resp)
+	if !w.fragment || len(d.Changes) < 2 || sizeEventsMessage(whole) < limit {
+		err = ws.sendMessage(whole)
 	} else {
-		err = fragments(resp, limit, ws.sendOne)
+		err = fragments(whole, limit, func(part *eventsMessage) error { return ws.sendMessage(part) })
 	}
-	ws.Metrics.watch.sent(len(d.Changes), time.Since(start))
+	took := time.Since(start).Seconds()
+	ws.Metrics.watch.events.Observe(took)
+	ws.Metrics.watch.perEvent.Observe(took / float64(len(d.Changes)))
 	return err
 }
 
-// eventReply is a response with its header and, as most have just one, its first
-// event, in one allocation.
-type eventReply struct {
-	pb.WatchResponse
-	header   pb.ResponseHeader
-	event    mvccpb.Event
-	kv, prev mvccpb.KeyValue
-	events   [1]*mvccpb.Event
+// withPrev reports whether an event has the previous version. A key that comes to
+// life has none (T-47).
+func withPrev(c *core.Change, asked bool) bool {
+	return asked && c.Prev != nil && (c.KV.Deleted() || c.KV.CreateRev != c.KV.ModRev)
 }
 
-// eventsResponse translates a delivery of events. The header is there and empty.
-func eventsResponse(w *watch, d *core.Delivery) *pb.WatchResponse {
-	reply := new(eventReply)
-	reply.Header = &reply.header
-	reply.WatchId = w.id
-	if len(d.Changes) == 1 {
-		setEvent(&reply.event, &reply.kv, &reply.prev, &d.Changes[0], w.prevKV)
-		reply.events[0] = &reply.event
-		reply.Events = reply.events[:]
-		return &reply.WatchResponse
-	}
-	type slot struct {
-		event    mvccpb.Event
-		kv, prev mvccpb.KeyValue
-	}
-	slab := make([]slot, len(d.Changes))
-	reply.Events = make([]*mvccpb.Event, len(d.Changes))
-	for i := range d.Changes {
-		s := &slab[i]
-		setEvent(&s.event, &s.kv, &s.prev, &d.Changes[i], w.prevKV)
-		reply.Events[i] = &s.event
-	}
-	return &reply.WatchResponse
-}
-
-// setEvent writes a change into empty messages. Of a deleted key etcd gives only
-// its name and the revision; a key that comes to life has no previous version
-// (T-21, T-47).
-func setEvent(out *mvccpb.Event, kv, prev *mvccpb.KeyValue, c *core.Change, withPrev bool) {
-	out.Kv = kv
+// eventOf translates a change. Of a deleted key etcd gives only its name and the
+// revision (T-21).
+func eventOf(c *core.Change, prevKV bool) *mvccpb.Event {
+	e := &mvccpb.Event{}
 	if c.KV.Deleted() {
-		out.Type = mvccpb.Event_DELETE
-		kv.Key = c.KV.Key
-		kv.ModRevision = int64(c.KV.ModRev)
+		e.Type = mvccpb.Event_DELETE
+		e.Kv = &mvccpb.KeyValue{Key: c.KV.Key, ModRevision: int64(c.KV.ModRev)}
 	} else {
-		setKV(kv, c.KV)
-		withPrev = withPrev && c.KV.CreateRev != c.KV.ModRev
+		e.Kv = kvOf(c.KV)
 	}
-	if withPrev && c.Prev != nil {
-		out.PrevKv = prev
-		setKV(prev, c.Prev)
+	if withPrev(c, prevKV) {
+		e.PrevKv = kvOf(c.Prev)
 	}
+	return e
 }
 
 // fragments sends a response in parts that stay below limit bytes, but for one
 // that a single event exceeds. Each part has the whole header; all but the last
 // are marked.
-func fragments(resp *pb.WatchResponse, limit int, send func(*pb.WatchResponse) error) error {
-	events := resp.Events
-	base := sizeWatchResponse(&pb.WatchResponse{Header: resp.Header, WatchId: resp.WatchId, Fragment: true})
-	for len(events) > 0 {
+func fragments(whole *eventsMessage, limit int, send func(*eventsMessage) error) error {
+	empty := *whole
+	empty.fragment, empty.changes = true, nil
+	base := sizeEventsMessage(&empty)
+	for rest := whole.changes; len(rest) > 0; {
 		n, size := 0, base
-		for n < len(events) {
-			size += sizeNested(sizeEvent(events[n]))
+		for n < len(rest) {
+			size += sizeNested(sizeChange(&rest[n], whole.prevKV))
 			if n > 0 && size >= limit {
 				break
 			}
 			n++
 		}
-		part := &pb.WatchResponse{
-			Header:   resp.Header,
-			WatchId:  resp.WatchId,
-			Fragment: n < len(events),
-			Events:   events[:n],
-		}
-		if err := send(part); err != nil {
+		part := *whole
+		part.fragment, part.changes = n < len(rest), rest[:n]
+		if err := send(&part); err != nil {
 			return err
 		}
-		events = events[n:]
+		rest = rest[n:]
 	}
 	return nil
 }

@@ -81,38 +81,121 @@ func TestEventsResponse(t *testing.T) {
 					d.Changes = append(d.Changes, tt.change)
 					want.Events = append(want.Events, tt.want)
 				}
-				got := eventsResponse(&watch{id: 9, prevKV: tt.prevKV}, d)
-				require.Empty(t, cmp.Diff(want, got, protocmp.Transform()))
+				m := &eventsMessage{watchID: 9, prevKV: tt.prevKV, changes: d.Changes}
+				require.Empty(t, cmp.Diff(want, m.response(), protocmp.Transform()))
 			}
 		})
 	}
 }
 
-func TestFragments(t *testing.T) {
-	header := &pb.ResponseHeader{ClusterId: 1 << 60, MemberId: 1 << 60, Revision: 7, RaftTerm: 2}
-	rapid.Check(t, func(t *rapid.T) {
-		limit := rapid.IntRange(60, 400).Draw(t, "limit")
-		resp := &pb.WatchResponse{Header: header, WatchId: rapid.Int64().Draw(t, "id")}
-		for range rapid.IntRange(1, 20).Draw(t, "events") {
-			resp.Events = append(resp.Events, &mvccpb.Event{Kv: &mvccpb.KeyValue{
-				Key: bytes.Repeat([]byte{'k'}, rapid.IntRange(0, 300).Draw(t, "size")),
-			}})
+// drawKV makes a version, or a tombstone, of any size that matters to the encoding.
+func drawKV(t *rapid.T, label string, live bool) *core.KV {
+	size := rapid.OneOf(rapid.IntRange(0, 200), rapid.IntRange(900, 1100), rapid.IntRange(1900, 2100), rapid.IntRange(4000, 4200), rapid.Just(40_000))
+	out := &core.KV{
+		Key:    bytes.Repeat([]byte{'k'}, rapid.IntRange(1, 300).Draw(t, label+" key")),
+		ModRev: core.Rev(rapid.Int64Min(1).Draw(t, label+" mod")),
+	}
+	if live || rapid.Bool().Draw(t, label+" live") {
+		out.Value = bytes.Repeat([]byte{'v'}, size.Draw(t, label+" value"))
+		out.CreateRev = core.Rev(rapid.Int64Range(1, int64(out.ModRev)).Draw(t, label+" create"))
+		out.Version = rapid.Int64Min(1).Draw(t, label+" version")
+		out.Lease = core.LeaseID(rapid.SampledFrom([]int64{0, 7, -7}).Draw(t, label+" lease"))
+	}
+	return out
+}
+
+func drawEvents(t *rapid.T) *eventsMessage {
+	m := &eventsMessage{
+		clusterID: rapid.Uint64().Draw(t, "cluster"), memberID: rapid.Uint64().Draw(t, "member"),
+		term: rapid.Uint64().Draw(t, "term"), rev: core.Rev(rapid.Int64().Draw(t, "rev")),
+		watchID: rapid.Int64().Draw(t, "id"), fragment: rapid.Bool().Draw(t, "fragment"), prevKV: rapid.Bool().Draw(t, "prev_kv"),
+	}
+	for range rapid.IntRange(1, 6).Draw(t, "events") {
+		c := core.Change{KV: drawKV(t, "kv", false)}
+		if rapid.Bool().Draw(t, "prev") {
+			c.Prev = drawKV(t, "prev", true)
 		}
+		if rapid.Bool().Draw(t, "shared") {
+			c.Memo = new(core.Memo)
+		}
+		m.changes = append(m.changes, c)
+	}
+	return m
+}
+
+// What a stream sends is to the byte what proto.Marshal makes of the response, the
+// first time and when the bytes are there already, with the previous versions and
+// without.
+func TestEventsAreEncodedAsProto(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawEvents(t)
+		for range 4 {
+			want, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.response())
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := testCodec.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := data.Materialize(); !bytes.Equal(want, got) {
+				t.Fatalf("want %d bytes %.300x\ngot  %d bytes %.300x", len(want), want, len(got), got)
+			}
+			if size := sizeEventsMessage(m); size != len(want) {
+				t.Fatalf("size %d of %d bytes", size, len(want))
+			}
+			data.Free()
+			m.prevKV = !m.prevKV
+		}
+	})
+}
+
+// All streams send the same bytes, those of a large value being the store's own; a
+// change that few see is encoded by each.
+func TestEncodedEventsAreShared(t *testing.T) {
+	value := bytes.Repeat([]byte{'v'}, 30<<10)
+	d := core.Change{KV: kv("k", 2, 5, 3, string(value), 0), Prev: kv("k", 2, 4, 2, "old", 0), Memo: new(core.Memo)}
+	require.Same(t, &d.KV.Value[0], &encodedEvent(&d, false)[1].ReadOnlyData()[0])
+	for _, prev := range []bool{false, true} {
+		first, again := encodedEvent(&d, prev), encodedEvent(&d, prev)
+		for i := range first {
+			require.Same(t, &first[i].ReadOnlyData()[0], &again[i].ReadOnlyData()[0])
+		}
+	}
+	require.NotEqual(t, encodedEvent(&d, true).Len(), encodedEvent(&d, false).Len())
+	kept := 0
+	for _, b := range encodedEvent(&d, false) {
+		if &b.ReadOnlyData()[0] != &d.KV.Value[0] {
+			kept += b.Len()
+		}
+	}
+	require.Less(t, kept, 64, "what is kept besides the change")
+
+	d.Memo = nil
+	require.NotSame(t, &encodedEvent(&d, false)[0].ReadOnlyData()[0], &encodedEvent(&d, false)[0].ReadOnlyData()[0])
+}
+
+func TestFragments(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.SampledFrom([]int{60, 400, 5000, 50_000}).Draw(t, "limit")
+		m := drawEvents(t)
+		m.fragment = false
+		resp := m.response()
 		var parts []*pb.WatchResponse
-		err := fragments(resp, limit, func(part *pb.WatchResponse) error {
-			parts = append(parts, proto.Clone(part).(*pb.WatchResponse))
+		err := fragments(m, limit, func(part *eventsMessage) error {
+			parts = append(parts, part.response())
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole := &pb.WatchResponse{Header: header, WatchId: resp.WatchId}
+		whole := &pb.WatchResponse{Header: resp.Header, WatchId: resp.WatchId}
 		for i, part := range parts {
 			last := i == len(parts)-1
 			switch {
 			case part.Fragment == last:
 				t.Fatalf("part %d of %d is marked %v", i, len(parts), part.Fragment)
-			case !proto.Equal(part.Header, header) || part.WatchId != resp.WatchId:
+			case !proto.Equal(part.Header, resp.Header) || part.WatchId != resp.WatchId:
 				t.Fatalf("part %d has another header or id", i)
 			case len(part.Events) == 0:
 				t.Fatalf("part %d is empty", i)
@@ -133,6 +216,6 @@ func TestFragments(t *testing.T) {
 		}
 	})
 	broken := errors.New("broken")
-	resp := &pb.WatchResponse{Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Key: []byte("k")}}}}
-	require.Equal(t, broken, fragments(resp, 10, func(*pb.WatchResponse) error { return broken }))
+	m := &eventsMessage{changes: []core.Change{{KV: kv("k", 2, 2, 1, "v", 0)}}}
+	require.Equal(t, broken, fragments(m, 10, func(*eventsMessage) error { return broken }))
 }

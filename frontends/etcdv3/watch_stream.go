@@ -18,6 +18,13 @@ const maxReplies = 128
 
 type watchConn = stream[pb.WatchRequest, pb.WatchResponse]
 
+// sendMessage sends events.
+func (ws *watchStream) sendMessage(m *eventsMessage) error {
+	ws.sending.Lock()
+	defer ws.sending.Unlock()
+	return ws.conn.SendMsg(m)
+}
+
 // watchStream is one stream of watches. One goroutine receives, one sends what
 // the feed delivers; both may send an answer.
 //

@@ -110,6 +110,10 @@ func (c *handConn) Send(r *pb.WatchResponse) error {
 	return nil
 }
 
+func (c *handConn) SendMsg(m any) error {
+	return c.Send(m.(*eventsMessage).response())
+}
+
 // storeOf opens one feed.
 type storeOf struct {
 	core.Store
