@@ -2,49 +2,98 @@ package node
 
 import (
 	"fmt"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/state"
 )
 
 // metrics are the member's, under etcd's names, so that existing dashboards and
-// alerts work; what etcd knows nothing of is under triglot_zk_. Most are read from the member when they are scraped: only what
-// has no other home is counted as it happens.
+// alerts work; what etcd knows nothing of is under triglot_. Most are read from the
+// member when they are scraped (metrics_scrape.go): only what has no other home is
+// counted as it happens, and that once a batch where possible.
 type metrics struct {
-	n      *Node
-	gauges []gauge
+	n       *Node
+	figures []figure
 
-	syncSeconds   prometheus.Histogram
-	writtenBytes  prometheus.Counter
-	leaderChanges prometheus.Counter
-	granted       prometheus.Counter
-	renewed       prometheus.Counter
-	revoked       prometheus.Counter
-	expired       prometheus.Counter
+	disk  diskMetrics
+	apply *applyMetrics
+	leaseMetrics
+
+	leaderChanges   prometheus.Counter
+	proposalsFailed prometheus.Counter
+	readsFailed     prometheus.Counter
+	readsSlow       prometheus.Counter
+
+	compactionPause, compactionTotal prometheus.Histogram // milliseconds
+	compactionLast                   prometheus.Gauge
+
+	// absent are those of which nothing ever happens here.
+	absent []prometheus.Collector
 }
 
-// gauge is a figure that is read when it is scraped.
-type gauge struct {
-	desc *prometheus.Desc
-	read func() float64
+// diskMetrics are of the raft log and the engine.
+type diskMetrics struct {
+	logSync, logWrite prometheus.Histogram
+	logBytes          prometheus.Gauge // in etcd a gauge too, though it only grows
+	commit, write     prometheus.Histogram
+}
+
+// applyMetrics are counted once a batch, on the apply goroutine.
+type applyMetrics struct {
+	// took is by kind of command and whether it failed; a batch's time is shared
+	// equally by its commands.
+	took                *prometheus.HistogramVec
+	ofOp                [state.OpCount][2]prometheus.Observer
+	slow                prometheus.Counter
+	puts, deletes, txns prometheus.Counter
+	putBytes            prometheus.Gauge // in etcd a gauge too
+	// ranges are those in transactions that write: views count the others.
+	ranges atomic.Uint64
+}
+
+// leaseMetrics are of leases, sessions among them.
+type leaseMetrics struct {
+	granted, renewed, revoked, expired prometheus.Counter
+	ttl                                prometheus.Histogram
 }
 
 func newMetrics(n *Node) *metrics {
 	m := &metrics{
 		n: n,
-		syncSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "etcd_disk_wal_fsync_duration_seconds",
-			Help:    "How long a sync of the raft log takes.",
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
-		}),
-		writtenBytes:  counter("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
-		leaderChanges: counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
-		granted:       counter("etcd_debugging_lease_granted_total", "Leases granted."),
-		renewed:       counter("etcd_debugging_lease_renewed_total", "Leases renewed."),
-		revoked:       counter("etcd_debugging_lease_revoked_total", "Leases revoked."),
-		expired:       counter("etcd_debugging_server_lease_expired_total", "Leases that ran out."),
+		disk: diskMetrics{
+			// etcd's buckets, and below them those where a good disk is.
+			logSync:  histogram("etcd_disk_wal_fsync_duration_seconds", "How long a sync of the raft log takes.", 0.000125, 17),
+			logWrite: histogram("etcd_disk_wal_write_duration_seconds", "How long a write to the raft log takes, without its sync.", 0.000125, 17),
+			logBytes: newGauge("etcd_disk_wal_write_bytes_total", "Bytes written to the raft log."),
+			commit: histogram("etcd_disk_backend_commit_duration_seconds",
+				"How long the engine takes to commit a batch of commands, which it need not make durable.", 0.000125, 17),
+			write: histogram("etcd_debugging_disk_backend_commit_write_duration_seconds", "The same: the engine does nothing else then.", 0.000125, 17),
+		},
+		apply:           newApplyMetrics(),
+		leaderChanges:   counter("etcd_server_leader_changes_seen_total", "Changes of leader seen."),
+		proposalsFailed: counter("etcd_server_proposals_failed_total", "Commands that were refused before the log, or not applied in time."),
+		readsFailed:     counter("etcd_server_read_indexes_failed_total", "Questions to the quorum, for reads, that failed."),
+		readsSlow:       counter("etcd_server_slow_read_indexes_total", "Questions to the quorum, for reads, that took longer than half a second."),
+		compactionPause: histogram("etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+			"How long the collector of compacted history works between two rests.", 1, 13),
+		compactionTotal: histogram("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+			"How long it takes until what a compaction gave up is gone for good.", 100, 14),
+		compactionLast: newGauge("etcd_debugging_mvcc_db_compaction_last", "When the last compaction's history was gone, in seconds since 1970."),
+		absent:         absentMetrics(),
 	}
-	m.addGauges()
+	m.leaseMetrics = leaseMetrics{
+		granted: counter("etcd_debugging_lease_granted_total", "Leases granted."),
+		renewed: counter("etcd_debugging_lease_renewed_total", "Leases renewed."),
+		revoked: counter("etcd_debugging_lease_revoked_total", "Leases revoked."),
+		expired: counter("etcd_debugging_server_lease_expired_total", "Leases that ran out."),
+		ttl:     histogram("etcd_debugging_lease_ttl_total", "The times to live that leases were granted, in seconds.", 1, 24),
+	}
+	m.addFigures()
 	return m
 }
 
@@ -52,66 +101,145 @@ func counter(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 }
 
-func (m *metrics) addGauges() {
-	add := func(name, help string, read func() float64) {
-		m.gauges = append(m.gauges, gauge{prometheus.NewDesc(name, help, nil, nil), read})
+func newGauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+}
+
+// histogram has n buckets, each twice as large as the one before it.
+func histogram(name, help string, first float64, n int) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(first, 2, n),
+	})
+}
+
+func newApplyMetrics() *applyMetrics {
+	return &applyMetrics{
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "etcd_server_apply_duration_seconds",
+			Help:    "How long commands take to be applied, from the log to the view that shows them.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
+		}, []string{"version", "op", "success"}),
+		slow:     counter("etcd_server_slow_apply_total", "Batches of commands that took longer than --warning-apply-duration to be applied."),
+		puts:     counter("etcd_mvcc_put_total", "Puts applied."),
+		deletes:  counter("etcd_mvcc_delete_total", "Deletions of a range applied."),
+		txns:     counter("etcd_mvcc_txn_total", "Transactions applied that had more than one operation."),
+		putBytes: newGauge("etcd_debugging_mvcc_total_put_size_in_bytes", "The size of all keys and values put by this member."),
 	}
-	n := m.n
-	flag := func(b bool) float64 {
-		if b {
-			return 1
+}
+
+// opNames are etcd's names of the kinds of command.
+var opNames = [state.OpCount]string{
+	state.OpOther: "unknown", state.OpPut: "Put", state.OpDeleteRange: "DeleteRange", state.OpTxn: "Txn",
+	state.OpCompact: "Compaction", state.OpLeaseGrant: "LeaseGrant", state.OpLeaseRevoke: "LeaseRevoke",
+	state.OpLeaseCheckpoint: "LeaseCheckpoint", state.OpAlarm: "Alarm", state.OpMember: "ClusterMemberAttrSet",
+	state.OpDowngrade: "DowngradeInfoSet", state.OpAuth: "Auth", state.OpZnode: "Znode", state.OpSession: "Session",
+}
+
+// of returns what observes a kind of command; made when it is first needed, so that
+// a scrape shows what was done, as etcd's does.
+func (a *applyMetrics) of(op state.Op, failed bool) prometheus.Observer {
+	which := 0
+	if failed {
+		which = 1
+	}
+	if a.ofOp[op][which] == nil {
+		a.ofOp[op][which] = a.took.WithLabelValues("v3", opNames[op], strconv.FormatBool(!failed))
+	}
+	return a.ofOp[op][which]
+}
+
+// add counts what a batch did in a time.
+func (a *applyMetrics) add(t *state.Tally, commands int, took time.Duration) {
+	if commands > 0 {
+		each := took.Seconds() / float64(commands)
+		for op := range t.Commands {
+			for range t.Commands[op] - t.Failed[op] {
+				a.of(state.Op(op), false).Observe(each)
+			}
+			for range t.Failed[op] {
+				a.of(state.Op(op), true).Observe(each)
+			}
 		}
-		return 0
 	}
-	add("etcd_server_has_leader", "Whether a leader is known.",
-		func() float64 { return flag(n.Status().Leader != 0) })
-	add("etcd_server_is_leader", "Whether this member is the leader.",
-		func() float64 { s := n.Status(); return flag(s.Leader == s.Member) })
-	add("etcd_server_is_learner", "Whether this member is a learner.",
-		func() float64 { return flag(n.Status().Learner) })
-	add("etcd_server_proposals_committed_total", "The index of the last committed entry.",
-		func() float64 { return float64(n.Status().Committed) })
-	add("etcd_server_proposals_applied_total", "The index of the last applied entry.",
-		func() float64 { return float64(n.Status().Applied) })
-	add("etcd_server_quota_backend_bytes", "The quota on the logical size of the store.",
-		func() float64 { return float64(n.cfg.QuotaBytes) })
-	add("etcd_mvcc_db_total_size_in_bytes", "The logical size of the store.",
-		func() float64 { return float64(n.Status().Size) })
-	add("etcd_mvcc_db_total_size_in_use_in_bytes", "The logical size of the store that is in use.",
-		func() float64 { return float64(n.Status().InUse) })
-	add("etcd_debugging_mvcc_current_revision", "The current revision.",
-		func() float64 { return float64(n.Status().Rev) })
-	add("etcd_debugging_mvcc_compact_revision", "The revision compacted to.",
-		func() float64 { return float64(n.Status().CompactRev) })
-	add("triglot_zk_sessions", "ZooKeeper sessions, connected or not.",
-		func() float64 { return float64(n.Znodes().Counts().Sessions) })
-	add("triglot_zk_znodes", "Znodes, counted as ZooKeeper does: a new store has five.",
-		func() float64 { return float64(n.Znodes().Counts().Znodes) })
-	add("triglot_zk_ephemerals", "Ephemeral znodes.",
-		func() float64 { return float64(n.Znodes().Counts().Ephemerals) })
-	add("triglot_zk_data_bytes", "The size of the paths and the data of all znodes.",
-		func() float64 { return float64(n.Znodes().Counts().Bytes) })
+	addSome(a.puts, t.Puts)
+	addSome(a.deletes, t.Deletes)
+	a.ranges.Add(uint64(t.Ranges))
+	addSome(a.txns, t.Txns)
+	if t.PutBytes > 0 {
+		a.putBytes.Add(float64(t.PutBytes))
+	}
+}
+
+func addSome(c prometheus.Counter, n int) {
+	if n > 0 {
+		c.Add(float64(n))
+	}
+}
+
+// applied is told what a batch did, and when: it began, the engine took it from
+// committing to committed, and then everybody was told.
+func (m *metrics) applied(batch []consensus.Committed, delta *state.Delta, began, committing, committed, ended time.Time) {
+	commands := 0
+	for _, n := range delta.Tally.Commands {
+		commands += n
+	}
+	took := ended.Sub(began)
+	m.apply.add(&delta.Tally, commands, took)
+	commit := committed.Sub(committing).Seconds()
+	m.disk.commit.Observe(commit)
+	m.disk.write.Observe(commit)
+	for i := range delta.Leases {
+		if l := &delta.Leases[i]; l.TTL > 0 && l.Epoch == 0 {
+			m.ttl.Observe(l.TTL.Seconds())
+		}
+	}
+	if limit := m.n.cfg.WarnApply; limit > 0 && took > limit {
+		m.apply.slow.Inc()
+		bytes := 0
+		for i := range batch {
+			bytes += len(batch[i].Data)
+		}
+		m.n.cfg.Logger.Warn("apply request took too long", "took", took, "expected-duration", limit,
+			"prefix", "", "commands", commands, "bytes", bytes, "revisions", len(delta.Revisions),
+			"first-index", batch[0].Index, "last-index", batch[len(batch)-1].Index,
+			"execute", committing.Sub(began), "commit", committed.Sub(committing), "publish", ended.Sub(committed))
+	}
+}
+
+// slowSync is how long a sync of the log may take before an operator is told:
+// every write waits for it (etcd: 1 s).
+const slowSync = time.Second
+
+func (m *metrics) observeSync(d time.Duration, bytes int) {
+	if d > slowSync {
+		m.n.cfg.Logger.Warn("slow fdatasync: the disk holds up every write", "took", d, "expected-duration", slowSync)
+	}
+	m.disk.logSync.Observe(d.Seconds())
+	m.disk.logBytes.Add(float64(bytes))
+}
+
+func (m *metrics) observeWrite(d time.Duration) { m.disk.logWrite.Observe(d.Seconds()) }
+
+// slowRead is how long the quorum may take to confirm a read index.
+const slowRead = 500 * time.Millisecond
+
+func (m *metrics) observeReadIndex(took time.Duration, err error) {
+	if took > slowRead {
+		m.readsSlow.Inc()
+	}
+	if err != nil {
+		m.readsFailed.Inc()
+	}
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{
-		m, m.syncSeconds, m.writtenBytes, m.leaderChanges, m.granted, m.renewed, m.revoked, m.expired,
-	}
-}
-
-// Describe implements prometheus.Collector.
-func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for i := range m.gauges {
-		out <- m.gauges[i].desc
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (m *metrics) Collect(out chan<- prometheus.Metric) {
-	for i := range m.gauges {
-		g := &m.gauges[i]
-		out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.read())
-	}
+	return append([]prometheus.Collector{
+		m, m.disk.logSync, m.disk.logWrite, m.disk.logBytes, m.disk.commit, m.disk.write,
+		m.apply.took, m.apply.slow, m.apply.puts, m.apply.deletes, m.apply.txns, m.apply.putBytes,
+		m.granted, m.renewed, m.revoked, m.expired, m.ttl,
+		m.leaderChanges, m.proposalsFailed, m.readsFailed, m.readsSlow,
+		m.compactionPause, m.compactionTotal, m.compactionLast,
+	}, m.absent...)
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {
@@ -133,16 +261,4 @@ func (m *metrics) unregister(r prometheus.Registerer) {
 	for _, c := range m.collectors() {
 		r.Unregister(c)
 	}
-}
-
-// slowSync is how long a sync of the log may take before an operator is told:
-// every write waits for it (etcd: 1 s).
-const slowSync = time.Second
-
-func (m *metrics) observeSync(d time.Duration, bytes int) {
-	if d > slowSync {
-		m.n.cfg.Logger.Warn("slow fdatasync: the disk holds up every write", "took", d, "expected", slowSync)
-	}
-	m.syncSeconds.Observe(d.Seconds())
-	m.writtenBytes.Add(float64(bytes))
 }

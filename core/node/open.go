@@ -144,9 +144,10 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 		Rows:     mvcc.NewCache(cfg.Memory.ZnodeCache),
 	}
 	d.log, err = raftlog.Open(d.dir.join(logName), raftlog.Options{
-		FS:     cfg.FS,
-		Logger: cfg.Logger.With("component", "raftlog"),
-		OnSync: m.observeSync,
+		FS:      cfg.FS,
+		Logger:  cfg.Logger.With("component", "raftlog"),
+		OnSync:  m.observeSync,
+		OnWrite: m.observeWrite,
 	})
 	return err
 }

@@ -103,10 +103,32 @@ func (refused) Done() bool { return true }
 
 func (n *Node) propose(ctx context.Context, data []byte) (core.Result, error) {
 	p := consensus.NewProposal(data, time.Time{})
+	stages := core.StagesIn(ctx)
+	var made time.Time
+	if stages != nil {
+		made = time.Now()
+	}
 	if err := n.driver.Propose(p); err != nil {
+		n.metrics.proposalsFailed.Inc()
 		return core.Result{}, err
 	}
-	return p.Wait(ctx)
+	res, err := p.Wait(ctx)
+	if stages != nil {
+		*stages = p.Stages(made)
+	}
+	if err != nil && !decided(err) {
+		n.metrics.proposalsFailed.Inc()
+	}
+	return res, err
+}
+
+// decided reports whether the state machine has decided that a command fails.
+func decided(err error) bool {
+	switch core.KindOf(err) {
+	case core.Timeout, core.NoLeader, core.LeaderChanged, core.Stopped, core.Canceled, core.Deadline:
+		return false
+	}
+	return true
 }
 
 // commandRoom is about what a command takes, so that the common ones are encoded
@@ -181,8 +203,11 @@ func (n *Node) View(ctx context.Context, who core.Principal, c core.Consistency)
 func (n *Node) view(ctx context.Context, c core.Consistency) (*state.View, error) {
 	var index uint64
 	if c.Linearizable && !n.driver.SoleLeader() {
+		asked := time.Now()
 		var err error
-		if index, err = n.driver.ReadIndex(ctx); err != nil {
+		index, err = n.driver.ReadIndex(ctx)
+		n.metrics.observeReadIndex(time.Since(asked), err)
+		if err != nil {
 			return nil, err
 		}
 	}

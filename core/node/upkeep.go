@@ -166,7 +166,10 @@ func (u *upkeep) collect(ctx context.Context) error {
 	if err := u.n.disk.db.Flush(); err != nil {
 		return err
 	}
-	u.n.cfg.Logger.Info("finished scheduled compaction", "revision", to, "took", time.Since(start))
+	took := time.Since(start)
+	u.n.metrics.compactionTotal.Observe(float64(took.Milliseconds()))
+	u.n.metrics.compactionLast.SetToCurrentTime()
+	u.n.cfg.Logger.Info("finished scheduled compaction", "revision", to, "took", took)
 	u.settle(to)
 	return nil
 }
