@@ -1,21 +1,23 @@
 package main
 
 import (
+	"cmp"
 	"runtime"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/triglot/triglot/cmd/triglot/config"
 	"github.com/triglot/triglot/core"
 )
 
 // newRegistry makes the registry of the process's metrics, with those that are of
 // the process and not of a part of it. Their names are etcd's.
-func newRegistry(extensive bool) *prometheus.Registry {
+func newRegistry(cfg *config.Config) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	runtimeMetrics := collectors.NewGoCollector()
-	if extensive {
+	if cfg.Extensive {
 		runtimeMetrics = collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll))
 	}
 	r.MustRegister(
@@ -25,16 +27,36 @@ func newRegistry(extensive bool) *prometheus.Registry {
 			"server_version", etcdVersion),
 		constant("etcd_server_go_version", "Which Go version server is running with. 1 for 'server_go_version' label with current version.",
 			"server_go_version", runtime.Version()),
-		constant("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version.",
-			"cluster_version", "3.7"),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "os_fd_used", Help: "The number of used file descriptors.",
 		}, openFiles),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "os_fd_limit", Help: "The file descriptor limit.",
 		}, func() float64 { limit, _ := fileLimit(); return float64(limit) }),
+		gatesMetric(cfg.Gates),
 	)
 	return r
+}
+
+// gatesMetric says which of etcd's feature gates are on.
+func gatesMetric(gates config.Gates) prometheus.Collector {
+	enabled := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "etcd_server_feature_enabled", Help: "Whether or not a feature is enabled. 1 is enabled, 0 is not.",
+	}, []string{"name", "stage"})
+	stages := map[string]string{"AllBeta": "BETA", "FastLeaseKeepAlive": "BETA", "TxnModeWriteWithSharedBuffer": "BETA"}
+	set := func(name string, on bool) {
+		value := 0.0
+		if on {
+			value = 1
+		}
+		enabled.WithLabelValues(name, cmp.Or(stages[name], "ALPHA")).Set(value)
+	}
+	set("AllAlpha", gates["AllAlpha"])
+	set("AllBeta", gates["AllBeta"])
+	for name, on := range gates {
+		set(name, on)
+	}
+	return enabled
 }
 
 // registerID adds the member's id to r.
