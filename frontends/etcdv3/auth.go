@@ -204,15 +204,6 @@ func (s authServer) hashOf(
 	}
 }
 
-// administers fails unless who may change users and roles: those may list them.
-func (s authServer) administers(ctx context.Context, who core.Principal) error {
-	if !s.authenticates() {
-		return nil
-	}
-	_, _, err := s.Auth.Users(ctx, who)
-	return err
-}
-
 func (s authServer) userGrantRole(
 	ctx context.Context, who core.Principal, r *pb.AuthUserGrantRoleRequest,
 ) (*pb.AuthUserGrantRoleResponse, error) {

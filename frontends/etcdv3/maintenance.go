@@ -36,8 +36,11 @@ func (f *face) maintenance() service {
 }
 
 func (s maintenanceServer) status(
-	context.Context, core.Principal, *pb.StatusRequest,
+	_ context.Context, who core.Principal, _ *pb.StatusRequest,
 ) (*pb.StatusResponse, error) {
+	if err := s.identified(who); err != nil {
+		return nil, err
+	}
 	st := s.Cluster.Status()
 	resp := &pb.StatusResponse{
 		Header:           &pb.ResponseHeader{},
@@ -97,6 +100,13 @@ func (s maintenanceServer) downgrade(
 func (s maintenanceServer) alarm(
 	ctx context.Context, who core.Principal, r *pb.AlarmRequest,
 ) (*pb.AlarmResponse, error) {
+	allowed := s.identified(who)
+	if r.Action != pb.AlarmRequest_GET {
+		allowed = s.administers(ctx, who)
+	}
+	if allowed != nil {
+		return nil, allowed
+	}
 	if _, known := pb.AlarmType_name[int32(r.Alarm)]; !known {
 		return nil, core.Errorf(core.InvalidArgument, "unknown alarm type %d", r.Alarm)
 	}

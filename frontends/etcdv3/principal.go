@@ -45,6 +45,16 @@ func (f *face) identified(who core.Principal) error {
 	return nil
 }
 
+// administers fails unless who may do what only root may: those may list the users. It
+// is for what is not a command, or costs something before it is.
+func (f *face) administers(ctx context.Context, who core.Principal) error {
+	if !f.authenticates() {
+		return nil
+	}
+	_, _, err := f.Auth.Users(ctx, who)
+	return err
+}
+
 // tokenOf is the token in a call's metadata, and whether there is any.
 func tokenOf(ctx context.Context) (token string, shown bool) {
 	for _, key := range []string{rpctypes.TokenFieldNameGRPC, rpctypes.TokenFieldNameSwagger} {
