@@ -18,6 +18,9 @@ type Config struct {
 	Sessions core.Sessions
 	Znodes   core.Znodes
 	Cluster  core.Cluster
+	// Auth says whether etcd's authentication is on, and then who ZooKeeper clients are
+	// to it; without it they are nobody.
+	Auth core.Auth
 
 	// Tick is ZooKeeper's tickTime: a session's timeout is between 2 and 20 of
 	// them. Zero is 2 s.

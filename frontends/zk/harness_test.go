@@ -53,7 +53,7 @@ func startServer(t testing.TB, options ...func(*Config)) *server {
 	require.NoError(t, err)
 	view.Close()
 	config := Config{
-		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node,
+		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
 		Tick: 500 * time.Millisecond, DataDir: "data", Logger: logger,
 	}
 	for _, option := range options {

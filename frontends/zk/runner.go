@@ -39,7 +39,7 @@ func (r *runner) release() {
 // currentView is the view to read from.
 func (c *conn) currentView() (core.View, error) {
 	if c.run.view == nil {
-		v, err := c.srv.cfg.Store.View(c.ctx, core.Principal{}, core.Consistency{})
+		v, err := c.srv.cfg.Store.View(c.ctx, c.srv.principal(c.ctx), core.Consistency{})
 		if err != nil {
 			return nil, err
 		}
