@@ -49,7 +49,8 @@ func parse(token string) (s Secret, index uint64, ok bool) {
 		return "", 0, false
 	}
 	index, err := strconv.ParseUint(number, 10, 64)
-	return Secret(secret), index, err == nil
+	s = Secret(secret)
+	return s, index, err == nil && s.Token(index) == token // 7 is not 07
 }
 
 // DefaultTTL is how long a token is good for (etcd's --auth-token-ttl, and a JWT's).
