@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 
@@ -30,7 +29,7 @@ func (p *process) etcd(args []string) int {
 		return exitUsage // explained already, as etcd does
 	case err != nil:
 		logNotes(logger, cfg.Notes)
-		logger.Log(context.Background(), logging.LevelFatal, "failed to verify flags", "error", oneLine(err))
+		logger.Warn("failed to verify flags", "error", oneLine(err))
 		return exitFailed
 	}
 	return p.serve(cfg)

@@ -19,7 +19,7 @@ func (s *server) makeFaces(registry *prometheus.Registry) {
 	s.makeHTTP(registry)
 	if s.bound.zk != nil {
 		s.zk = zk.New(zk.Config{
-			Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node,
+			Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
 			Tick:    s.cfg.ZooKeeper.Tick,
 			Build:   commit(),
 			Built:   builtAt(),
@@ -33,14 +33,15 @@ func (s *server) makeFaces(registry *prometheus.Registry) {
 // makeEtcd makes etcd's face, on sockets and for the gateway.
 func (s *server) makeEtcd(registry *prometheus.Registry) {
 	requests, metrics := s.cfg.Requests, etcdv3.NewMetrics(registry)
-	s.grpc = grpc.NewServer(etcdv3.ServerOptions(etcdv3.ServerConfig{
+	options := etcdv3.ServerOptions(etcdv3.ServerConfig{
 		MaxRequestBytes:      uint(requests.MaxRequestBytes),
 		MaxConcurrentStreams: requests.MaxConcurrentStreams,
 		KeepaliveMinTime:     requests.KeepAliveMinTime,
 		KeepaliveInterval:    orNever(requests.KeepAliveInterval),
 		KeepaliveTimeout:     orNever(requests.KeepAliveTimeout),
 		Metrics:              metrics,
-	})...)
+	})
+	s.grpc = grpc.NewServer(append(options, grpc.Creds(handshaken{}))...)
 	face := etcdv3.Config{
 		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node, Auth: s.node.Auth(), Membership: s.node.Membership(),
 		MaxTxnOps:        uint(requests.MaxTxnOps),
@@ -49,6 +50,7 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 		ElectionTimeout:  s.cfg.Member.Election,
 		ProgressInterval: requests.WatchProgress,
 		ServerVersion:    etcdVersion,
+		ClientCertAuth:   s.cfg.TLS.Client.ClientCertAuth,
 		Metrics:          metrics,
 		Logger:           s.log,
 	}
@@ -74,8 +76,12 @@ func (s *server) makeHTTP(registry *prometheus.Registry) {
 		Version:         etcdVersion,
 		RequestTimeout:  5*time.Second + 2*s.cfg.Member.Election, // etcd T-04
 		Metrics:         registry,
+		Auth:            s.node.Auth(),
+		ClientCertAuth:  s.cfg.TLS.Client.ClientCertAuth,
 		Origins:         s.cfg.Listen.Origins,
 		Hosts:           s.cfg.Listen.Hosts,
+		EnablePprof:     s.cfg.Listen.Pprof,
+		EnableTraces:    s.cfg.Listen.Traces,
 		Logger:          s.log,
 	})
 	s.clients = httpfront.NewServer(front.ClientHandler(), s.log)

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
 	httpfront "github.com/triglot/triglot/frontends/http"
@@ -15,8 +19,16 @@ import (
 
 // listeners are the bound addresses of a member.
 type listeners struct {
-	client, http, metrics []net.Listener
+	client, http, metrics []*endpoint
 	zk                    net.Listener // nil if ZooKeeper's face is off
+}
+
+// endpoint is a bound address. One that is named both by a http:// and by a
+// https:// URL serves both.
+type endpoint struct {
+	net.Listener
+	configured    string // as in the URL
+	plain, secure bool
 }
 
 // listen binds every address of cfg, or none. Client connections share slots.
@@ -26,7 +38,7 @@ func listen(cfg *config.Config, slots httpfront.Slots) (*listeners, error) {
 		flag  string
 		urls  config.URLs
 		slots httpfront.Slots
-		into  *[]net.Listener
+		into  *[]*endpoint
 	}{
 		{"--listen-client-urls", cfg.Listen.Client, slots, &l.client},
 		{"--listen-client-http-urls", cfg.Listen.HTTP, slots, &l.http},
@@ -34,16 +46,23 @@ func listen(cfg *config.Config, slots httpfront.Slots) (*listeners, error) {
 		{"--listen-metrics-urls", cfg.Listen.Metrics, nil, &l.metrics},
 	} {
 		for _, u := range group.urls {
-			bound, err := bindURL(u)
-			if err != nil {
-				l.close()
-				return nil, fmt.Errorf("%s %s: %w", group.flag, u.String(), err)
+			e := endpointOf(*group.into, u)
+			if e == nil {
+				bound, err := bindURL(u, cfg.Listen.ReusePort)
+				if err != nil {
+					l.close()
+					return nil, fmt.Errorf("%s %s: %w", group.flag, u.String(), err)
+				}
+				_, address := config.Address(u)
+				e = &endpoint{Listener: group.slots.Limit(bound), configured: address}
+				*group.into = append(*group.into, e)
 			}
-			*group.into = append(*group.into, group.slots.Limit(bound))
+			e.secure = e.secure || config.Secure(u)
+			e.plain = e.plain || !config.Secure(u)
 		}
 	}
 	if address := cfg.ZooKeeper.Listen; address != "" {
-		bound, err := bind("tcp", address)
+		bound, err := bind("tcp", address, cfg.Listen.ReusePort)
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("--zk-listen %s: %w, or --zk-listen=off", address, err)
@@ -53,33 +72,44 @@ func listen(cfg *config.Config, slots httpfront.Slots) (*listeners, error) {
 	return l, nil
 }
 
-func (l *listeners) all() []net.Listener {
-	all := append(append(append([]net.Listener{}, l.client...), l.http...), l.metrics...)
-	if l.zk != nil {
-		all = append(all, l.zk)
+// endpointOf is the endpoint that serves a URL, nil if there is none.
+func endpointOf(endpoints []*endpoint, u url.URL) *endpoint {
+	_, address := config.Address(u)
+	i := slices.IndexFunc(endpoints, func(e *endpoint) bool { return e.configured == address })
+	if i < 0 {
+		return nil
 	}
-	return all
+	return endpoints[i]
 }
+
+func (l *listeners) endpoints() []*endpoint { return slices.Concat(l.client, l.http, l.metrics) }
 
 func (l *listeners) close() {
-	for _, listener := range l.all() {
-		_ = listener.Close() // nothing was accepted
+	for _, e := range l.endpoints() {
+		_ = e.Close() // nothing was accepted, or what was has its owner
+	}
+	if l.zk != nil {
+		_ = l.zk.Close()
 	}
 }
 
-func bindURL(u url.URL) (net.Listener, error) {
+func bindURL(u url.URL, reusePort bool) (net.Listener, error) {
 	network, address := config.Address(u)
-	return bind(network, address)
+	return bind(network, address, reusePort && network != "unix")
 }
 
 // bind listens on one address. Its error says what to do about it.
-func bind(network, address string) (net.Listener, error) {
+func bind(network, address string, reusePort bool) (net.Listener, error) {
 	if network == "unix" {
 		if err := removeStaleSocket(address); err != nil {
 			return nil, err
 		}
 	}
-	listener, err := net.Listen(network, address)
+	var how net.ListenConfig
+	if reusePort {
+		how.Control = setReusePort
+	}
+	listener, err := how.Listen(context.Background(), network, address)
 	host, port, _ := net.SplitHostPort(address) // of a network that has them
 	switch {
 	case err == nil:
@@ -92,6 +122,15 @@ func bind(network, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("not allowed to listen on %s: choose a port above 1023 or another path", address)
 	}
 	return nil, err
+}
+
+// setReusePort lets other processes listen on the same port.
+func setReusePort(_, _ string, conn syscall.RawConn) error {
+	var err error
+	control := conn.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	})
+	return errors.Join(control, err)
 }
 
 // removeStaleSocket removes a socket that its server left behind, and nothing
@@ -114,13 +153,13 @@ func removeStaleSocket(path string) error {
 }
 
 // withBoundPorts replaces port 0 in urls, which lets the kernel choose, by the
-// port that each listener got.
-func withBoundPorts(urls config.URLs, bound []net.Listener) config.URLs {
+// port that the listener got.
+func withBoundPorts(urls config.URLs, bound []*endpoint) config.URLs {
 	urls = append(config.URLs{}, urls...)
-	for i := range urls {
-		tcp, ok := bound[i].Addr().(*net.TCPAddr)
-		if ok && urls[i].Port() == "0" {
-			urls[i].Host = net.JoinHostPort(urls[i].Hostname(), fmt.Sprint(tcp.Port))
+	for i, u := range urls {
+		tcp, ok := endpointOf(bound, u).Addr().(*net.TCPAddr)
+		if ok && u.Port() == "0" {
+			urls[i].Host = net.JoinHostPort(u.Hostname(), fmt.Sprint(tcp.Port))
 		}
 	}
 	return urls

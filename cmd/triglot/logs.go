@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"google.golang.org/grpc/grpclog"
 
@@ -20,7 +22,7 @@ type journal struct {
 	handler slog.Handler
 	// plain is set if a person reads stderr: the last line goes there as it is.
 	plain bool
-	files []*os.File
+	files []io.WriteCloser
 }
 
 // openJournal opens the outputs of the log and makes them the whole process's.
@@ -34,7 +36,7 @@ func (p *process) openJournal(cfg *config.Log) (*journal, error) {
 		case "stdout":
 			outputs = append(outputs, p.stdout)
 		default:
-			f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+			f, err := openLog(name, cfg.Rotation)
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("--log-outputs: %w", err), j.close())
 			}
@@ -52,6 +54,20 @@ func (p *process) openJournal(cfg *config.Log) (*journal, error) {
 	slog.SetDefault(j.Logger) // and so that of package log
 	grpclog.SetLoggerV2(grpcLogger{j.Logger})
 	return j, nil
+}
+
+// openLog opens a file of the log.
+func openLog(path string, r *config.Rotation) (io.WriteCloser, error) {
+	if r == nil {
+		return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	}
+	return logging.OpenRotated(path, logging.Rotation{
+		MaxBytes:   int64(cmp.Or(r.MaxSize, 100)) << 20,
+		MaxAge:     time.Duration(r.MaxAge) * 24 * time.Hour,
+		MaxBackups: r.MaxBackups,
+		LocalTime:  r.LocalTime,
+		Compress:   r.Compress,
+	})
 }
 
 func (j *journal) close() error {

@@ -82,7 +82,7 @@ func serving(t *testing.T, dir string, env []string, args ...string) (*running, 
 // it does.
 func (r *running) address() string {
 	r.t.Helper()
-	served := regexp.MustCompile(`serving client traffic insecurely.*address"?[=:]"?([^" \n]+)`)
+	served := regexp.MustCompile(`serving client traffic .*address"?[=:]"?([^" \n]+)`)
 	r.await(func() bool { return served.MatchString(r.stderr.String()) }, "it serves")
 	return served.FindStringSubmatch(r.stderr.String())[1]
 }

@@ -41,13 +41,17 @@ func (p *process) serve(cfg *config.Config) int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
-	return p.start(cfg, log, signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+
+	return p.start(cfg, log, signals, hangups)
 }
 
 // start starts the member and attends to it. A signal during the start, which
 // may take as long as there is log to replay, ends the process: it would be
 // replayed the next time.
-func (p *process) start(cfg *config.Config, log *journal, signals <-chan os.Signal) int {
+func (p *process) start(cfg *config.Config, log *journal, signals, hangups <-chan os.Signal) int {
 	type result struct {
 		server *server
 		err    error
@@ -63,6 +67,7 @@ func (p *process) start(cfg *config.Config, log *journal, signals <-chan os.Sign
 			log.fatal(p, r.err)
 			return exitFailed
 		}
+		r.server.hangups = hangups
 		return p.attend(cfg, log, r.server, signals)
 	case sig := <-signals:
 		log.Info("received signal while starting", "signal", sig.String())
@@ -105,15 +110,20 @@ func (s signalled) Error() string { return s.String() }
 // wait returns nil once ready delivers nil, or else what ends the server: a
 // signalled or a fault.
 func (s *server) wait(signals <-chan os.Signal, ready <-chan error) error {
-	select {
-	case err := <-ready:
-		return err
-	case sig := <-signals:
-		return signalled{sig}
-	case err := <-s.node.Failed():
-		return err
-	case err := <-s.broken:
-		return err
+	for {
+		select {
+		case <-s.hangups:
+			s.log.Info("received SIGHUP: looking at the certificates")
+			s.certs.reload()
+		case err := <-ready:
+			return err
+		case sig := <-signals:
+			return signalled{sig}
+		case err := <-s.node.Failed():
+			return err
+		case err := <-s.broken:
+			return err
+		}
 	}
 }
 
@@ -130,9 +140,7 @@ func (s *server) waitReady(ctx context.Context) error {
 func (p *process) announce(cfg *config.Config, log *slog.Logger, s *server) {
 	s.serve()
 	log.Info("ready to serve client requests")
-	for _, l := range s.bound.all() {
-		log.Info("serving client traffic insecurely; whoever reaches the address has every right", "address", l.Addr().String())
-	}
+	s.announceEndpoints()
 	if err := notifySystemd(); err != nil {
 		log.Warn("systemd could not be told that the member serves", "error", err)
 	}
@@ -140,6 +148,34 @@ func (p *process) announce(cfg *config.Config, log *slog.Logger, s *server) {
 		return
 	}
 	say(p.stdout, s.welcome())
+}
+
+// announceEndpoints says where what is served, in etcd's words.
+func (s *server) announceEndpoints() {
+	grpcTraffic := "grpc+http"
+	if len(s.bound.http) > 0 {
+		grpcTraffic = "grpc"
+	}
+	for _, group := range []struct {
+		traffic   string
+		endpoints []*endpoint
+	}{{grpcTraffic, s.bound.client}, {"http", s.bound.http}} {
+		for _, e := range group.endpoints {
+			about := []any{"traffic", group.traffic, "address", e.Addr().String()}
+			if e.plain {
+				s.log.Info("serving client traffic insecurely; this is strongly discouraged!", about...)
+			}
+			if e.secure {
+				s.log.Info("serving client traffic securely", about...)
+			}
+		}
+	}
+	for _, u := range withBoundPorts(s.cfg.Listen.Metrics, s.bound.metrics) {
+		s.log.Info("serving metrics", "address", u.String())
+	}
+	if s.bound.zk != nil {
+		s.log.Info("serving client traffic insecurely; this is strongly discouraged!", "traffic", "zookeeper", "address", s.bound.zk.Addr().String())
+	}
 }
 
 // stop runs end, which ends a member in good order. It returns early if that takes

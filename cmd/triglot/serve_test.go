@@ -171,7 +171,10 @@ func TestRefusals(t *testing.T) {
 		{"no such flag", nil, []string{"serve", "--nam=x"}, 2, "unknown flag --nam: did you mean --name?"},
 		{"an argument", nil, []string{"serve", "data"}, 2, `triglot serve takes flags only, not "data"`},
 		{"no such key", map[string]string{"a.yaml": "nam: x\n"}, []string{"serve", "--config-file=a.yaml"}, 2, "a.yaml:1: unknown key nam: did you mean name?"},
-		{"TLS", nil, []string{"serve", "--cert-file=a"}, 2, "--cert-file cannot be honoured: TLS is not supported yet; put a TLS proxy in front, or leave the flag out"},
+		{"TLS without a certificate", nil, []string{"serve", "--listen-client-urls=https://127.0.0.1:0"}, 2, "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:0 with HTTPS scheme"},
+		{"no such certificate", nil, []string{"serve", "--listen-client-urls=https://127.0.0.1:0", "--cert-file=a", "--key-file=b"}, 1, "--cert-file: open a: no such file or directory"},
+		{"no certificate", map[string]string{"a": "x", "b": "y"}, []string{"serve", "--listen-client-urls=https://127.0.0.1:0", "--cert-file=a", "--key-file=b"}, 1, "--cert-file a and --key-file b: tls: failed to find any PEM data in certificate input"},
+		{"no key", nil, []string{"serve", "--peer-cert-file=a", "--listen-peer-urls=https://127.0.0.1:0"}, 1, "--peer-cert-file and --peer-key-file: KeyFile and CertFile must both be present[key: , cert: a]"},
 		{"no such directory", nil, []string{"serve", "--log-outputs=none/a.log"}, 1, "--log-outputs: open none/a.log: no such file or directory"},
 		{
 			"a port in use", nil,
@@ -185,7 +188,7 @@ func TestRefusals(t *testing.T) {
 			1,
 			"--listen-client-urls http://192.0.2.1:0: this host has no address 192.0.2.1: use one that it has, or 0.0.0.0 for all",
 		},
-		{"etcd's data", map[string]string{"data/member/wal/0.wal": ""}, anyPort[1:], 1, `data directory ./data is etcd's (it holds "member"): give another --data-dir`},
+		{"etcd's data", map[string]string{"data/member/wal/0.wal": ""}, anyPort[1:], 1, "data directory ./data is etcd's, and has no member/snap/db: it is older than etcd 3, or not whole. Triglot takes over only what `etcdutl snapshot restore` has just made: take a backup of that etcd (etcdctl snapshot save FILE), then `triglot restore FILE --data-dir` an empty directory"},
 		{"ZooKeeper's data", map[string]string{"data/version-2/log.1": ""}, anyPort[1:], 1, `data directory ./data is ZooKeeper's (it holds "version-2"): give another --data-dir`},
 		{"somebody's data", map[string]string{"data/thesis.tex": ""}, anyPort[1:], 1, `data directory ./data holds "thesis.tex", which is not Triglot's: give an empty --data-dir`},
 		{
@@ -251,10 +254,8 @@ func TestConfigReachesTheMember(t *testing.T) {
 	require.Regexp(t, `info  memory  limit-bytes=1073741824 caches-bytes=\d+ requests-bytes=\d+ gc-percent=77`, r.stderr.String())
 
 	var addresses []string
-	for l := range strings.Lines(r.stderr.String()) {
-		if _, address, ok := strings.Cut(strings.TrimSpace(l), "insecurely; whoever reaches the address has every right  address="); ok {
-			addresses = append(addresses, address)
-		}
+	for _, found := range regexp.MustCompile(`info  serving .*address=(?:http://)?(\S+)`).FindAllStringSubmatch(r.stderr.String(), -1) {
+		addresses = append(addresses, found[1])
 	}
 	require.Len(t, addresses, 4, "ZooKeeper's is the last")
 	client, plain, metrics := addresses[0], addresses[1], addresses[2]

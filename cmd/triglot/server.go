@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,9 @@ type server struct {
 	cfg   *config.Config
 	log   *slog.Logger
 	bound *listeners
+	certs keepers
+	// hangups get SIGHUP: the certificates are to be looked at.
+	hangups <-chan os.Signal
 	// clientURLs are cfg.Listen.Client with the ports that were bound.
 	clientURLs config.URLs
 	node       *node.Node
@@ -45,29 +49,51 @@ type server struct {
 func startServer(cfg *config.Config, log *slog.Logger) (*server, error) {
 	var memory node.Memory
 	limitMemory(log, memory.Budget())
-	bound, err := listen(cfg, connectionSlots(log))
-	if err != nil {
+	s := &server{cfg: cfg, log: log, broken: make(chan error, 1)}
+	if err := s.start(memory); err != nil {
+		s.certs.close()
+		if s.bound != nil {
+			s.bound.close()
+		}
 		return nil, err
 	}
-	s := &server{cfg: cfg, log: log, bound: bound, broken: make(chan error, 1)}
+	return s, nil
+}
+
+// start does what startServer does; what it leaves behind when it fails is the
+// caller's to close, but for the member.
+func (s *server) start(memory node.Memory) error {
+	cfg, log := s.cfg, s.log
+	var err error
+	if s.certs, err = loadCertificates(&cfg.TLS, cfg.Listen, log); err != nil {
+		return err
+	}
+	bound, err := listen(cfg, connectionSlots(log))
+	if err != nil {
+		return err
+	}
+	s.bound = bound
 	s.clientURLs = withBoundPorts(cfg.Listen.Client, bound.client)
-	registry := newRegistry(cfg.Extensive)
+	registry := newRegistry(cfg)
 	member, err := s.memberConfig(memory, registry)
 	if err == nil {
 		s.node, err = node.Start(member)
 	}
 	if err != nil {
-		bound.close()
-		return nil, err
+		return err
 	}
 	if _, ok := s.node.Mount(); !ok && bound.zk != nil {
-		bound.close()
-		return nil, errors.Join(errors.New("this cluster was founded by a version without znodes and has none: start it with --zk-listen=off, or found a new one"),
+		return errors.Join(errors.New("this cluster was founded by a version without znodes and has none: start it with --zk-listen=off, or found a new one"),
 			s.node.Stop(context.Background()))
 	}
+	// Only now is the directory known to be the member's.
+	if err := s.certs.makeMissing(cfg, log); err != nil {
+		return errors.Join(err, s.node.Stop(context.Background()))
+	}
+	s.secure()
 	registerID(registry, s.node.Status().Member)
 	s.makeFaces(registry)
-	return s, nil
+	return nil
 }
 
 // memberConfig is the member's part of the configuration.
@@ -106,9 +132,17 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			Period:    cfg.Member.Compaction.Period,
 			Revisions: cfg.Member.Compaction.Revisions,
 		},
-		Memory:  memory,
-		Logger:  s.log,
-		Metrics: registry,
+		Auth: node.AuthConfig{
+			Token:      cfg.Auth.Token,
+			TokenTTL:   cfg.Auth.TokenTTL,
+			BcryptCost: cfg.Auth.BcryptCost,
+		},
+		LeaseCheckpoint:        cfg.Gates["LeaseCheckpoint"],
+		LeaseCheckpointPersist: cfg.Gates["LeaseCheckpointPersist"],
+		WarnApply:              max(cfg.Requests.SlowApply, 1), // zero is for every one, as with etcd
+		Memory:                 memory,
+		Logger:                 s.log,
+		Metrics:                registry,
 	}, nil
 }
 
@@ -132,7 +166,8 @@ func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
 
 // serve starts the goroutines that serve clients.
 func (s *server) serve() {
-	for _, l := range s.bound.client {
+	for _, e := range s.bound.client {
+		l := e.Listener
 		if len(s.bound.http) > 0 {
 			s.goServe(func() error { return s.grpc.Serve(l) })
 			continue
@@ -143,14 +178,14 @@ func (s *server) serve() {
 		s.goServe(func() error { return s.grpc.Serve(splitter.GRPC()) })
 		s.goServe(func() error { return s.clients.Serve(splitter.HTTP()) })
 	}
-	for _, l := range s.bound.http {
-		s.goServe(func() error { return s.clients.Serve(l) })
+	for _, e := range s.bound.http {
+		s.goServe(func() error { return s.clients.Serve(e) })
 	}
 	if s.zk != nil {
 		s.goServe(func() error { return s.zk.Serve(s.bound.zk) })
 	}
-	for _, l := range s.bound.metrics {
-		s.goServe(func() error { return s.metrics.Serve(l) })
+	for _, e := range s.bound.metrics {
+		s.goServe(func() error { return s.metrics.Serve(e) })
 	}
 }
 
@@ -198,6 +233,7 @@ func (s *server) stop() error {
 	}
 	s.bound.close()
 	s.serving.Wait()
+	s.certs.close()
 	return s.node.Stop(context.Background())
 }
 

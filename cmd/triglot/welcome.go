@@ -19,7 +19,8 @@ func (s *server) welcome() string {
 	line := func(protocol, address, command string) {
 		fmt.Fprintf(&b, "  %-10s %-24s %s\n", protocol, address, command)
 	}
-	line("etcd", s.clientURLs.String(), fmt.Sprintf("etcdctl --endpoints=%s put %s world", s.clientURLs.Strings()[0], key))
+	trusting, _ := s.trusting(s.clientURLs[0])
+	line("etcd", s.clientURLs.String(), fmt.Sprintf("etcdctl --endpoints=%s %sput %s world", s.clientURLs.Strings()[0], trusting, key))
 	if s.bound.zk != nil {
 		address := s.bound.zk.Addr().String()
 		line("ZooKeeper", address, fmt.Sprintf("zkCli.sh -server %s get %s", address, znode))
@@ -44,8 +45,13 @@ func (s *server) httpURLs() config.URLs {
 // curl is a command line that asks for a path over plain HTTP.
 func (s *server) curl(path string) string {
 	u := s.httpURLs()[0]
-	if network, address := config.Address(u); network == "unix" {
+	_, trusting := s.trusting(u)
+	network, address := config.Address(u)
+	switch {
+	case network == "unix" && config.Secure(u):
+		return "curl " + trusting + "--unix-socket " + address + " https://localhost" + path
+	case network == "unix":
 		return "curl --unix-socket " + address + " http://localhost" + path
 	}
-	return "curl " + u.String() + path
+	return "curl " + trusting + u.String() + path
 }

@@ -23,6 +23,7 @@ import (
 //	state/        the state (storage)
 //	snapshot.tmp/ snapshots that are being made; removed at the start
 //	member.etcd/  what etcd had here before the state was made of it
+//	fixtures/     certificates of --auto-tls (cmd/triglot)
 const (
 	markerName = "member.json"
 	foundName  = "founding"
@@ -31,6 +32,8 @@ const (
 	stateName  = "state"
 	backupName = "snapshot" + tmpSuffix
 	asideName  = backup.EtcdMember + ".etcd"
+	// fixturesName holds the certificates that --auto-tls makes, as with etcd.
+	fixturesName = "fixtures"
 )
 
 // dataFormat is the layout of the data directory as a whole.
@@ -138,7 +141,7 @@ func (d *dataDir) checkForeign() error {
 }
 
 // ownNames are the names of a member's files.
-var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName}
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName, fixturesName}
 
 // tmpSuffix ends the name of a file that is being written.
 const tmpSuffix = ".tmp"

@@ -251,16 +251,24 @@ type tlsKey struct{}
 // withTLSState tells requests of the TLS that their connection lies under:
 // net/http knows only its own connections.
 func withTLSState(ctx context.Context, conn net.Conn) context.Context {
-	sniffed, ok := conn.(interface{ origin() net.Conn })
-	if !ok {
-		return ctx
+	if state, ok := TLSState(conn); ok {
+		return context.WithValue(ctx, tlsKey{}, state)
 	}
-	secure, ok := sniffed.origin().(*tls.Conn)
-	if !ok {
-		return ctx
+	return ctx
+}
+
+// TLSState is the state of the TLS that a connection lies under, if it does: one
+// that a Splitter has handed out, or a *tls.Conn itself.
+func TLSState(conn net.Conn) (state *tls.ConnectionState, ok bool) {
+	if sniffed, ok := conn.(interface{ origin() net.Conn }); ok {
+		conn = sniffed.origin()
 	}
-	state := secure.ConnectionState()
-	return context.WithValue(ctx, tlsKey{}, &state)
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil, false
+	}
+	found := secure.ConnectionState()
+	return &found, true
 }
 
 func (c *sniffedConn) origin() net.Conn { return c.Conn }

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -17,12 +20,20 @@ const maxElection = 50_000
 func (c *Config) check() error {
 	for _, check := range []func() error{
 		c.checkMember, c.checkCompaction, c.checkListen, c.checkZooKeeper, c.checkCluster, c.checkRequests, c.checkLog,
+		c.checkGates, c.checkTLS, c.checkAuth,
 	} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
 	c.Extensive = c.metrics == "extensive"
+	switch {
+	case c.Extensive || c.metrics == "basic":
+	case c.Mode == Serve:
+		return fmt.Errorf("--metrics %q is not one of basic, extensive", c.metrics)
+	default: // etcd takes it for basic
+		c.note(slog.LevelWarn, "an option has no effect", "given", "--metrics "+c.metrics, "why", "it is neither basic nor extensive")
+	}
 	return nil
 }
 
@@ -34,14 +45,13 @@ func (c *Config) checkMember() error {
 	case m.DataDir == "":
 		return errors.New("--data-dir is empty: name a directory")
 	case m.heartbeatMS == 0:
-		return errors.New("--heartbeat-interval is 0: it must be at least 1 ms")
+		return errors.New("--heartbeat-interval must be >0 (set to 0ms)")
 	case m.electionMS == 0:
-		return errors.New("--election-timeout is 0: it must be at least 5 ms")
+		return errors.New("--election-timeout must be >0 (set to 0ms)")
+	case 5*m.heartbeatMS > m.electionMS || m.heartbeatMS > m.electionMS:
+		return fmt.Errorf("--election-timeout[%vms] should be at least as 5 times as --heartbeat-interval[%vms]", m.electionMS, m.heartbeatMS)
 	case m.electionMS > maxElection:
-		return fmt.Errorf("--election-timeout of %d ms is too long: the most is %d ms", m.electionMS, maxElection)
-	case 5*m.heartbeatMS > m.electionMS || m.heartbeatMS > maxElection:
-		return fmt.Errorf("--election-timeout of %d ms is too short for --heartbeat-interval of %d ms: it must be at least 5 times as long",
-			m.electionMS, m.heartbeatMS)
+		return fmt.Errorf("--election-timeout[%vms] is too long, and should be set less than %vms", m.electionMS, maxElection)
 	}
 	m.Heartbeat = time.Duration(m.heartbeatMS) * time.Millisecond
 	m.Election = time.Duration(m.electionMS) * time.Millisecond
@@ -52,6 +62,13 @@ func (c *Config) checkMember() error {
 // checkCompaction reads --auto-compaction-retention: a bare number is hours, or
 // revisions in that mode.
 func (c *Config) checkCompaction() error {
+	switch mode := c.Member.compactionMode; mode {
+	case "periodic", "revision":
+	case "":
+		return errors.New("undefined auto-compaction-mode")
+	default:
+		return fmt.Errorf("unknown auto-compaction-mode %q", mode)
+	}
 	text := c.Member.compactionFor
 	if text == "" {
 		text = "0"
@@ -95,20 +112,48 @@ func (c *Config) checkListen() error {
 	if len(c.Listen.Client) == 0 {
 		return errors.New("--listen-client-urls is empty: there must be one address for clients")
 	}
+	for _, u := range c.Listen.HTTP {
+		_, address := Address(u)
+		same := func(client url.URL) bool { _, a := Address(client); return a == address && client.Port() != "0" }
+		if slices.ContainsFunc(c.Listen.Client, same) {
+			return fmt.Errorf("cannot bind both --listen-client-urls and --listen-client-http-urls on the same url %s", u.String())
+		}
+	}
+	c.Listen.Traces = c.Log.level == "debug"
+	c.Listen.Pprof = c.Listen.Pprof || c.Log.level == "debug"
+	return nil
+}
+
+func (c *Config) checkAuth() error {
+	a := &c.Auth
+	const most = 100 * 365 * 24 * 3600 // seconds, in which a duration has room
+	if a.ttlSeconds > most || a.bcryptCost > math.MaxInt32 {
+		return errors.New("--auth-token-ttl or --bcrypt-cost is out of range")
+	}
+	a.TokenTTL, a.BcryptCost = time.Duration(a.ttlSeconds)*time.Second, int(a.bcryptCost)
 	return nil
 }
 
 func (c *Config) checkCluster() error {
 	c.Cluster.Existing = c.Cluster.state == "existing"
+	if c.Cluster.forceNew {
+		c.note(slog.LevelWarn, "a cluster of one member goes on as it is", "given", "--force-new-cluster")
+	}
+	if c.Cluster.hashCheck <= 0 {
+		return fmt.Errorf("--compact-hash-check-time must be >0 (set to %v)", c.Cluster.hashCheck)
+	}
 	for _, a := range []struct {
-		flag string
-		urls URLs
+		flag, form string
+		urls       URLs
 	}{
-		{"--initial-advertise-peer-urls", c.Cluster.AdvertisePeer},
-		{"--advertise-client-urls", c.Cluster.AdvertiseClient},
+		{"--initial-advertise-peer-urls", `must be "host:port"`, c.Cluster.AdvertisePeer},
+		{
+			"--advertise-client-urls", `must be in the format "host:port", "unix:/path/to/socket" or "unixs:/path/to/socket"`,
+			c.Cluster.AdvertiseClient,
+		},
 	} {
 		if err := checkAdvertise(a.urls); err != nil {
-			return fmt.Errorf("%s %s: %w", a.flag, a.urls, err)
+			return fmt.Errorf("%s %q %s (%w)", a.flag, a.urls.String(), a.form, err)
 		}
 		if len(a.urls) == 0 {
 			return fmt.Errorf("%s is empty: say where this member is found", a.flag)
@@ -125,12 +170,13 @@ func (c *Config) checkRequests() error {
 		return fmt.Errorf("--max-txn-ops must be between 1 and %d", most)
 	case r.MaxRequestBytes == 0 || r.MaxRequestBytes > most:
 		return fmt.Errorf("--max-request-bytes must be between 1 and %d", most)
-	case r.maxConcurrentStreams == 0 || r.maxConcurrentStreams > math.MaxUint32:
-		return fmt.Errorf("--max-concurrent-streams must be between 1 and %d", uint32(math.MaxUint32))
-	case r.KeepAliveMinTime < 0 || r.KeepAliveInterval < 0 || r.KeepAliveTimeout < 0 || r.WatchProgress < 0:
-		return errors.New("--grpc-keepalive-* and --watch-progress-notify-interval must not be negative")
+	case r.KeepAliveMinTime < 0 || r.KeepAliveInterval < 0 || r.KeepAliveTimeout < 0 || r.WatchProgress < 0,
+		r.SlowApply < 0, r.SlowRequest < 0:
+		return errors.New("--grpc-keepalive-*, --watch-progress-notify-interval and --warning-* must not be negative")
 	}
-	r.MaxConcurrentStreams = uint32(r.maxConcurrentStreams)
+	if r.MaxConcurrentStreams == 0 {
+		r.MaxConcurrentStreams = math.MaxUint32 // as gRPC takes it
+	}
 	return nil
 }
 
@@ -142,6 +188,16 @@ func (c *Config) checkLog() error {
 		"panic": slog.LevelError + 1, "fatal": slog.LevelError + 1,
 	}
 	l.Level = levels[l.level]
+	switch {
+	case l.logger == "capnslog":
+		return errors.New("--logger=capnslog is removed in v3.5")
+	case l.logger != "zap":
+		return fmt.Errorf("unknown logger option %q", l.logger)
+	case l.Format != "json" && l.Format != "console" && l.Format != "text":
+		return fmt.Errorf("unknown log format: %s, supported values json, console", l.Format)
+	case len(l.Outputs) > 1 && slices.Contains(l.Outputs, "default"):
+		return errors.New(`multi logoutput for "default" is not supported yet`)
+	}
 	if len(l.Outputs) == 0 {
 		l.Outputs = []string{"default"}
 	}
@@ -154,6 +210,38 @@ func (c *Config) checkLog() error {
 			c.note(slog.LevelWarn, "an option has no effect", "given", "--log-outputs systemd/journal",
 				"why", "under systemd what is written to stderr reaches the journal")
 		}
+	}
+	return l.checkRotation()
+}
+
+// errRotated is etcd's.
+var errRotated = errors.New("--log-outputs requires a single file path when --log-rotate-config-json is defined")
+
+// checkRotation reads how files are rotated: there must be one, and only one.
+func (l *Log) checkRotation() error {
+	if !l.rotate {
+		return nil
+	}
+	files := 0
+	for _, output := range l.Outputs {
+		if output != "stderr" && output != "stdout" {
+			files++
+		}
+	}
+	if files != 1 {
+		return errRotated
+	}
+	l.Rotation = new(Rotation)
+	var syntax *json.SyntaxError
+	var mistyped *json.UnmarshalTypeError
+	err := json.Unmarshal([]byte(l.rotation), l.Rotation)
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("improperly formatted log rotation config: %w", err)
+	case errors.As(err, &mistyped):
+		return fmt.Errorf("invalid log rotation config: %w", err)
+	case err != nil:
+		return fmt.Errorf("fail to unmarshal log rotation config: %w", err)
 	}
 	return nil
 }

@@ -22,7 +22,11 @@ type Config struct {
 	Cluster   Cluster
 	ZooKeeper ZooKeeper
 	Requests  Requests
+	TLS       TLS
+	Auth      Auth
 	Log       Log
+	// Gates are etcd's feature gates, all of them.
+	Gates Gates
 	// Extensive asks for metrics that cost more: --metrics=extensive.
 	Extensive bool
 	// Notes are what the operator should read in the log, in order.
@@ -69,6 +73,10 @@ type Listen struct {
 	Origins, Hosts []string
 	// Gateway serves JSON below /v3 where HTTP is served.
 	Gateway bool
+	// ReusePort lets other processes listen on the same ports.
+	ReusePort bool
+	// Pprof serves profiles where HTTP is served, Traces what gRPC has traced.
+	Pprof, Traces bool
 }
 
 // ZooKeeper is what concerns ZooKeeper's face.
@@ -91,7 +99,9 @@ type Cluster struct {
 	Existing bool
 	Token    string
 
-	state string
+	state     string
+	forceNew  bool
+	hashCheck time.Duration
 }
 
 // Requests bounds what clients may ask for.
@@ -105,8 +115,19 @@ type Requests struct {
 	// WatchProgress is the time between progress notifications; zero is the
 	// default of the etcd front end.
 	WatchProgress time.Duration
+	// SlowApply and SlowRequest are the times from which a request is worth a line
+	// in the log; zero is never.
+	SlowApply, SlowRequest time.Duration
+}
 
-	maxConcurrentStreams uint64
+// Auth says how users show who they are.
+type Auth struct {
+	// Token is --auth-token: "simple", or "jwt," and its options.
+	Token      string
+	TokenTTL   time.Duration
+	BcryptCost int
+
+	ttlSeconds, bcryptCost uint64
 }
 
 // Log says how the process logs.
@@ -116,8 +137,21 @@ type Log struct {
 	Format string
 	// Outputs are "stderr", "stdout" or paths of files to append to.
 	Outputs []string
+	// Rotation is how files are rotated; nil if they are not.
+	Rotation *Rotation
 
 	level, logger string
+	rotate        bool
+	rotation      string
+}
+
+// Rotation says when a file of the log is put aside, and what becomes of it.
+type Rotation struct {
+	MaxSize    int  `json:"maxsize"`    // of a file, in MB; zero is 100
+	MaxAge     int  `json:"maxage"`     // in days; zero is for ever
+	MaxBackups int  `json:"maxbackups"` // files that are kept; zero is all
+	LocalTime  bool `json:"localtime"`  // in the files' names, else UTC
+	Compress   bool `json:"compress"`
 }
 
 // Note is a line for the log.

@@ -38,7 +38,7 @@ func tables() string {
 	var b strings.Builder
 	b.WriteString("\n## Honoured\n\n| flag | default: `serve` | `etcd` | meaning |\n|---|---|---|---|\n")
 	known(Etcd, func(o *option) {
-		if o.fate == honoured && o.aliasOf == "" && o.name != "version" {
+		if o.fate == honoured && o.aliasOf == "" && o.gate == "" && o.name != "version" {
 			fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", o.name, code(o.fallback(Serve)), code(o.etcd), o.usage)
 		}
 	})
@@ -58,8 +58,11 @@ func tables() string {
 	section("Without effect", "In etcd mode accepted with one warning in the log that names the option; `serve` refuses them.", ignored)
 	b.WriteString("\n## Older names\n\nIn etcd mode accepted with one warning in the log; `serve` does not know them.\n\n| flag | is |\n|---|---|\n")
 	known(Etcd, func(o *option) {
-		if o.aliasOf != "" {
+		switch {
+		case o.aliasOf != "":
 			fmt.Fprintf(&b, "| `--%s` | `--%s` |\n", o.name, o.aliasOf)
+		case o.gate != "":
+			fmt.Fprintf(&b, "| `--%s` | gate `%s` |\n", o.name, o.gate)
 		}
 	})
 	b.WriteString("\n## Long gone\n\nIn etcd mode accepted in silence, with or without a value, as etcd does; `serve` does not know them.\n\n")

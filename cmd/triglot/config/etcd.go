@@ -61,6 +61,7 @@ func loadEtcdFile(path string) (*Config, error) {
 	}
 	c.note(slog.LevelInfo, "loaded server configuration, other configuration command line flags and environment variables will be ignored if provided",
 		"path", path)
+	c.TLS.SelfSignedYears = max(c.TLS.SelfSignedYears, 1) // zero is the default in a file
 	c.deriveEtcd(all)
 	return c, c.check()
 }

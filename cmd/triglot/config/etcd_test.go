@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/tls"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,7 +24,11 @@ func etcd(t *testing.T, args, env []string) (*Config, error) {
 func texts(notes []Note) [][2]any {
 	var list [][2]any
 	for _, n := range notes {
-		list = append(list, [2]any{n.Text, n.Attrs[1]})
+		about := [2]any{n.Text, nil}
+		if len(n.Attrs) > 1 {
+			about[1] = n.Attrs[1]
+		}
+		list = append(list, about)
 	}
 	return list
 }
@@ -73,6 +78,9 @@ func TestEtcdMistakesOfFlags(t *testing.T) {
 		{[]string{"--auto-tls=maybe"}, `invalid boolean value "maybe" for -auto-tls: "maybe" is neither true nor false` + "\n"},
 		{[]string{"--name"}, "flag needs an argument: -name\n"},
 		{[]string{"--feature-gates=Nope=true"}, `invalid value "Nope=true" for flag -feature-gates: unrecognized feature gate: Nope` + "\n"},
+		{[]string{"--feature-gates=LeaseCheckpoint"}, `invalid value "LeaseCheckpoint" for flag -feature-gates: missing bool value for LeaseCheckpoint` + "\n"},
+		{[]string{"--listen-client-urls=ftp://a:1"}, `invalid value "ftp://a:1" for flag -listen-client-urls: URL scheme must be http, https, unix, or unixs: ftp://a:1` + "\n"},
+		{[]string{"--max-concurrent-streams=4294967296"}, `invalid value "4294967296" for flag -max-concurrent-streams: "4294967296" is out of range` + "\n"},
 	}
 	for _, tt := range tests {
 		var stderr bytes.Buffer
@@ -95,7 +103,8 @@ func TestEtcdInsteadOfServing(t *testing.T) {
 	_, err := etcd(t, []string{"--version=false"}, nil)
 	require.NoError(t, err)
 	require.Contains(t, Help(), "--listen-client-urls 'http://localhost:2379'\n")
-	require.NotContains(t, Help(), "--cert-file")
+	require.Contains(t, Help(), "--cert-file")
+	require.NotContains(t, Help(), "--max-wals")
 }
 
 func TestEtcdErrors(t *testing.T) {
@@ -118,14 +127,23 @@ func TestEtcdErrors(t *testing.T) {
 			nil,
 			"--advertise-client-urls is required when --listen-client-urls is set explicitly",
 		},
-		{"impatience", []string{"--election-timeout=400"}, nil, "--election-timeout of 400 ms is too short for --heartbeat-interval of 100 ms: it must be at least 5 times as long"},
-		{"a host", []string{"--listen-metrics-urls=http://example.com:1"}, nil, "--listen-metrics-urls: http://example.com:1 names a host: listen on an IP address (0.0.0.0 is all of them) or localhost"},
-		{"TLS", []string{"--peer-auto-tls"}, nil, "--peer-auto-tls cannot be honoured: " + noTLS},
-		{"TLS in the environment", nil, []string{"ETCD_CERT_FILE=a"}, "ETCD_CERT_FILE cannot be honoured: " + noTLS},
-		{"TLS under an older name", []string{"--experimental-peer-skip-client-san-verification"}, nil, "--experimental-peer-skip-client-san-verification cannot be honoured: " + noTLS},
+		{"impatience", []string{"--election-timeout=400"}, nil, "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]"},
+		{"a host", []string{"--listen-metrics-urls=http://example.com:1"}, nil, "--listen-metrics-urls: expected IP in URL for binding (http://example.com:1): 0.0.0.0 is all of them"},
+		{"https without a certificate", []string{"--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://a:1"}, nil, "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme"},
+		{"https for metrics without a certificate", []string{"--listen-metrics-urls=https://127.0.0.1:1"}, nil, "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"},
+		{"https for peers without a certificate", []string{"--listen-peer-urls=https://127.0.0.1:1", "--cert-file=a", "--key-file=b"}, nil, "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented"},
+		{"a version of TLS", []string{"--tls-min-version=TLS1.1"}, nil, `unexpected TLS version "TLS1.1" (must be one of: TLS1.2, TLS1.3)`},
+		{"versions in disorder", nil, []string{"ETCD_TLS_MIN_VERSION=TLS1.3", "ETCD_TLS_MAX_VERSION=TLS1.2"}, "min version (TLS1.3) is greater than max version (TLS1.2)"},
+		{"suites for 1.3", []string{"--tls-min-version=TLS1.3", "--cipher-suites=TLS_AES_128_GCM_SHA256"}, nil, "cipher suites cannot be configured when only TLS1.3 is enabled"},
+		{"a suite", []string{"--cipher-suites=TLS_NONE"}, nil, `unexpected TLS cipher suite "TLS_NONE"`},
+		{"no validity", []string{"--peer-auto-tls", "--self-signed-cert-validity=0"}, nil, "--self-signed-cert-validity: selfSignedCertValidity is invalid,it should be greater than 0"},
+		{"gates that need another", []string{"--feature-gates=LeaseCheckpointPersist=true"}, nil, "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint"},
+		{"rotation without a file", []string{"--enable-log-rotation"}, nil, "--log-outputs requires a single file path when --log-rotate-config-json is defined"},
+		{"rotation of two files", []string{"--enable-log-rotation", "--log-outputs=a,b"}, nil, "--log-outputs requires a single file path when --log-rotate-config-json is defined"},
+		{"a way to rotate", []string{"--enable-log-rotation", "--log-outputs=a", "--log-rotation-config-json={"}, nil, "improperly formatted log rotation config: unexpected end of JSON input"},
+		{"one address for two", []string{"--listen-client-urls=http://127.0.0.1:1", "--listen-client-http-urls=http://127.0.0.1:1", "--advertise-client-urls=http://a:1"}, nil, "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url http://127.0.0.1:1"},
 		{"discovery", []string{"--discovery-srv=example.com"}, nil, "--discovery-srv cannot be honoured: " + noDiscovery},
 		{"another disk for the log", []string{"--wal-dir=/fast"}, nil, "--wal-dir cannot be honoured: a raft log outside of --data-dir is not supported yet"},
-		{"disaster", []string{"--force-new-cluster"}, nil, "--force-new-cluster cannot be honoured: recovery from the loss of a cluster is not supported yet"},
 		{"no file", []string{"--config-file=/nowhere.yaml"}, nil, "cannot read the configuration file: open /nowhere.yaml: no such file or directory"},
 	}
 	for _, tt := range tests {
@@ -141,7 +159,7 @@ func TestEtcdErrors(t *testing.T) {
 func TestEtcdTolerance(t *testing.T) {
 	c, err := etcd(t, []string{
 		"--data-dir=d", "--max-snapshots=3", "--enable-pprof", "--feature-gates=InitialCorruptCheck=true", "--snapshot", "-vv=3",
-		"--unsafe-no-fsync", "--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s",
+		"--unsafe-no-fsync", "--force-new-cluster", "--experimental-initial-corrupt-check=true", "--experimental-watch-progress-notify-interval=5s",
 		"--auto-tls=false", "--auth-token=simple", "--socket-reuse-address", "--enable-grpc-gateway=false",
 	}, []string{"ETCD_LOGGER=zap", "ETCD_FOO=secret", "ETCD_VERSION=3.5", "ETCD_FORCE=1", "TRIGLOT_NAME=other", "ETCD_MEMORY_MLOCK=true"})
 	require.NoError(t, err)
@@ -153,12 +171,12 @@ func TestEtcdTolerance(t *testing.T) {
 		{"recognized and used environment variable", "ETCD_MEMORY_MLOCK"},
 		{"unrecognized environment variable", "ETCD_FOO"},
 		{"an option has a new name", "--experimental-watch-progress-notify-interval"},
-		{"an option has no effect", "--enable-pprof"},
 		{"an option has no effect", "--unsafe-no-fsync"},
-		{"an option has no effect", "--feature-gates"},
+		{"a cluster of one member goes on as it is", "--force-new-cluster"},
+		{"a feature gate changes nothing", "InitialCorruptCheck"},
 		{"an option has no effect", "ETCD_MEMORY_MLOCK"},
 		{"an option has no effect", "--max-snapshots"},
-		{"an option has no effect", "--experimental-initial-corrupt-check"},
+		{"an option has become a feature gate", "--experimental-initial-corrupt-check"},
 	}, texts(c.Notes))
 	for _, n := range c.Notes {
 		require.NotContains(t, n.Attrs, "secret", "a value may be a secret")
@@ -174,7 +192,8 @@ func TestEtcdKubeadm(t *testing.T) {
 		"--listen-peer-urls=http://10.0.0.1:2380", "--name=cp", "--snapshot-count=10000", "--watch-progress-notify-interval=5s",
 	}, nil)
 	require.NoError(t, err)
-	require.Equal(t, [][2]any{{"an option has no effect", "--feature-gates"}}, texts(c.Notes))
+	require.Equal(t, [][2]any{{"a feature gate changes nothing", "InitialCorruptCheck"}}, texts(c.Notes))
+	require.True(t, c.Gates["InitialCorruptCheck"])
 	require.Equal(t, "http://127.0.0.1:2381", c.Listen.Metrics.String())
 	require.Equal(t, "http://10.0.0.1:2379,http://127.0.0.1:2379", c.Listen.Client.String())
 }
@@ -212,12 +231,10 @@ peer-transport-security:
 	}
 
 	for text, want := range map[string]string{
-		"client-transport-security:\n  client-cert-auth: true\n":                     "a.yaml:2: client-cert-auth cannot be honoured: " + noTLS,
-		"peer-transport-security: {allowed-cn: [a, b]}\n":                            "a.yaml:1: allowed-cn cannot be honoured: " + noTLS,
 		"discovery-config: {client: {endpoints: [http://a:1]}, token: t}\n":          "a.yaml:1: endpoints cannot be honoured: " + noDiscovery,
 		"client-transport-security: [a]\n":                                           "a.yaml:1: key: value pairs are expected here",
 		"socket-options: {reuse-port: often}\n":                                      `a.yaml:1: reuse-port: "often" is neither true nor false`,
-		"listen-client-urls: http://a:1\n":                                           "--listen-client-urls: http://a:1 names a host: listen on an IP address (0.0.0.0 is all of them) or localhost",
+		"listen-client-urls: http://a:1\n":                                           "--listen-client-urls: expected IP in URL for binding (http://a:1): 0.0.0.0 is all of them",
 		"auto-compaction-mode: revision\nauto-compaction-retention: 1h\nname: 'x'\n": `--auto-compaction-retention "1h" is not a number of revisions`,
 	} {
 		path := filepath.Join(t.TempDir(), "a.yaml")
@@ -255,4 +272,64 @@ func TestEtcdAdvertisesThisHost(t *testing.T) {
 	c, err = etcd(t, []string{"--data-dir=d", "--listen-peer-urls=http://0.0.0.0:7", "--initial-advertise-peer-urls=http://a:7"}, nil)
 	require.NoError(t, err)
 	require.Equal(t, "http://a:7", c.Cluster.AdvertisePeer.String())
+}
+
+// The TLS sections of a file, and the names that the flags have for their keys.
+func TestEtcdFileTLS(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "etcd.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`
+listen-client-urls: https://127.0.0.1:1,http://127.0.0.1:2
+listen-metrics-urls: https://127.0.0.1:3
+self-signed-cert-validity: 0
+cipher-suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305]
+client-transport-security:
+  cert-file: a.pem
+  key-file: a.key
+  client-cert-auth: true
+  trusted-ca-file: ca.pem
+  auto-tls: true
+  allowed-cn: [root, alice]
+  skip-client-san-verification: true
+peer-transport-security:
+  cert-file: p.pem
+  key-file: p.key
+  allowed-hostname: [m1.example.com]
+`), 0o600))
+	c, err := etcd(t, []string{"--config-file", path}, nil)
+	require.NoError(t, err)
+	require.Equal(t, Certificates{
+		CertFile: "a.pem", KeyFile: "a.key", ClientCertAuth: true, TrustedCAFile: "ca.pem",
+		AllowedNames: []string{"root", "alice"}, AnyAddress: true,
+	}, c.TLS.Client)
+	require.Equal(t, Certificates{CertFile: "p.pem", KeyFile: "p.key", AllowedHosts: []string{"m1.example.com"}}, c.TLS.Peer)
+	require.Equal(t, uint64(1), c.TLS.SelfSignedYears)
+	require.Equal(t, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256}, c.TLS.Suites)
+	require.Equal(t, uint16(tls.VersionTLS12), c.TLS.Min)
+	require.Subset(t, texts(c.Notes), [][2]any{
+		{"ignoring client auto TLS since certs given", nil},
+		{"scheme is http or unix while key and cert files are present; ignoring key and cert files", "http://127.0.0.1:2"},
+		{"scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL", "http://127.0.0.1:2"},
+		{"scheme is HTTP while key and cert files are present; ignoring key and cert files", "http://localhost:2380"},
+	})
+}
+
+// Gates have defaults, collective names and older flags.
+func TestGates(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string // that differ from the defaults
+	}{
+		{nil, ""},
+		{[]string{"--feature-gates=LeaseCheckpoint=true,LeaseCheckpointPersist=true"}, "LeaseCheckpoint=true,LeaseCheckpointPersist=true"},
+		{[]string{"--feature-gates=AllBeta=false"}, "FastLeaseKeepAlive=false,TxnModeWriteWithSharedBuffer=false"},
+		{[]string{"--feature-gates=FastLeaseKeepAlive=true,AllBeta=false"}, "TxnModeWriteWithSharedBuffer=false"},
+		{[]string{"--feature-gates=AllAlpha=true,PriorityRequest=false"}, "CompactHashCheck=true,InitialCorruptCheck=true,LeaseCheckpoint=true,LeaseCheckpointPersist=true,SetMemberLocalAddr=true,StopGRPCServiceOnDefrag=true"},
+		{[]string{"--experimental-enable-lease-checkpoint", "--experimental-txn-mode-write-with-shared-buffer=false"}, "LeaseCheckpoint=true,TxnModeWriteWithSharedBuffer=false"},
+		{[]string{"--experimental-enable-lease-checkpoint", "--feature-gates=LeaseCheckpoint=false"}, ""},
+	} {
+		c, err := etcd(t, tt.args, nil)
+		require.NoError(t, err)
+		require.Equal(t, tt.want, c.Gates.String(), "%v", tt.args)
+		require.Len(t, c.Gates, len(knownGates))
+	}
 }

@@ -178,7 +178,10 @@ var sections = map[string]map[string]string{
 		"client-cert-auth": "client-cert-auth",
 		"trusted-ca-file":  "trusted-ca-file",
 		"auto-tls":         "auto-tls",
+		"allowed-cn":       "client-cert-allowed-cn",
 		"allowed-hostname": "client-cert-allowed-hostname",
+
+		"skip-client-san-verification": "client-skip-client-san-verification",
 	},
 	"peer-transport-security": {
 		"cert-file":                    "peer-cert-file",

@@ -31,7 +31,7 @@ type option struct {
 	group string
 	usage string
 	// field returns a pointer to where the value goes: a *string, *bool, *int64,
-	// *uint64, *time.Duration, *[]string, *URLs or *gates.
+	// *uint64, *uint32, *time.Duration, *[]string, *URLs or *Gates.
 	field func(*Config) any
 	etcd  string // the default
 	serve string // the default in serve mode, if it is another
@@ -43,6 +43,9 @@ type option struct {
 	// aliasOf is the option of which this one is an older name; such a row has a
 	// name and nothing else.
 	aliasOf string
+	// gate is the feature gate that the option has become; such a row has no field
+	// of its own.
+	gate string
 	// etcdOnly options are unknown to serve mode.
 	etcdOnly bool
 }
@@ -90,13 +93,13 @@ func (o *option) typeName() string {
 	switch o.field(new(Config)).(type) {
 	case *bool:
 		return "bool"
-	case *int64, *uint64:
+	case *int64, *uint64, *uint32:
 		return "number"
 	case *time.Duration:
 		return "duration"
 	case *URLs:
 		return "urls"
-	case *[]string, *gates:
+	case *[]string, *Gates:
 		return "list"
 	default:
 		return "string"
@@ -116,6 +119,10 @@ func assign(field any, text string) (err error) {
 	case *uint64:
 		*p, err = strconv.ParseUint(text, 0, 64)
 		err = explain(err, text, "not a whole number from 0")
+	case *uint32:
+		var n uint64
+		n, err = strconv.ParseUint(text, 0, 32)
+		*p, err = uint32(n), explain(err, text, "not a whole number from 0")
 	case *int64:
 		*p, err = strconv.ParseInt(text, 0, 64)
 		err = explain(err, text, "not a whole number")
@@ -124,7 +131,7 @@ func assign(field any, text string) (err error) {
 		err = explain(err, text, "not a duration such as 100ms, 5s or 10m")
 	case *URLs:
 		*p, err = ParseURLs(text)
-	case *gates:
+	case *Gates:
 		*p, err = parseGates(text)
 	default:
 		panic(fmt.Sprintf("config: no parser for %T", field))
@@ -153,13 +160,15 @@ func format(field any) string {
 		return strconv.FormatBool(*p)
 	case *uint64:
 		return strconv.FormatUint(*p, 10)
+	case *uint32:
+		return strconv.FormatUint(uint64(*p), 10)
 	case *int64:
 		return strconv.FormatInt(*p, 10)
 	case *time.Duration:
 		return p.String()
 	case *URLs:
 		return p.String()
-	case *gates:
+	case *Gates:
 		return p.String()
 	default:
 		panic(fmt.Sprintf("config: no format for %T", field))

@@ -5,17 +5,17 @@ import "time"
 // options is the table of every option, by the group that help shows it under.
 var options = [][]option{
 	memberOptions, listenOptions, zkOptions, clusterOptions, requestOptions, logOptions,
-	securityOptions, discoveryOptions, tuningOptions, retiredOptions, renamedOptions,
+	tlsOptions, peerTLSOptions, authOptions, discoveryOptions, tuningOptions, retiredOptions, renamedOptions,
 }
 
 // Reasons that several rows share.
 const (
-	noTLS       = "TLS is not supported yet; put a TLS proxy in front, or leave the flag out"
 	noDiscovery = "discovery is not supported yet; name this member in --initial-cluster"
-	noAuth      = "authentication is not supported yet"
 	noEffect    = "it has no counterpart in Triglot's storage"
 	noPeers     = "it matters to clusters of several members, which are not supported yet"
 	noTracing   = "tracing is not supported yet"
+
+	aloneNothing = "; of no consequence to a cluster of one member"
 )
 
 var memberOptions = []option{
@@ -55,7 +55,7 @@ var memberOptions = []option{
 		field: func(c *Config) any { return &c.Member.QuotaBytes },
 	},
 	{
-		name: "auto-compaction-mode", group: "Member", etcd: "periodic", oneOf: []string{"periodic", "revision"},
+		name: "auto-compaction-mode", group: "Member", etcd: "periodic",
 		usage: "what auto-compaction-retention counts: periodic (time) or revision",
 		field: func(c *Config) any { return &c.Member.compactionMode },
 	},
@@ -98,7 +98,7 @@ var listenOptions = []option{
 		field: func(c *Config) any { return &c.Listen.Hosts },
 	},
 	{
-		name: "metrics", group: "Listeners", etcd: "basic", oneOf: []string{"basic", "extensive"},
+		name: "metrics", group: "Listeners", etcd: "basic",
 		usage: "basic, or extensive to add the runtime's own",
 		field: func(c *Config) any { return &c.metrics },
 	},
@@ -107,9 +107,21 @@ var listenOptions = []option{
 		usage: "serve JSON below /v3 where HTTP is served",
 		field: func(c *Config) any { return &c.Listen.Gateway },
 	},
-	ignoredOption[bool]("socket-reuse-port", "false", "a port belongs to one process"),
-	ignoredOption[bool]("socket-reuse-address", "false", "it is always on", "true"),
-	ignoredOption[bool]("enable-pprof", "false", "profiles are not served"),
+	{
+		name: "socket-reuse-port", group: "Listeners", etcd: "false",
+		usage: "let other processes listen on the same ports (SO_REUSEPORT)",
+		field: func(c *Config) any { return &c.Listen.ReusePort },
+	},
+	{
+		name: "socket-reuse-address", group: "Listeners", etcd: "false",
+		usage: "listen on ports that connections of the past still use (SO_REUSEADDR); always on",
+		field: discard[bool],
+	},
+	{
+		name: "enable-pprof", group: "Listeners", etcd: "false",
+		usage: "serve profiles below /debug/pprof/ where HTTP is served",
+		field: func(c *Config) any { return &c.Listen.Pprof },
+	},
 }
 
 // zkOptions are Triglot's own: in etcd mode there is no ZooKeeper listener unless
@@ -158,13 +170,25 @@ var clusterOptions = []option{
 		usage: "tells clusters with the same members apart",
 		field: func(c *Config) any { return &c.Cluster.Token },
 	},
-	ignoredOption[bool]("strict-reconfig-check", "true", noPeers),
-	ignoredOption[bool]("pre-vote", "true", noPeers),
-	ignoredOption[bool]("initial-election-tick-advance", "true", noPeers),
-	ignoredOption[int64]("max-learners", "1", noPeers),
-	ignoredOption[time.Duration]("raft-read-timeout", "5s", noPeers),
-	ignoredOption[time.Duration]("raft-write-timeout", "5s", noPeers),
-	ignoredOption[uint64]("snapshot-catchup-entries", "5000", noPeers),
+	{
+		name: "force-new-cluster", group: "Cluster", etcd: "false",
+		usage: "go on as a cluster of this member alone, which is what every cluster is today",
+		field: func(c *Config) any { return &c.Cluster.forceNew },
+	},
+	ofSeveral[bool]("strict-reconfig-check", "true", "refuse changes of the membership that would lose the quorum"),
+	ofSeveral[bool]("pre-vote", "true", "ask whether an election could be won before it is held"),
+	ofSeveral[bool]("initial-election-tick-advance", "true", "hold the first election early"),
+	ofSeveral[int64]("max-learners", "1", "members that learn at a time"),
+	ofSeveral[time.Duration]("raft-read-timeout", "5s", "silence of a peer's connection after which it is closed"),
+	ofSeveral[time.Duration]("raft-write-timeout", "5s", "time that a message to a peer may take"),
+	ofSeveral[uint64]("snapshot-catchup-entries", "5000", "entries of the log kept for members that are behind"),
+	ofSeveral[time.Duration]("corrupt-check-time", "0s", "time between comparisons with the other members"),
+	{
+		name: "compact-hash-check-time", group: "Cluster", etcd: "1m",
+		usage: "time between comparisons of compacted history with the other members" + aloneNothing,
+		field: func(c *Config) any { return &c.Cluster.hashCheck },
+	},
+	ofSeveral[time.Duration]("downgrade-check-time", "5s", "time between looks at the progress of a downgrade"),
 }
 
 var requestOptions = []option{
@@ -180,8 +204,8 @@ var requestOptions = []option{
 	},
 	{
 		name: "max-concurrent-streams", group: "Requests", etcd: "4294967295",
-		usage: "calls at a time on one connection",
-		field: func(c *Config) any { return &c.Requests.maxConcurrentStreams },
+		usage: "calls at a time on one connection; 0 is no limit",
+		field: func(c *Config) any { return &c.Requests.MaxConcurrentStreams },
 	},
 	{
 		name: "grpc-keepalive-min-time", group: "Requests", etcd: "5s",
@@ -203,6 +227,16 @@ var requestOptions = []option{
 		usage: "time between the progress notifications of a quiet watch",
 		field: func(c *Config) any { return &c.Requests.WatchProgress },
 	},
+	{
+		name: "warning-apply-duration", group: "Requests", etcd: "100ms",
+		usage: "time that applying a request may take before the log says so",
+		field: func(c *Config) any { return &c.Requests.SlowApply },
+	},
+	{
+		name: "warning-unary-request-duration", group: "Requests", etcd: "300ms",
+		usage: "time that a request may take before the log says so",
+		field: func(c *Config) any { return &c.Requests.SlowRequest },
+	},
 }
 
 var logOptions = []option{
@@ -212,7 +246,7 @@ var logOptions = []option{
 		field: func(c *Config) any { return &c.Log.level },
 	},
 	{
-		name: "log-format", group: "Log", etcd: "json", serve: "text", oneOf: []string{"json", "console", "text"},
+		name: "log-format", group: "Log", etcd: "json", serve: "text",
 		usage: "text, json (etcd's) or console (etcd's)",
 		field: func(c *Config) any { return &c.Log.Format },
 	},
@@ -222,18 +256,32 @@ var logOptions = []option{
 		field: func(c *Config) any { return &c.Log.Outputs },
 	},
 	{
-		name: "logger", group: "Log", etcd: "zap", oneOf: []string{"zap"},
+		name: "logger", group: "Log", etcd: "zap",
 		usage: "zap: with --log-format, the form of etcd's log",
 		field: func(c *Config) any { return &c.Log.logger },
 	},
-	ignoredOption[bool]("enable-log-rotation", "false", "rotate the files with logrotate"),
-	ignoredOption[string]("log-rotation-config-json",
-		`{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}`, "rotate the files with logrotate"),
+	{
+		name: "enable-log-rotation", group: "Log", etcd: "false",
+		usage: "begin a new file when the one of log-outputs is large",
+		field: func(c *Config) any { return &c.Log.rotate },
+	},
+	{
+		name: "log-rotation-config-json", group: "Log",
+		etcd:  `{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}`,
+		usage: "how log files are rotated: maxsize in MB, maxage in days, maxbackups, localtime, compress",
+		field: func(c *Config) any { return &c.Log.rotation },
+	},
 	ignoredOption[string]("log-package-levels", "", "--log-level is for the whole process"),
 }
 
 func ignoredOption[T any](name, etcd, why string, same ...string) option {
 	return option{name: name, etcd: etcd, field: discard[T], fate: ignored, why: why, same: same}
+}
+
+// ofSeveral is an option that matters once a cluster has several members. With one
+// it changes nothing in etcd either, so it is accepted without a word.
+func ofSeveral[T any](name, etcd, usage string) option {
+	return option{name: name, group: "Cluster", etcd: etcd, usage: usage + aloneNothing, field: discard[T]}
 }
 
 func refusedOption[T any](name, etcd, why string) option {

@@ -2,37 +2,23 @@ package config
 
 import "time"
 
-// securityOptions protect a server: one that ignored them would let strangers in.
-var securityOptions = []option{
-	refusedOption[string]("cert-file", "", noTLS),
-	refusedOption[string]("key-file", "", noTLS),
-	refusedOption[string]("client-cert-file", "", noTLS),
-	refusedOption[string]("client-key-file", "", noTLS),
-	refusedOption[bool]("client-cert-auth", "false", noTLS),
-	refusedOption[string]("client-crl-file", "", noTLS),
-	refusedOption[[]string]("client-cert-allowed-hostname", "", noTLS),
-	refusedOption[string]("trusted-ca-file", "", noTLS),
-	refusedOption[bool]("auto-tls", "false", noTLS),
-	refusedOption[string]("peer-cert-file", "", noTLS),
-	refusedOption[string]("peer-key-file", "", noTLS),
-	refusedOption[string]("peer-client-cert-file", "", noTLS),
-	refusedOption[string]("peer-client-key-file", "", noTLS),
-	refusedOption[bool]("peer-client-cert-auth", "false", noTLS),
-	refusedOption[string]("peer-trusted-ca-file", "", noTLS),
-	refusedOption[string]("peer-crl-file", "", noTLS),
-	refusedOption[bool]("peer-auto-tls", "false", noTLS),
-	refusedOption[[]string]("peer-cert-allowed-cn", "", noTLS),
-	refusedOption[[]string]("peer-cert-allowed-hostname", "", noTLS),
-	refusedOption[bool]("peer-skip-client-san-verification", "false", noTLS),
-	refusedOption[string]("auth-token", "simple", noAuth),
-
-	// Without a certificate these mean nothing, in etcd too.
-	ignoredOption[uint64]("self-signed-cert-validity", "1", noTLS),
-	ignoredOption[[]string]("cipher-suites", "", noTLS),
-	ignoredOption[string]("tls-min-version", "TLS1.2", noTLS),
-	ignoredOption[string]("tls-max-version", "", noTLS),
-	ignoredOption[uint64]("auth-token-ttl", "300", noAuth),
-	ignoredOption[uint64]("bcrypt-cost", "10", noAuth),
+// authOptions say how users show who they are.
+var authOptions = []option{
+	{
+		name: "auth-token", group: "Authentication", etcd: "simple",
+		usage: "kind of token: simple, or jwt,sign-method=…,priv-key=…,pub-key=…,ttl=…",
+		field: func(c *Config) any { return &c.Auth.Token },
+	},
+	{
+		name: "auth-token-ttl", group: "Authentication", etcd: "300",
+		usage: "seconds that a simple token lasts without being used",
+		field: func(c *Config) any { return &c.Auth.ttlSeconds },
+	},
+	{
+		name: "bcrypt-cost", group: "Authentication", etcd: "10",
+		usage: "cost of hashing a password: each step doubles it",
+		field: func(c *Config) any { return &c.Auth.bcryptCost },
+	},
 }
 
 // discoveryOptions find the other members. A member that ignored them would found
@@ -55,22 +41,23 @@ var discoveryOptions = []option{
 	ignoredOption[string]("discovery-user", "", noDiscovery),
 	ignoredOption[string]("discovery-password", "", noDiscovery),
 	ignoredOption[string]("discovery-proxy", "", noDiscovery),
-	ignoredOption[string]("discovery-fallback", "exit", noDiscovery),
+	{
+		name: "discovery-fallback", etcd: "exit", oneOf: []string{"exit", "proxy"}, field: discard[string], fate: refused,
+		why: `v2 proxy is deprecated, and --discovery-fallback can't be configured as "proxy"`,
+	},
 }
 
 // tuningOptions turn knobs that Triglot does not have, or not yet.
 var tuningOptions = []option{
 	refusedOption[string]("wal-dir", "", "a raft log outside of --data-dir is not supported yet"),
-	refusedOption[bool]("force-new-cluster", "false", "recovery from the loss of a cluster is not supported yet"),
 	ignoredOption[bool]("unsafe-no-fsync", "false", "Triglot always syncs what it acknowledges"),
-	ignoredOption[gates]("feature-gates", "", "Triglot has none of etcd's feature gates"),
-	ignoredOption[time.Duration]("corrupt-check-time", "0s", noPeers),
-	ignoredOption[time.Duration]("compact-hash-check-time", "1m", noPeers),
-	ignoredOption[time.Duration]("downgrade-check-time", "5s", noPeers),
+	{
+		name: "feature-gates", group: "Member",
+		usage: "etcd's feature gates as Gate=true,…: LeaseCheckpoint and LeaseCheckpointPersist are honoured, the others change nothing",
+		field: func(c *Config) any { return &c.Gates },
+	},
 	ignoredOption[int64]("compaction-batch-limit", "0", noEffect, "1000"),
 	ignoredOption[time.Duration]("compaction-sleep-interval", "0s", noEffect),
-	ignoredOption[time.Duration]("warning-apply-duration", "100ms", "slow requests are not logged yet"),
-	ignoredOption[time.Duration]("warning-unary-request-duration", "300ms", "slow requests are not logged yet"),
 	ignoredOption[string]("backend-bbolt-freelist-type", "", noEffect, "map"),
 	ignoredOption[time.Duration]("backend-batch-interval", "0s", noEffect),
 	ignoredOption[int64]("backend-batch-limit", "0", noEffect),
@@ -80,7 +67,10 @@ var tuningOptions = []option{
 	ignoredOption[uint64]("max-wals", "5", noEffect),
 	ignoredOption[bool]("enable-v2", "false", "etcd's v2 API is gone, in etcd too"),
 	ignoredOption[string]("experimental-enable-v2v3", "", "etcd's v2 API is gone, in etcd too"),
-	ignoredOption[string]("v2-deprecation", "", "etcd's v2 API is gone, in etcd too"),
+	{
+		name: "v2-deprecation", etcd: "write-only", field: discard[string], fate: ignored, why: "etcd's v2 API is gone, in etcd too",
+		oneOf: []string{"write-only", "write-only-skip-check", "write-only-drop-data", "gone"},
+	},
 	ignoredOption[bool]("enable-distributed-tracing", "false", noTracing),
 	ignoredOption[string]("distributed-tracing-address", "localhost:4317", noTracing),
 	ignoredOption[string]("distributed-tracing-service-name", "etcd", noTracing),
@@ -147,7 +137,7 @@ func renamed(name string) option {
 // formerGate is a flag that became a feature gate.
 func formerGate(name, etcd, gate string) option {
 	return option{
-		name: "experimental-" + name, etcd: etcd, field: discard[bool], fate: ignored, etcdOnly: true,
-		why: "Triglot has none of etcd's feature gates, such as " + gate,
+		name: "experimental-" + name, etcd: etcd, field: discard[bool], etcdOnly: true, gate: gate,
+		usage: "feature gate " + gate,
 	}
 }

@@ -45,6 +45,7 @@ func assemble(m Mode, sources ...source) (*Config, source, error) {
 		return c, nil, errs[0]
 	}
 	resolveAliases(c, all)
+	takeFormerGates(c, all)
 	return c, all, applyGiven(c, all)
 }
 
@@ -74,6 +75,7 @@ func applyGiven(c *Config, all source) error {
 			return
 		}
 		switch {
+		case o.gate != "": // has gone into --feature-gates
 		case o.fate == honoured:
 			if err := o.set(c, g.text); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", g.from, err))

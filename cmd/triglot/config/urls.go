@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -38,14 +37,17 @@ func parseURL(text string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a URL", text)
 	}
-	switch u.Scheme {
-	case "http", "https":
-		if _, _, err := net.SplitHostPort(u.Host); err != nil || u.Path != "" {
-			return nil, fmt.Errorf("%q is not of the form %s://host:port", text, u.Scheme)
-		}
+	switch u.Scheme { // in etcd's words
 	case "unix", "unixs":
+	case "http", "https":
+		if _, _, err := net.SplitHostPort(u.Host); err != nil {
+			return nil, fmt.Errorf(`URL address does not have the form "host:port": %s`, text)
+		}
+		if u.Path != "" {
+			return nil, fmt.Errorf("URL must not contain a path: %s", text)
+		}
 	default:
-		return nil, fmt.Errorf("%q does not begin with http://, https:// or unix://", text)
+		return nil, fmt.Errorf("URL scheme must be http, https, unix, or unixs: %s", text)
 	}
 	return u, nil
 }
@@ -63,24 +65,23 @@ func (us URLs) String() string { return strings.Join(us.Strings(), ",") }
 
 // Address is what a URL means to net.Listen.
 func Address(u url.URL) (network, address string) {
-	if u.Scheme == "unix" {
+	if isUnix(u) {
 		return "unix", u.Host + u.Path
 	}
 	return "tcp", u.Host
 }
 
+func isUnix(u url.URL) bool { return u.Scheme == "unix" || u.Scheme == "unixs" }
+
 // checkListen refuses addresses that cannot be listened on.
 func checkListen(us URLs) error {
 	for _, u := range us {
-		switch u.Scheme {
-		case "https", "unixs":
-			return fmt.Errorf("%s asks for TLS, which is not supported yet: use http:// or unix://", u.String())
-		case "unix":
+		if isUnix(u) {
 			continue
 		}
 		host := u.Hostname()
 		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
-			return fmt.Errorf("%s names a host: listen on an IP address (0.0.0.0 is all of them) or localhost", u.String())
+			return fmt.Errorf("expected IP in URL for binding (%s): 0.0.0.0 is all of them", u.String())
 		}
 		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil {
 			return fmt.Errorf("%s has no valid port: give one from 0, which is any free one, to 65535", u.String())
@@ -91,8 +92,10 @@ func checkListen(us URLs) error {
 
 // checkAdvertise refuses addresses that nobody can be sent to.
 func checkAdvertise(us URLs) error {
-	if slices.ContainsFunc(us, func(u url.URL) bool { return u.Host == "" && u.Path == "" || strings.HasPrefix(u.Host, ":") }) {
-		return errors.New("a host is missing: write http://host:port")
+	for _, u := range us {
+		if !isUnix(u) && u.Hostname() == "" {
+			return fmt.Errorf("unexpected empty host (%s)", u.String())
+		}
 	}
 	return nil
 }

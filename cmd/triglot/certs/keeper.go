@@ -1,0 +1,110 @@
+package certs
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// pollInterval is how often the files are looked at.
+const pollInterval = 10 * time.Second
+
+// Keeper keeps the certificates of one side, clients' or peers', up to date. It
+// is safe for concurrent use.
+type Keeper struct {
+	cfg     Config
+	log     *slog.Logger
+	current atomic.Pointer[loaded]
+
+	// mu is held while the files are looked at, and guards what follows.
+	mu     sync.Mutex
+	sum    [sha256.Size]byte // of the files as they were last seen, good or bad
+	warned map[[sha256.Size]byte]stage
+
+	stop    context.CancelFunc
+	polling sync.WaitGroup
+}
+
+// Load reads the certificates and watches them until Close. What etcd would
+// refuse is an error that names the flags.
+func Load(cfg Config) (*Keeper, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	k := &Keeper{cfg: cfg, log: cfg.Logger, warned: make(map[[sha256.Size]byte]stage)}
+	if k.log == nil {
+		k.log = slog.New(slog.DiscardHandler)
+	}
+	files, sum, err := cfg.read()
+	if err != nil {
+		return nil, err
+	}
+	l, err := cfg.parse(files)
+	if err != nil {
+		return nil, err
+	}
+	k.sum = sum
+	k.current.Store(l)
+	k.warn(l)
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	k.polling.Go(func() { k.poll(ctx) })
+	return k, nil
+}
+
+// Close ends the watching.
+func (k *Keeper) Close() {
+	k.stop()
+	k.polling.Wait()
+}
+
+// TLS returns the settings for a server, which follow the certificates.
+func (k *Keeper) TLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, // what counts is in the current one
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return k.current.Load().server, nil
+		},
+	}
+}
+
+// Reload looks at the files now.
+func (k *Keeper) Reload() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	files, sum, err := k.cfg.read()
+	if sum == k.sum {
+		return // and what was wrong with them has been said
+	}
+	k.sum = sum
+	var l *loaded
+	if err == nil {
+		l, err = k.cfg.parse(files)
+	}
+	if err != nil {
+		k.log.Warn("certificates have changed and cannot be used; the last good ones stay", "error", err)
+		return
+	}
+	k.current.Store(l)
+	leaf := l.watched[0].cert
+	k.log.Info("certificates have changed and are in use", "cert-file", k.cfg.CertFile,
+		"subject", leaf.Subject.String(), "serial", leaf.SerialNumber.Text(16), "not-after", leaf.NotAfter)
+}
+
+func (k *Keeper) poll(ctx context.Context) {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			k.Reload()
+			k.warn(k.current.Load())
+		case <-ctx.Done():
+			return
+		}
+	}
+}

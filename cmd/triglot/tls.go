@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/triglot/triglot/cmd/triglot/certs"
+	"github.com/triglot/triglot/cmd/triglot/config"
+	httpfront "github.com/triglot/triglot/frontends/http"
+)
+
+// keepers keep the certificates of the addresses for clients and for peers; nil
+// where there is no need of one.
+type keepers struct{ client, peer *certs.Keeper }
+
+// loadCertificates loads the certificates that are given. Those of clients matter
+// only if an address asks for TLS, as in etcd.
+func loadCertificates(cfg *config.TLS, listen config.Listen, log *slog.Logger) (k keepers, err error) {
+	urls := slices.Concat(listen.Client, listen.HTTP, listen.Metrics)
+	if slices.ContainsFunc(urls, config.Secure) && !cfg.Client.Auto {
+		if k.client, err = certs.Load(certificates(cfg, false, log)); err != nil {
+			return k, err
+		}
+	}
+	if cfg.Peer.Has() && !cfg.Peer.Auto {
+		k.peer, err = certs.Load(certificates(cfg, true, log))
+	}
+	return k, err
+}
+
+// makeMissing makes the certificates of --auto-tls and --peer-auto-tls, as far as
+// they are needed.
+func (k *keepers) makeMissing(cfg *config.Config, log *slog.Logger) error {
+	for _, side := range []struct {
+		name   string
+		peer   bool
+		given  *config.Certificates
+		urls   config.URLs
+		keeper **certs.Keeper
+	}{
+		{"client", false, &cfg.TLS.Client, slices.Concat(cfg.Listen.Client, cfg.Listen.HTTP, cfg.Listen.Metrics), &k.client},
+		{"peer", true, &cfg.TLS.Peer, cfg.Listen.Peer, &k.peer},
+	} {
+		if !side.given.Auto || !slices.ContainsFunc(side.urls, config.Secure) {
+			continue
+		}
+		c := certificates(&cfg.TLS, side.peer, log)
+		var err error
+		dir := filepath.Join(cfg.Member.DataDir, "fixtures", side.name)
+		c.CertFile, c.KeyFile, err = certs.SelfSigned(dir, hostsOf(side.urls), cfg.TLS.SelfSignedYears, log)
+		if err != nil {
+			return err
+		}
+		if *side.keeper, err = certs.Load(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostsOf are the names by which clients will call addresses.
+func hostsOf(urls config.URLs) []string {
+	var hosts []string
+	add := func(names ...string) {
+		for _, name := range names {
+			if name != "" && !slices.Contains(hosts, name) {
+				hosts = append(hosts, name)
+			}
+		}
+	}
+	for _, u := range urls {
+		add(u.Hostname())
+		if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+			name, _ := os.Hostname() // or none
+			add("localhost", "127.0.0.1", "::1", name)
+		}
+	}
+	return hosts
+}
+
+// certificates are the settings of one side.
+func certificates(cfg *config.TLS, peer bool, log *slog.Logger) certs.Config {
+	c := &cfg.Client
+	if peer {
+		c = &cfg.Peer
+	}
+	return certs.Config{
+		Peer:     peer,
+		CertFile: c.CertFile, KeyFile: c.KeyFile,
+		ClientCertFile: c.ClientCertFile, ClientKeyFile: c.ClientKeyFile,
+		TrustedCAFile: c.TrustedCAFile, ClientCertAuth: c.ClientCertAuth, CRLFile: c.CRLFile,
+		AllowedNames: c.AllowedNames, AllowedHosts: c.AllowedHosts,
+		CipherSuites: cfg.Suites, MinVersion: cfg.Min, MaxVersion: cfg.Max,
+		Logger: log,
+	}
+}
+
+func (k *keepers) reload() {
+	for _, keeper := range []*certs.Keeper{k.client, k.peer} {
+		if keeper != nil {
+			keeper.Reload()
+		}
+	}
+}
+
+func (k *keepers) close() {
+	for _, keeper := range []*certs.Keeper{k.client, k.peer} {
+		if keeper != nil {
+			keeper.Close()
+		}
+	}
+}
+
+// secure puts TLS on the addresses that are to have it. Nothing has been accepted
+// yet.
+func (s *server) secure() {
+	for _, e := range s.bound.endpoints() {
+		if !e.secure {
+			continue
+		}
+		e.Listener = certs.NewListener(e.Listener, s.certs.client.TLS(), certs.ListenOptions{
+			Plain: e.plain,
+			// As etcd does.
+			CheckAddress: slices.Contains(s.bound.metrics, e) && !s.cfg.TLS.Client.AnyAddress,
+			Rejected:     "rejected connection on client endpoint",
+			Logger:       s.log,
+		})
+	}
+}
+
+// handshaken tells gRPC's handlers of the TLS under a connection, whose handshake
+// was made when it was accepted.
+type handshaken struct{}
+
+var errServerOnly = errors.New("these credentials are a server's")
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (handshaken) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	state, ok := httpfront.TLSState(conn)
+	if !ok {
+		return conn, nil, nil
+	}
+	return conn, credentials.TLSInfo{
+		State:          *state,
+		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+	}, nil
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errServerOnly
+}
+
+// Info implements credentials.TransportCredentials.
+func (handshaken) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (c handshaken) Clone() credentials.TransportCredentials { return c }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (handshaken) OverrideServerName(string) error { return errServerOnly }
+
+// trusting are the arguments with which etcdctl and curl trust the server of a
+// URL.
+func (s *server) trusting(u url.URL) (etcdctl, curl string) {
+	switch {
+	case !config.Secure(u):
+		return "", ""
+	case s.cfg.TLS.Client.Auto:
+		return "--insecure-transport=false --insecure-skip-tls-verify ", "-k "
+	}
+	return "--cacert=CA.pem ", "--cacert CA.pem "
+}
