@@ -213,14 +213,15 @@ func (n *Node) WaitCompacted(ctx context.Context, rev core.Rev) error {
 // zero for a store that is not there (etcd T-93).
 const emptySize = 16 << 10
 
-// size is the logical size of the store: that of its versions, and emptySize.
+// size is the logical size of the store: that of its versions and of the rows of znodes
+// and leases, and emptySize.
 func (n *Node) size() int64 {
 	v := n.published.hold()
 	if v == nil {
 		return emptySize
 	}
 	defer v.Close()
-	return emptySize + v.Written() - n.upkeep.collector.Freed()
+	return emptySize + v.Written() + v.RowBytes() - n.upkeep.collector.Freed()
 }
 
 // autoCompact proposes compactions as the configuration asks for.

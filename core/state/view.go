@@ -27,6 +27,7 @@ type View struct {
 	index   uint64
 	bounds  kv.Bounds
 	written int64
+	rows    int64
 	keys    int64
 	reads   *atomic.Uint64 // the machine's count of ranges
 	// mount is nil in a store without znodes.
@@ -62,7 +63,9 @@ func (m *Machine) view() *View {
 	}
 	if m.znodes != nil {
 		v.mount, v.numbers = m.znodes.Mount(), m.znodes.Counts()
+		v.rows = m.znodes.RowBytes()
 	}
+	v.rows += m.leases.RowBytes()
 	v.numbers.Sessions = m.leases.Sessions()
 	v.refs.Store(1)
 	return v
@@ -104,6 +107,10 @@ func (v *View) Written() int64 { return v.written }
 
 // Keys is the number of keys that there are.
 func (v *View) Keys() int64 { return v.keys }
+
+// RowBytes is about what the rows beside the versions of keys take: those of znodes
+// and leases.
+func (v *View) RowBytes() int64 { return v.rows }
 
 // Rev is the revision that the view has reached.
 func (v *View) Rev() core.Rev { return v.bounds.Rev }

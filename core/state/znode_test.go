@@ -13,6 +13,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/core/state/lease"
 	"github.com/triglot/triglot/core/state/znode"
 	"github.com/triglot/triglot/storage/keys"
 )
@@ -211,6 +212,8 @@ func (r *rig) walk() string {
 	children := map[string][]string{}
 	isZnode := map[string]bool{} // by key
 	var paths []string
+	var rowBytes int64
+	require.NoError(r.t, v.EachLease(func(core.LeaseID, lease.Lease) { rowBytes += 64 }))
 	lower, upper := keys.ZnodeBounds()
 	require.NoError(r.t, rowScanner{v.snap}.ScanRows(lower, upper, func(key, _ []byte) bool {
 		path, ok := keys.DecodeZnode(key)
@@ -229,6 +232,7 @@ func (r *rig) walk() string {
 		}
 		counts.Znodes++
 		counts.Bytes += int64(len(path) + len(z.Data))
+		rowBytes += int64(len(path) + 64)
 		implicit := ""
 		if kv == nil {
 			implicit = " implicit"
@@ -259,6 +263,7 @@ func (r *rig) walk() string {
 	require.Empty(r.t, children, "znodes without a parent")
 	r.checkOpaque(isZnode)
 	require.Equal(r.t, counts, v.ZnodeCounts())
+	require.Equal(r.t, rowBytes, v.RowBytes())
 	fmt.Fprintf(&out, "%d znodes, %d ephemeral, %d bytes\n", counts.Znodes, counts.Ephemerals, counts.Bytes)
 	return out.String()
 }

@@ -124,6 +124,10 @@ func (t *Table) Grant(id core.LeaseID, l Lease) error {
 // Epoch is the epoch of a session; zero if there is no such session.
 func (t *Table) Epoch(id core.LeaseID) uint64 { return t.leases[id].epoch }
 
+// RowBytes is about what the rows of leases take, those of their keys aside
+// (etcd T-72: 64 a lease).
+func (t *Table) RowBytes() int64 { return 64 * int64(len(t.leases)) }
+
 // Sessions is the number of sessions.
 func (t *Table) Sessions() int64 { return t.sessions }
 

@@ -99,9 +99,14 @@ func TestVersionsWrap(t *testing.T) {
 }
 
 func TestCounts(t *testing.T) {
-	c := core.ZnodeCounts{Znodes: 5, Ephemerals: 2, Bytes: 44}
-	got, err := decodeCounts(appendCounts(nil, c))
+	c := counters{ZnodeCounts: core.ZnodeCounts{Znodes: 5, Ephemerals: 2, Bytes: 44}, rowBytes: 300}
+	row := appendCounts(nil, c)
+	got, err := decodeCounts(row)
 	require.NoError(t, err)
+	require.Equal(t, c, got)
+	got, err = decodeCounts(row[:24]) // of a store that did not keep the size of its rows
+	require.NoError(t, err)
+	c.rowBytes = unknown
 	require.Equal(t, c, got)
 	_, err = decodeCounts(nil)
 	require.ErrorContains(t, err, "malformed")

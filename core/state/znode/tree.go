@@ -15,6 +15,9 @@ type Rows interface {
 	GetRow(key []byte) ([]byte, error)
 	SetRow(key, value []byte)
 	DeleteRow(key []byte)
+	// ScanRows calls fn for the rows in [lower, upper), in order, until it returns
+	// false. The slices are valid during the call only.
+	ScanRows(lower, upper []byte, fn func(key, value []byte) bool) error
 }
 
 // Store is the rows, and the keys beside them.
@@ -38,19 +41,30 @@ type Tree struct {
 	store    Store
 	sessions Sessions
 	// counts are the counters as of now, saved what the store has of them.
-	counts, saved core.ZnodeCounts
+	counts, saved counters
 
 	// What follows is of the command under way: its revision and time, the counters
 	// before it, and what it has done: the steps from first on.
 	rev    core.Rev
 	now    int64
-	before core.ZnodeCounts
+	before counters
 	first  int
 	// steps is memory for those of many commands. It is not written again.
 	steps []core.ZnodeStep
 
 	key, row, value []byte // buffers
 }
+
+// counters are numbers over all znodes, and the size of their rows.
+type counters struct {
+	core.ZnodeCounts
+	rowBytes int64
+}
+
+// rowSize is what the row of a znode is reckoned to take: its key, and about what
+// there is in it and what the engine needs. A znode need not have a key of its own, and
+// a long path has as many rows as names.
+func rowSize(path string) int64 { return int64(len(path)) + 64 }
 
 // Bootstrap writes the mount and the znodes that every store has.
 func Bootstrap(set func(key, value []byte), prefix string) error {
@@ -59,7 +73,7 @@ func Bootstrap(set func(key, value []byte), prefix string) error {
 		return err
 	}
 	set(keys.AppendMeta(nil, keys.MetaMount), []byte(mount))
-	var counts core.ZnodeCounts
+	var counts counters
 	for path, n := range map[string]node{
 		rootPath:   {children: 1},
 		systemPath: {children: 2},
@@ -70,6 +84,7 @@ func Bootstrap(set func(key, value []byte), prefix string) error {
 		set(keys.AppendZnode(nil, path), n.append(nil))
 		counts.Znodes++
 		counts.Bytes += int64(len(path))
+		counts.rowBytes += rowSize(path)
 	}
 	counts.Znodes++ // ZooKeeper counts the root twice, as "" and as "/"
 	set(keys.AppendMeta(nil, keys.MetaZnodes), appendCounts(nil, counts))
@@ -90,33 +105,61 @@ func Open(store Store, sessions Sessions) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.counts, err = decodeCounts(row); err != nil {
+	if t.saved, err = decodeCounts(row); err != nil {
 		return nil, err
 	}
-	t.saved = t.counts
+	t.counts = t.saved
+	if t.counts.rowBytes == unknown { // the next Save writes it
+		if t.counts.rowBytes, err = t.measureRows(); err != nil {
+			return nil, err
+		}
+	}
 	return t, nil
 }
 
-func appendCounts(dst []byte, c core.ZnodeCounts) []byte {
-	for _, v := range [...]int64{c.Znodes, c.Ephemerals, c.Bytes} {
+func appendCounts(dst []byte, c counters) []byte {
+	for _, v := range [...]int64{c.Znodes, c.Ephemerals, c.Bytes, c.rowBytes} {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(v))
 	}
 	return dst
 }
 
-func decodeCounts(b []byte) (core.ZnodeCounts, error) {
-	if len(b) != 3*8 {
-		return core.ZnodeCounts{}, fmt.Errorf("malformed row of the numbers of znodes %x", b)
+// unknown is the size of the rows where an early store does not say it.
+const unknown = -1
+
+func decodeCounts(b []byte) (counters, error) {
+	if len(b) != 3*8 && len(b) != 4*8 {
+		return counters{}, fmt.Errorf("malformed row of the numbers of znodes %x", b)
 	}
 	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
-	return core.ZnodeCounts{Znodes: at(0), Ephemerals: at(1), Bytes: at(2)}, nil
+	c := counters{ZnodeCounts: core.ZnodeCounts{Znodes: at(0), Ephemerals: at(1), Bytes: at(2)}, rowBytes: unknown}
+	if len(b) == 4*8 {
+		c.rowBytes = at(3)
+	}
+	return c, nil
+}
+
+// measureRows looks through all rows of znodes for what they take.
+func (t *Tree) measureRows() (size int64, err error) {
+	lower, upper := keys.ZnodeBounds()
+	err = t.store.ScanRows(lower, upper, func(key, _ []byte) bool {
+		if path, ok := keys.DecodeZnode(key); ok {
+			size += rowSize(string(path))
+		}
+		return true
+	})
+	return size, err
 }
 
 // Mount is the prefix of the keys that are znodes. It never changes.
 func (t *Tree) Mount() *Mount { return &t.mount }
 
 // Counts are the numbers of znodes; that of sessions is not among them.
-func (t *Tree) Counts() core.ZnodeCounts { return t.counts }
+func (t *Tree) Counts() core.ZnodeCounts { return t.counts.ZnodeCounts }
+
+// RowBytes is about what the rows of znodes take: the keys and the data of znodes are
+// counted where keys are.
+func (t *Tree) RowBytes() int64 { return t.counts.rowBytes }
 
 // Begin starts a command that will take revision rev, at a time in milliseconds
 // since 1970.
@@ -194,6 +237,7 @@ func (t *Tree) keyOf(path string) []byte {
 func (t *Tree) create(path string, n, parent *node, parentPath string) {
 	t.counts.Znodes++
 	t.counts.Bytes += int64(len(path))
+	t.counts.rowBytes += rowSize(path)
 	t.set(path, n)
 	t.step(core.ZnodeCreated, path)
 	parent.creates++
@@ -208,6 +252,7 @@ func (t *Tree) remove(path string, pin bool) error {
 	for {
 		t.counts.Znodes--
 		t.counts.Bytes -= int64(len(path))
+		t.counts.rowBytes -= rowSize(path)
 		t.row = keys.AppendZnode(t.row[:0], path)
 		t.store.DeleteRow(t.row)
 		t.step(core.ZnodeDeleted, path)
