@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -203,7 +204,7 @@ func (l *Listener) handshake(raw net.Conn) (net.Conn, error) {
 func (l *Listener) reject(raw, conn net.Conn, err error) {
 	_ = raw.Close() // there is nobody to tell
 	level := slog.LevelWarn
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
 		level = slog.LevelDebug
 	}
 	about := []any{"remote-addr", raw.RemoteAddr().String()}
