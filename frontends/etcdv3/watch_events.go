@@ -57,9 +57,7 @@ func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
 	} else {
 		err = fragments(whole, limit, func(part *eventsMessage) error { return ws.sendMessage(part) })
 	}
-	took := time.Since(start).Seconds()
-	ws.Metrics.watch.events.Observe(took)
-	ws.Metrics.watch.perEvent.Observe(took / float64(len(d.Changes)))
+	ws.Metrics.watch.sent(len(d.Changes), time.Since(start))
 	return err
 }
 
