@@ -49,11 +49,10 @@ type applyMetrics struct {
 	// equally by its commands.
 	took                *prometheus.HistogramVec
 	ofOp                [state.OpCount][2]prometheus.Observer
-	slow                prometheus.Counter
-	puts, deletes, txns prometheus.Counter
+	slow, puts, deletes prometheus.Counter
 	putBytes            prometheus.Gauge // in etcd a gauge too
-	// ranges are those in transactions that write: views count the others.
-	ranges atomic.Uint64
+	// ranges and txns are those of commands: views count the others.
+	ranges, txns atomic.Uint64
 }
 
 // leaseMetrics are of leases, sessions among them.
@@ -122,7 +121,6 @@ func newApplyMetrics() *applyMetrics {
 		slow:     counter("etcd_server_slow_apply_total", "Batches of commands that took longer than --warning-apply-duration to be applied."),
 		puts:     counter("etcd_mvcc_put_total", "Puts applied."),
 		deletes:  counter("etcd_mvcc_delete_total", "Deletions of a range applied."),
-		txns:     counter("etcd_mvcc_txn_total", "Transactions applied that had more than one operation."),
 		putBytes: newGauge("etcd_debugging_mvcc_total_put_size_in_bytes", "The size of all keys and values put by this member."),
 	}
 }
@@ -164,7 +162,7 @@ func (a *applyMetrics) add(t *state.Tally, commands int, took time.Duration) {
 	addSome(a.puts, t.Puts)
 	addSome(a.deletes, t.Deletes)
 	a.ranges.Add(uint64(t.Ranges))
-	addSome(a.txns, t.Txns)
+	a.txns.Add(uint64(t.Txns))
 	if t.PutBytes > 0 {
 		a.putBytes.Add(float64(t.PutBytes))
 	}
@@ -235,7 +233,7 @@ func (m *metrics) observeReadIndex(took time.Duration, err error) {
 func (m *metrics) collectors() []prometheus.Collector {
 	return append([]prometheus.Collector{
 		m, m.disk.logSync, m.disk.logWrite, m.disk.logBytes, m.disk.commit, m.disk.write,
-		m.apply.took, m.apply.slow, m.apply.puts, m.apply.deletes, m.apply.txns, m.apply.putBytes,
+		m.apply.took, m.apply.slow, m.apply.puts, m.apply.deletes, m.apply.putBytes,
 		m.granted, m.renewed, m.revoked, m.expired, m.ttl,
 		m.leaderChanges, m.proposalsFailed, m.readsFailed, m.readsSlow,
 		m.compactionPause, m.compactionTotal, m.compactionLast,

@@ -54,9 +54,8 @@ type Machine struct {
 	// counts serves the views, which may outlive each other.
 	counts kv.Counts
 	// open counts the views that have not been closed for good.
-	open atomic.Int64
-	// reads counts the ranges that views were asked for.
-	reads atomic.Uint64
+	open  atomic.Int64
+	reads reads
 }
 
 // Entry is a committed entry.
@@ -184,9 +183,9 @@ func (m *Machine) load() error {
 // closed before it is zero. Safe for concurrent use.
 func (m *Machine) OpenViews() int64 { return m.open.Load() }
 
-// Ranges is how many ranges views were asked for, those in transactions that only
-// read included. Safe for concurrent use.
-func (m *Machine) Ranges() uint64 { return m.reads.Load() }
+// Reads is what views were asked for: ranges, those in transactions that only read
+// included, and such transactions with more than one. Safe for concurrent use.
+func (m *Machine) Reads() (ranges, txns uint64) { return m.reads.ranges.Load(), m.reads.txns.Load() }
 
 // Close gives up what has been applied and not committed.
 func (m *Machine) Close() error { return m.w.Close() }

@@ -1,6 +1,10 @@
 package state
 
-import "github.com/triglot/triglot/core"
+import (
+	"sync/atomic"
+
+	"github.com/triglot/triglot/core"
+)
 
 // Op is a kind of command, for those who count them.
 type Op uint8
@@ -128,3 +132,6 @@ func opOf(cmd core.Command) Op {
 		return OpOther
 	}
 }
+
+// reads counts what the views of a machine are asked for.
+type reads struct{ ranges, txns atomic.Uint64 }

@@ -29,7 +29,7 @@ type View struct {
 	written int64
 	rows    int64
 	keys    int64
-	reads   *atomic.Uint64 // the machine's count of ranges
+	reads   *reads // the machine's
 	// mount is nil in a store without znodes.
 	mount   *znode.Mount
 	numbers core.ZnodeCounts
@@ -120,7 +120,7 @@ func (v *View) CompactRev() core.Rev { return v.bounds.Compact }
 
 // Range reads keys.
 func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, error) {
-	v.reads.Add(1)
+	v.reads.ranges.Add(1)
 	res, err := kv.Range(ctx, v.reader, v.bounds, q)
 	return res, wrapRead(err)
 }
@@ -128,7 +128,10 @@ func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, erro
 // Txn evaluates a transaction that is ReadOnly.
 func (v *View) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
 	out, err := kv.ReadTxn(ctx, v.reader, v.bounds, t)
-	v.reads.Add(uint64(len(out.Ops)))
+	v.reads.ranges.Add(uint64(len(out.Ops)))
+	if len(out.Ops) > 1 {
+		v.reads.txns.Add(1)
+	}
 	return out, wrapRead(err)
 }
 

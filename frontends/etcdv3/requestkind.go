@@ -132,9 +132,11 @@ func onlyReads(ops []*pb.RequestOp) bool {
 // requestMetrics time unary requests. It is safe for concurrent use.
 type requestMetrics struct {
 	took *prometheus.HistogramVec
-	// of are the parts of took, made when they are first needed: a scrape shows what
+	// ranges times ranges once more, as etcd does.
+	ranges *prometheus.HistogramVec
+	// of are the parts of both, made when they are first needed: a scrape shows what
 	// was asked for, as etcd's does.
-	of [kindCount][2]atomic.Pointer[prometheus.Observer]
+	of [kindCount][2]atomic.Pointer[part]
 	// hash, hashKV and defrag time those requests that succeed, backup the streams
 	// of Maintenance.Snapshot.
 	hash, hashKV, defrag, backup prometheus.Histogram
@@ -153,6 +155,11 @@ func newRequestMetrics() *requestMetrics {
 			Help:    "Response latency distribution in seconds for each type.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}, []string{"type", "success"}),
+		ranges: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "etcd_server_range_duration_seconds",
+			Help:    "How long ranges take.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
+		}, []string{"success"}),
 		hash:   histogram("etcd_mvcc_hash_duration_seconds", "How long Hash takes.", .01, 15),
 		hashKV: histogram("etcd_mvcc_hash_rev_duration_seconds", "How long HashKV takes.", .01, 15),
 		defrag: histogram("etcd_disk_backend_defrag_duration_seconds", "How long Defragment takes, which has nothing to do.", .1, 13),
@@ -164,7 +171,7 @@ func newRequestMetrics() *requestMetrics {
 }
 
 func (m *requestMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.took, m.hash, m.hashKV, m.defrag, m.backup, m.defragmenting}
+	return []prometheus.Collector{m.took, m.ranges, m.hash, m.hashKV, m.defrag, m.backup, m.defragmenting}
 }
 
 func (m *requestMetrics) observe(k requestKind, took time.Duration, ok bool) {
@@ -176,16 +183,30 @@ func (m *requestMetrics) observe(k requestKind, took time.Duration, ok bool) {
 			map[requestKind]prometheus.Histogram{kindHash: m.hash, kindHashKV: m.hashKV, kindDefragment: m.defrag}[k].Observe(seconds)
 		}
 	default:
-		which := 0
-		if ok {
-			which = 1
+		part := m.part(k, ok)
+		part.took.Observe(seconds)
+		if part.ranges != nil {
+			part.ranges.Observe(seconds)
 		}
-		part := m.of[k][which].Load()
-		if part == nil {
-			made := m.took.WithLabelValues(kindNames[k], strconv.FormatBool(ok))
-			part = &made
-			m.of[k][which].Store(part)
-		}
-		(*part).Observe(seconds)
 	}
+}
+
+// part is what observes requests of one kind.
+type part struct{ took, ranges prometheus.Observer }
+
+func (m *requestMetrics) part(k requestKind, ok bool) *part {
+	which := 0
+	if ok {
+		which = 1
+	}
+	p := m.of[k][which].Load()
+	if p == nil {
+		success := strconv.FormatBool(ok)
+		p = &part{took: m.took.WithLabelValues(kindNames[k], success)}
+		if k == kindRange {
+			p.ranges = m.ranges.WithLabelValues(success)
+		}
+		m.of[k][which].Store(p)
+	}
+	return p
 }

@@ -38,7 +38,7 @@ func begin(ctx context.Context, req any) (context.Context, unaryCall) {
 // words, and any at debug level.
 func (f *face) end(ctx context.Context, c *unaryCall, req, resp any, err error) {
 	took := time.Since(c.began)
-	f.Metrics.requests.observe(c.kind, took, err == nil)
+	f.Metrics.requests.observe(c.kind, took, c.carriedOut(err))
 	level := slog.LevelDebug
 	if f.WarnUnary > 0 && took > f.WarnUnary {
 		level = slog.LevelWarn
@@ -46,6 +46,20 @@ func (f *face) end(ctx context.Context, c *unaryCall, req, resp any, err error) 
 	if level == slog.LevelWarn || f.Logger.Enabled(ctx, level) {
 		f.tell(ctx, level, c, took, req, resp)
 	}
+}
+
+// carriedOut reports whether etcd counts a call as a success. Of a command that the
+// state machine refused it does: it was replicated and applied.
+func (c *unaryCall) carriedOut(err error) bool {
+	if err == nil || !c.kind.writes() {
+		return err == nil
+	}
+	switch core.KindOf(err) {
+	case core.Internal, core.Timeout, core.NoLeader, core.LeaderChanged, core.Stopped,
+		core.Canceled, core.Deadline, core.TooManyRequests, core.RequestTooLarge:
+		return false
+	}
+	return true
 }
 
 // tell logs one call: what it was about and where its time went, never a value nor

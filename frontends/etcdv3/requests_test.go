@@ -124,6 +124,9 @@ func TestRequestDurations(t *testing.T) {
 	run(&pb.PutRequest{}, nil)
 	run(&pb.PutRequest{}, nil)
 	run(&pb.PutRequest{}, errors.New("no"))
+	run(&pb.PutRequest{}, core.LeaseNotFound)
+	run(&pb.PutRequest{}, core.Timeout)
+	run(&pb.RangeRequest{}, core.Compacted)
 	run(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{}}}}, nil)
 	run(&pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{}}}}}, nil)
 	run(&pb.HashKVRequest{}, nil)
@@ -146,8 +149,10 @@ func TestRequestDurations(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]uint64{
-		"etcd_server_request_duration_seconds true Put":         2,
-		"etcd_server_request_duration_seconds false Put":        1,
+		"etcd_server_request_duration_seconds true Put":         3,
+		"etcd_server_request_duration_seconds false Put":        2,
+		"etcd_server_request_duration_seconds false Range":      1,
+		"etcd_server_range_duration_seconds false":              1,
 		"etcd_server_request_duration_seconds true Txn":         1,
 		"etcd_server_request_duration_seconds true ReadonlyTxn": 1,
 		"etcd_mvcc_hash_rev_duration_seconds":                   1,
