@@ -22,10 +22,25 @@ func (codec) Name() string { return "proto" }
 
 // Marshal encodes v, a protobuf message. It keeps nothing of it.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	if m, ok := v.(*eventsMessage); ok {
+	switch m := v.(type) {
+	case *eventsMessage:
 		size := sizeEventsMessage(m)
 		c.metrics.sentBytes.Add(float64(size))
 		return marshalEvents(m, size), nil
+	case *rangeReply:
+		if m.hold.large() {
+			out := marshalLargeRange(&m.RangeResponse, m.hold)
+			c.metrics.sentBytes.Add(float64(out.Len()))
+			return out, nil
+		}
+		v = &m.RangeResponse
+	case *txnReply:
+		if m.hold.large() {
+			b, err := proto.Marshal(&m.TxnResponse)
+			c.metrics.sentBytes.Add(float64(len(b)))
+			return mem.BufferSlice{heldBuffer(b, m.hold)}, err
+		}
+		v = &m.TxnResponse
 	}
 	size, err := messageSize(v)
 	if err != nil {

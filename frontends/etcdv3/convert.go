@@ -168,16 +168,18 @@ func kvsOf(kvs []*core.KV) []*mvccpb.KeyValue {
 }
 
 // rangeReply is a RangeResponse with its header and, as most have just one, its
-// first key, in one allocation.
+// first key, in one allocation. A large one holds a part of the budget until it has
+// been sent.
 type rangeReply struct {
 	pb.RangeResponse
+	hold   *rangeHold
 	header pb.ResponseHeader
 	kv     mvccpb.KeyValue
 	kvs    [1]*mvccpb.KeyValue
 }
 
 // rangeResponse translates the answer to r. The header is there and empty.
-func rangeResponse(r *core.Range, res *core.RangeResult) *pb.RangeResponse {
+func rangeResponse(r *core.Range, res *core.RangeResult) *rangeReply {
 	reply := new(rangeReply)
 	reply.Header = &reply.header
 	reply.More = res.More
@@ -192,7 +194,7 @@ func rangeResponse(r *core.Range, res *core.RangeResult) *pb.RangeResponse {
 	if r.KeysOnly {
 		stripKVs(r, reply.Kvs)
 	}
-	return &reply.RangeResponse
+	return reply
 }
 
 // stripKVs leaves of each key what etcd returns with keys_only. Unless it needs
@@ -210,19 +212,23 @@ func stripKVs(r *core.Range, kvs []*mvccpb.KeyValue) {
 // txnResponse translates the outcome of t, which has been applied or evaluated.
 // The header is there and empty, as it stays in nested responses.
 func txnResponse(t *core.Txn, out *core.TxnOutcome) *pb.TxnResponse {
+	resp := new(pb.TxnResponse)
+	setTxnResponse(resp, t, out)
+	return resp
+}
+
+// setTxnResponse is txnResponse into an empty message.
+func setTxnResponse(resp *pb.TxnResponse, t *core.Txn, out *core.TxnOutcome) {
 	branch := t.Then
 	if !out.Succeeded {
 		branch = t.Else
 	}
-	resp := &pb.TxnResponse{
-		Header:    &pb.ResponseHeader{},
-		Succeeded: out.Succeeded,
-		Responses: make([]*pb.ResponseOp, len(out.Ops)),
-	}
+	resp.Header = &pb.ResponseHeader{}
+	resp.Succeeded = out.Succeeded
+	resp.Responses = make([]*pb.ResponseOp, len(out.Ops))
 	for i := range out.Ops {
 		resp.Responses[i] = opResponse(&branch[i], &out.Ops[i])
 	}
-	return resp
 }
 
 func opResponse(op *core.Op, out *core.OpOutcome) *pb.ResponseOp {
@@ -230,7 +236,7 @@ func opResponse(op *core.Op, out *core.OpOutcome) *pb.ResponseOp {
 	case *core.RangeOutcome:
 		r := rangeResponse(op.Range, &o.RangeResult)
 		r.Header.Revision = int64(out.Rev)
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: r}}
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &r.RangeResponse}}
 	case core.PutOutcome:
 		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{
 			Header: &pb.ResponseHeader{Revision: int64(out.Rev)},

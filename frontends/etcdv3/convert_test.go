@@ -176,7 +176,7 @@ func TestRangeResponse(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.want.Header = &pb.ResponseHeader{}
-			require.Empty(t, cmp.Diff(tt.want, rangeResponse(&tt.req, &tt.res), protocmp.Transform()))
+			require.Empty(t, cmp.Diff(tt.want, &rangeResponse(&tt.req, &tt.res).RangeResponse, protocmp.Transform()))
 		})
 	}
 	require.Equal(t, kv("a", 2, 3, 2, "va", 7), a, "the core's keys are shared and must not change")

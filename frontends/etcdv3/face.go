@@ -103,7 +103,7 @@ func (c Config) withDefaults() Config {
 // Register offers every service of etcd's API on s: the methods that there is
 // no handler for answer Unimplemented by name.
 func Register(s grpc.ServiceRegistrar, cfg Config) {
-	f := &face{Config: cfg.withDefaults()}
+	f := &face{Config: cfg.withDefaults(), ranges: newRangeBudget(maxRangeBytes)}
 	for _, svc := range f.services() {
 		desc := f.Metrics.instrument(svc.describe())
 		s.RegisterService(&desc, nil)
@@ -117,7 +117,11 @@ func (f *face) services() []service {
 }
 
 // face is what the services share. It is immutable.
-type face struct{ Config }
+type face struct {
+	Config
+	// ranges bounds the answers of ranges; nil, as tests have it, bounds nothing.
+	ranges *rangeBudget
+}
 
 // fill sets the header of a reply as of rev (etcd T-90).
 func (f *face) fill(h *pb.ResponseHeader, rev core.Rev) {

@@ -25,7 +25,7 @@ func (f *face) kv() service {
 	}}
 }
 
-func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.RangeRequest) (*rangeReply, error) {
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
@@ -35,13 +35,19 @@ func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.Range
 	}
 	defer view.Close()
 	query := rangeOf(r)
+	var hold *rangeHold
+	if !query.Single() {
+		hold = s.ranges.hold(ctx)
+		query.Grow = hold.grow
+	}
 	res, err := view.Range(ctx, query)
 	if err != nil {
-		return nil, err
+		return nil, hold.refuse(err)
 	}
-	resp := rangeResponse(query, &res)
-	s.fill(resp.Header, view.Rev())
-	return resp, nil
+	reply := rangeResponse(query, &res)
+	reply.hold = hold
+	s.fill(reply.Header, view.Rev())
+	return reply, nil
 }
 
 // putReply is a PutResponse with its header in one allocation.
@@ -86,7 +92,32 @@ func (s kvServer) deleteRange(
 	return resp, nil
 }
 
-func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+// txnReply is a TxnResponse that, if it is large, holds a part of the budget until it
+// has been sent.
+type txnReply struct {
+	pb.TxnResponse
+	hold *rangeHold
+}
+
+// withoutHold is a reply of this package as what it is on the wire.
+func withoutHold(reply any) any {
+	switch r := reply.(type) {
+	case *rangeReply:
+		if r == nil {
+			return (*pb.RangeResponse)(nil)
+		}
+		return &r.RangeResponse
+	case *txnReply:
+		if r == nil {
+			return (*pb.TxnResponse)(nil)
+		}
+		return &r.TxnResponse
+	default:
+		return reply
+	}
+}
+
+func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest) (*txnReply, error) {
 	if err := checkTxn(r, int(s.MaxTxnOps)); err != nil {
 		return nil, err
 	}
@@ -96,13 +127,22 @@ func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest)
 		return nil, err
 	}
 	txn := txnOf(r)
+	reply := &txnReply{}
+	if txn.ReadOnly() {
+		reply.hold = s.ranges.hold(ctx)
+		for _, branch := range [2][]core.Op{txn.Then, txn.Else} {
+			for i := range branch {
+				branch[i].Range.Grow = reply.hold.grow
+			}
+		}
+	}
 	out, rev, err := s.runTxn(ctx, who, txn, serializable(r))
 	if err != nil {
-		return nil, err
+		return nil, reply.hold.refuse(err)
 	}
-	resp := txnResponse(txn, &out)
-	s.fill(resp.Header, rev)
-	return resp, nil
+	setTxnResponse(&reply.TxnResponse, txn, &out)
+	s.fill(reply.Header, rev)
+	return reply, nil
 }
 
 // runTxn evaluates a transaction that cannot change anything on a view, and has

@@ -97,6 +97,7 @@ type summary struct {
 }
 
 func summarize(req, resp any) summary {
+	resp = withoutHold(resp)
 	s := summary{requestBytes: sizeOf(req), responseBytes: sizeOf(resp)}
 	switch r := req.(type) {
 	case *pb.RangeRequest:
