@@ -15,12 +15,17 @@ type (
 	File = vfs.File
 	// MemFS is a file system in memory, for tests.
 	MemFS = vfs.MemFS
+	// DiskUsage is how much room there is on an FS's disk.
+	DiskUsage = vfs.DiskUsage
 	// WriteCategory labels the writes to a file, for statistics.
 	WriteCategory = vfs.DiskWriteCategory
 )
 
 // DefaultFS is the operating system's file system.
 var DefaultFS FS = vfs.Default
+
+// ErrUnsupported is what an FS fails with that does not know how much room it has.
+var ErrUnsupported = vfs.ErrUnsupported
 
 // NewMemFS makes an empty file system in memory, for tests.
 func NewMemFS() *MemFS { return vfs.NewMem() }

@@ -41,7 +41,7 @@ type Options struct {
 const (
 	defaultCacheBytes    = 128 << 20
 	defaultMemTableBytes = 64 << 20
-	memTables            = 4
+	memTables            = StallMemTables
 )
 
 // Budget is the heap that a DB opened with o may take, for the process's
@@ -66,6 +66,13 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// The engine stalls writes while there are so many full memtables, or so many
+// overlapping runs in L0; see Metrics.
+const (
+	StallMemTables = 4
+	StallSublevels = 40
+)
 
 // pebbleOptions turns o, which has its defaults, into Pebble's options. Pebble's
 // own defaults suit a small library database: an 8 MiB cache, 4 MiB memtables, no
@@ -94,7 +101,7 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: memTables,
 		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       40,
+		L0StopWritesThreshold:       StallSublevels,
 		LBaseMaxBytes:               256 << 20,
 		BytesPerSync:                1 << 20,
 		// A second compaction only when the first cannot keep up: on a small

@@ -66,6 +66,11 @@ type Config struct {
 	// and adds nothing to it, as in etcd since 3.6. They are etcd's feature gates.
 	LeaseCheckpoint, LeaseCheckpointPersist bool
 
+	// LowDiskBytes is the watermark: with less room on the disk, the NOSPACE alarm is
+	// raised until there is half as much again. Zero is 256 MiB, or a twentieth of the
+	// disk if that is less; negative is none.
+	LowDiskBytes int64
+
 	// Memory bounds what the member caches; the zero value has defaults.
 	Memory Memory
 

@@ -24,6 +24,7 @@ import (
 //	snapshot.tmp/ snapshots that are being made; removed at the start
 //	member.etcd/  what etcd had here before the state was made of it
 //	fixtures/     certificates of --auto-tls (cmd/triglot)
+//	reserve       room for deletes when the disk is nearly full; empty then
 const (
 	markerName = "member.json"
 	foundName  = "founding"
@@ -34,6 +35,10 @@ const (
 	asideName  = backup.EtcdMember + ".etcd"
 	// fixturesName holds the certificates that --auto-tls makes, as with etcd.
 	fixturesName = "fixtures"
+	// reserveName is given up when the disk is nearly full; see lowDisk.
+	reserveName = "reserve"
+	// reserveCategory labels its writes in the engine's statistics.
+	reserveCategory storage.WriteCategory = "triglot-reserve"
 )
 
 // dataFormat is the layout of the data directory as a whole.
@@ -141,7 +146,7 @@ func (d *dataDir) checkForeign() error {
 }
 
 // ownNames are the names of a member's files.
-var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName, fixturesName}
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName, fixturesName, reserveName}
 
 // tmpSuffix ends the name of a file that is being written.
 const tmpSuffix = ".tmp"

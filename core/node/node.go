@@ -27,6 +27,7 @@ type Node struct {
 	sessions sessions
 	auth     auth
 	upkeep   *upkeep
+	pressure pressure
 
 	published published
 
@@ -117,6 +118,8 @@ func (n *Node) start() error {
 	n.wait.Go(func() { n.upkeep.keepLogShort(ctx) })
 	n.wait.Go(func() { n.upkeep.collectHistory(ctx) })
 	n.wait.Go(func() { n.upkeep.raiseAlarms(ctx) })
+	n.wait.Go(func() { newLowDisk(n).watch(ctx) })
+	n.wait.Go(func() { n.pressure.watch(ctx, n) })
 	n.wait.Go(func() { n.autoCompact(ctx) })
 	n.wait.Go(func() { n.introduce(ctx) })
 	return nil

@@ -44,6 +44,9 @@ func (n *Node) encode(who core.Principal, cmd core.Command) ([]byte, error) {
 	if txn, ok := cmd.(*core.Txn); ok && command.TooDeep(txn) {
 		return nil, core.Errorf(core.InvalidArgument, "transactions nest deeper than %d", command.MaxTxnDepth)
 	}
+	if n.pressure.refuses(cmd) {
+		return nil, core.TooManyRequests
+	}
 	data := command.AppendCommandAs(make([]byte, 0, commandRoom(cmd)), who, cmd)
 	if len(data) > n.cfg.MaxRequestBytes {
 		return nil, core.RequestTooLarge

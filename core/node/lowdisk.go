@@ -1,0 +1,141 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+)
+
+// The watermark, where Config.LowDiskBytes says nothing: a disk with less room than
+// both of these is nearly full.
+const (
+	lowDiskBytes = 256 << 20
+	lowDiskShare = 20 // of its size, the twentieth part
+)
+
+// reserveBytes is the size of the file that is given up at the watermark, so that
+// deletes and compactions have room.
+const reserveBytes = 16 << 20
+
+// lowDisk raises the NOSPACE alarm when the disk is nearly full, and clears it when
+// there is room again (design.md 9). It belongs to one goroutine, of watch.
+//
+// The reserve file is empty while the alarm stands for the sake of the disk: so it is
+// known at the next start, too, that it does.
+type lowDisk struct {
+	n       *Node
+	reserve string
+	// low says that the watermark was crossed, and not crossed back; own that the
+	// alarm was raised for it, and not by the quota before.
+	low, own bool
+}
+
+func newLowDisk(n *Node) *lowDisk {
+	return &lowDisk{n: n, reserve: n.disk.dir.join(reserveName)}
+}
+
+// watch looks at the disk until ctx ends, or at once gives up where a file system does
+// not tell.
+func (l *lowDisk) watch(ctx context.Context) {
+	if l.n.cfg.LowDiskBytes < 0 {
+		return
+	}
+	if f, err := l.n.cfg.FS.Stat(l.reserve); err == nil && f.Size() == 0 {
+		l.low, l.own = true, true
+	}
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		if err := l.look(ctx); err != nil && ctx.Err() == nil {
+			if errors.Is(err, storage.ErrUnsupported) {
+				return
+			}
+			l.n.cfg.Logger.Warn("the room on the disk is watched, but something failed; it is tried again", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// look compares the room on the disk with the watermark. Between the watermark and one
+// and a half of it nothing changes.
+func (l *lowDisk) look(ctx context.Context) error {
+	room, err := l.n.cfg.FS.GetDiskUsage(l.n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	mark := l.watermark(room.TotalBytes)
+	switch {
+	case room.AvailBytes < mark:
+		return l.crossed(ctx, room.AvailBytes, mark)
+	case room.AvailBytes >= mark+mark/2:
+		return l.crossedBack(ctx, room.AvailBytes)
+	}
+	return nil
+}
+
+func (l *lowDisk) watermark(total uint64) uint64 {
+	if l.n.cfg.LowDiskBytes > 0 {
+		return uint64(l.n.cfg.LowDiskBytes)
+	}
+	return min(lowDiskBytes, total/lowDiskShare)
+}
+
+// crossed gives up the reserve and sees to it that the alarm stands, as somebody may
+// have cleared it by hand.
+func (l *lowDisk) crossed(ctx context.Context, room, mark uint64) error {
+	alarm := core.Alarm{Member: l.n.disk.id.member, Type: core.AlarmNoSpace}
+	if l.low && slices.Contains(l.n.Status().Alarms, alarm) {
+		return nil
+	}
+	if err := l.fill(0); err != nil {
+		return err
+	}
+	res, err := l.n.do(ctx, &core.SetAlarm{Alarm: alarm, On: true})
+	if err != nil {
+		return err
+	}
+	l.low, l.own = true, l.own || res.Outcome != core.AlarmOutcome{Stood: true}
+	l.n.cfg.Logger.Warn("the disk is nearly full: the NOSPACE alarm was raised, until there is room",
+		"free_bytes", room, "watermark_bytes", mark)
+	return nil
+}
+
+// crossedBack clears the alarm, if it was raised for the disk, and makes the reserve.
+func (l *lowDisk) crossedBack(ctx context.Context, room uint64) error {
+	if l.own {
+		alarm := core.Alarm{Member: l.n.disk.id.member, Type: core.AlarmNoSpace}
+		if _, err := l.n.do(ctx, &core.SetAlarm{Alarm: alarm}); err != nil {
+			return err
+		}
+		l.n.cfg.Logger.Info("there is room on the disk again: the NOSPACE alarm was cleared", "free_bytes", room)
+	}
+	l.low, l.own = false, false
+	if f, err := l.n.cfg.FS.Stat(l.reserve); err == nil && f.Size() > 0 {
+		return nil
+	}
+	return l.fill(reserveBytes)
+}
+
+// fill makes the reserve anew, of so many bytes. It writes them, for a file with a hole
+// reserves nothing.
+func (l *lowDisk) fill(size int) error {
+	f, err := l.n.cfg.FS.Create(l.reserve, reserveCategory)
+	if err != nil {
+		return err
+	}
+	for left := size; left > 0 && err == nil; left -= len(zeros) {
+		_, err = f.Write(zeros)
+	}
+	return errors.Join(err, f.Close())
+}
+
+var zeros = bytes.Repeat([]byte{0}, 1<<20)

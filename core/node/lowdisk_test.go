@@ -1,0 +1,118 @@
+package node
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+)
+
+// diskRig is a member on a disk of 10 GiB of which a test says how much is free.
+type diskRig struct {
+	*testing.T
+	cfg Config
+	fs  *storage.MemFS
+	n   *Node
+}
+
+func (r *diskRig) free(mib uint64) {
+	r.fs.TestingSetDiskUsage(storage.DiskUsage{AvailBytes: mib << 20, TotalBytes: 10 << 30, UsedBytes: 10<<30 - mib<<20})
+	time.Sleep(2 * lookInterval)
+	synctest.Wait()
+}
+
+func (r *diskRig) reserve() int64 {
+	f, err := r.fs.Stat("data/reserve")
+	require.NoError(r, err)
+	return f.Size()
+}
+
+func (r *diskRig) put() error {
+	_, err := r.n.Do(testContext(r), core.Principal{}, &core.Put{Key: []byte("k"), Value: []byte("v")})
+	return err
+}
+
+func (r *diskRig) start() {
+	r.n = startNode(r, r.cfg)
+	require.NoError(r, r.n.Ready(testContext(r)))
+}
+
+func onDisk(t *testing.T, f func(r *diskRig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &diskRig{T: t, cfg: testConfig(t)}
+		r.fs = r.cfg.FS.(*storage.MemFS)
+		r.fs.TestingSetDiskUsage(storage.DiskUsage{AvailBytes: 5 << 30, TotalBytes: 10 << 30, UsedBytes: 5 << 30})
+		r.start()
+		f(r)
+		stopNode(t, r.n)
+	})
+}
+
+// TestLowDisk crosses the watermark and comes back, over a restart: the alarm comes
+// and goes, and deletes are let through.
+func TestLowDisk(t *testing.T) {
+	onDisk(t, func(r *diskRig) {
+		r.free(256)
+		require.EqualValues(r, reserveBytes, r.reserve())
+		require.NoError(r, r.put())
+		r.free(255)
+		require.Zero(r, r.reserve())
+		require.ErrorIs(r, r.put(), core.NoSpace)
+		_, err := r.n.Do(testContext(r), core.Principal{}, &core.DeleteRange{Interval: core.Interval{Key: []byte("k")}})
+		require.NoError(r, err)
+		r.free(300)
+		require.ErrorIs(r, r.put(), core.NoSpace, "not yet")
+
+		stopNode(r, r.n)
+		r.start()
+		r.free(300)
+		require.ErrorIs(r, r.put(), core.NoSpace)
+		r.free(384)
+		require.NoError(r, r.put())
+		require.EqualValues(r, reserveBytes, r.reserve())
+		require.Empty(r, r.n.Status().Alarms)
+	})
+}
+
+// Who clears the alarm by hand while the disk is nearly full has it back.
+func TestLowDiskAlarmClearedByHand(t *testing.T) {
+	onDisk(t, func(r *diskRig) {
+		r.free(10)
+		alarm := core.Alarm{Member: r.n.Self().Member, Type: core.AlarmNoSpace}
+		require.Equal(r, []core.Alarm{alarm}, r.n.Status().Alarms)
+		_, err := r.n.Do(testContext(r), core.Principal{}, &core.SetAlarm{Alarm: alarm})
+		require.NoError(r, err)
+		r.free(10)
+		require.Equal(r, []core.Alarm{alarm}, r.n.Status().Alarms)
+		r.free(1000)
+		require.Empty(r, r.n.Status().Alarms)
+	})
+}
+
+// An alarm that stood before is the quota's, and stays until it is cleared (T-73).
+func TestLowDiskLeavesTheQuotasAlarm(t *testing.T) {
+	onDisk(t, func(r *diskRig) {
+		alarm := core.Alarm{Member: r.n.Self().Member, Type: core.AlarmNoSpace}
+		_, err := r.n.Do(testContext(r), core.Principal{}, &core.SetAlarm{Alarm: alarm, On: true})
+		require.NoError(r, err)
+		r.free(10)
+		r.free(1000)
+		require.Equal(r, []core.Alarm{alarm}, r.n.Status().Alarms)
+	})
+}
+
+func TestLowDiskOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &diskRig{T: t, cfg: testConfig(t)}
+		r.cfg.LowDiskBytes = -1
+		r.fs = r.cfg.FS.(*storage.MemFS)
+		r.start()
+		r.free(1)
+		require.NoError(t, r.put())
+		stopNode(t, r.n)
+	})
+}

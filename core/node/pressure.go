@@ -1,0 +1,70 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage"
+)
+
+// pressureInterval is how often the engine is looked at. To ask it takes a lock that
+// writes need.
+const pressureInterval = 100 * time.Millisecond
+
+// pressure refuses writes when the engine is about to stall them, so that they fail
+// with "too many requests" at once and apply is not held up, which would hold up
+// everybody else too: reads of what was acknowledged, leases, and deletes.
+type pressure struct {
+	high atomic.Bool
+	// before says that the last look found the engine at its limit. It belongs to the
+	// goroutine that looks.
+	before bool
+}
+
+// The engine's limits, of which it stalls writes at storage.StallMemTables full
+// memtables or storage.StallSublevels.
+const (
+	highMemTables = storage.StallMemTables // that many exist, the last is being filled
+	highSublevels = storage.StallSublevels * 4 / 5
+)
+
+// look takes in what the engine says of itself. One look is not enough: a memtable is
+// most often flushed sooner than the next is full.
+func (p *pressure) look(m storage.Metrics) {
+	at := m.MemTables >= highMemTables || m.L0Sublevels >= highSublevels
+	p.high.Store(at && p.before)
+	p.before = at
+}
+
+// watch looks at the engine until ctx ends.
+func (p *pressure) watch(ctx context.Context, n *Node) {
+	tick := time.NewTicker(pressureInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		was := p.high.Load()
+		p.look(n.disk.db.Metrics())
+		if high := p.high.Load(); high != was {
+			n.cfg.Logger.Warn("the engine falls behind: writes are refused until it has caught up", "refused", high)
+		}
+	}
+}
+
+// refuses reports whether a client's command is to be refused now. Leases, sessions
+// and what an administrator asks for take little room.
+func (p *pressure) refuses(cmd core.Command) bool {
+	if !p.high.Load() {
+		return false
+	}
+	switch cmd.(type) {
+	case *core.Put, *core.DeleteRange, *core.Txn, *core.ZnodeWrite:
+		return true
+	}
+	return false
+}
