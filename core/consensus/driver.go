@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/failpoint"
 )
 
 // Driver runs a member's consensus. It owns three goroutines: the consensus
@@ -256,6 +257,11 @@ func (d *Driver) carryOut(out *outputs) {
 	d.status.publish(out.status)
 	d.status.pending.Store(int64(out.pending))
 	if len(out.messages) > 0 {
+		if out.status.leader == d.config.ID {
+			failpoint.Hit(failpoint.RaftBeforeLeaderSend)
+		} else {
+			failpoint.Hit(failpoint.RaftBeforeFollowerSend)
+		}
 		d.config.Send(out.messages)
 	}
 	d.appends.put(out.appends)
@@ -272,10 +278,12 @@ func (d *Driver) writeLog() {
 		}
 		for _, t := range tasks {
 			if t.writes() {
+				failpoint.Hit(failpoint.RaftBeforeSave)
 				if err := d.config.Log.Append(t.hard, t.entries, t.sync); err != nil {
 					d.fail(fmt.Errorf("append to the log: %w", err))
 					return
 				}
+				failpoint.Hit(failpoint.RaftAfterSave)
 			}
 			d.inbox.appended(t)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/failpoint"
 	"github.com/triglot/triglot/core/state"
 )
 
@@ -54,7 +55,7 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 		}
 	}
 	committing := time.Now()
-	view, delta, err := a.n.disk.machine.Commit()
+	view, delta, err := a.commit()
 	if err != nil {
 		return err
 	}
@@ -76,6 +77,22 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 	clear(replies) // drop the references, keep the room
 	a.replies = replies
 	return nil
+}
+
+// commit makes what was applied visible in the state.
+func (a *applier) commit() (*state.View, state.Delta, error) {
+	machine := a.n.disk.machine
+	compacting := machine.Compacting()
+	failpoint.Hit(failpoint.BeforeCommit)
+	if compacting {
+		failpoint.Hit(failpoint.CompactBeforeCommitScheduled)
+	}
+	view, delta, err := machine.Commit()
+	if compacting && err == nil {
+		failpoint.Hit(failpoint.CompactAfterCommitScheduled)
+	}
+	failpoint.Hit(failpoint.AfterCommit)
+	return view, delta, err
 }
 
 func (a *applier) answer(batch []consensus.Committed, replies []state.Reply) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/failpoint"
 	"github.com/triglot/triglot/core/state"
 	"github.com/triglot/triglot/storage/mvcc"
 )
@@ -163,9 +164,11 @@ func (u *upkeep) collect(ctx context.Context) error {
 		return err
 	}
 	// A collection that somebody waits for must survive a crash.
+	failpoint.Hit(failpoint.CompactBeforeSetFinished)
 	if err := u.n.disk.db.Flush(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.CompactAfterSetFinished)
 	took := time.Since(start)
 	u.n.metrics.compactionTotal.Observe(float64(took.Milliseconds()))
 	u.n.metrics.compactionLast.SetToCurrentTime()

@@ -49,6 +49,9 @@ type Machine struct {
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 
+	// deletes is what deletes of the entry at hand may still take.
+	deletes int64
+
 	delta  Delta
 	posBuf []byte
 	// counts serves the views, which may outlive each other.
@@ -214,6 +217,7 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 		return nil, fmt.Errorf("state: entry %d follows entry %d", e.Index, m.pos.index)
 	}
 	m.pos.clock = max(m.pos.clock, e.Frame.TimeMS)
+	m.deletes = kv.MaxDeleteBytes
 	for i := range e.Frame.Batches {
 		b := &e.Frame.Batches[i]
 		own := e.Own != nil && e.Own(b.Member, b.Incarnation)
@@ -304,7 +308,7 @@ func (m *Machine) begin(reads bool) kv.Tx {
 		m.znodes.Begin(m.pos.rev+1, m.pos.clock)
 		znodes = m.znodes
 	}
-	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted}, reads)
+	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Room: &m.deletes}, reads)
 }
 
 // take makes what a command changed, if anything, the next revision. It gives the
@@ -324,7 +328,9 @@ func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, er
 	if len(changes) > 0 || len(steps) > 0 {
 		m.pos.rev++
 		m.pos.keys += m.delta.Tally.changed(changes)
-		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{Rev: m.pos.rev, Changes: changes, Steps: steps})
+		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{
+			Rev: m.pos.rev, Changes: changes, NoPrevValues: !tx.PrevValues(), Steps: steps,
+		})
 	}
 	return out, nil
 }
@@ -413,6 +419,9 @@ func (m *Machine) expire(c *core.LeaseExpire, term uint64) error {
 	}
 	return nil
 }
+
+// Compacting reports whether what was applied since the last Commit gives up history.
+func (m *Machine) Compacting() bool { return m.delta.Compacted != 0 }
 
 // Commit makes what was applied since the last Commit visible: it commits the
 // engine batch and returns a view of the new state and what has changed. The

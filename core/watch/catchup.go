@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/failpoint"
 )
 
 // One delivery of catching up has at most so many revisions, and about so many
@@ -48,6 +49,7 @@ func (f *feed) catchUp(ctx context.Context) (d core.Delivery, ok bool, err error
 		f.leaveBehind()
 		return d, false, nil
 	case standsBehind:
+		failpoint.Hit(failpoint.BeforeSyncWatchers)
 	}
 	defer f.hub.dispatcher.reads.Done()
 	s := selection{watch: w}
@@ -106,8 +108,10 @@ func (f *feed) replay(ctx context.Context, s *selection, target core.Rev) error 
 		if !ok {
 			break
 		}
+		lacking := false
 		for i := range f.batch[:n] {
-			if s.full() {
+			lacking = w.lacks(f.batch[i].rev)
+			if lacking || s.full() {
 				next = f.batch[i].rev.Rev
 				break
 			}
@@ -115,6 +119,9 @@ func (f *feed) replay(ctx context.Context, s *selection, target core.Rev) error 
 		}
 		clear(f.batch[:n])
 		w.next = next
+		if lacking {
+			break
+		}
 	}
 	if w.next <= target && s.revisions == 0 {
 		if err := f.recall(ctx, s, target); err != nil {

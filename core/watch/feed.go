@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/failpoint"
 )
 
 // fairShare is how many queued items a consumer takes between two turns of
@@ -64,7 +65,10 @@ func (f *feed) Add(id core.WatchID, spec core.WatchSpec) { f.hub.dispatcher.add(
 func (f *feed) Remove(id core.WatchID) bool { return f.hub.dispatcher.remove(f, id) }
 
 // RequestProgress implements core.Feed.
-func (f *feed) RequestProgress(id core.WatchID) { f.hub.dispatcher.requestProgress(f, id) }
+func (f *feed) RequestProgress(id core.WatchID) {
+	failpoint.Hit(failpoint.BeforeProgressIfSync)
+	f.hub.dispatcher.requestProgress(f, id)
+}
 
 // Close implements core.Feed. It may be called more than once.
 func (f *feed) Close() { f.hub.dispatcher.close(f) }
@@ -83,6 +87,9 @@ func (f *feed) shut() {
 func (f *feed) Next(ctx context.Context) (core.Delivery, error) {
 	for {
 		d, ok, err := f.poll(ctx)
+		if ok {
+			failpoint.Hit(failpoint.BeforeSendWatchResponse)
+		}
 		if ok || err != nil {
 			return d, err
 		}

@@ -39,8 +39,10 @@ type CollectorOptions struct {
 	// Share is the part of the time that it works; it rests after each chunk for
 	// the remainder. Zero is 0.25; 1 is without a rest.
 	Share float64
-	// OnChunk, if set, is told how long a chunk took.
-	OnChunk func(took time.Duration)
+	// BeforeChunk, if set, is called when a chunk is about to be committed, OnChunk
+	// when it has been, with the time that it took.
+	BeforeChunk func()
+	OnChunk     func(took time.Duration)
 }
 
 // NewCollector makes a Collector of db, which knows from the m table how far
@@ -186,6 +188,9 @@ func (c *Collector) chunk(p *progress) (done bool, err error) {
 		b.Delete(keys.AppendMeta(nil, keys.MetaCollecting))
 	} else {
 		b.Set(keys.AppendMeta(nil, keys.MetaCollecting), p.append(nil))
+	}
+	if c.options.BeforeChunk != nil {
+		c.options.BeforeChunk()
 	}
 	if err := b.Commit(); err != nil {
 		return false, err
