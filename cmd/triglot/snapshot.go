@@ -82,7 +82,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.0f %s", value, units[unit])
 }
 
-// table draws rows of cells, the first of which is the head.
+// table draws rows of cells, the first of which is the head, as etcdutl does.
 func table(rows ...[]string) string {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -90,11 +90,14 @@ func table(rows ...[]string) string {
 			widths[i] = max(widths[i], len(cell))
 		}
 	}
-	line := "+"
-	for _, w := range widths {
-		line += strings.Repeat("-", w+2) + "+"
+	line := func(left, middle, right string) string {
+		dashes := make([]string, len(widths))
+		for i, w := range widths {
+			dashes[i] = strings.Repeat("─", w+2)
+		}
+		return left + strings.Join(dashes, middle) + right + "\n"
 	}
-	out := line + "\n"
+	out := line("┌", "┬", "┐")
 	for i, row := range rows {
 		for j, cell := range row {
 			pad := widths[j] - len(cell)
@@ -102,12 +105,12 @@ func table(rows ...[]string) string {
 			if i == 0 {
 				left = pad / 2
 			}
-			out += "| " + strings.Repeat(" ", left) + cell + strings.Repeat(" ", pad-left) + " "
+			out += "│ " + strings.Repeat(" ", left) + cell + strings.Repeat(" ", pad-left) + " "
 		}
-		out += "|\n"
+		out += "│\n"
 		if i == 0 {
-			out += line + "\n"
+			out += line("├", "┼", "┤")
 		}
 	}
-	return out + line + "\n"
+	return out + line("└", "┴", "┘")
 }

@@ -24,6 +24,12 @@ type filler struct {
 func fill(t *testing.T, c *clientv3.Client, seed uint64, steps int) {
 	t.Helper()
 	f := &filler{t: t, ctx: deadline(t), c: c, rand: rand.New(rand.NewPCG(seed, 0))}
+	kept, err := c.Grant(f.ctx, 5000)
+	require.NoError(t, err)
+	for _, key := range []string{"kept", "/zk/kept"} { // no step has these
+		_, err = c.Put(f.ctx, key, "", clientv3.WithLease(kept.ID))
+		require.NoError(t, err)
+	}
 	for range steps {
 		f.step()
 	}

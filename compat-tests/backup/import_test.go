@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/triglot/triglot/compat-tests/server"
 )
@@ -86,6 +87,6 @@ func TestAuthIntoTriglot(t *testing.T) {
 	require.Len(t, res.Kvs, 1)
 	_, err = alice.Put(deadline(t), "k/b", "1")
 	require.ErrorContains(t, err, "permission denied")
-	_, err = clientv3.New(clientv3.Config{Endpoints: []string{ours.Endpoint()}, Username: "alice", Password: "wrong", DialTimeout: patience})
+	_, err = clientv3.New(clientv3.Config{Endpoints: []string{ours.Endpoint()}, Username: "alice", Password: "wrong", DialTimeout: patience, Logger: zap.NewNop()})
 	require.ErrorContains(t, err, "authentication failed")
 }
