@@ -10,6 +10,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/failpoint"
 	"github.com/triglot/triglot/core/state"
 	"github.com/triglot/triglot/core/watch"
 	"github.com/triglot/triglot/storage/mvcc"
@@ -85,7 +86,11 @@ func (n *Node) start() error {
 		return err
 	}
 	collector, err := mvcc.NewCollector(n.disk.db, mvcc.CollectorOptions{
-		OnChunk: func(took time.Duration) { n.metrics.compactionPause.Observe(float64(took.Milliseconds())) },
+		OnChunk: func(took time.Duration) {
+			failpoint.Hit(failpoint.CompactAfterCommitBatch)
+			n.metrics.compactionPause.Observe(float64(took.Milliseconds()))
+		},
+		BeforeChunk: func() { failpoint.Hit(failpoint.CompactBeforeCommitBatch) },
 	})
 	if err != nil {
 		return err
