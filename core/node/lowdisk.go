@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -96,7 +95,7 @@ func (l *lowDisk) crossed(ctx context.Context, room, mark uint64) error {
 	if l.low && slices.Contains(l.n.Status().Alarms, alarm) {
 		return nil
 	}
-	if err := l.fill(0); err != nil {
+	if err := l.fill(""); err != nil {
 		return err
 	}
 	res, err := l.n.do(ctx, &core.SetAlarm{Alarm: alarm, On: true})
@@ -122,20 +121,25 @@ func (l *lowDisk) crossedBack(ctx context.Context, room uint64) error {
 	if f, err := l.n.cfg.FS.Stat(l.reserve); err == nil && f.Size() > 0 {
 		return nil
 	}
-	return l.fill(reserveBytes)
+	return l.fill(reserveText)
 }
 
-// fill makes the reserve anew, of so many bytes. It writes them, for a file with a hole
-// reserves nothing.
-func (l *lowDisk) fill(size int) error {
+// reserveText is what a reserve holds besides room.
+const reserveText = "This file keeps room for deletes when the disk is full.\n"
+
+// fill makes the reserve anew: empty, or with the text and, where the file system can
+// give room to a file without it being written, that.
+func (l *lowDisk) fill(text string) error {
 	f, err := l.n.cfg.FS.Create(l.reserve, reserveCategory)
 	if err != nil {
 		return err
 	}
-	for left := size; left > 0 && err == nil; left -= len(zeros) {
-		_, err = f.Write(zeros)
+	if text != "" {
+		if _, err = f.Write([]byte(text)); err == nil {
+			if err := f.Preallocate(0, reserveBytes); err != nil {
+				l.n.cfg.Logger.Debug("the file system keeps no reserve", "error", err)
+			}
+		}
 	}
 	return errors.Join(err, f.Close())
 }
-
-var zeros = bytes.Repeat([]byte{0}, 1<<20)

@@ -57,7 +57,7 @@ func onDisk(t *testing.T, f func(r *diskRig)) {
 func TestLowDisk(t *testing.T) {
 	onDisk(t, func(r *diskRig) {
 		r.free(256)
-		require.EqualValues(r, reserveBytes, r.reserve())
+		require.EqualValues(r, len(reserveText), r.reserve())
 		require.NoError(r, r.put())
 		r.free(255)
 		require.Zero(r, r.reserve())
@@ -73,7 +73,7 @@ func TestLowDisk(t *testing.T) {
 		require.ErrorIs(r, r.put(), core.NoSpace)
 		r.free(384)
 		require.NoError(r, r.put())
-		require.EqualValues(r, reserveBytes, r.reserve())
+		require.EqualValues(r, len(reserveText), r.reserve())
 		require.Empty(r, r.n.Status().Alarms)
 	})
 }
