@@ -57,11 +57,10 @@ func TestOutOfTriglot(t *testing.T) {
 			require.Empty(t, cmp.Diff(want, dumpOf(t, theirs)))
 			requireGoesOnAlike(t, client, theirs)
 
-			// What etcd made of it survives its own restart, which builds the index anew.
-			before := dumpOf(t, theirs)
+			// A start builds etcd's index anew from the rows.
 			require.NoError(t, etcd.Terminate())
 			require.NoError(t, etcd.Restart(deadline(t)))
-			require.Empty(t, cmp.Diff(before, dumpOf(t, connect(t, etcd, ""))))
+			requireGoesOnAlike(t, client, connect(t, etcd, ""))
 		})
 	}
 }
