@@ -39,6 +39,7 @@ type tool struct {
 	module string // folder of the Go module, relative to the repository's root
 	pkg    string // main package
 	env    string // variable that names a ready binary instead; may be empty
+	tags   string // build tags
 }
 
 var tools = map[string]tool{
@@ -46,6 +47,8 @@ var tools = map[string]tool{
 	"etcdctl": {module: "compat-tests/tools", pkg: "go.etcd.io/etcd/etcdctl/v3", env: "ETCDCTL_BIN"},
 	"etcdutl": {module: "compat-tests/tools", pkg: "go.etcd.io/etcd/etcdutl/v3", env: "ETCDUTL_BIN"},
 	"triglot": {module: ".", pkg: "./cmd/triglot", env: "TRIGLOT_BIN"},
+	// With etcd's failpoints, see core/failpoint.
+	"triglot-failpoints": {module: ".", pkg: "./cmd/triglot", env: "TRIGLOT_FAILPOINTS_BIN", tags: "failpoints"},
 }
 
 // built remembers, for the life of this process, what Binary has answered. mu
@@ -55,8 +58,8 @@ var built struct {
 	paths map[string]string
 }
 
-// Binary returns the path of the named binary ("etcd", "etcdctl", "etcdutl" or
-// "triglot"), built from this tree's sources if they have changed.
+// Binary returns the path of the named binary ("etcd", "etcdctl", "etcdutl",
+// "triglot" or "triglot-failpoints"), built from this tree's sources if they have changed.
 func Binary(name string) (string, error) {
 	t, known := tools[name]
 	if !known {
@@ -102,7 +105,7 @@ func (t tool) build(name string) (path string, err error) {
 	defer func() { err = errors.Join(err, unlock()) }()
 
 	path = filepath.Join(dir, name)
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, t.pkg)
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", t.tags, "-o", path, t.pkg)
 	cmd.Dir = filepath.Join(root, t.module)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	var output bytes.Buffer
