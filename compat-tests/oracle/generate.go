@@ -308,7 +308,11 @@ func (g generator) unary() (name string, request proto.Message) {
 	case n < 70:
 		return "range", g.rangeRequest()
 	case n < 73:
-		return "rangestream", g.rangeRequest()
+		r := g.rangeRequest()
+		if r.SortOrder == pb.RangeRequest_NONE {
+			r.SortTarget = pb.RangeRequest_KEY // etcd lets another one through, and sorts each message by itself
+		}
+		return "rangestream", r
 	case n < 81:
 		return "delete", g.deleteRequest()
 	case n < 83:
