@@ -86,6 +86,9 @@ func (m *Memo) Keep(v any) any {
 type Revision struct {
 	Rev     Rev
 	Changes []Change
+	// NoPrevValues says that the values in Changes[i].Prev are of the right length and
+	// of no content: there were too many. The history has them.
+	NoPrevValues bool
 	// Steps are what it did to znodes, each step of a ZooKeeper multi by itself,
 	// in order. A revision may have steps and no changes, or neither.
 	Steps []ZnodeStep

@@ -37,6 +37,23 @@ func (a *applier) own(member core.MemberID, incarnation uint64) bool {
 // lease before a view shows it, see nextDue; a view must show a write before anyone
 // hears of it; and watchers hear of it before its own caller may act on the answer.
 func (a *applier) Apply(batch []consensus.Committed) error {
+	for len(batch) > 0 {
+		n, err := a.applySome(batch)
+		if err != nil {
+			return err
+		}
+		batch = batch[n:]
+	}
+	return nil
+}
+
+// maxCommit is the size of an engine batch that takes no further entry: a few bytes
+// can delete a million keys.
+const maxCommit = 64 << 20
+
+// applySome applies entries from the front of batch, as many as one engine batch takes,
+// and returns their number.
+func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	began := time.Now()
 	replies := a.replies[:0]
 	commands := 0
@@ -51,13 +68,17 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 		}
 		var err error
 		if replies, err = a.n.disk.machine.Apply(e, replies); err != nil {
-			return err
+			return 0, err
+		}
+		if a.n.disk.machine.BatchSize() >= maxCommit {
+			batch = batch[:i+1]
+			break
 		}
 	}
 	committing := time.Now()
 	view, delta, err := a.commit()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	committed := time.Now()
 	rev := view.Rev()
@@ -76,7 +97,7 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 	a.n.upkeep.applied(commands, delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room
 	a.replies = replies
-	return nil
+	return len(batch), nil
 }
 
 // commit makes what was applied visible in the state.

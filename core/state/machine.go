@@ -206,6 +206,9 @@ func ClusterIn(db *storage.DB) (uint64, error) {
 	return ids[0], nil
 }
 
+// BatchSize is about how many bytes Commit will write.
+func (m *Machine) BatchSize() int { return m.w.Size() }
+
 // Applied is the index and term of the last entry applied.
 func (m *Machine) Applied() (index, term uint64) { return m.pos.index, m.pos.term }
 

@@ -149,7 +149,7 @@ func (d *dispatcher) queue(e entry) {
 			kind: itemEvents, watch: w, rev: e.rev,
 			first: w.first, last: w.last, gaps: w.hits != w.last-w.first+1,
 		}
-		if !locked.pushEvents(it, e.size) {
+		if w.lacks(e.rev) || !locked.pushEvents(it, e.size) {
 			d.fallBehind(w, e.rev.Rev)
 		}
 	}

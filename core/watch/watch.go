@@ -62,6 +62,10 @@ func (w *watch) hit(rev core.Rev, i int) bool {
 	return true
 }
 
+// lacks reports whether rev, as the ring has it, does not do for w: the history has
+// what is missing.
+func (w *watch) lacks(rev *core.Revision) bool { return rev.NoPrevValues && w.spec.PrevKV }
+
 // selection gathers what a watch that is behind is to be told in one delivery:
 // whole revisions, up to a number and a size.
 type selection struct {

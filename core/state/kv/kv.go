@@ -58,6 +58,9 @@ type Bounds struct {
 	Rev, Compact core.Rev
 	// Counts serves the counts of pages; nil counts each anew.
 	Counts *Counts
+	// Room is what deletes may still take, and is taken from by them; nil is
+	// MaxDeleteBytes for each.
+	Room *int64
 }
 
 // check reports whether at lies within the bounds; zero or less always does.

@@ -21,6 +21,8 @@ type Tx struct {
 	places map[string]int
 	// deleted says that a key was deleted, and so may come back.
 	deleted bool
+	// hollow says that the earlier versions of some changes lack their values.
+	hollow bool
 }
 
 // Begin starts a command on the state described by b. z is nil if no key is a
@@ -40,6 +42,10 @@ func (tx *Tx) Rev() core.Rev {
 // Changes is what the command has changed, in order. The caller owns it once the
 // command is done.
 func (tx *Tx) Changes() []core.Change { return tx.changes }
+
+// PrevValues reports whether the changes have the values of the earlier versions: a
+// delete of very much does not keep them.
+func (tx *Tx) PrevValues() bool { return !tx.hollow }
 
 // Put runs a put. It fails with LeaseNotFound, KeyNotFound or EphemeralProtected
 // and has then done nothing.
@@ -139,61 +145,55 @@ func checkPut(r Reader, l Leases, p *core.Put) (*core.KV, error) {
 	return prev, nil
 }
 
-// DeleteRange runs a delete.
+// DeleteRange runs a delete. It fails with RequestTooLarge, and has then done nothing,
+// if it would take more than MaxDeleteBytes, or more than MaxPrevBytes where the
+// earlier versions are asked for.
 func (tx *Tx) DeleteRange(d *core.DeleteRange) (core.Outcome, error) {
-	victims, err := tx.find(d.Interval)
-	if err != nil {
+	v := tx.victims(d.PrevKV)
+	if err := v.find(d.Interval); err != nil {
 		return nil, err
 	}
-	if err := tx.deleteAll(victims); err != nil {
+	if err := tx.deleteAll(v); err != nil {
 		return nil, err
 	}
-	out := core.DeleteOutcome{Deleted: int64(len(victims))}
+	out := core.DeleteOutcome{Deleted: int64(len(v.kvs))}
 	if d.PrevKV {
-		out.Prev = victims
+		out.Prev = v.kvs
 	}
 	return out, nil
 }
 
-func (tx *Tx) find(in core.Interval) ([]*core.KV, error) {
-	if in.Single() {
-		kv, err := tx.w.Get(in.Key, 0)
-		if err != nil || kv == nil {
-			return nil, err
-		}
-		return []*core.KV{kv}, nil
-	}
-	var found []*core.KV
-	err := tx.w.Scan(in, 0, false, func(kv *core.KV) bool {
-		found = append(found, kv)
-		return true
-	})
-	return found, err
-}
-
-// DeleteKeys deletes those of the given keys that exist. No key may occur twice.
+// DeleteKeys deletes those of the given keys that exist. No key may occur twice. It
+// has no limit: what a lease has to delete, it must.
 func (tx *Tx) DeleteKeys(keys [][]byte) error {
-	victims := make([]*core.KV, 0, len(keys))
+	v := tx.victims(false)
+	v.boundless = true
 	for _, key := range keys {
 		kv, err := tx.w.Get(key, 0)
 		if err != nil {
 			return err
 		}
 		if kv != nil {
-			victims = append(victims, kv)
+			v.add(kv)
 		}
 	}
-	return tx.deleteAll(victims)
+	return tx.deleteAll(v)
 }
 
-func (tx *Tx) deleteAll(victims []*core.KV) error {
-	for _, kv := range victims {
+func (tx *Tx) deleteAll(v *victims) error {
+	if v.hollow {
+		tx.hollow = true
+	}
+	if tx.bounds.Room != nil {
+		*tx.bounds.Room -= v.cost
+	}
+	for _, kv := range v.kvs {
 		tx.Remove(kv)
 	}
-	if tx.znodes == nil || len(victims) == 0 {
+	if tx.znodes == nil || len(v.kvs) == 0 {
 		return nil
 	}
-	return tx.znodes.Deleted(victims)
+	return tx.znodes.Deleted(v.kvs)
 }
 
 // Remove deletes a key, whose present version is prev, without telling Znodes.

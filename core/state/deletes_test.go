@@ -1,0 +1,87 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+)
+
+// fillKeys puts n keys with values of so many bytes.
+func (r *rig) fillKeys(n, value int) {
+	const each = 10_000
+	for from := 0; from < n; from += each {
+		t := &core.Txn{}
+		for i := from; i < min(n, from+each); i++ {
+			t.Then = append(t.Then, core.Op{Put: &core.Put{Key: fmt.Appendf(nil, "keys/of/the/store/%08d", i), Value: make([]byte, value)}})
+		}
+		for i := range t.Then {
+			t.Then[i].Put.Value = append([]byte("value"), t.Then[i].Put.Value...)
+		}
+		require.NoError(r.t, r.apply(t)[0].Err)
+		r.commit()
+	}
+}
+
+// A delete of more than is kept in memory is a revision like any other: its changes
+// lack only the values of the earlier versions, which the history has, and the store
+// reckons its size as ever.
+func TestLargeDelete(t *testing.T) {
+	const n, value = 20_000, 1 << 10
+	r := newSizedRig(t, 64<<20)
+	t.Cleanup(r.close)
+	r.fillKeys(n, value)
+	written := r.view.Written()
+	all := core.Interval{Key: []byte("k"), End: []byte("l")}
+	reply := r.apply(&core.DeleteRange{Interval: all})[0]
+	require.NoError(t, reply.Err)
+	require.Equal(t, core.DeleteOutcome{Deleted: n}, reply.Outcome)
+	rev := r.commit().Revisions[0]
+	require.True(t, rev.NoPrevValues)
+	require.Len(t, rev.Changes, n)
+	require.Len(t, rev.Changes[7].Prev.Value, value+5)
+	require.Less(t, r.view.Written()-written, int64(n*200), "tombstones are small")
+
+	revs, next, err := r.view.Revisions(context.Background(), rev.Rev, all, true, 1)
+	require.NoError(t, err)
+	require.Equal(t, rev.Rev+1, next)
+	require.Len(t, revs[0].Changes, n)
+	require.Equal(t, "value", string(revs[0].Changes[7].Prev.Value[:5]))
+
+	res, err := r.view.Range(context.Background(), &core.Range{Interval: all, CountOnly: true})
+	require.NoError(t, err)
+	require.Zero(t, res.Count)
+
+	r.fillKeys(10, 10)
+	require.NoError(t, r.apply(&core.DeleteRange{Interval: all})[0].Err)
+	small := r.commit().Revisions[0]
+	require.False(t, small.NoPrevValues)
+	require.Equal(t, "value", string(small.Changes[7].Prev.Value[:5]))
+}
+
+// BenchmarkDeleteMillion is what one delete of a million keys takes, in time and in
+// memory at its end.
+func BenchmarkDeleteMillion(b *testing.B) {
+	for range b.N {
+		b.StopTimer()
+		r := newSizedRig(b, 64<<20)
+		r.fillKeys(1_000_000, 100)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		b.StartTimer()
+		require.NoError(b, r.apply(&core.DeleteRange{Interval: core.Interval{Key: []byte("k"), End: []byte("l")}})[0].Err)
+		b.ReportMetric(float64(r.machine.w.Size()), "batch-B")
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		delta := r.commit()
+		b.StopTimer()
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc), "held-B")
+		require.Len(b, delta.Revisions[0].Changes, 1_000_000)
+		r.close()
+	}
+}
