@@ -49,6 +49,7 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),
 		ElectionTimeout:  s.cfg.Member.Election,
 		ProgressInterval: requests.WatchProgress,
+		WarnUnary:        requests.SlowRequest, // zero is the default, as with etcd
 		ServerVersion:    etcdVersion,
 		ClientCertAuth:   s.cfg.TLS.Client.ClientCertAuth,
 		Metrics:          metrics,

@@ -39,6 +39,10 @@ func Load(cfg Config) (*Keeper, error) {
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
+	if !cfg.verifiesClients() && (len(cfg.AllowedNames) > 0 || len(cfg.AllowedHosts) > 0 || cfg.CRLFile != "") {
+		k.log.Warn("clients are not asked for a certificate: what is said of theirs has no effect",
+			"without", cfg.flag("client-cert-auth")+" or "+cfg.flag("trusted-ca-file"))
+	}
 	files, sum, err := cfg.read()
 	if err != nil {
 		return nil, err

@@ -116,7 +116,8 @@ type Requests struct {
 	// default of the etcd front end.
 	WatchProgress time.Duration
 	// SlowApply and SlowRequest are the times from which a request is worth a line
-	// in the log; zero is never.
+	// in the log. Zero is any time for the first and 300 ms for the second, as with
+	// etcd.
 	SlowApply, SlowRequest time.Duration
 }
 

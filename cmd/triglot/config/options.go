@@ -229,12 +229,12 @@ var requestOptions = []option{
 	},
 	{
 		name: "warning-apply-duration", group: "Requests", etcd: "100ms",
-		usage: "time that applying a request may take before the log says so",
+		usage: "time that applying requests may take before the log says so; 0 is any",
 		field: func(c *Config) any { return &c.Requests.SlowApply },
 	},
 	{
 		name: "warning-unary-request-duration", group: "Requests", etcd: "300ms",
-		usage: "time that a request may take before the log says so",
+		usage: "time that a request may take before the log says so; 0 is 300ms",
 		field: func(c *Config) any { return &c.Requests.SlowRequest },
 	},
 }
