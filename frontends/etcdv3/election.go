@@ -49,7 +49,7 @@ func (s electionServer) campaign(ctx context.Context, r *epb.CampaignRequest) (*
 		_, err = s.proclaimAt(ctx, p, r.Value)
 	}
 	if err == nil && !found.first {
-		if err = p.wait(ctx); errors.Is(err, errGone) {
+		if _, err = p.wait(ctx); errors.Is(err, errGone) {
 			err = errNotLeader
 		}
 	}

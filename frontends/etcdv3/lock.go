@@ -37,26 +37,12 @@ func (s lockServer) lock(ctx context.Context, r *v3lockpb.LockRequest) (*v3lockp
 	}
 	rev := found.rev
 	if !found.first {
-		if rev, err = s.await(ctx, p); err != nil {
+		if rev, err = p.wait(ctx); err != nil {
 			p.abandon(ctx)
 			return nil, err
 		}
 	}
 	return &v3lockpb.LockResponse{Header: s.header(rev), Key: p.key}, nil
-}
-
-// await waits for a lock and returns the revision at which the caller was seen to have
-// it.
-func (s lockServer) await(ctx context.Context, p *place) (core.Rev, error) {
-	if err := p.wait(ctx); err != nil {
-		return 0, err
-	}
-	view, err := s.view(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer view.Close()
-	return view.Rev(), p.holds(ctx, view)
 }
 
 // unlock deletes a key: whose it is does not matter, nor whether it is there.

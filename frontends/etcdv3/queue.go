@@ -70,42 +70,44 @@ func (f *face) enter(ctx context.Context, name []byte, lease int64, value []byte
 	return p, found, nil
 }
 
-// wait returns when all who came before are gone. It fails with errGone if the place
-// is lost, by the end of its lease or otherwise.
-func (p *place) wait(ctx context.Context) error {
+// wait returns when all who came before are gone, and the revision at which that was
+// seen. It fails with errGone if the place is lost, by the end of its lease or
+// otherwise.
+func (p *place) wait(ctx context.Context) (core.Rev, error) {
 	for {
-		view, err := p.view(ctx)
-		if err != nil {
-			return err
+		before, rev, err := p.before(ctx)
+		if err != nil || before == nil {
+			return rev, err
 		}
-		rev := view.Rev()
-		res, err := view.Range(ctx, &core.Range{
-			Interval: p.prefix, MaxCreateRev: p.rev - 1, Limit: 1,
-			SortTarget: core.SortByCreateRev, SortOrder: core.SortDescend,
-		})
-		if err == nil {
-			err = p.holds(ctx, view)
-		}
-		view.Close()
-		if err != nil || len(res.KVs) == 0 {
-			return err
-		}
-		if err := p.waitFor(ctx, res.KVs[0].Key, rev); err != nil {
-			return err
+		if err := p.waitFor(ctx, before.Key, rev); err != nil {
+			return 0, err
 		}
 	}
 }
 
-// holds fails with errGone if the view does not show the place.
-func (p *place) holds(ctx context.Context, view core.View) error {
-	res, err := view.Range(ctx, &core.Range{Interval: core.Interval{Key: p.key}})
+// before is the key in front of the place, nil if there is none, and the revision as
+// of which. It fails with errGone if the place is not there.
+func (p *place) before(ctx context.Context) (*core.KV, core.Rev, error) {
+	view, err := p.view(ctx)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	if len(res.KVs) == 0 || res.KVs[0].CreateRev != p.rev {
-		return errGone
+	defer view.Close()
+	own, err := view.Range(ctx, &core.Range{Interval: core.Interval{Key: p.key}, KeysOnly: true})
+	if err != nil {
+		return nil, 0, err
 	}
-	return nil
+	if len(own.KVs) == 0 || own.KVs[0].CreateRev != p.rev {
+		return nil, 0, errGone
+	}
+	older, err := view.Range(ctx, &core.Range{
+		Interval: p.prefix, MaxCreateRev: p.rev - 1, Limit: 1, KeysOnly: true,
+		SortTarget: core.SortByCreateRev, SortOrder: core.SortDescend,
+	})
+	if err != nil || len(older.KVs) == 0 {
+		return nil, view.Rev(), err
+	}
+	return older.KVs[0], view.Rev(), nil
 }
 
 // waitFor returns when a key that was there at rev, or the place's own, has been
