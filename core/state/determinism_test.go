@@ -210,7 +210,12 @@ func (r *rig) describe() string {
 	v := r.view
 	hash, err := mvcc.Hash(v.snap, func() error { return nil }, v.Rev(), v.CompactRev())
 	require.NoError(r.t, err)
+	all, err := v.Hash(func() error { return nil })
+	require.NoError(r.t, err)
+	kept, err := v.HashAt(func() error { return nil }, max(v.CompactRev(), 1))
+	require.NoError(r.t, err)
 	var out bytes.Buffer
+	fmt.Fprintf(&out, "hashes %x %x\n", all, kept)
 	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)
 	require.NoError(r.t, v.EachLease(func(id core.LeaseID, l lease.Lease) {
 		attached, err := v.LeaseKeys(id)
