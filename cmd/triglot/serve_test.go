@@ -253,11 +253,7 @@ func TestConfigReachesTheMember(t *testing.T) {
 
 	require.Regexp(t, `info  memory  limit-bytes=1073741824 caches-bytes=\d+ requests-bytes=\d+ gc-percent=77`, r.stderr.String())
 
-	var addresses []string
-	for _, found := range regexp.MustCompile(`info  serving .*address=(?:http://)?(\S+)`).FindAllStringSubmatch(r.stderr.String(), -1) {
-		addresses = append(addresses, found[1])
-	}
-	require.Len(t, addresses, 4, "ZooKeeper's is the last")
+	addresses := r.addresses(4) // ZooKeeper's is the last
 	client, plain, metrics := addresses[0], addresses[1], addresses[2]
 	r.await(func() bool { return strings.Contains(r.stdout.String(), "curl http://"+plain+"/v3/kv/range ") }, "it names the HTTP address")
 	status, text := httpGet(t, http.DefaultClient, "http://"+metrics+"/metrics")

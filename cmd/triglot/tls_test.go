@@ -73,12 +73,18 @@ func gatewayPut(t *testing.T, c *http.Client, url string) (int, error) {
 	return resp.StatusCode, resp.Body.Close()
 }
 
-// addresses are where it is served, in the order of the log.
-func (r *running) addresses() []string {
+// addresses are where it is served, in the order of the log, once there are n.
+func (r *running) addresses(n int) []string {
+	r.t.Helper()
+	served := regexp.MustCompile(`serving .*address"?[=:]"?(?:https?://)?([^" \n]+)`)
 	var list []string
-	for _, found := range regexp.MustCompile(`serving .*address"?[=:]"?(?:https?://)?([^" \n]+)`).FindAllStringSubmatch(r.stderr.String(), -1) {
-		list = append(list, found[1])
-	}
+	r.await(func() bool {
+		list = nil
+		for _, found := range served.FindAllStringSubmatch(r.stderr.String(), -1) {
+			list = append(list, found[1])
+		}
+		return len(list) == n
+	}, "it serves on every address")
 	return list
 }
 
@@ -124,7 +130,9 @@ func TestServeTLS(t *testing.T) {
 	require.NoError(t, plain.SetReadDeadline(time.Now().Add(patience)))
 	_, err = plain.Read(make([]byte, 256))
 	require.Error(t, err)
-	r.await(func() bool { return strings.Contains(r.stderr.String(), "first record does not look like a TLS handshake") }, "it says why")
+	r.await(func() bool {
+		return strings.Contains(r.stderr.String(), "first record does not look like a TLS handshake")
+	}, "it says why")
 	r.await(func() bool { return strings.Contains(r.stdout.String(), "curl --cacert CA.pem https://") }, "it tells how to talk to it")
 	r.stop()
 }
@@ -142,8 +150,7 @@ func TestServeTLSClients(t *testing.T) {
 	r, _ := serving(t, t.TempDir(), nil, securely(a,
 		"--listen-client-urls=https://127.0.0.1:0", "--listen-client-http-urls=https://127.0.0.1:0", "--listen-metrics-urls=https://127.0.0.1:0",
 		"--trusted-ca-file="+a.Path("ca.pem"), "--client-cert-auth", "--client-crl-file="+a.Path("crl"))...)
-	at := r.addresses()
-	require.Len(t, at, 3)
+	at := r.addresses(3)
 	wrong := a.Client("")
 	wrong.Certificates = stranger.Client("alice").Certificates
 	for _, tt := range []struct {
@@ -181,8 +188,9 @@ func TestServeMixed(t *testing.T) {
 	dir := t.TempDir()
 	r, address := serving(t, dir, nil, securely(a,
 		"--listen-client-urls=http://127.0.0.1:0,https://127.0.0.1:0,unix://plain.sock,unixs://safe.sock")...)
-	require.Equal(t, 2, strings.Count(r.stderr.String(), "insecurely"))
-	require.Equal(t, 2, strings.Count(r.stderr.String(), "securely")-2)
+	r.addresses(4)
+	require.Equal(t, 2, strings.Count(r.stderr.String(), "traffic insecurely"))
+	require.Equal(t, 2, strings.Count(r.stderr.String(), "traffic securely"))
 	require.Contains(t, r.stderr.String(), "scheme is http or unix while key and cert files are present; ignoring key and cert files  client-url=unix://plain.sock")
 	put(t, dial(t, address), "k", "plain")
 	require.Contains(t, get(t, dialTLS(t, address, a.Client("")), "k"), "plain")
