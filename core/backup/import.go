@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -154,18 +155,17 @@ func (in *importer) readHead(target *Target) error {
 }
 
 func (in *importer) run() error {
-	if err := in.readLeases(); err != nil {
-		return err
-	}
-	if err := in.readVersions(); err != nil {
-		return err
-	}
-	if err := in.readRows(); err != nil {
-		return err
+	for _, step := range []func() error{in.readLeases, in.readVersions, in.readRows} {
+		if err := step(); err != nil {
+			return err
+		}
 	}
 	rest, err := in.readRest()
 	if err != nil {
 		return err
+	}
+	if in.ctx.Err() != nil {
+		return context.Cause(in.ctx)
 	}
 	in.summary.Rev, in.summary.Compacted = rest.Rev, rest.Compacted
 	return in.state.Finish(in.ctx, rest)
@@ -209,7 +209,7 @@ func (in *importer) readVersions() error {
 				in.options.Progress(min(done, in.file.Size()), in.file.Size())
 			}
 		}
-		if len(v.Key) == 0 {
+		if len(v.Key) == 0 || v.Tombstone && bytes.HasPrefix(v.Key, []byte(unusedKey)) {
 			in.summary.Versions--
 			return nil // only a revision, which readHead has seen
 		}
@@ -237,6 +237,10 @@ const versionOverhead = 60
 func (in *importer) readRows() error {
 	count := keys.AppendMeta(nil, keys.MetaZnodes)
 	return in.file.Rows(sidecarRows, func(key, value []byte) error {
+		key, value, ok := sidecarRow(key, value)
+		if !ok {
+			return fmt.Errorf("damaged: row %q of bucket %q", key, sidecarRows)
+		}
 		if id, ok := keys.DecodeLease(key); ok {
 			return in.readSession(id, value)
 		}

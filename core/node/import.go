@@ -207,5 +207,8 @@ func publish(fs storage.FS, from, to string) error {
 	if err := fs.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(fs, fs.PathDir(to))
+	if err := syncDir(fs, fs.PathDir(to)); err != nil {
+		return errors.Join(err, fs.RemoveAll(to))
+	}
+	return nil
 }
