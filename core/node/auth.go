@@ -8,9 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/password"
 	"github.com/triglot/triglot/core/state"
 	accounts "github.com/triglot/triglot/core/state/auth"
 	"github.com/triglot/triglot/core/state/lease"
@@ -32,7 +31,7 @@ type AuthConfig struct {
 
 func (c AuthConfig) withDefaults() AuthConfig {
 	c.Token = cmp.Or(c.Token, "simple")
-	c.BcryptCost = cmp.Or(c.BcryptCost, bcrypt.DefaultCost)
+	c.BcryptCost = cmp.Or(c.BcryptCost, password.DefaultCost)
 	return c
 }
 
@@ -156,7 +155,7 @@ func (a *auth) applied() uint64 {
 }
 
 // Login implements core.Auth.
-func (a *auth) Login(ctx context.Context, user, password string) (string, core.Rev, error) {
+func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev, error) {
 	for {
 		v, err := a.n.view(ctx, core.Consistency{Linearizable: true})
 		if err != nil {
@@ -164,7 +163,7 @@ func (a *auth) Login(ctx context.Context, user, password string) (string, core.R
 		}
 		s, rev := v.Accounts(), v.Rev()
 		v.Close()
-		if err := a.checkPassword(ctx, s, user, password); err != nil {
+		if err := a.checkPassword(ctx, s, user, secret); err != nil {
 			if k := core.KindOf(err); k == core.AuthFailed || k == core.NoPasswordUser {
 				a.n.cfg.Logger.Warn("invalid authentication was requested", slog.String("user", user), slog.Any("error", err))
 			}
@@ -192,7 +191,7 @@ func (a *auth) Login(ctx context.Context, user, password string) (string, core.R
 
 // checkPassword takes as long for a user that there is not as for a password that is
 // wrong.
-func (a *auth) checkPassword(ctx context.Context, s *accounts.State, name, password string) error {
+func (a *auth) checkPassword(ctx context.Context, s *accounts.State, name, secret string) error {
 	if !s.Enabled() {
 		return core.AuthNotEnabled
 	}
@@ -200,13 +199,13 @@ func (a *auth) checkPassword(ctx context.Context, s *accounts.State, name, passw
 	if ok && u.NoPassword {
 		return core.NoPasswordUser
 	}
-	return a.passwords.check(ctx, u.Hash, password)
+	return a.passwords.check(ctx, u.Hash, secret)
 }
 
 // HashPassword implements core.Auth. It fails with InvalidArgument for a password
 // that is too long.
-func (a *auth) HashPassword(ctx context.Context, password string) ([]byte, error) {
-	return a.passwords.hash(ctx, password)
+func (a *auth) HashPassword(ctx context.Context, secret string) ([]byte, error) {
+	return a.passwords.hash(ctx, secret)
 }
 
 // read returns users and roles as they were acknowledged before the call, to one who

@@ -2,12 +2,10 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/password"
 )
 
 // passwords hashes passwords and checks them, which takes tens of milliseconds of CPU
@@ -22,12 +20,12 @@ type passwords struct {
 }
 
 func newPasswords(cost int) passwords {
-	if cost < bcrypt.MinCost || cost > bcrypt.MaxCost {
-		cost = bcrypt.DefaultCost
+	if cost < password.MinCost || cost > password.MaxCost {
+		cost = password.DefaultCost
 	}
 	return passwords{
 		cost:  cost,
-		decoy: fmt.Appendf(nil, "$2a$%02d$%053d", cost, 0),
+		decoy: password.Decoy(cost),
 		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 }
@@ -46,9 +44,9 @@ func (p *passwords) turn(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-func (p *passwords) hash(ctx context.Context, password string) (hash []byte, err error) {
+func (p *passwords) hash(ctx context.Context, secret string) (hash []byte, err error) {
 	err = p.turn(ctx, func() error {
-		if hash, err = bcrypt.GenerateFromPassword([]byte(password), p.cost); err != nil {
+		if hash, err = password.Hash([]byte(secret), p.cost); err != nil {
 			return core.Errorf(core.InvalidArgument, "%w", err)
 		}
 		return nil
@@ -58,12 +56,12 @@ func (p *passwords) hash(ctx context.Context, password string) (hash []byte, err
 
 // check fails with AuthFailed. Nothing matches an empty hash, which takes as long to
 // find out as with any other.
-func (p *passwords) check(ctx context.Context, hash []byte, password string) error {
+func (p *passwords) check(ctx context.Context, hash []byte, secret string) error {
 	if len(hash) == 0 {
 		hash = p.decoy
 	}
 	return p.turn(ctx, func() error {
-		if bcrypt.CompareHashAndPassword(hash, []byte(password)) != nil {
+		if !password.Matches(hash, []byte(secret)) {
 			return core.AuthFailed
 		}
 		return nil
