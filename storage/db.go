@@ -39,6 +39,8 @@ type DB struct {
 	engine *pebble.DB
 	fs     FS
 	dir    string
+	// memTableLimit is at what size of all memtables the engine stalls writes.
+	memTableLimit uint64
 }
 
 // Open opens the state in dir, and makes an empty one if dir is missing or
@@ -60,7 +62,7 @@ func Open(dir string, o Options) (*DB, error) {
 			return nil, errors.Join(err, engine.Close())
 		}
 	}
-	return &DB{engine: engine, fs: o.FS, dir: dir}, nil
+	return &DB{engine: engine, fs: o.FS, dir: dir, memTableLimit: memTables * uint64(o.MemTableBytes)}, nil
 }
 
 // Get implements Reader.

@@ -6,10 +6,13 @@ import "time"
 type Metrics struct {
 	// DiskBytes is what the files take, MemTableBytes the heap of unflushed data.
 	DiskBytes, MemTableBytes uint64
-	// MemTables is how many there are; writes stall when four are full.
+	// MemTables is how many there are: the last is being filled. Those of a young
+	// store are small.
 	MemTables int64
+	// MemTableLimit is how large MemTableBytes may get: writes stall that need more.
+	MemTableLimit uint64
 	// L0Sublevels is how many overlapping runs a read may have to merge; writes
-	// stall at 40. CompactionDebt is the work, in bytes, to bring it down.
+	// stall at StallSublevels. CompactionDebt is the work, in bytes, to bring it down.
 	L0Sublevels    int32
 	CompactionDebt uint64
 	// Flushes and Compactions count since Open; CompactionTime is their duration.
@@ -31,6 +34,7 @@ func (d *DB) Metrics() Metrics {
 		DiskBytes:      m.DiskSpaceUsage(),
 		MemTableBytes:  m.MemTable.Size,
 		MemTables:      m.MemTable.Count,
+		MemTableLimit:  d.memTableLimit,
 		L0Sublevels:    m.Levels[0].Sublevels,
 		CompactionDebt: m.Compact.EstimatedDebt,
 		Flushes:        m.Flush.Count,

@@ -41,7 +41,7 @@ type Options struct {
 const (
 	defaultCacheBytes    = 128 << 20
 	defaultMemTableBytes = 64 << 20
-	memTables            = StallMemTables
+	memTables            = 4
 )
 
 // Budget is the heap that a DB opened with o may take, for the process's
@@ -67,12 +67,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// The engine stalls writes while there are so many full memtables, or so many
-// overlapping runs in L0; see Metrics.
-const (
-	StallMemTables = 4
-	StallSublevels = 40
-)
+// StallSublevels is at how many overlapping runs in L0 the engine stalls writes; see
+// Metrics.
+const StallSublevels = 40
 
 // pebbleOptions turns o, which has its defaults, into Pebble's options. Pebble's
 // own defaults suit a small library database: an 8 MiB cache, 4 MiB memtables, no

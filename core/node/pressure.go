@@ -16,26 +16,16 @@ const pressureInterval = 100 * time.Millisecond
 // pressure refuses writes when the engine is about to stall them, so that they fail
 // with "too many requests" at once and apply is not held up, which would hold up
 // everybody else too: reads of what was acknowledged, leases, and deletes.
-type pressure struct {
-	high atomic.Bool
-	// before says that the last look found the engine at its limit. It belongs to the
-	// goroutine that looks.
-	before bool
-}
+type pressure struct{ high atomic.Bool }
 
-// The engine's limits, of which it stalls writes at storage.StallMemTables full
-// memtables or storage.StallSublevels.
-const (
-	highMemTables = storage.StallMemTables // that many exist, the last is being filled
-	highSublevels = storage.StallSublevels * 4 / 5
-)
+// highSublevels is short of where the engine stalls writes.
+const highSublevels = storage.StallSublevels * 4 / 5
 
-// look takes in what the engine says of itself. One look is not enough: a memtable is
-// most often flushed sooner than the next is full.
+// look takes in what the engine says of itself. When its memtables have reached their
+// limit, three of them wait to be flushed and the fourth still has room: writes stall
+// once it is full.
 func (p *pressure) look(m storage.Metrics) {
-	at := m.MemTables >= highMemTables || m.L0Sublevels >= highSublevels
-	p.high.Store(at && p.before)
-	p.before = at
+	p.high.Store(m.MemTableBytes >= m.MemTableLimit || m.L0Sublevels >= highSublevels)
 }
 
 // watch looks at the engine until ctx ends.

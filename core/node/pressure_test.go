@@ -17,14 +17,13 @@ func TestPressure(t *testing.T) {
 	put := &core.Put{Key: []byte("k")}
 	var p pressure
 	for _, step := range []struct {
-		memTables int64
+		memTables uint64
 		sublevels int32
 		refuses   bool
 	}{
-		{1, 0, false}, {4, 0, false}, {3, 0, false}, {4, 0, false}, {4, 0, true}, {5, 0, true}, {3, 0, false},
-		{1, 32, false}, {1, 32, true}, {1, 31, false},
+		{1, 0, false}, {3, 31, false}, {4, 0, true}, {5, 0, true}, {3, 0, false}, {1, 32, true}, {1, 31, false},
 	} {
-		p.look(storage.Metrics{MemTables: step.memTables, L0Sublevels: step.sublevels})
+		p.look(storage.Metrics{MemTableBytes: step.memTables, MemTableLimit: 4, L0Sublevels: step.sublevels})
 		require.Equal(t, step.refuses, p.refuses(put), "%+v", step)
 	}
 	p.high.Store(true)
@@ -51,7 +50,7 @@ func TestEngineThatCannotFlush(t *testing.T) {
 	n := startNode(t, cfg)
 	require.NoError(t, n.Ready(testContext(t)))
 	held.Store(true)
-	value := make([]byte, 16<<10)
+	value := make([]byte, 1<<10)
 	var err error
 	require.Eventually(t, func() bool {
 		_, err = n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
