@@ -114,6 +114,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 	return node.Config{
 		Name:    cfg.Member.Name,
 		DataDir: cfg.Member.DataDir,
+		WALDir:  cfg.Member.WALDir,
 		Cluster: node.Founding{
 			Peers:             peers,
 			Token:             cfg.Cluster.Token,

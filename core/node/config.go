@@ -41,6 +41,10 @@ type Config struct {
 	Name string
 	// DataDir holds all that the member keeps. It is made if it is missing.
 	DataDir string
+	// WALDir holds the raft log instead of DataDir, below a directory of the member's
+	// name (--wal-dir); empty is in DataDir. It is the same for as long as the member
+	// lives.
+	WALDir  string
 	Cluster Founding
 	// AdvertiseClientURLs is where clients are told to find this member.
 	AdvertiseClientURLs []string

@@ -19,7 +19,7 @@ import (
 //	member.json   who the member is; written last when the member is founded
 //	founding      there while it is being founded: what else there is may go
 //	lock          held while a process uses the directory
-//	log/          the raft log (storage/raftlog)
+//	log/          the raft log (storage/raftlog), unless --wal-dir puts it elsewhere
 //	state/        the state (storage)
 //	snapshot.tmp/ snapshots that are being made; removed at the start
 //	member.etcd/  what etcd had here before the state was made of it
@@ -74,6 +74,7 @@ type dataDir struct {
 	fs   storage.FS
 	path string
 	lock io.Closer
+	wal  *walDir // nil if the log is here too
 }
 
 // openDataDir makes and locks the directory, having checked that it is not
@@ -116,7 +117,20 @@ func makeDir(fs storage.FS, path string) error {
 
 func (d *dataDir) join(name string) string { return d.fs.PathJoin(d.path, name) }
 
-func (d *dataDir) Close() error { return d.lock.Close() }
+// logPath is where the raft log is.
+func (d *dataDir) logPath() string {
+	if d.wal != nil {
+		return d.wal.path
+	}
+	return d.join(logName)
+}
+
+func (d *dataDir) Close() error {
+	if d.wal == nil {
+		return d.lock.Close()
+	}
+	return errors.Join(d.wal.lock.Close(), d.lock.Close())
+}
 
 // checkForeign refuses a directory with files that are not a member's.
 func (d *dataDir) checkForeign() error {
@@ -241,14 +255,19 @@ func syncDir(fs storage.FS, path string) error {
 // beginFounding empties the directory of what a founding that did not come to its
 // end has left, and notes that another one has begun.
 func (d *dataDir) beginFounding() error {
+	if _, err := d.fs.Stat(d.join(foundName)); d.wal != nil && errors.Is(err, os.ErrNotExist) {
+		if err := d.wal.checkUnused(d.fs); err != nil {
+			return err
+		}
+	}
 	if err := d.writeSynced(foundName, nil); err != nil {
 		return err
 	}
 	if err := d.sync(); err != nil {
 		return err
 	}
-	for _, name := range []string{logName, stateName, markerName + tmpSuffix} {
-		if err := d.fs.RemoveAll(d.join(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, path := range []string{d.logPath(), d.join(logName), d.join(stateName), d.join(markerName + tmpSuffix)} {
+		if err := d.fs.RemoveAll(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("clear what an unfinished start has left: %w", err)
 		}
 	}
@@ -257,6 +276,11 @@ func (d *dataDir) beginFounding() error {
 
 // endFounding makes the directory the member's, durably.
 func (d *dataDir) endFounding(id identity) error {
+	if d.wal != nil {
+		if err := syncDir(d.fs, d.fs.PathDir(d.wal.path)); err != nil {
+			return err
+		}
+	}
 	if err := d.sync(); err != nil {
 		return err
 	}

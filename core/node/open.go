@@ -36,6 +36,11 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 		return nil, err
 	}
 	d := &disk{dir: dir, id: plan.id}
+	if cfg.WALDir != "" {
+		if dir.wal, err = openWALDir(cfg.FS, cfg.WALDir, plan.id); err != nil {
+			return nil, errors.Join(err, dir.Close())
+		}
+	}
 	if err := d.open(cfg, plan, m, fatal); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -143,7 +148,7 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 		Versions: mvcc.NewCache(cfg.Memory.RowCache),
 		Rows:     mvcc.NewCache(cfg.Memory.ZnodeCache),
 	}
-	d.log, err = raftlog.Open(d.dir.join(logName), raftlog.Options{
+	d.log, err = raftlog.Open(d.dir.logPath(), raftlog.Options{
 		FS:      cfg.FS,
 		Logger:  cfg.Logger.With("component", "raftlog"),
 		OnSync:  m.observeSync,
@@ -189,11 +194,11 @@ func (d *disk) align(logger *slog.Logger) error {
 	case last < state.FirstIndex:
 		// Founding leaves a log that begins behind the first state.
 		return fmt.Errorf("the raft log in %s is empty, though the member is not new: what it acknowledged last may be lost; "+
-			"restore this member from a peer or a backup", d.dir.join(logName))
+			"give the --wal-dir that it was founded with, or restore this member from a peer or a backup", d.dir.logPath())
 	case d.log.HardState().GetCommit() > max(applied, last):
 		return fmt.Errorf("the raft log in %s knows that entry %d is committed, but it ends at entry %d and the state at entry %d: "+
 			"what was acknowledged between them is missing; restore this member from a peer or a backup",
-			d.dir.join(logName), d.log.HardState().GetCommit(), last, applied)
+			d.dir.logPath(), d.log.HardState().GetCommit(), last, applied)
 	case applied > last:
 		// The state was installed whole, or outlived the log that led to it.
 		logger.Warn("the raft log ends before the state: starting a new log behind the state",

@@ -41,6 +41,8 @@ type Config struct {
 type Member struct {
 	Name    string
 	DataDir string
+	// WALDir is where the raft log is; empty is in DataDir.
+	WALDir string
 	// Heartbeat and Election are raft's intervals: 5 * Heartbeat <= Election.
 	Heartbeat, Election time.Duration
 	// QuotaBytes is the limit on the store's size: zero is the mode's default,

@@ -143,7 +143,6 @@ func TestEtcdErrors(t *testing.T) {
 		{"a way to rotate", []string{"--enable-log-rotation", "--log-outputs=a", "--log-rotation-config-json={"}, nil, "improperly formatted log rotation config: unexpected end of JSON input"},
 		{"one address for two", []string{"--listen-client-urls=http://127.0.0.1:1", "--listen-client-http-urls=http://127.0.0.1:1", "--advertise-client-urls=http://a:1"}, nil, "cannot bind both --listen-client-urls and --listen-client-http-urls on the same url http://127.0.0.1:1"},
 		{"discovery", []string{"--discovery-srv=example.com"}, nil, "--discovery-srv cannot be honoured: " + noDiscovery},
-		{"another disk for the log", []string{"--wal-dir=/fast"}, nil, "--wal-dir cannot be honoured: a raft log outside of --data-dir is not supported yet"},
 		{"no file", []string{"--config-file=/nowhere.yaml"}, nil, "cannot read the configuration file: open /nowhere.yaml: no such file or directory"},
 	}
 	for _, tt := range tests {

@@ -30,6 +30,11 @@ var memberOptions = []option{
 		field: func(c *Config) any { return &c.Member.DataDir },
 	},
 	{
+		name: "wal-dir", group: "Member",
+		usage: "directory of the raft log, if it is not to be in the data directory; the same for as long as the member lives",
+		field: func(c *Config) any { return &c.Member.WALDir },
+	},
+	{
 		name: "config-file", group: "Member",
 		usage: "YAML file with the same keys as the flags; flags and environment win over it (in etcd mode it replaces them)",
 		field: func(c *Config) any { return &c.configFile },

@@ -49,7 +49,6 @@ var discoveryOptions = []option{
 
 // tuningOptions turn knobs that Triglot does not have, or not yet.
 var tuningOptions = []option{
-	refusedOption[string]("wal-dir", "", "a raft log outside of --data-dir is not supported yet"),
 	ignoredOption[bool]("unsafe-no-fsync", "false", "Triglot always syncs what it acknowledges"),
 	{
 		name: "feature-gates", group: "Member",
