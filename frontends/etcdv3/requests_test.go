@@ -158,3 +158,21 @@ func TestRequestDurations(t *testing.T) {
 		"etcd_mvcc_hash_rev_duration_seconds":                   1,
 	}, got)
 }
+
+// BenchmarkTiming is what it costs to time a call that is not slow: 0.2 us of some 20
+// for a put over gRPC.
+func BenchmarkTiming(b *testing.B) {
+	f := &face{Config: Config{WarnUnary: time.Second, Metrics: NewMetrics(nil), Logger: slog.New(slog.DiscardHandler)}}
+	for _, bm := range []struct {
+		name string
+		req  any
+	}{{"range", &pb.RangeRequest{}}, {"put", &pb.PutRequest{}}} {
+		b.Run(bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				ctx, c := begin(context.Background(), bm.req)
+				f.end(ctx, &c, bm.req, nil, nil)
+			}
+		})
+	}
+}
