@@ -7,7 +7,8 @@ import (
 )
 
 // checkpoint says when to write down what a lease has left. As all wait for the same
-// time, they are due in the order in which they were scheduled.
+// time, they are due in the order in which they were scheduled: but for one that was
+// scheduled in a gap, behind which others wait for up to MaxGap too long.
 type checkpoint struct {
 	at    time.Duration
 	lease *lease

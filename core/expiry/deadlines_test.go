@@ -270,11 +270,12 @@ func TestSessionHasSlack(t *testing.T) {
 func TestModel(t *testing.T) {
 	for range 10 {
 		rapid.Check(t, func(t *rapid.T) {
-			m := &model{d: New(Options{MaxGap: modelGap, SpreadPerSecond: math.MaxInt, SessionSlack: modelSlack})}
+			m := &model{d: New(Options{MaxGap: modelGap, SpreadPerSecond: math.MaxInt, SessionSlack: modelSlack, CheckpointInterval: 7})}
 			t.Repeat(map[string]func(*rapid.T){
 				"pass": m.pass, "tick": m.tick, "lead": m.lead, "follow": m.follow,
 				"grant": m.grant, "grant2": m.grant, "revoke": m.revoke,
-				"renew": m.renew, "renew2": m.renew, "touch": m.touch, "due": m.due, "retry": m.retry, "": m.check,
+				"renew": m.renew, "renew2": m.renew, "touch": m.touch, "due": m.due, "retry": m.retry,
+				"checkpoint": m.checkpoint, "checkpoint2": m.checkpoint, "dueCheckpoints": m.dueCheckpoints, "": m.check,
 			})
 		})
 	}
@@ -298,12 +299,17 @@ type model struct {
 type naive struct {
 	id            core.LeaseID
 	ttl, deadline time.Duration
-	session       bool
-	pending       bool
+	// left is what was written down that it has left, zero for all of it.
+	left    time.Duration
+	session bool
+	pending bool
 }
 
 func newNaive(l Lease, from time.Duration) *naive {
-	n := &naive{id: l.ID, ttl: l.TTL, session: l.Session, deadline: from + l.TTL}
+	n := &naive{id: l.ID, ttl: l.TTL, session: l.Session, left: l.Remaining, deadline: from + l.TTL}
+	if n.left > 0 {
+		n.deadline = from + n.left
+	}
 	n.deadline += n.slack()
 	return n
 }
@@ -357,6 +363,9 @@ func (m *model) lead(t *rapid.T) {
 	m.leases, m.proposed = nil, nil
 	for id := range core.LeaseID(rapid.IntRange(0, 6).Draw(t, "leases")) {
 		l := Lease{ID: id, TTL: drawTTL(t), Session: rapid.Bool().Draw(t, "session")}
+		if !l.Session {
+			l.Remaining = drawLeft(t, l.TTL)
+		}
 		leases = append(leases, l)
 		m.leases = append(m.leases, newNaive(l, m.now+grace))
 	}
@@ -375,6 +384,11 @@ func (m *model) follow(t *rapid.T) {
 func (m *model) leading() bool { return m.d.term != 0 }
 
 func drawTTL(t *rapid.T) time.Duration { return time.Duration(rapid.Int64Range(1, 40).Draw(t, "ttl")) }
+
+// drawLeft is what a lease may have left at a checkpoint: most often all of it.
+func drawLeft(t *rapid.T, ttl time.Duration) time.Duration {
+	return max(0, time.Duration(rapid.Int64Range(-60, int64(ttl)-1).Draw(t, "left")))
+}
 
 func drawID(t *rapid.T) core.LeaseID {
 	return core.LeaseID(rapid.Int64Range(-1, 8).Draw(t, "id"))
@@ -422,9 +436,39 @@ func (m *model) renewed(id core.LeaseID, session bool) Renewal {
 		return Unknown
 	case l.pending || l.deadline <= m.moment():
 		return Overdue
+	case l.left > 0:
+		return Checkpointed
 	default:
 		l.deadline = m.moment() + l.ttl + l.slack()
 		return Renewed
+	}
+}
+
+// checkpoint writes down what a lease has left. No deadline moves.
+func (m *model) checkpoint(t *rapid.T) {
+	c := core.LeaseRemaining{ID: drawID(t)}
+	if l := m.find(c.ID); l != nil {
+		if l.session {
+			t.Skip("sessions have no checkpoints")
+		}
+		c.TTL = drawLeft(t, l.ttl)
+		l.left = c.TTL
+	}
+	m.d.Checkpointed(m.now, c)
+}
+
+// dueCheckpoints finds none: what is left, in whole seconds, is all that the leases of
+// the model ever have. Each is looked at again later, and none twice at a time.
+func (m *model) dueCheckpoints(t *rapid.T) {
+	require.Nil(t, m.d.DueCheckpoints(m.now, 10))
+	scheduled := map[*lease]bool{}
+	for _, c := range m.d.checkpoints {
+		require.False(t, scheduled[c.lease])
+		require.True(t, c.lease.scheduled)
+		scheduled[c.lease] = true
+	}
+	for i := 1; i < len(m.d.checkpoints); i++ {
+		require.GreaterOrEqual(t, m.d.checkpoints[i].at, m.d.checkpoints[i-1].at-modelGap)
 	}
 }
 
