@@ -28,11 +28,11 @@ type backups struct {
 // be as large as the store.
 const maxSnapshots = 4
 
-// hashShare is the part of the time in which a hash works: it can wait, others
-// cannot. The same of a snapshot, which keeps old data on disk while it lasts.
+// The parts of the time in which a hash and a snapshot are at work: both can wait, and
+// others cannot. But a snapshot keeps old data on the disk while it is made.
 const (
 	hashShare     = 0.5
-	snapshotShare = 0.5
+	snapshotShare = 0.8
 )
 
 // semaphore has room for as many as its capacity.
