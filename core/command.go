@@ -107,8 +107,11 @@ type Compare struct {
 // rows themselves go in the background; Maintenance.WaitCompacted waits for it.
 type Compact struct{ Rev Rev }
 
-// LeaseGrant makes a lease. It fails with LeaseExists if ID is taken. An ID of
-// zero lets the proposing member draw one.
+// MaxLeaseTTL is the longest time to live of a lease (etcd T-60).
+const MaxLeaseTTL = 9_000_000_000 * time.Second
+
+// LeaseGrant makes a lease. It fails with LeaseTTLTooLarge, and with LeaseExists if
+// ID is taken. An ID of zero lets the proposing member draw one.
 type LeaseGrant struct {
 	ID LeaseID
 	// TTL is the time the lease lives without a keepalive.

@@ -383,6 +383,9 @@ func (m *Machine) grant(c *core.LeaseGrant) (core.Outcome, error) {
 	if c.TTL < time.Millisecond {
 		return nil, core.InvalidArgument // a lease without a deadline would live for ever
 	}
+	if c.TTL > core.MaxLeaseTTL {
+		return nil, core.LeaseTTLTooLarge
+	}
 	if err := m.leases.Grant(c.ID, lease.Lease{TTL: c.TTL, Granted: m.pos.index + 1}); err != nil {
 		return nil, err
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// maxLeaseTTL is etcd's limit, in seconds (T-60).
-const maxLeaseTTL = 9_000_000_000
+// tooLong is more seconds than any lease may have, and yet a Duration.
+const tooLong = int64(core.MaxLeaseTTL/time.Second) + 1
 
 // leaseServer is etcd's Lease service.
 type leaseServer struct{ *face }
@@ -37,10 +37,7 @@ func (f *face) lease() service {
 func (s leaseServer) grant(
 	ctx context.Context, who core.Principal, r *pb.LeaseGrantRequest,
 ) (*pb.LeaseGrantResponse, error) {
-	if r.TTL > maxLeaseTTL {
-		return nil, core.LeaseTTLTooLarge
-	}
-	ttl := max(time.Duration(max(r.TTL, 0))*time.Second, s.MinLeaseTTL)
+	ttl := max(time.Duration(min(max(r.TTL, 0), tooLong))*time.Second, s.MinLeaseTTL)
 	res, err := s.Store.Do(ctx, who, &core.LeaseGrant{ID: core.LeaseID(r.ID), TTL: ttl})
 	if err != nil {
 		return nil, err
