@@ -14,6 +14,13 @@ var (
 	passwords = []string{"one", "two"}
 )
 
+// permitted are the intervals that permissions are of. No two begin with the same key:
+// of such, etcd finds only the first when it is to replace one, and so keeps a
+// permission beside the one that was to take its place.
+var permitted = []keyRange{
+	{"\x00", "\x00"}, {"a", "b"}, {"a/", ""}, {"a/1", "b"}, {"b", "c"}, {"b/1", "\x00"}, {"c", ""}, {"\xff\xff", ""},
+}
+
 // prelude makes a store that random changes of users and roles leave something in:
 // root, two users with a role each, and authentication on.
 func prelude() []namedRequest {
@@ -34,7 +41,7 @@ func prelude() []namedRequest {
 	return []namedRequest{
 		user("root"), grant("root", "root"), user("alice"), user("bob"), role("r1"), role("r2"),
 		permit("r1", authpb.READWRITE, "a", "b"), permit("r1", authpb.READ, "b", "c"),
-		permit("r2", authpb.WRITE, "b", "\x00"), permit("r2", authpb.READ, "a", ""),
+		permit("r2", authpb.WRITE, "b/1", "\x00"), permit("r2", authpb.READ, "a", "b"),
 		grant("alice", "r1"), grant("bob", "r2"),
 		{"auth-enable", &pb.AuthEnableRequest{}},
 	}
@@ -114,9 +121,8 @@ func (g generator) change() namedRequest {
 	case n < 75:
 		return namedRequest{"role-grant", &pb.AuthRoleGrantPermissionRequest{Name: g.role(), Perm: g.permission()}}
 	case n < 79:
-		r := &pb.AuthRoleRevokePermissionRequest{Role: g.role()}
-		r.Key, r.RangeEnd = g.interval(40)
-		return namedRequest{"role-revoke", r}
+		in := pick(g, permitted)
+		return namedRequest{"role-revoke", &pb.AuthRoleRevokePermissionRequest{Role: g.role(), Key: []byte(in.key), RangeEnd: []byte(in.end)}}
 	case n < 83:
 		return namedRequest{"user-get", &pb.AuthUserGetRequest{Name: g.user()}}
 	case n < 87:
@@ -138,7 +144,9 @@ func (g generator) permission() *authpb.Permission {
 	if g.chance(2) {
 		return nil
 	}
-	p := &authpb.Permission{PermType: authpb.Permission_Type(g.IntN(3))}
-	p.Key, p.RangeEnd = g.interval(40)
-	return p
+	in := pick(g, permitted)
+	if g.chance(3) {
+		in = keyRange{key: "b", end: "a"} // is refused
+	}
+	return &authpb.Permission{PermType: authpb.Permission_Type(g.IntN(3)), Key: []byte(in.key), RangeEnd: []byte(in.end)}
 }
