@@ -2,14 +2,12 @@ package process
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -59,22 +57,13 @@ func (w *watched) String() string {
 	return w.buf.String()
 }
 
-// run runs a binary under the name etcd, in a directory of its own, until it
-// serves or ends.
-func run(t *testing.T, name string, files map[string]string, env, args []string) outcome {
+// begin runs a binary under the name etcd, in dir.
+func begin(t *testing.T, name, dir string, env, args []string) (*exec.Cmd, *server.Run, *watched) {
 	t.Helper()
-	slots <- struct{}{}
-	defer func() { <-slots }()
 	binary, err := server.Binary(name)
 	require.NoError(t, err)
-	dir := t.TempDir()
-	for name, text := range files {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	stderr := &watched{text: "ready to serve client requests", found: make(chan struct{})}
-	cmd := exec.CommandContext(ctx, binary)
+	cmd := exec.Command(binary)
 	cmd.Args = append([]string{"etcd"}, args...)
 	cmd.Dir, cmd.Stderr = dir, stderr
 	for _, v := range os.Environ() {
@@ -83,22 +72,35 @@ func run(t *testing.T, name string, files map[string]string, env, args []string)
 		}
 	}
 	cmd.Env = append(cmd.Env, env...)
-	require.NoError(t, cmd.Start())
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = cmd.Wait() }() // the status is in ProcessState
+	process, err := server.NewRun(cmd)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, process.Kill()) })
+	return cmd, process, stderr
+}
+
+// run runs a binary until it serves or ends.
+func run(t *testing.T, name string, files map[string]string, env, args []string) outcome {
+	t.Helper()
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	dir := t.TempDir()
+	for name, text := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	cmd, process, stderr := begin(t, name, dir, env, args)
 	select {
 	case <-stderr.found:
 		// etcd says so before it looks at the certificates; let it end of that.
 		select {
-		case <-ended:
+		case <-process.Done():
 		case <-time.After(500 * time.Millisecond):
-			require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
-			<-ended
+			require.NoError(t, process.Kill())
 			return outcome{status: -1, all: stderr.String()}
 		}
-	case <-ended:
+	case <-process.Done():
+	case <-time.After(patience):
+		require.Fail(t, "it neither served nor ended", "%s:\n%s", name, stderr)
 	}
-	require.NoError(t, ctx.Err(), "%s neither served nor ended:\n%s", name, stderr)
 	return outcome{cmd.ProcessState.ExitCode(), reason(stderr.String()), stderr.String()}
 }
 
