@@ -2,7 +2,18 @@ package clients
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -198,4 +209,57 @@ func TestAuthSurvivesARestart(t *testing.T) {
 	require.Equal(t, "1", string(got.Kvs[0].Value))
 	_, err = newClient(t, p).Get(ctx, "a")
 	require.ErrorIs(t, err, rpctypes.ErrUserEmpty)
+}
+
+// TestAuthByJWT shows tokens that hold the revision of users and roles: they end with
+// the next change of those.
+func TestAuthByJWT(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	private, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	require.NoError(t, err)
+	dir := t.TempDir()
+	for file, block := range map[string]*pem.Block{
+		"key.pem": {Type: "EC PRIVATE KEY", Bytes: private}, "pub.pem": {Type: "PUBLIC KEY", Bytes: public},
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600))
+	}
+	p, root := startAuth(t, "--auth-token", fmt.Sprintf("jwt,pub-key=%s,priv-key=%s,sign-method=ES256,ttl=5m",
+		filepath.Join(dir, "pub.pem"), filepath.Join(dir, "key.pem")))
+	ctx, raw := deadline(t), newClient(t, p)
+	login, err := raw.Authenticate(ctx, "root", "rootpw")
+	require.NoError(t, err)
+	parts := strings.Split(login.Token, ".")
+	require.Len(t, parts, 3)
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	require.NoError(t, err)
+	var claimed struct {
+		Username string
+		Revision uint64
+		Exp      int64
+	}
+	require.NoError(t, json.Unmarshal(claims, &claimed))
+	require.Equal(t, "root", claimed.Username)
+	require.EqualValues(t, 3, claimed.Revision)
+	require.InDelta(t, time.Now().Add(5*time.Minute).Unix(), claimed.Exp, 30)
+
+	shown := metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameSwagger, "Bearer "+login.Token)
+	_, err = raw.Put(shown, "a", "1")
+	require.NoError(t, err)
+	forged := metadata.AppendToOutgoingContext(ctx, rpctypes.TokenFieldNameGRPC, strings.Join([]string{parts[0], parts[1], "AAAA"}, "."))
+	_, err = raw.Put(forged, "a", "2")
+	require.ErrorIs(t, err, rpctypes.ErrInvalidAuthToken)
+	_, err = root.RoleAdd(ctx, "r")
+	require.NoError(t, err)
+	_, err = raw.Get(shown, "a")
+	require.ErrorIs(t, err, rpctypes.ErrAuthOldRevision)
+	_, err = raw.Put(shown, "a", "2")
+	require.ErrorIs(t, err, rpctypes.ErrAuthOldRevision)
+	refused := <-raw.Watch(shown, "a")
+	require.ErrorContains(t, refused.Err(), "etcdserver: revision of auth store is old")
+	_, err = root.Put(ctx, "a", "3") // its client logs in again
+	require.NoError(t, err)
 }
