@@ -83,7 +83,7 @@ func (l *leaseLoad) ttl(i int) int64 {
 
 func (l *leaseLoad) run() {
 	l.report("start", nil)
-	quiet := l.putting(func() { time.Sleep(2 * time.Second) }) // a span to measure, not a wait
+	quiet := l.putting(func() { <-time.After(2 * time.Second) }) // a span to measure, not a wait
 	l.report("puts alone", map[string][]time.Duration{"put": quiet})
 
 	var granted []time.Duration
@@ -93,9 +93,10 @@ func (l *leaseLoad) run() {
 	renewed := make([]time.Time, l.leases)
 	var renewals []time.Duration
 	puts = l.putting(func() { renewals = l.renewAll(renewed) })
+	require.False(l.t, l.t.Failed(), "not all leases are there")
 	l.report("keep alive", map[string][]time.Duration{"put": puts, "keepalive": renewals})
 
-	puts = l.putting(func() { time.Sleep(time.Until(l.firstEnd(renewed))) }) // nothing else happens until then
+	puts = l.putting(func() { <-time.After(time.Until(l.firstEnd(renewed))) }) // nothing else happens until then
 	l.report("leases are there", map[string][]time.Duration{"put": puts})
 	var late []time.Duration
 	puts = l.putting(func() { late = l.expire(renewed) })
@@ -203,6 +204,7 @@ func (l *leaseLoad) renewAll(renewed []time.Time) []time.Duration {
 				i := int(resp.ID) - 1
 				if resp.TTL != l.ttl(i)+l.baseTTL() {
 					l.t.Errorf("lease %d has %d s", resp.ID, resp.TTL)
+					return
 				}
 				took[s] = append(took[s], time.Since(start))
 				renewed[i] = time.Now()

@@ -33,7 +33,7 @@ func TestLeaseCheckpoints(t *testing.T) {
 				require.NoError(t, err)
 				return s.Remaining.Round(10 * time.Second)
 			}
-			time.Sleep(16 * time.Minute)
+			<-time.After(16 * time.Minute)
 			require.Equal(t, 44*time.Minute, left(1))
 			ttl, err := n.Leases().KeepAlive(testContext(t), core.Principal{}, 2)
 			require.NoError(t, err)
@@ -55,7 +55,7 @@ func TestLeaseCheckpoints(t *testing.T) {
 			// What is overdue is revoked, what is renewed has all its time again.
 			_, err = n.Leases().KeepAlive(testContext(t), core.Principal{}, 1)
 			require.NoError(t, err)
-			time.Sleep(6 * time.Minute)
+			<-time.After(6 * time.Minute)
 			restart()
 			require.Equal(t, 55*time.Minute, left(1), "renewed, and written down once since")
 			_, err = n.Leases().Status(testContext(t), core.Principal{}, 3, false)

@@ -21,7 +21,7 @@ type diskRig struct {
 
 func (r *diskRig) free(mib uint64) {
 	r.fs.TestingSetDiskUsage(storage.DiskUsage{AvailBytes: mib << 20, TotalBytes: 10 << 30, UsedBytes: 10<<30 - mib<<20})
-	time.Sleep(2 * lookInterval)
+	<-time.After(2 * lookInterval)
 	synctest.Wait()
 }
 

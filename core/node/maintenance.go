@@ -48,12 +48,10 @@ func (n *Node) Downgrade(ctx context.Context, who core.Principal, d core.Downgra
 	}
 	version, under := strings.TrimSuffix(view.ClusterVersion(), ".0"), view.DowngradeTo()
 	view.Close()
-	switch d.Action {
-	case core.DowngradeValidate:
-		return version, state.CheckDowngrade(under, target)
-	case core.DowngradeEnable:
-		if err := state.CheckDowngrade(under, target); err != nil {
-			return "", err
+	if d.Action != core.DowngradeCancel {
+		// That the answer holds is decided at apply.
+		if err := state.CheckDowngrade(under, target); err != nil || d.Action == core.DowngradeValidate {
+			return version, err
 		}
 	}
 	_, err = n.Do(ctx, who, &core.SetDowngrade{Target: target})
