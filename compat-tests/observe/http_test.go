@@ -145,3 +145,35 @@ func reachable(address string) bool {
 	_ = conn.Close() // it was only tried
 	return true
 }
+
+// TestAlarms asks for health while alarms stand.
+func TestAlarms(t *testing.T) {
+	urls := make(map[server.Target]string)
+	for _, target := range both {
+		p := start(t, target)
+		awaitVersion(t, p)
+		urls[target] = p.URL()
+	}
+	for _, alarm := range []string{"NOSPACE", "CORRUPT"} {
+		for _, target := range both {
+			post(t, urls[target], "/v3/maintenance/alarm", `{"action":"ACTIVATE","memberID":"13195394291058371180","alarm":"`+alarm+`"}`)
+		}
+		for _, path := range endpoints {
+			if !strings.Contains(path, "health") && !strings.Contains(path, "livez") && !strings.Contains(path, "readyz") {
+				continue
+			}
+			got := make(map[server.Target]answer)
+			for _, target := range both {
+				a := settled(path, ask(t, http.MethodGet, urls[target]+path, nil))
+				lines := strings.Split(a.Body, "\n") // of a failure etcd shows the checks in any order
+				slices.Sort(lines)
+				a.Body = strings.Join(lines, "\n")
+				got[target] = a
+			}
+			require.Equal(t, got[server.Etcd], got[server.Triglot], "%s with %s", path, alarm)
+		}
+		for _, target := range both { // of two alarms etcd tells either
+			post(t, urls[target], "/v3/maintenance/alarm", `{"action":"DEACTIVATE","memberID":"13195394291058371180","alarm":"`+alarm+`"}`)
+		}
+	}
+}
