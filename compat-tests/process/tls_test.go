@@ -3,7 +3,6 @@ package process
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -114,9 +113,7 @@ func TestAutoTLSAndPlain(t *testing.T) {
 	require.NoError(t, err)
 	both(t, func(t *testing.T, target server.Target) {
 		dir := t.TempDir()
-		port, err := server.FreePort()
-		require.NoError(t, err)
-		address := fmt.Sprintf("127.0.0.1:%d", port)
+		address := freeAddress(t)
 		_, process, stderr := begin(t, string(target), dir, nil, []string{
 			"--data-dir=data", "--listen-client-urls=http://" + address + ",https://" + address, "--advertise-client-urls=https://" + address,
 			"--listen-peer-urls=http://127.0.0.1:0", "--auto-tls",
