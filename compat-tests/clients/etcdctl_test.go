@@ -154,6 +154,7 @@ var (
 		{regexp.MustCompile(`\d+(\.\d+)? k?B, \d+(\.\d+)? k?B, \d+%`), "SIZE, SIZE, PERCENT"},
 		{regexp.MustCompile(`(true|false), (\d+), \d+, \d+, ,`), "$1, $2, INDEX, INDEX, ,"},
 		{regexp.MustCompile(`"(DBSize|DBSizeInUse|RaftIndex|RaftAppliedIndex)" : [1-9]\d*`), `"$1" : NUMBER`},
+		{regexp.MustCompile(`"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex)":[1-9]\d*`), `"$1":NUMBER`},
 		{regexp.MustCompile(`("hash":|"Hash" : |, )\d{6,10}\b`), "${1}HASH"},
 		// The client's own log, of a request that failed.
 		{regexp.MustCompile(`(?m)^{"level":"(warn|info)".*\n`), ""},
