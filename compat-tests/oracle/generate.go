@@ -29,6 +29,9 @@ const maxTxnDepth = 3
 type generator struct {
 	*rand.Rand
 	rev, compacted int64 // of the store
+	// sensible leaves out ranges that no key can be in: whether somebody may look at
+	// nothing depends, in etcd, on the shape of its tree of permissions.
+	sensible bool
 }
 
 // chance is true with probability percent/100.
@@ -53,6 +56,14 @@ func (g generator) value() []byte {
 // interval draws a key and a range end: mostly one key, else a prefix, from a
 // key on, everything, or any two keys, in order or not.
 func (g generator) interval(percentSingle int) (key, end []byte) {
+	key, end = g.anyInterval(percentSingle)
+	if g.sensible && len(end) > 0 && string(end) != "\x00" && bytes.Compare(key, end) >= 0 {
+		return key, nil
+	}
+	return key, end
+}
+
+func (g generator) anyInterval(percentSingle int) (key, end []byte) {
 	key = g.key()
 	if g.chance(percentSingle) || len(key) == 0 {
 		return key, nil

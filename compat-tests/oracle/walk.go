@@ -66,7 +66,7 @@ func newWalk(p *pair, seed uint64, counts map[string]int) *walk {
 
 // step runs one step. A *mismatch says that the sides differ.
 func (w *walk) step(n int) error {
-	g := generator{Rand: rand.New(rand.NewPCG(w.seed, uint64(n))), rev: w.rev, compacted: w.compacted}
+	g := generator{Rand: rand.New(rand.NewPCG(w.seed, uint64(n))), rev: w.rev, compacted: w.compacted, sensible: w.users}
 	var request string
 	var o outcome
 	if w.users && g.chance(25) {
