@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -109,7 +111,10 @@ func (f *restoreFlags) member(cmd *cobra.Command) (node.Config, error) {
 }
 
 // restoreMemory is enough for what is written in order and read once.
-var restoreMemory = node.Memory{BlockCache: 32 << 20, MemTable: 32 << 20}
+var restoreMemory = node.Memory{BlockCache: 16 << 20, MemTable: 16 << 20, RowCache: 1 << 20, ZnodeCache: 1 << 20, Ring: 1 << 20}
+
+// restoreSpare is what a restore takes besides what it caches.
+const restoreSpare = 64 << 20
 
 func cmpErr(err, otherwise error) error {
 	if err != nil {
@@ -126,6 +131,9 @@ func (p *process) restore(cmd *cobra.Command, f *restoreFlags, file string) erro
 	member.Logger = slog.New(logging.NewHandler(p.stderr, logging.Text, slog.LevelWarn))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(restoreMemory.Budget() + restoreSpare)
+	}
 	bar := newProgress(p.stderr)
 	start := time.Now()
 	s, err := node.Restore(ctx, node.RestoreConfig{

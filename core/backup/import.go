@@ -58,7 +58,7 @@ type ZnodeSource uint8
 
 // The sources.
 const (
-	// ZnodesCarried were in the file.
+	// ZnodesCarried were in the file, if there are any.
 	ZnodesCarried ZnodeSource = iota
 	// ZnodesMissing were not, so that they were made from the keys.
 	ZnodesMissing
@@ -89,12 +89,14 @@ func Import(ctx context.Context, db *storage.DB, file *etcdfile.Reader, target T
 	if in.state, err = state.Import(db, caches, !in.carried); err != nil {
 		return Summary{}, err
 	}
-	err = in.run()
+	if err = in.run(); in.state.Znodes() == 0 {
+		in.summary.Znodes = ZnodesCarried // all there were, which is none
+	}
 	return in.summary, errors.Join(err, in.state.Close())
 }
 
 // importCache bounds each cache of an import.
-const importCache = 16 << 20
+const importCache = 8 << 20
 
 // importer is an import under way.
 type importer struct {

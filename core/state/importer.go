@@ -21,8 +21,10 @@ import (
 type Importer struct {
 	db *storage.DB
 	m  *Machine
-	// rebuild says that the rows of znodes are to be made from the keys.
+	// rebuild says that the rows of znodes are to be made from the keys, made counts
+	// the versions that it was done for.
 	rebuild bool
+	made    int64
 
 	// rev is the revision under way; changes are its changes by key, next is the place
 	// of the next one. victims are the keys that it deleted last.
@@ -147,6 +149,7 @@ func (i *Importer) tellZnodes(kv, present *core.KV) error {
 		if err := i.endDeletions(); err != nil {
 			return err
 		}
+		i.made++
 		i.m.znodes.Begin(kv.ModRev, kv.Time)
 		// Whatever lease the key had, it is to be as it was.
 		return i.m.znodes.Put(kv, present, &core.Put{IgnoreLease: true})
@@ -261,6 +264,9 @@ func (i *Importer) Finish(ctx context.Context, rest *Imported) error {
 	}
 	return i.db.Flush()
 }
+
+// Znodes is the number of versions that rows of znodes were made of.
+func (i *Importer) Znodes() int64 { return i.made }
 
 // Close ends the import, finished or not.
 func (i *Importer) Close() error {
