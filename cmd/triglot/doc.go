@@ -17,15 +17,20 @@
 // written before the addresses are known to be free:
 //
 //  1. flags, environment and file become a checked config.Config;
-//  2. the log is opened, the memory limit is set;
+//  2. the log is opened, the memory limit is set, certificates are loaded;
 //  3. every listener is bound; clients that connect from now on wait;
 //  4. the member is started (core/node) and has applied an entry of its own term;
+//     certificates that are to be made (--auto-tls) are made, now that the data
+//     directory is known to be the member's;
 //  5. gRPC and HTTP are served, and only now the line "ready to serve client
 //     requests" is logged and systemd is told.
 //
 // A client address is shared: httpfront.Splitter sends HTTP/2 to the gRPC server
 // and the rest to the HTTP server. With --listen-client-http-urls each has its
-// own. The addresses of --listen-peer-urls are checked and not bound while a
+// own. TLS lies below that: certs.Listener makes the handshakes, and what it hands
+// out is split like any other connection; gRPC's handlers and HTTP's are told of the
+// client's certificate. SIGHUP has the certificates looked at now rather than within
+// ten seconds. The addresses of --listen-peer-urls are checked and not bound while a
 // cluster has one member: there is nobody to answer there.
 //
 // # Stopping

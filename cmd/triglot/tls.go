@@ -24,6 +24,12 @@ type keepers struct{ client, peer *certs.Keeper }
 // loadCertificates loads the certificates that are given. Those of clients matter
 // only if an address asks for TLS, as in etcd.
 func loadCertificates(cfg *config.TLS, listen config.Listen, log *slog.Logger) (k keepers, err error) {
+	for name, c := range map[string]*config.Certificates{"client": &cfg.Client, "peer": &cfg.Peer} {
+		if c.Has() {
+			log.Info("starting with "+name+" TLS", "cert-file", c.CertFile, "key-file", c.KeyFile, "trusted-ca-file", c.TrustedCAFile,
+				"client-cert-auth", c.ClientCertAuth, "crl-file", c.CRLFile, "auto-tls", c.Auto)
+		}
+	}
 	urls := slices.Concat(listen.Client, listen.HTTP, listen.Metrics)
 	if slices.ContainsFunc(urls, config.Secure) && !cfg.Client.Auto {
 		if k.client, err = certs.Load(certificates(cfg, false, log)); err != nil {
