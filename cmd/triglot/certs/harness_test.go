@@ -90,3 +90,6 @@ func (b *logBuffer) take() string {
 	b.buf.Reset()
 	return text
 }
+
+// pass lets time pass, in a bubble with a clock of its own.
+func pass(d time.Duration) { <-time.After(d) }

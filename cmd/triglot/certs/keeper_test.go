@@ -163,17 +163,17 @@ func TestReload(t *testing.T) {
 
 		second := a.Issue("server", certstest.Localhost)
 		sees(first, "alice", a)
-		time.Sleep(pollInterval + time.Millisecond)
+		pass(pollInterval + time.Millisecond)
 		sees(second, "alice", a)
 		require.Regexp(t, `^level=INFO msg="certificates have changed and are in use" cert-file=\S+ subject="CN=server" serial=4 not-after=\S+\n$`, log.take())
 
 		// Half written: said once, however often it is looked at.
 		require.NoError(t, os.WriteFile(a.Path("server.key"), []byte("-----BEGIN"), 0o600))
-		time.Sleep(3 * pollInterval)
+		pass(3 * pollInterval)
 		sees(second, "alice", a)
 		require.Regexp(t, `^level=WARN msg="certificates have changed and cannot be used; the last good ones stay" error="--cert-file .*"\n$`, log.take())
 		require.NoError(t, os.Remove(a.Path("server.pem")))
-		time.Sleep(3 * pollInterval)
+		pass(3 * pollInterval)
 		sees(second, "alice", a)
 		require.Regexp(t, `^level=WARN .*no such file or directory"\n$`, log.take())
 		third := a.Issue("server", certstest.Localhost)
@@ -192,7 +192,7 @@ func TestReload(t *testing.T) {
 		other := b.Issue("server", certstest.Localhost)
 		require.NoError(t, os.Symlink(b.Path(""), link+".new"))
 		require.NoError(t, os.Rename(link+".new", link))
-		time.Sleep(pollInterval + time.Millisecond)
+		pass(pollInterval + time.Millisecond)
 		sees(other, "alice", b)
 		_, err = shake(server, func() *tls.Config {
 			c := b.Client("")
@@ -239,14 +239,14 @@ func TestEndIsAnnounced(t *testing.T) {
 		k, log := load(t, server(a, "server"))
 		var said []string
 		for time.Until(end) > -oneDay {
-			time.Sleep(time.Millisecond) // after the look at the files
+			pass(time.Millisecond) // after the look at the files
 			if text := log.take(); text != "" {
 				require.Contains(t, text, `subject="CN=server"`)
 				require.Equal(t, 1, strings.Count(text, "\n"))
 				what := strings.TrimPrefix(strings.SplitN(text, `"`, 3)[1], "a certificate ")
 				said = append(said, what+" "+time.Until(end).Round(time.Minute).String())
 			}
-			time.Sleep(time.Hour - time.Millisecond)
+			pass(time.Hour - time.Millisecond)
 		}
 		require.Equal(t, []string{
 			"ends soon 192h0m0s", "ends soon 168h0m0s", "ends soon 24h0m0s",
@@ -255,7 +255,7 @@ func TestEndIsAnnounced(t *testing.T) {
 
 		// A new one with little time left is worth the line of its stage only.
 		a.Issue("server", certstest.Subject{Name: "server", Until: time.Now().Add(3 * oneDay)})
-		time.Sleep(2 * pollInterval)
+		pass(2 * pollInterval)
 		text := log.take()
 		require.Contains(t, text, "in use")
 		require.Regexp(t, "days-left=[23]", text)
@@ -365,7 +365,7 @@ func TestSelfSigned(t *testing.T) {
 		require.Empty(t, log.take())
 
 		k.Close()
-		time.Sleep(3 * 365 * oneDay)
+		pass(3 * 365 * oneDay)
 		_, _, err = SelfSigned(dir, nil, 1, log.logger)
 		require.NoError(t, err)
 		after, err = os.ReadFile(cert)
