@@ -33,6 +33,9 @@ func (s *server) makeFaces(registry *prometheus.Registry) {
 // makeEtcd makes etcd's face, on sockets and for the gateway.
 func (s *server) makeEtcd(registry *prometheus.Registry) {
 	requests, metrics := s.cfg.Requests, etcdv3.NewMetrics(registry)
+	if s.cfg.Extensive {
+		metrics.TimeCalls(registry)
+	}
 	options := etcdv3.ServerOptions(etcdv3.ServerConfig{
 		MaxRequestBytes:      uint(requests.MaxRequestBytes),
 		MaxConcurrentStreams: requests.MaxConcurrentStreams,

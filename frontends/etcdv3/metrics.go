@@ -22,6 +22,8 @@ type Metrics struct {
 	watch                       watchMetrics
 	requests                    *requestMetrics
 	calls                       *callCollector
+	// handling times the calls of each method; nil does not.
+	handling *prometheus.HistogramVec
 }
 
 // watchMetrics time the sending of watch responses.
@@ -82,6 +84,18 @@ func watchHistogram(name, what string) prometheus.Histogram {
 		Help:    "The time in seconds of " + what + " in a watch's send loop.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), // 1 ms to 8.2 s
 	})
+}
+
+// TimeCalls has the calls of each method timed, the time of a stream being that until
+// its end, and registers the histograms with reg (--metrics=extensive). It must be
+// called before the face is registered.
+func (m *Metrics) TimeCalls(reg prometheus.Registerer) {
+	m.handling = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "grpc_server_handling_seconds",
+		Help:    "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+		Buckets: prometheus.DefBuckets,
+	}, []string{"grpc_type", "grpc_service", "grpc_method"})
+	reg.MustRegister(m.handling)
 }
 
 // orDiscard returns m, or metrics that nobody reads.
@@ -229,6 +243,9 @@ func (m *Metrics) instrument(desc grpc.ServiceDesc) grpc.ServiceDesc {
 	for i := range desc.Methods {
 		d := &desc.Methods[i]
 		d.Handler = countedUnary(d.Handler, m.calls.add("unary", desc.ServiceName, d.MethodName))
+		if m.handling != nil {
+			d.Handler = timedUnary(d.Handler, m.handling.WithLabelValues("unary", desc.ServiceName, d.MethodName))
+		}
 	}
 	desc.Streams = append([]grpc.StreamDesc(nil), desc.Streams...)
 	for i := range desc.Streams {
@@ -242,7 +259,10 @@ func (m *Metrics) instrument(desc grpc.ServiceDesc) grpc.ServiceDesc {
 		}
 		d.Handler = countedStream(d.Handler, m.calls.add(kind, desc.ServiceName, d.StreamName))
 		if d.StreamName == "Snapshot" {
-			d.Handler = timedStream(d.Handler, m.requests.backup)
+			d.Handler = timedStream(d.Handler, m.requests.backup, false)
+		}
+		if m.handling != nil {
+			d.Handler = timedStream(d.Handler, m.handling.WithLabelValues(kind, desc.ServiceName, d.StreamName), true)
 		}
 	}
 	return desc
@@ -266,12 +286,21 @@ func countedStream(handle grpc.StreamHandler, stats *callStats) grpc.StreamHandl
 	}
 }
 
-// timedStream times the streams that succeed.
-func timedStream(handle grpc.StreamHandler, took prometheus.Histogram) grpc.StreamHandler {
+func timedUnary(handle grpc.MethodHandler, took prometheus.Observer) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		start := time.Now()
+		resp, err := handle(srv, ctx, decode, intercept)
+		took.Observe(time.Since(start).Seconds())
+		return resp, err
+	}
+}
+
+// timedStream times the streams that succeed, or all.
+func timedStream(handle grpc.StreamHandler, took prometheus.Observer, all bool) grpc.StreamHandler {
 	return func(srv any, ss grpc.ServerStream) error {
 		start := time.Now()
 		err := handle(srv, ss)
-		if err == nil {
+		if err == nil || all {
 			took.Observe(time.Since(start).Seconds())
 		}
 		return err

@@ -92,6 +92,36 @@ func TestCallsAreCounted(t *testing.T) {
 	}
 }
 
+func TestCallsAreTimed(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	m := NewMetrics(reg)
+	m.TimeCalls(reg)
+	failing := status.Error(codes.NotFound, "gone")
+	desc := m.instrument(grpc.ServiceDesc{
+		ServiceName: "pkg.Svc",
+		Methods: []grpc.MethodDesc{{
+			MethodName: "Do",
+			Handler: func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+				return nil, failing
+			},
+		}},
+		Streams: []grpc.StreamDesc{{
+			StreamName: "Snapshot", ServerStreams: true,
+			Handler: func(any, grpc.ServerStream) error { return failing },
+		}},
+	})
+	_, err := desc.Methods[0].Handler(nil, t.Context(), nil, nil)
+	require.Equal(t, failing, err)
+	require.Equal(t, failing, desc.Streams[0].Handler(nil, nullStream{}))
+	failing = nil
+	require.NoError(t, desc.Streams[0].Handler(nil, nullStream{}))
+
+	got := scrape(t, reg)
+	require.InDelta(t, 1, got["grpc_server_handling_seconds,grpc_method=Do,grpc_service=pkg.Svc,grpc_type=unary"], 0)
+	require.InDelta(t, 2, got["grpc_server_handling_seconds,grpc_method=Snapshot,grpc_service=pkg.Svc,grpc_type=server_stream"], 0)
+	require.InDelta(t, 1, got["etcd_disk_backend_snapshot_duration_seconds"], 0, "of those that succeed")
+}
+
 // Clients choose the versions they claim; a hostile one cannot fill the memory
 // with them.
 func TestClientVersionsAreBounded(t *testing.T) {
