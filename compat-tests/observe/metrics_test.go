@@ -264,6 +264,28 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// TestExtensiveMetrics asks for the metrics that cost more: the time of each method.
+func TestExtensiveMetrics(t *testing.T) {
+	const name = "grpc_server_handling_seconds"
+	got := make(map[server.Target]*family)
+	for _, target := range both {
+		p := start(t, target, "--metrics=extensive")
+		for range 3 {
+			post(t, p.URL(), "/v3/kv/put", `{"key":"YQ=="}`)
+		}
+		got[target] = scrape(t, p)[name]
+		require.NotNil(t, got[target], target)
+		require.EqualValues(t, 3, got[target].values[name+`_count{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}`], target)
+	}
+	require.Equal(t, got[server.Etcd].kind, got[server.Triglot].kind)
+	require.Equal(t, got[server.Etcd].labels, got[server.Triglot].labels)
+	for sample := range got[server.Etcd].values { // methods and buckets; etcd begins without Lock and Election
+		if _, ok := got[server.Triglot].values[sample]; !ok {
+			t.Errorf("there is no sample %s", sample)
+		}
+	}
+}
+
 // watchAll watches all keys until stop is called.
 func watchAll(t *testing.T, p *server.Process) (stop func()) {
 	t.Helper()
