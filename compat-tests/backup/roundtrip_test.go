@@ -167,6 +167,8 @@ func TestThroughEtcd(t *testing.T) {
 	client := zkConnect(t, old)
 	grow(t, old, client)
 	session := client.SessionID()
+	_, before, err := client.Get("/app")
+	require.NoError(t, err)
 	etcd := start(t, server.Etcd, restoreTheirs(t, save(t, old, "")))
 	require.NoError(t, old.Kill())
 	ctx := deadline(t)
@@ -175,7 +177,9 @@ func TestThroughEtcd(t *testing.T) {
 		_, err := theirs.Put(ctx, key, "etcd's")
 		require.NoError(t, err)
 	}
-	_, err := theirs.Delete(ctx, "/zk/m", clientv3.WithPrefix())
+	gone, err := theirs.Delete(ctx, "/zk/m", clientv3.WithPrefix())
+	require.NoError(t, err)
+	_, err = theirs.Compact(ctx, gone.Header.Revision, clientv3.WithCompactPhysical())
 	require.NoError(t, err)
 
 	file := save(t, etcd, "")
@@ -196,5 +200,12 @@ func TestThroughEtcd(t *testing.T) {
 	made, err := client.Create("/queue/n-", nil, zk.FlagSequence, zk.WorldACL(zk.PermAll))
 	require.NoError(t, err)
 	require.NotContains(t, tree, made+" ", "no name is given twice")
+	require.GreaterOrEqual(t, made, "/queue/n-0000000006", "nor is one that was deleted")
+	_, after, err := client.Get("/app")
+	require.NoError(t, err)
+	require.Equal(t, before.Ctime, after.Ctime)
+	require.Equal(t, before.Mtime, after.Mtime)
+	require.Equal(t, before.Version, after.Version)
+	require.Equal(t, before.NumChildren+1, after.NumChildren)
 	requireGone(t, back, client)
 }

@@ -107,12 +107,12 @@ type importer struct {
 
 	meta etcdfile.Meta
 	// last is the last revision of the file. carried says that the rows of znodes are
-	// in it and up to date.
-	last    core.Rev
-	carried bool
-	leases  map[core.LeaseID]bool
-	times   *times
-	summary Summary
+	// in it and up to date, which they are as of carriedRev.
+	last, carriedRev core.Rev
+	carried          bool
+	leases           map[core.LeaseID]bool
+	times            *times
+	summary          Summary
 }
 
 // readHead reads what decides how to go on.
@@ -148,7 +148,8 @@ func (in *importer) readHead(target *Target) error {
 		return fmt.Errorf("%w, %q: leave --zk-prefix out", ErrMount, mount)
 	}
 	target.Mount = string(mount)
-	in.carried = core.Rev(binary.BigEndian.Uint64(rev)) == in.last
+	in.carriedRev = core.Rev(binary.BigEndian.Uint64(rev))
+	in.carried = in.carriedRev == in.last
 	in.summary.Znodes = ZnodesOutdated
 	if in.carried {
 		in.summary.Znodes = ZnodesCarried
@@ -246,8 +247,11 @@ func (in *importer) readRows() error {
 		if id, ok := keys.DecodeLease(key); ok {
 			return in.readSession(id, value)
 		}
-		if in.carried && (keys.IsZnode(key) || string(key) == string(count)) {
+		switch isRow := keys.IsZnode(key) || string(key) == string(count); {
+		case isRow && in.carried:
 			return in.state.Row(key, value)
+		case isRow:
+			return in.state.Recall(key, value, in.carriedRev)
 		}
 		return nil
 	})
@@ -378,13 +382,13 @@ func (t *times) of(v *etcdfile.Version) (int64, error) {
 // Explain says what an operator should know about the rows of znodes; empty if there
 // is nothing.
 func (s ZnodeSource) Explain() string {
-	const made = "what ZooKeeper clients see was made from the keys: counters of children begin anew, " +
-		"times are unknown, and all access is open"
 	switch s {
 	case ZnodesMissing:
-		return "the file was not written by Triglot: " + made
+		return "the file was not written by Triglot: what ZooKeeper clients see was made from the keys; " +
+			"counters of children begin anew, times are unknown, and all access is open"
 	case ZnodesOutdated:
-		return "etcd has written to the store since Triglot did: " + made
+		return "etcd has written to the store since Triglot did: what ZooKeeper clients see was made from the keys, " +
+			"and completed with what was known before"
 	}
 	return ""
 }

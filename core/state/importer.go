@@ -77,6 +77,24 @@ func (i *Importer) Row(key, value []byte) error {
 	return i.flushLarge()
 }
 
+// Recall adds what a row of the n table said as of an earlier revision, where the rows
+// are made from the keys. It is for when all versions are there.
+func (i *Importer) Recall(key, value []byte, asOf core.Rev) error {
+	if !znode.CheckRow(key, value) {
+		return fmt.Errorf("%q is not a row of a znode", key)
+	}
+	if !i.rebuild || !keys.IsZnode(key) {
+		return nil
+	}
+	if err := i.endRevision(); err != nil {
+		return err
+	}
+	if err := i.m.znodes.Recall(key, value, asOf); err != nil {
+		return err
+	}
+	return i.flushLarge()
+}
+
 // Change adds a version, or a tombstone: a KV without a Version. A revision may
 // change a key more than once; what counts is the last. It takes kv over.
 func (i *Importer) Change(kv *core.KV) error {
