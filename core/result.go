@@ -33,6 +33,9 @@ type RangeOutcome struct{ RangeResult }
 type TxnOutcome struct {
 	Succeeded bool
 	Ops       []OpOutcome
+	// TooLarge says that the transaction took effect, and that what its ranges read
+	// was too much to keep: Ops lacks it.
+	TooLarge bool
 }
 
 // OpOutcome is the outcome of one operation of a transaction.

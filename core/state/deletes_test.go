@@ -85,3 +85,30 @@ func BenchmarkDeleteMillion(b *testing.B) {
 		r.close()
 	}
 }
+
+// A transaction that writes takes effect on every member alike, however much it reads;
+// only the answer of the one that proposed it lacks what is too much.
+func TestTxnThatReadsTooMuch(t *testing.T) {
+	r := newSizedRig(t, 64<<20)
+	t.Cleanup(r.close)
+	r.fillKeys(8, 1<<20)
+	all := core.Op{Range: &core.Range{Interval: core.Interval{Key: []byte("k"), End: []byte("l")}}}
+	txn := &core.Txn{Then: []core.Op{{Put: &core.Put{Key: []byte("a"), Value: []byte("v")}}, all}}
+	reply := r.apply(txn)[0]
+	require.NoError(t, reply.Err)
+	out := reply.Outcome.(core.TxnOutcome)
+	require.False(t, out.TooLarge)
+	require.Len(t, out.Ops[1].Outcome.(*core.RangeOutcome).KVs, 8)
+
+	for range 40 { // 8 MiB each
+		txn.Then = append(txn.Then, all)
+	}
+	reply = r.apply(txn)[0]
+	require.NoError(t, reply.Err)
+	out = reply.Outcome.(core.TxnOutcome)
+	require.True(t, out.TooLarge)
+	require.NotNil(t, out.Ops[1].Outcome)
+	require.Nil(t, out.Ops[40].Outcome)
+	delta := r.commit()
+	require.Equal(t, "a", string(delta.Revisions[len(delta.Revisions)-1].Changes[0].KV.Key))
+}

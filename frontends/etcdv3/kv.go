@@ -140,6 +140,9 @@ func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest)
 	if err != nil {
 		return nil, reply.hold.refuse(err)
 	}
+	if out.TooLarge {
+		return nil, errTxnTooLarge
+	}
 	setTxnResponse(&reply.TxnResponse, txn, &out)
 	s.fill(reply.Header, rev)
 	return reply, nil

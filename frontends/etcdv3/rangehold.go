@@ -28,6 +28,11 @@ const (
 var errRangeTooLarge = status.Error(codes.ResourceExhausted,
 	"triglot: the answer takes more memory than a range may: use a limit and read on from the last key, or RangeStream")
 
+// errTxnTooLarge is for a transaction of which only the answer is too large, as gRPC's
+// own limit is in etcd.
+var errTxnTooLarge = status.Error(codes.ResourceExhausted,
+	"triglot: the transaction took effect, but what its ranges read is too large to be answered")
+
 // rangeBudget bounds the memory of the answers of large unary ranges, from the moment
 // that they are read until they are sent.
 type rangeBudget struct {

@@ -21,6 +21,8 @@ type Tx struct {
 	places map[string]int
 	// deleted says that a key was deleted, and so may come back.
 	deleted bool
+	// readBytes is what ranges have read.
+	readBytes int
 	// hollow says that the earlier versions of some changes lack their values.
 	hollow bool
 }
@@ -146,8 +148,7 @@ func checkPut(r Reader, l Leases, p *core.Put) (*core.KV, error) {
 }
 
 // DeleteRange runs a delete. It fails with RequestTooLarge, and has then done nothing,
-// if it would take more than MaxDeleteBytes, or more than MaxPrevBytes where the
-// earlier versions are asked for.
+// if it would take more than is left of MaxDeleteBytes.
 func (tx *Tx) DeleteRange(d *core.DeleteRange) (core.Outcome, error) {
 	v := tx.victims(d.PrevKV)
 	if err := v.find(d.Interval); err != nil {
@@ -167,7 +168,6 @@ func (tx *Tx) DeleteRange(d *core.DeleteRange) (core.Outcome, error) {
 // has no limit: what a lease has to delete, it must.
 func (tx *Tx) DeleteKeys(keys [][]byte) error {
 	v := tx.victims(false)
-	v.boundless = true
 	for _, key := range keys {
 		kv, err := tx.w.Get(key, 0)
 		if err != nil {

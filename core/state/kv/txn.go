@@ -93,6 +93,7 @@ func (tx *Tx) Txn(t *core.Txn) (core.TxnOutcome, error) {
 	if err != nil {
 		tx.changes = nil
 	}
+	out.TooLarge = tx.readBytes > MaxTxnReadBytes
 	return out, err
 }
 
@@ -127,12 +128,29 @@ func (tx *Tx) read(q *core.Range) (core.Outcome, error) {
 	if !tx.reads {
 		return nil, nil
 	}
-	// A transaction is bounded by --max-request-bytes and --max-txn-ops, and its
-	// reads must not end halfway on one member alone: no context.
+	if tx.readBytes > MaxTxnReadBytes {
+		return nil, nil
+	}
+	// The reads of a transaction must not end halfway on one member alone: no context,
+	// and no error for what is too large.
 	b := Bounds{Rev: tx.Rev(), Compact: tx.bounds.Compact}
-	res, err := Range(context.Background(), tx.w, b, q)
-	if err != nil {
+	bounded := *q
+	bounded.Grow = func(n int) error {
+		if tx.readBytes += n; tx.readBytes > MaxTxnReadBytes {
+			return core.RequestTooLarge
+		}
+		return nil
+	}
+	res, err := Range(context.Background(), tx.w, b, &bounded)
+	switch {
+	case tx.readBytes > MaxTxnReadBytes:
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	return &core.RangeOutcome{RangeResult: res}, nil
 }
+
+// MaxTxnReadBytes is what the ranges of a transaction that also writes may read
+// together: apply waits for it.
+const MaxTxnReadBytes = 256 << 20

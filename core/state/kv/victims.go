@@ -8,10 +8,9 @@ const (
 	// KeptPrevBytes is how much of the earlier versions of its keys a delete keeps in
 	// memory for watches. Of a larger one, those that want them read the history.
 	KeptPrevBytes = 16 << 20
-	// MaxPrevBytes is how much of them a delete gives back to a caller who asks.
-	MaxPrevBytes = 512 << 20
-	// MaxDeleteBytes is what the deletes of one entry of the log may take: far less
-	// than the 4 GiB that the engine takes in one batch, and some millions of keys.
+	// MaxDeleteBytes is what the deletes of one entry of the log may take, with the
+	// earlier versions that their callers ask for: far less than the 4 GiB that the
+	// engine takes in one batch, and some millions of keys.
 	MaxDeleteBytes = 1 << 30
 
 	// victimOverhead is about what a deleted key takes, in memory and in the batch,
@@ -23,9 +22,8 @@ const (
 // are too many to hold, it goes on with hollow ones: a value of the right length, by
 // which sizes are reckoned, and of no content.
 type victims struct {
-	tx        *Tx
-	wantPrev  bool
-	boundless bool
+	tx       *Tx
+	wantPrev bool
 
 	kvs    []*core.KV
 	hollow bool
@@ -63,12 +61,15 @@ func (v *victims) fits() bool {
 	if v.tx.bounds.Room != nil {
 		room = *v.tx.bounds.Room
 	}
-	return v.cost <= room && (!v.wantPrev || v.bytes <= MaxPrevBytes)
+	return v.cost <= room
 }
 
 func (v *victims) add(kv *core.KV) {
 	v.bytes += int64(kv.Size())
 	v.cost += int64(2*len(kv.Key) + victimOverhead)
+	if v.wantPrev {
+		v.cost += int64(kv.Size())
+	}
 	if !v.hollow && !v.wantPrev && v.bytes > KeptPrevBytes {
 		v.hollow = true
 		for i := range v.kvs {

@@ -55,10 +55,10 @@ func TestLimitsOfDeletes(t *testing.T) {
 	v.add(&core.KV{Key: []byte("k")})
 	require.False(t, v.fits())
 
-	v = (&Tx{}).victims(true)
-	v.add(&core.KV{Key: []byte("k")})
-	v.bytes = MaxPrevBytes + 1
-	require.False(t, v.fits())
-	v.wantPrev = false
-	require.True(t, v.fits(), "nobody asked for them")
+	v = tx.victims(true)
+	v.add(&core.KV{Key: []byte("k"), Value: make([]byte, 1000)})
+	require.False(t, v.fits(), "what is given back counts, too")
+	v = (&Tx{}).victims(false)
+	v.cost = MaxDeleteBytes
+	require.True(t, v.fits())
 }
