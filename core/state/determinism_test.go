@@ -61,7 +61,7 @@ func drawPut(t *rapid.T) *core.Put {
 }
 
 func drawCommand(t *rapid.T) core.Command {
-	switch rapid.IntRange(0, 18).Draw(t, "kind") {
+	switch rapid.IntRange(0, 19).Draw(t, "kind") {
 	case 0, 1:
 		return &core.DeleteRange{Interval: drawInterval(t), PrevKV: true}
 	case 2, 3:
@@ -83,6 +83,8 @@ func drawCommand(t *rapid.T) core.Command {
 		return drawSession(t)
 	case 16, 17, 18:
 		return drawAccounts(t)
+	case 19:
+		return drawUpkeep(t)
 	case 10, 11, 12:
 		c := &core.ZnodeWrite{Session: core.SessionRef{ID: drawLease(t), Epoch: 1}, Multi: rapid.Bool().Draw(t, "multi")}
 		for range rapid.IntRange(1, 3).Draw(t, "ops") {
@@ -91,6 +93,22 @@ func drawCommand(t *rapid.T) core.Command {
 		return c
 	default:
 		return drawPut(t)
+	}
+}
+
+// drawUpkeep draws what members do for themselves, and administrators for them.
+func drawUpkeep(t *rapid.T) core.Command {
+	switch rapid.IntRange(0, 3).Draw(t, "upkeep command") {
+	case 0:
+		return &core.SetDowngrade{Target: rapid.SampledFrom([]string{"", "3.6.0", "3.5.0"}).Draw(t, "target")}
+	case 1:
+		id := core.MemberID(rapid.IntRange(1, 2).Draw(t, "member"))
+		return &core.MemberUpdate{ID: id, PeerURLs: rapid.SliceOfN(rapid.SampledFrom([]string{"http://h:1", "http://h:2"}), 0, 2).Draw(t, "urls")}
+	default:
+		return &core.LeaseCheckpoint{Term: uint64(rapid.IntRange(1, 2).Draw(t, "term")), Leases: []core.LeaseRemaining{{
+			ID:  core.LeaseID(rapid.IntRange(1, 3).Draw(t, "lease")),
+			TTL: time.Duration(rapid.Int64Range(0, 1100).Draw(t, "left")) * time.Millisecond,
+		}}}
 	}
 }
 
@@ -215,7 +233,7 @@ func (r *rig) describe() string {
 	kept, err := v.HashAt(func() error { return nil }, max(v.CompactRev(), 1))
 	require.NoError(r.t, err)
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "hashes %x %x\n", all, kept)
+	fmt.Fprintf(&out, "hashes %x %x passes for %s, rows of %d bytes\n", all, kept, v.ClusterVersion(), v.RowBytes())
 	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)
 	require.NoError(r.t, v.EachLease(func(id core.LeaseID, l lease.Lease) {
 		attached, err := v.LeaseKeys(id)
