@@ -2,13 +2,17 @@ package etcdv3
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/triglot/triglot/frontends/etcdv3/v3lockpb"
 )
@@ -177,4 +181,56 @@ func TestLockOfAStoppingServer(t *testing.T) {
 	waiting := s.lockLater(s.ctx(), "n", 2)
 	s.stopNode()
 	requireStatus(t, codes.Unknown, "etcdserver: server stopped", (<-waiting).err)
+}
+
+// TestLockExcludes has callers lose patience at random: never do two have the lock.
+func TestLockExcludes(t *testing.T) {
+	s := startServer(t)
+	const workers, rounds = 6, 16
+	var holders, held atomic.Int32
+	// Each try has a lease of its own, and takes what it may have left with it: one who
+	// lost patience may have the lock and not know.
+	try := func(patience time.Duration) error {
+		lease, err := s.lease.LeaseGrant(s.ctx(), &pb.LeaseGrantRequest{TTL: 600})
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(s.ctx(), patience)
+		defer cancel()
+		_, err = s.locks().Lock(ctx, &v3lockpb.LockRequest{Name: []byte("n"), Lease: lease.ID})
+		switch status.Code(err) {
+		case codes.OK:
+			held.Add(1)
+			if holders.Add(1) != 1 {
+				return errors.New("two have the lock")
+			}
+			holders.Add(-1)
+		case codes.DeadlineExceeded:
+		default:
+			return err
+		}
+		_, err = s.lease.LeaseRevoke(s.ctx(), &pb.LeaseRevokeRequest{ID: lease.ID})
+		return err
+	}
+	failed := make(chan error, workers)
+	for range workers {
+		go func() {
+			for round := range rounds {
+				patience := time.Minute
+				if round%2 == 0 {
+					patience = rand.N(3 * time.Millisecond)
+				}
+				if err := try(patience); err != nil {
+					failed <- err
+					return
+				}
+			}
+			failed <- nil
+		}()
+	}
+	for range workers {
+		require.NoError(t, <-failed)
+	}
+	require.GreaterOrEqual(t, int(held.Load()), workers*rounds/2)
+	s.requireQueue("n/")
 }
