@@ -45,12 +45,15 @@ type Exported struct {
 	Rev     core.Rev
 }
 
+// spareBytes is what an export leaves to the others on the disk.
+const spareBytes = 64 << 20
+
 // Need is about how many bytes Export needs on the disk for a store of a logical
 // size: the sorted runs and the file, which has its pages' overhead.
-func Need(size int64) int64 { return size*5/2 + 16<<20 }
+func Need(size int64) int64 { return size*5/2 + spareBytes }
 
-// Export writes a view as a snapshot of etcd, synced, whose trailing hash is not in
-// it. It takes over the hold on v, and gives it up as soon as all is read. What it
+// Export writes a view as a snapshot of etcd, whose trailing hash is not in it; it is not
+// synced. It takes over the hold on v, and gives it up as soon as all is read. What it
 // leaves in o.Dir after an error is for the caller to remove.
 func Export(ctx context.Context, v *state.View, o ExportOptions) (Exported, error) {
 	if o.SortBytes == 0 {

@@ -32,7 +32,7 @@ const maxSnapshots = 4
 // others cannot. But a snapshot keeps old data on the disk while it is made.
 const (
 	hashShare     = 0.5
-	snapshotShare = 0.8
+	snapshotShare = 0.5
 )
 
 // semaphore has room for as many as its capacity.

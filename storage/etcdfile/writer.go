@@ -34,7 +34,8 @@ type Writer struct {
 }
 
 // Create makes a file with all of etcd's buckets at path, where there must be none.
-// Nothing in it is durable before Close.
+// Nothing in it is ever synced: a backup is sent on from the system's memory, and a sync
+// of so much would hold up those of the raft log. Who keeps the file must sync it.
 func Create(path string) (*Writer, error) {
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("etcdfile: %s: %w", path, errors.Join(os.ErrExist, err))
@@ -204,8 +205,7 @@ func (w *Writer) commit() error {
 	return nil
 }
 
-// Close makes the file whole and durable. It returns its length, a multiple of
-// 4096 bytes.
+// Close makes the file whole. It returns its length, a multiple of 4096 bytes.
 func (w *Writer) Close() (size int64, err error) {
 	if err := w.commit(); err != nil {
 		return 0, err
@@ -218,11 +218,7 @@ func (w *Writer) Close() (size int64, err error) {
 	if err := errors.Join(err, w.db.Close()); err != nil {
 		return 0, fmt.Errorf("etcdfile: %w", err)
 	}
-	f, err := os.OpenFile(w.path, os.O_RDWR, 0)
-	if err != nil {
-		return 0, fmt.Errorf("etcdfile: %w", err)
-	}
-	if err := errors.Join(f.Truncate(size), f.Sync(), f.Close()); err != nil {
+	if err := os.Truncate(w.path, size); err != nil {
 		return 0, fmt.Errorf("etcdfile: %w", err)
 	}
 	return size, nil
