@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -208,4 +209,33 @@ func TestFailpointsOfWatches(t *testing.T) {
 	}
 	require.Equal(t, 10, strings.Count(got.String(), `"mod_revision"`))
 	require.Contains(t, withoutSpace(got.String()), `"version":"10"`)
+}
+
+// TestFailpointsShowInStages slows down one stage of a write at a time: the line about
+// the slow request names it.
+func TestFailpointsShowInStages(t *testing.T) {
+	p := startFailing(t)
+	const slow = 400 * time.Millisecond // more than --warning-unary-request-duration
+	for i, tt := range []struct{ failpoint, stage string }{
+		{"raftAfterSave", "log"},
+		{"beforeCommit", "apply"},
+	} {
+		require.NoError(t, p.arm(tt.failpoint, "sleep(400)"))
+		ask(t, p.URL()+"/v3/kv/put", `{"key":"YQ==","value":"MQ=="}`, http.StatusOK)
+		require.NoError(t, p.arm(tt.failpoint, ""))
+		lines := regexp.MustCompile(`(?m)^.*request stats.*$`).FindAllString(p.Log(), -1)
+		require.Len(t, lines, i+1, p.Log())
+		for _, stage := range []string{"queue", "log", "apply"} {
+			m := regexp.MustCompile(` ` + stage + `=(\S+)|"` + stage + `":"([^"]+)"`).FindStringSubmatch(lines[i])
+			require.NotNil(t, m, lines[i])
+			took, err := time.ParseDuration(m[1] + m[2])
+			require.NoError(t, err)
+			if stage == tt.stage {
+				require.GreaterOrEqual(t, took, slow, "%s in %s", stage, lines[i])
+			} else {
+				require.Less(t, took, slow, "%s in %s", stage, lines[i])
+			}
+		}
+	}
+	require.Contains(t, scrape(t, p.URL()), "etcd_server_slow_apply_total 1\n")
 }
