@@ -263,8 +263,11 @@ func (in *importer) readSession(id core.LeaseID, row []byte) error {
 	if err != nil {
 		return err
 	}
-	if !in.leases[id] || !(l.Session() || in.carried) {
-		return nil // it ended in etcd, or etcd knows better
+	if !in.leases[id] {
+		return nil // it ended in etcd
+	}
+	if !l.Session() && !in.carried {
+		return nil // etcd knows better
 	}
 	if l.Session() {
 		in.summary.Sessions++
@@ -389,6 +392,7 @@ func (s ZnodeSource) Explain() string {
 	case ZnodesOutdated:
 		return "etcd has written to the store since Triglot did: what ZooKeeper clients see was made from the keys, " +
 			"and completed with what was known before"
+	case ZnodesCarried:
 	}
 	return ""
 }

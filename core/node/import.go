@@ -145,7 +145,7 @@ func Restore(ctx context.Context, r RestoreConfig) (backup.Summary, error) {
 	p.source = &source{ctx: ctx, options: r.Options, open: func() (*backup.File, error) { return file, nil }}
 
 	cfg.DataDir = final + restoring
-	err = makeMember(&cfg, &p)
+	err = makeMember(&cfg, &p) //nolint:contextcheck // p.source has it
 	if err == nil {
 		err = publish(cfg.FS, cfg.DataDir, final)
 	}

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"strconv"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // decodeRevisionKey splits the key of a version; ok is false if it is none.
@@ -31,7 +29,7 @@ func decodeVersion(key, value []byte) (v Version, ok bool) {
 		return v, false
 	}
 	modRev := v.Main
-	ok = eachField(value, func(num protowire.Number, n uint64, b []byte) {
+	ok = eachField(value, func(num int, n uint64, b []byte) {
 		switch num {
 		case fieldKVKey:
 			v.Key = b
@@ -54,7 +52,7 @@ func decodeVersion(key, value []byte) (v Version, ok bool) {
 }
 
 func decodeLease(key, value []byte) (l Lease, ok bool) {
-	ok = eachField(value, func(num protowire.Number, n uint64, _ []byte) {
+	ok = eachField(value, func(num int, n uint64, _ []byte) {
 		switch num {
 		case fieldLeaseID:
 			l.ID = int64(n)
@@ -68,7 +66,7 @@ func decodeLease(key, value []byte) (l Lease, ok bool) {
 }
 
 func decodeAlarm(key []byte) (a Alarm, ok bool) {
-	ok = eachField(key, func(num protowire.Number, n uint64, _ []byte) {
+	ok = eachField(key, func(num int, n uint64, _ []byte) {
 		switch num {
 		case fieldAlarmMember:
 			a.Member = n
@@ -81,7 +79,7 @@ func decodeAlarm(key []byte) (a Alarm, ok bool) {
 
 func decodeUser(key, value []byte) (u User, ok bool) {
 	inner := true
-	ok = eachField(value, func(num protowire.Number, _ uint64, b []byte) {
+	ok = eachField(value, func(num int, _ uint64, b []byte) {
 		switch num {
 		case fieldUserName:
 			u.Name = string(b)
@@ -90,7 +88,7 @@ func decodeUser(key, value []byte) (u User, ok bool) {
 		case fieldUserRoles:
 			u.Roles = append(u.Roles, string(b))
 		case fieldUserOptions:
-			inner = eachField(b, func(num protowire.Number, n uint64, _ []byte) {
+			inner = eachField(b, func(num int, n uint64, _ []byte) {
 				if num == fieldUserNoPassword {
 					u.NoPassword = n != 0
 				}
@@ -102,7 +100,7 @@ func decodeUser(key, value []byte) (u User, ok bool) {
 
 func decodeRole(key, value []byte) (r Role, ok bool) {
 	inner := true
-	ok = eachField(value, func(num protowire.Number, _ uint64, b []byte) {
+	ok = eachField(value, func(num int, _ uint64, b []byte) {
 		switch num {
 		case fieldRoleName:
 			r.Name = string(b)
@@ -116,7 +114,7 @@ func decodeRole(key, value []byte) (r Role, ok bool) {
 }
 
 func decodePermission(b []byte) (p Permission, ok bool) {
-	ok = eachField(b, func(num protowire.Number, n uint64, b []byte) {
+	ok = eachField(b, func(num int, n uint64, b []byte) {
 		switch num {
 		case fieldPermissionType:
 			p.Type = int32(min(n, math.MaxInt32))

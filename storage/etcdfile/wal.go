@@ -117,7 +117,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (r *walReader) record(b []byte) error {
 	var kind, sum uint64
 	var data []byte
-	if !eachField(b, func(num protowire.Number, n uint64, bytes []byte) {
+	if !eachField(b, func(num int, n uint64, bytes []byte) {
 		switch num {
 		case 1:
 			kind = n
@@ -142,13 +142,13 @@ func (r *walReader) record(b []byte) error {
 	}
 	switch kind {
 	case recordMetadata:
-		return numbers(data, map[protowire.Number]*uint64{1: &r.wal.Member, 2: &r.wal.Cluster})
+		return numbers(data, map[int]*uint64{1: &r.wal.Member, 2: &r.wal.Cluster})
 	case recordEntry:
 		return r.entry(data)
 	case recordState:
-		return numbers(data, map[protowire.Number]*uint64{3: &r.commit})
+		return numbers(data, map[int]*uint64{3: &r.commit})
 	case recordSnapshot:
-		return numbers(data, map[protowire.Number]*uint64{1: &r.snapshot})
+		return numbers(data, map[int]*uint64{1: &r.snapshot})
 	}
 	return fmt.Errorf("%w: a record of kind %d", errWAL, kind)
 }
@@ -158,7 +158,7 @@ func (r *walReader) entry(b []byte) error {
 	const confChange, addNode = 1, 0
 	var kind, index, change uint64
 	var data, context []byte
-	ok := eachField(b, func(num protowire.Number, n uint64, bytes []byte) {
+	ok := eachField(b, func(num int, n uint64, bytes []byte) {
 		switch num {
 		case 1:
 			kind = n
@@ -169,7 +169,7 @@ func (r *walReader) entry(b []byte) error {
 		}
 	})
 	if ok && kind == confChange {
-		ok = eachField(data, func(num protowire.Number, n uint64, bytes []byte) {
+		ok = eachField(data, func(num int, n uint64, bytes []byte) {
 			switch num {
 			case 2:
 				change = n
@@ -196,8 +196,8 @@ func (r *walReader) entry(b []byte) error {
 }
 
 // numbers reads numeric fields of a message.
-func numbers(b []byte, into map[protowire.Number]*uint64) error {
-	ok := eachField(b, func(num protowire.Number, n uint64, _ []byte) {
+func numbers(b []byte, into map[int]*uint64) error {
+	ok := eachField(b, func(num int, n uint64, _ []byte) {
 		if p := into[num]; p != nil {
 			*p = n
 		}
@@ -210,7 +210,7 @@ func numbers(b []byte, into map[protowire.Number]*uint64) error {
 
 // eachField calls fn for the fields of a protobuf message, with their number or
 // their bytes. It reports whether b is one.
-func eachField(b []byte, fn func(num protowire.Number, n uint64, bytes []byte)) bool {
+func eachField(b []byte, fn func(num int, n uint64, bytes []byte)) bool {
 	for len(b) > 0 {
 		num, kind, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -230,7 +230,7 @@ func eachField(b []byte, fn func(num protowire.Number, n uint64, bytes []byte)) 
 		if n < 0 {
 			return false
 		}
-		fn(num, value, bytes)
+		fn(int(num), value, bytes)
 		b = b[n:]
 	}
 	return true
