@@ -55,7 +55,7 @@ are those of "etcdutl snapshot restore".`,
 	flags.Uint64Var(&f.bump, "bump-revision", 0, "add to the revision, so that it is beyond all that clients have seen")
 	flags.BoolVar(&f.markCompacted, "mark-compacted", false, "mark that revision as compacted; goes with --bump-revision")
 	flags.StringVar(&f.mount, "zk-prefix", "", "the path below which keys are znodes; that of the backup, or "+node.DefaultMount+", if not given")
-	flags.StringVar(&f.walDir, "wal-dir", "", "not supported: the log is in the data directory")
+	flags.StringVar(&f.walDir, "wal-dir", "", "not supported")
 	flags.Uint64Var(&f.mmapSize, "initial-memory-map-size", 0, "has no effect")
 	_ = flags.MarkHidden("wal-dir")
 	_ = flags.MarkHidden("initial-memory-map-size")
@@ -76,7 +76,7 @@ func (f *restoreFlags) member(cmd *cobra.Command) (node.Config, error) {
 	}
 	switch {
 	case f.walDir != "":
-		return usage("--wal-dir is not supported: the log is in --data-dir; leave it out")
+		return usage("--wal-dir is not supported here: a restore puts the log in --data-dir; start the member without it, too")
 	case (f.bump > 0) != f.markCompacted:
 		return usage("--bump-revision and --mark-compacted go together: give both, or none")
 	case f.bump > 1<<62:

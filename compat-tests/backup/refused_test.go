@@ -98,7 +98,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"restore", file, file}, "takes one file"},
 		{[]string{"restore", file, "--bump-revision", "5"}, "--bump-revision and --mark-compacted go together"},
 		{[]string{"restore", file, "--mark-compacted"}, "--bump-revision and --mark-compacted go together"},
-		{[]string{"restore", file, "--wal-dir", "x"}, "--wal-dir is not supported"},
+		{[]string{"restore", file, "--wal-dir", "x"}, "--wal-dir is not supported here"},
 		{[]string{"restore", file, "--initial-cluster", "nonsense"}, "--initial-cluster"},
 		{[]string{"restore", file, "--nonsense"}, "--nonsense"},
 		{[]string{"snapshot", "status"}, "takes one file"},

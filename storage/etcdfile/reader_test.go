@@ -157,7 +157,7 @@ func TestReaderReadsWhatWriterWrites(t *testing.T) {
 // of one line, or with rows that decode; where there is a hash to compare, always with
 // an error.
 func TestReaderTellsDamage(t *testing.T) {
-	good := sampleFile(t, sampleRows(120))
+	good := sampleFile(t, sampleRows(60))
 	check := func(b []byte, what string) {
 		_, err := readAll(b, HashIgnored)
 		if err != nil {
@@ -174,7 +174,7 @@ func TestReaderTellsDamage(t *testing.T) {
 		}
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for i := range 2000 {
+	for i := range 600 {
 		b := bytes.Clone(good)
 		for range 1 + rnd.IntN(3) {
 			at := rnd.IntN(len(b))
