@@ -14,6 +14,8 @@ LDFLAGS := -s -w -X main.gitSHA=$(VERSION)
 
 .DEFAULT_GOAL := help
 
+comma := ,
+
 # part NAME, COMMAND: runs a part of the tests and says how long it took.
 define part
 	@start=$$(date +%s); echo "== $(1)"; \
@@ -50,6 +52,8 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)
 	$(call part,compat-tests: oracle diff against ZooKeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkoracle/... ./zkframes/...)
 	$(call part,compat-tests: gateway against etcd's,cd compat-tests && $(GO) test -timeout 10m -count=1 ./gateway/...)
+	$(call part,compat-tests: the process$(comma) its metrics and its log,cd compat-tests && $(GO) test -timeout 10m -count=1 ./process/... ./observe/...)
+	$(call part,compat-tests: backups$(comma) in and out,cd compat-tests && $(GO) test -timeout 10m -count=1 ./backup/...)
 	$(call part,compat-tests: across the protocols,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crossproto/...)
 	$(call part,compat-tests: Go clients and etcdctl,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/...)
 	$(call part,compat-tests: kill -9 and histories,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crash/...)
@@ -58,9 +62,10 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	@echo "== all parts: ok, $$(($$(date +%s) - $$(cat $(BUILD)/started))) s"
 
 .PHONY: test-all
-test-all: test ## everything without a limit of time: long diffs, many crashes, the race detector
+test-all: need-node test ## everything without a limit of time: long diffs, many crashes, the race detector
 	$(call part,race detector,$(GO) test -race -timeout 30m -count=1 ./...)
-	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 2000)
+	$(call part,etcd's client for Node,cd compat-tests && $(GO) test -timeout 5m -count=1 ./node/...)
+	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 10000 -restarts 4)
 	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 10 -steps 3000)
 	$(call part,the recordings are still those of the real servers,cd compat-tests && TARGET=zookeeper $(GO) test -timeout 10m -count=1 ./zkoracle && TARGET=etcd $(GO) test -timeout 10m -count=1 ./gateway)
 	$(call part,ZooKeeper's Java clients: a million changes,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkclients/... -run Ordering -args -changes 1000000)
@@ -121,15 +126,22 @@ fmt: need-go ## gofumpt
 	$(GO) tool -modfile=tools.mod gofumpt -w core storage frontends cmd arch_test.go
 
 .PHONY: generate
-generate: need-go ## the code of the replicated command, from its schema
+generate: need-go ## the code of the replicated command and of locks and elections, from their schemas
 	@command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler"; exit 1; }
 	@mkdir -p $(BUILD)/bin
 	GOBIN=$(abspath $(BUILD)/bin) $(GO) install -modfile=tools.mod google.golang.org/protobuf/cmd/protoc-gen-go \
-		github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto
+		github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto \
+		google.golang.org/grpc/cmd/protoc-gen-go-grpc github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway
 	PATH="$(abspath $(BUILD)/bin):$$PATH" protoc -I core/command/commandpb \
 		--go_out=. --go_opt=module=github.com/triglot/triglot \
 		--go-vtproto_out=. --go-vtproto_opt=module=github.com/triglot/triglot,features=marshal+unmarshal+unmarshal_unsafe+size \
 		core/command/commandpb/command.proto
+	$(GO) run ./frontends/etcdv3/protodeps > $(BUILD)/deps.pb
+	PATH="$(abspath $(BUILD)/bin):$$PATH" protoc -I frontends/etcdv3 --descriptor_set_in=$(BUILD)/deps.pb \
+		--go_out=. --go_opt=module=github.com/triglot/triglot \
+		--go-grpc_out=. --go-grpc_opt=module=github.com/triglot/triglot \
+		--grpc-gateway_out=. --grpc-gateway_opt=module=github.com/triglot/triglot \
+		v3lockpb/v3lock.proto v3electionpb/v3election.proto
 
 .PHONY: golden
 golden: need-go ## rewrite the transcripts; commit only differences that you understand
@@ -141,7 +153,7 @@ clean: ## remove what was built; the data stays
 
 # What the targets need, each with the package that brings it.
 
-.PHONY: need-all need-go need-java
+.PHONY: need-all need-go need-java need-python need-node
 need-all: need-go need-java need-python
 
 need-go:
@@ -154,3 +166,6 @@ need-java:
 
 need-python:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo "Python with venv is missing: apt-get install python3-venv"; exit 1; }
+
+need-node:
+	@command -v npm >/dev/null || { echo "Node is missing, which test-all needs: apt-get install nodejs npm"; exit 1; }
