@@ -3,11 +3,13 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -281,18 +283,63 @@ func TestSnapshotsLeaveNothingBehind(t *testing.T) {
 	stopNode(t, n)
 }
 
+// TestStopEndsBackups: whoever waits for one, or is at it, lets the member go.
+func TestStopEndsBackups(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	var ops []core.Op
+	for i := range 300 {
+		ops = append(ops, core.Op{Put: &core.Put{Key: fmt.Appendf(nil, "%d", i)}})
+	}
+	for range 10 {
+		_, err := n.Do(testContext(t), core.Principal{}, &core.Txn{Then: ops})
+		require.NoError(t, err)
+	}
+	const callers = 6 // some of them get no slot
+	errs := make(chan error, callers)
+	for range callers {
+		go func() {
+			s, err := n.Snapshot(testContext(t), core.Principal{})
+			if err == nil {
+				err = s.Body.Close()
+			}
+			errs <- err
+		}()
+	}
+	require.Eventually(t, func() bool { return len(n.upkeep.backups.making) > 0 || len(errs) > 0 }, 10*time.Second, time.Millisecond)
+	stopNode(t, n)
+	for range callers {
+		if err := <-errs; err != nil && !errors.Is(err, core.TooManyRequests) {
+			require.ErrorIs(t, err, core.Stopped)
+		}
+	}
+	require.Empty(t, n.upkeep.backups.slots)
+	_, err := n.Snapshot(testContext(t), core.Principal{})
+	require.ErrorIs(t, err, core.Stopped)
+}
+
 // TestSnapshotNeedsRoom: the message says what to do.
 func TestSnapshotNeedsRoom(t *testing.T) {
 	cfg := testConfig(t)
+	disk := &fullDisk{FS: cfg.FS}
+	cfg.FS = disk
 	n := startNode(t, cfg)
 	defer stopNode(t, n)
-	n.cfg.FS = fullDisk{n.cfg.FS}
+	require.NotNil(t, snapshotOf(t, n))
+	disk.full.Store(true)
 	_, err := n.Snapshot(testContext(t), core.Principal{})
 	require.ErrorContains(t, err, "make room")
 	require.Empty(t, n.upkeep.backups.slots)
 }
 
-// fullDisk has no room.
-type fullDisk struct{ storage.FS }
+// fullDisk has no room once it is full.
+type fullDisk struct {
+	storage.FS
+	full atomic.Bool
+}
 
-func (fullDisk) GetDiskUsage(string) (storage.DiskUsage, error) { return storage.DiskUsage{}, nil }
+func (d *fullDisk) GetDiskUsage(path string) (storage.DiskUsage, error) {
+	if d.full.Load() {
+		return storage.DiskUsage{}, nil
+	}
+	return d.FS.GetDiskUsage(path)
+}

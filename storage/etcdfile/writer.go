@@ -151,7 +151,7 @@ func (w *Writer) Role(r *Role) error { return w.put(bucketRoles, []byte(r.Name),
 // there: its name begins with ForeignPrefix. It copies key and keeps value.
 func (w *Writer) Foreign(bucket string, key, value []byte) error {
 	if !strings.HasPrefix(bucket, ForeignPrefix) {
-		return fmt.Errorf("etcdfile: bucket %q is not named %s...", bucket, ForeignPrefix)
+		return fmt.Errorf("etcdfile: the name of bucket %q does not begin with %s", bucket, ForeignPrefix)
 	}
 	return w.put(bucket, key, value)
 }
