@@ -139,7 +139,7 @@ func TestSaveUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	load(ctx, t, client, rows)
-	quiet := latencies(ctx, t, client, func() { time.Sleep(time.Second) })
+	quiet := latencies(ctx, t, client, func() { <-time.After(time.Second) })
 	before := residentBytes(t, ours)
 	var file string
 	busy := latencies(ctx, t, client, func() { file = save(t, ours, "") })
