@@ -39,6 +39,7 @@ func TestPressure(t *testing.T) {
 // writers are told so before apply stands still, and all goes on once it can.
 func TestEngineThatCannotFlush(t *testing.T) {
 	cfg := testConfig(t)
+	cfg.Memory.MemTable = 256 << 10
 	var held atomic.Bool
 	release := make(chan struct{})
 	cfg.FS = storage.WithFaults(cfg.FS, func(f storage.Fault) error {
@@ -50,12 +51,13 @@ func TestEngineThatCannotFlush(t *testing.T) {
 	n := startNode(t, cfg)
 	require.NoError(t, n.Ready(testContext(t)))
 	held.Store(true)
-	value := make([]byte, 1<<10)
-	var err error
-	require.Eventually(t, func() bool {
-		_, err = n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
-		return err != nil
-	}, 15*time.Second, time.Microsecond)
+	value := make([]byte, 32<<10)
+	for m := n.disk.db.Metrics(); m.MemTableBytes < m.MemTableLimit; m = n.disk.db.Metrics() {
+		_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
+		require.NoError(t, err)
+	}
+	require.Eventually(t, n.pressure.high.Load, pollLimit, pollEvery)
+	_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
 	require.ErrorIs(t, err, core.TooManyRequests)
 	require.Equal(t, string(value), get(t, n, "k"), "reads go on")
 	_, err = n.Do(testContext(t), core.Principal{}, &core.LeaseGrant{TTL: time.Hour})
