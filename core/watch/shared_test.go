@@ -1,12 +1,22 @@
 package watch
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
 )
+
+// withoutMemos is changes without what is no part of them.
+func withoutMemos(changes []core.Change) []core.Change {
+	out := slices.Clone(changes)
+	for i := range out {
+		out[i].Memo = nil
+	}
+	return out
+}
 
 // hollowed is rev as apply publishes it when it has deleted too much to keep.
 func hollowed(rev *core.Revision) *core.Revision {

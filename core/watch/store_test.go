@@ -30,8 +30,8 @@ func newStore() *store { return &store{rev: 1, state: make(map[string]*core.KV)}
 // edit is a put of value, or a deletion if value is empty.
 type edit struct{ key, value string }
 
-// write makes one revision of edits, or an empty one. Deleting what does not
-// exist is no change.
+// write makes one revision of edits, or an empty one, and returns a copy of it.
+// Deleting what does not exist is no change.
 func (s *store) write(edits ...edit) *core.Revision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,7 +57,7 @@ func (s *store) write(edits ...edit) *core.Revision {
 	if len(rev.Changes) > 0 {
 		s.revs = append(s.revs, rev)
 	}
-	return rev
+	return &core.Revision{Rev: rev.Rev, Changes: slices.Clone(rev.Changes)} // the hub's own
 }
 
 func (s *store) compact(rev core.Rev) {
