@@ -1,8 +1,9 @@
 package etcdv3
 
 import (
-	"bytes"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -29,7 +30,8 @@ func TestSlowWatcherAmongFastOnes(t *testing.T) {
 	for i := range fasts {
 		fasts[i] = open(false)
 	}
-	value := func(i int) string { return fmt.Sprintf("%d:%s", i, bytes.Repeat([]byte{'v'}, size)) }
+	rest := strings.Repeat("v", size)
+	value := func(i int) string { return strconv.Itoa(i) + rest }
 	// readAll reads until it has every event, and fails if one is out of its place.
 	readAll := func(w *watcher, prevKV bool) error {
 		for i := 0; i < events; {
