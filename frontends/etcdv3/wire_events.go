@@ -33,7 +33,7 @@ func sizeVersion(kv *core.KV) int {
 		sizeVarint(uint64(kv.Version)) + sizeBytes(kv.Value) + sizeVarint(uint64(kv.Lease))
 }
 
-// appendVersion encodes kv but for its value and what follows that.
+// appendVersionHead encodes kv but for its value and what follows that.
 func appendVersionHead(b []byte, kv *core.KV) []byte {
 	b = appendBytes(b, 1, kv.Key)
 	if kv.Deleted() {
