@@ -231,9 +231,9 @@ type Maintenance interface {
 	Defragment(ctx context.Context, who Principal) error
 	// Hash sums up all of the state: members at the same applied index have the same.
 	Hash(ctx context.Context, who Principal) (uint32, Rev, error)
-	// HashKV sums up the versions that can be read at rev or before it, zero being the
-	// current revision; a compaction to rev does not change it. It fails with
-	// Compacted and FutureRev (etcd T-92).
+	// HashKV sums up the versions that a read at rev shows, zero being the current
+	// revision: a compaction to rev does not change it. It fails with Compacted and
+	// FutureRev (etcd T-92).
 	HashKV(ctx context.Context, who Principal, rev Rev) (KVHash, error)
 	// Snapshot makes a backup of the state as of a moment during the call, which
 	// etcd's tools can read. The caller must close its Body.
