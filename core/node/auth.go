@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/triglot/triglot/core"
-	"github.com/triglot/triglot/core/password"
 	"github.com/triglot/triglot/core/state"
 	accounts "github.com/triglot/triglot/core/state/auth"
 	"github.com/triglot/triglot/core/state/lease"
@@ -31,7 +32,7 @@ type AuthConfig struct {
 
 func (c AuthConfig) withDefaults() AuthConfig {
 	c.Token = cmp.Or(c.Token, "simple")
-	c.BcryptCost = cmp.Or(c.BcryptCost, password.DefaultCost)
+	c.BcryptCost = cmp.Or(c.BcryptCost, bcrypt.DefaultCost)
 	return c
 }
 

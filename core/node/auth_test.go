@@ -333,9 +333,19 @@ func TestAuthConfig(t *testing.T) {
 	stopNode(t, n)
 }
 
+// startPasswords makes passwords at work until the test ends.
+func startPasswords(t *testing.T, cost int) *passwords {
+	p := newPasswords(cost)
+	ctx, stop := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	p.start(ctx, working.Go)
+	t.Cleanup(func() { stop(); working.Wait() })
+	return &p
+}
+
 // Nothing matches the decoy, at the same cost as with any hash.
 func TestDecoy(t *testing.T) {
-	p := newPasswords(bcrypt.MinCost + 1)
+	p := startPasswords(t, bcrypt.MinCost+1)
 	cost, err := bcrypt.Cost(p.decoy)
 	require.NoError(t, err)
 	require.Equal(t, p.cost, cost)
@@ -345,16 +355,18 @@ func TestDecoy(t *testing.T) {
 
 // Whoever waits for a turn waits no longer than he wants to.
 func TestTurnsForPasswords(t *testing.T) {
-	p := newPasswords(bcrypt.MinCost)
-	for range cap(p.turns) {
-		p.turns <- struct{}{}
-	}
+	p := newPasswords(bcrypt.MinCost) // nobody is at work
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	_, err := p.hash(ctx, "x")
 	require.Equal(t, core.Deadline, err)
 	require.Equal(t, core.Deadline, p.check(ctx, p.decoy, "x"))
-	<-p.turns
+	stopped := make(chan struct{})
+	close(stopped)
+	p.stopping = stopped
+	require.Equal(t, core.Stopped, p.check(testContext(t), p.decoy, "x"))
+
+	p = *startPasswords(t, bcrypt.MinCost)
 	hash, err := p.hash(testContext(t), "x")
 	require.NoError(t, err)
 	require.NoError(t, p.check(testContext(t), hash, "x"))

@@ -118,6 +118,7 @@ func (n *Node) start() error {
 		n.published.close()
 		return err
 	}
+	n.auth.passwords.start(ctx, n.wait.Go)
 	n.wait.Go(func() { n.leases.keepTime(ctx) })
 	n.wait.Go(func() { n.leases.expireOverdue(ctx) })
 	n.wait.Go(func() { n.upkeep.keepLogShort(ctx) })
