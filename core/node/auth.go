@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -157,6 +158,7 @@ func (a *auth) applied() uint64 {
 
 // Login implements core.Auth.
 func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev, error) {
+	var matched []byte // the hash that the password was found to match
 	for {
 		v, err := a.n.view(ctx, core.Consistency{Linearizable: true})
 		if err != nil {
@@ -164,7 +166,7 @@ func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev
 		}
 		s, rev := v.Accounts(), v.Rev()
 		v.Close()
-		if err := a.checkPassword(ctx, s, user, secret); err != nil {
+		if matched, err = a.checkPassword(ctx, s, user, secret, matched); err != nil {
 			if k := core.KindOf(err); k == core.AuthFailed || k == core.NoPasswordUser {
 				a.n.cfg.Logger.Warn("invalid authentication was requested", slog.String("user", user), slog.Any("error", err))
 			}
@@ -186,21 +188,25 @@ func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev
 		case !errors.Is(err, core.AuthOldRevision):
 			return "", 0, err
 		}
-		// Users or roles have changed since the password was checked: check it again.
+		// Users or roles have changed since the password was checked: this one's, maybe.
 	}
 }
 
 // checkPassword takes as long for a user that there is not as for a password that is
-// wrong.
-func (a *auth) checkPassword(ctx context.Context, s *accounts.State, name, secret string) error {
+// wrong. It returns the hash that the password matches; matched is one that it is known
+// to match, or nil: changes of others must not have it checked again and again.
+func (a *auth) checkPassword(ctx context.Context, s *accounts.State, name, secret string, matched []byte) ([]byte, error) {
 	if !s.Enabled() {
-		return core.AuthNotEnabled
+		return nil, core.AuthNotEnabled
 	}
 	u, ok := s.User(name)
-	if ok && u.NoPassword {
-		return core.NoPasswordUser
+	switch {
+	case ok && u.NoPassword:
+		return nil, core.NoPasswordUser
+	case len(matched) > 0 && bytes.Equal(u.Hash, matched):
+		return matched, nil
 	}
-	return a.passwords.check(ctx, u.Hash, secret)
+	return u.Hash, a.passwords.check(ctx, u.Hash, secret)
 }
 
 // HashPassword implements core.Auth. It fails with InvalidArgument for a password
