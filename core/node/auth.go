@@ -180,11 +180,11 @@ func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev
 		default:
 			return "", 0, core.AuthFailed
 		}
-		secret := token.NewSecret()
-		res, err := a.n.do(ctx, &core.TokenGrant{User: user, AuthRev: s.Rev(), Secret: secret.Hash()})
+		drawn := token.NewSecret()
+		res, err := a.n.do(ctx, &core.TokenGrant{User: user, AuthRev: s.Rev(), Secret: drawn.Hash()})
 		switch {
 		case err == nil:
-			return secret.Token(res.Outcome.(core.TokenOutcome).Index), res.Rev, nil
+			return drawn.Token(res.Outcome.(core.TokenOutcome).Index), res.Rev, nil
 		case !errors.Is(err, core.AuthOldRevision):
 			return "", 0, err
 		}
