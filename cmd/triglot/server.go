@@ -124,11 +124,13 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			TrustDataDir:      cfg.Mode == config.Etcd,
 		},
 		AdvertiseClientURLs: advertise.Strings(),
-		HeartbeatInterval:   cfg.Member.Heartbeat,
-		ElectionTimeout:     cfg.Member.Election,
-		QuotaBytes:          quotaBytes,
-		MaxRequestBytes:     int(cfg.Requests.MaxRequestBytes),
-		FlushCommands:       cfg.Member.FlushCommands,
+		Timing:              node.Timing{Heartbeat: cfg.Member.Heartbeat, Election: cfg.Member.Election},
+		Limits: node.Limits{
+			QuotaBytes:    quotaBytes,
+			RequestBytes:  int(cfg.Requests.MaxRequestBytes),
+			FlushCommands: cfg.Member.FlushCommands,
+			ApplyTime:     max(cfg.Requests.SlowApply, 1), // zero is for every one, as with etcd
+		},
 		AutoCompaction: node.AutoCompaction{
 			Period:    cfg.Member.Compaction.Period,
 			Revisions: cfg.Member.Compaction.Revisions,
@@ -138,12 +140,13 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			TokenTTL:   cfg.Auth.TokenTTL,
 			BcryptCost: cfg.Auth.BcryptCost,
 		},
-		LeaseCheckpoint:        cfg.Gates["LeaseCheckpoint"],
-		LeaseCheckpointPersist: cfg.Gates["LeaseCheckpointPersist"],
-		WarnApply:              max(cfg.Requests.SlowApply, 1), // zero is for every one, as with etcd
-		Memory:                 memory,
-		Logger:                 s.log,
-		Metrics:                registry,
+		Leases: node.Leases{
+			Checkpoint:        cfg.Gates["LeaseCheckpoint"],
+			CheckpointPersist: cfg.Gates["LeaseCheckpointPersist"],
+		},
+		Memory:  memory,
+		Logger:  s.log,
+		Metrics: registry,
 	}, nil
 }
 

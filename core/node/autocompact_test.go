@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
@@ -76,4 +77,35 @@ func TestAutoCompactionRuns(t *testing.T) {
 	put(t, n, "a", "2")
 	require.Eventually(t, func() bool { return n.Status().CompactRev >= rev }, pollLimit, pollEvery)
 	stopNode(t, n)
+}
+
+// TestCollectorPace: what is to be removed goes in batches of as many rows as the
+// configuration says, with its rests between them.
+func TestCollectorPace(t *testing.T) {
+	cfg := testConfig(t)
+	registry := prometheus.NewRegistry()
+	cfg.Metrics = registry
+	cfg.Collector = Collector{BatchRows: 2, Pause: time.Nanosecond}
+	n := startNode(t, cfg)
+	var rev core.Rev
+	for range 10 {
+		rev = put(t, n, "a", "1")
+	}
+	_, err := n.do(testContext(t), &core.Compact{Rev: rev})
+	require.NoError(t, err)
+	require.NoError(t, n.WaitCompacted(testContext(t), rev))
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	var batches uint64
+	for _, f := range families {
+		if f.GetName() == "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds" {
+			batches = f.Metric[0].Histogram.GetSampleCount()
+		}
+	}
+	require.Equal(t, uint64(5), batches)
+	stopNode(t, n)
+
+	cfg.Collector.Pause = -1
+	_, err = Start(cfg)
+	require.ErrorContains(t, err, "the pace of the removal of history is negative")
 }

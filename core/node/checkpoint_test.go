@@ -16,7 +16,7 @@ func TestLeaseCheckpoints(t *testing.T) {
 	for _, enabled := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			cfg := testConfig(t)
-			cfg.LeaseCheckpoint, cfg.LeaseCheckpointPersist = enabled, enabled
+			cfg.Leases.Checkpoint, cfg.Leases.CheckpointPersist = enabled, enabled
 			n := startNode(t, cfg)
 			require.NoError(t, n.Ready(testContext(t)))
 			for id, ttl := range map[core.LeaseID]time.Duration{1: time.Hour, 2: time.Hour, 3: 20 * time.Minute} {
@@ -67,7 +67,7 @@ func TestLeaseCheckpoints(t *testing.T) {
 
 func TestCheckpointGateNeedsTheOther(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.LeaseCheckpointPersist = true
+	cfg.Leases.CheckpointPersist = true
 	_, err := Start(cfg)
 	require.EqualError(t, err, "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
 }

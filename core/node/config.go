@@ -19,7 +19,7 @@ const (
 	DefaultMaxRequestBytes   = 1536 * 1024 // etcd's --max-request-bytes
 	DefaultFlushCommands     = 100_000
 
-	// MaxRequestLimit bounds Config.MaxRequestBytes: the raft log refuses a larger
+	// MaxRequestLimit bounds Config.Limits.RequestBytes: the raft log refuses a larger
 	// record, and a refused append ends the member.
 	MaxRequestLimit = 512 << 20
 
@@ -49,38 +49,15 @@ type Config struct {
 	// AdvertiseClientURLs is where clients are told to find this member.
 	AdvertiseClientURLs []string
 
-	// HeartbeatInterval is a tick of raft, ElectionTimeout how long a member waits
-	// for a leader; zero is 100 ms and 1 s.
-	HeartbeatInterval, ElectionTimeout time.Duration
-
-	// QuotaBytes is the logical size beyond which writes that need space are
-	// refused; zero or less is no quota.
-	QuotaBytes int64
-	// MaxRequestBytes bounds an encoded command; zero is 1.5 MiB.
-	MaxRequestBytes int
-	// FlushCommands is the number of commands that a restart may have to replay:
-	// the state is flushed when the log beyond it holds more. Zero is 100 000.
-	FlushCommands  uint64
+	Timing         Timing
+	Limits         Limits
 	AutoCompaction AutoCompaction
+	Collector      Collector
 	// Auth is how callers prove who they are; the zero value has defaults.
-	Auth AuthConfig
-
-	// LeaseCheckpoint has the time that leases have left written down now and then, so
-	// that a new leader need not give them all of it; LeaseCheckpointPersist needs it,
-	// and adds nothing to it, as in etcd since 3.6. They are etcd's feature gates.
-	LeaseCheckpoint, LeaseCheckpointPersist bool
-
-	// LowDiskBytes is the watermark: with less room on the disk, the NOSPACE alarm is
-	// raised until there is half as much again. Zero is 256 MiB, or a twentieth of the
-	// disk if that is less; negative is none.
-	LowDiskBytes int64
-
+	Auth   AuthConfig
+	Leases Leases
 	// Memory bounds what the member caches; the zero value has defaults.
 	Memory Memory
-
-	// WarnApply is how long a batch of commands may take to be applied before a line
-	// says so (--warning-apply-duration); zero is 100 ms, less is never.
-	WarnApply time.Duration
 
 	// Logger gets what an operator should know; nil is slog.Default.
 	Logger *slog.Logger
@@ -110,6 +87,50 @@ type Founding struct {
 	// TrustDataDir takes the identity in the data directory for right even if it
 	// is not the one that the other fields describe, as etcd does.
 	TrustDataDir bool
+}
+
+// Timing is how fast raft ticks. A zero is the default of that part.
+type Timing struct {
+	// Heartbeat is a tick of raft, 100 ms by default, Election how long a member waits
+	// for a leader, 1 s by default.
+	Heartbeat, Election time.Duration
+}
+
+// Limits bounds what is stored, and how long things may take.
+type Limits struct {
+	// QuotaBytes is the logical size beyond which writes that need space are
+	// refused; zero or less is no quota.
+	QuotaBytes int64
+	// RequestBytes bounds an encoded command (--max-request-bytes); zero is 1.5 MiB.
+	RequestBytes int
+	// FlushCommands is the number of commands that a restart may have to replay:
+	// the state is flushed when the log beyond it holds more. Zero is 100 000.
+	FlushCommands uint64
+	// LowDiskBytes is the watermark: with less room on the disk, the NOSPACE alarm is
+	// raised until there is half as much again. Zero is 256 MiB, or a twentieth of the
+	// disk if that is less; negative is none.
+	LowDiskBytes int64
+	// ApplyTime is how long a batch of commands may take to be applied before a line
+	// says so (--warning-apply-duration); zero is 100 ms, less is never.
+	ApplyTime time.Duration
+}
+
+// Leases are etcd's feature gates of that name.
+type Leases struct {
+	// Checkpoint has the time that leases have left written down now and then, so that a
+	// new leader need not give them all of it; CheckpointPersist needs it, and adds
+	// nothing to it, as in etcd since 3.6.
+	Checkpoint, CheckpointPersist bool
+}
+
+// Collector sets the pace at which the history that a compaction gave up is removed.
+type Collector struct {
+	// BatchRows is how many changes are handled in one batch
+	// (--compaction-batch-limit); zero is 1000.
+	BatchRows int
+	// Pause is the rest after each batch (--compaction-sleep-interval); zero is three
+	// times what the batch took, a nanosecond next to none.
+	Pause time.Duration
 }
 
 // Memory bounds what a member caches, in bytes. A zero is the default of that
@@ -154,17 +175,17 @@ func (c Config) withDefaults() Config {
 	if len(c.Cluster.Peers) == 0 {
 		c.Cluster.Peers = []Peer{{Name: c.Name, URLs: c.Cluster.AdvertisePeerURLs}}
 	}
-	if c.HeartbeatInterval == 0 {
-		c.HeartbeatInterval = DefaultHeartbeatInterval
+	if c.Timing.Heartbeat == 0 {
+		c.Timing.Heartbeat = DefaultHeartbeatInterval
 	}
-	if c.ElectionTimeout == 0 {
-		c.ElectionTimeout = DefaultElectionTimeout
+	if c.Timing.Election == 0 {
+		c.Timing.Election = DefaultElectionTimeout
 	}
-	if c.MaxRequestBytes == 0 {
-		c.MaxRequestBytes = DefaultMaxRequestBytes
+	if c.Limits.RequestBytes == 0 {
+		c.Limits.RequestBytes = DefaultMaxRequestBytes
 	}
-	if c.FlushCommands == 0 {
-		c.FlushCommands = DefaultFlushCommands
+	if c.Limits.FlushCommands == 0 {
+		c.Limits.FlushCommands = DefaultFlushCommands
 	}
 	c.Memory = c.Memory.withDefaults()
 	c.Auth = c.Auth.withDefaults()
@@ -181,14 +202,16 @@ func (c *Config) validate() error {
 	switch {
 	case c.DataDir == "":
 		return errors.New("no data directory is given")
-	case c.MaxRequestBytes < 0:
-		return fmt.Errorf("the limit of a request is negative: %d bytes", c.MaxRequestBytes)
-	case c.MaxRequestBytes > MaxRequestLimit:
-		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.MaxRequestBytes, MaxRequestLimit)
-	case c.LeaseCheckpointPersist && !c.LeaseCheckpoint:
+	case c.Limits.RequestBytes < 0:
+		return fmt.Errorf("the limit of a request is negative: %d bytes", c.Limits.RequestBytes)
+	case c.Limits.RequestBytes > MaxRequestLimit:
+		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.Limits.RequestBytes, MaxRequestLimit)
+	case c.Leases.CheckpointPersist && !c.Leases.Checkpoint:
 		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
-	case c.ElectionTimeout < 5*c.HeartbeatInterval:
-		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.ElectionTimeout, c.HeartbeatInterval)
+	case c.Collector.BatchRows < 0 || c.Collector.Pause < 0:
+		return fmt.Errorf("the pace of the removal of history is negative: batches of %d, pauses of %v", c.Collector.BatchRows, c.Collector.Pause)
+	case c.Timing.Election < 5*c.Timing.Heartbeat:
+		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.Timing.Election, c.Timing.Heartbeat)
 	}
 	if _, err := mountPrefix(c.Cluster.Mount); err != nil {
 		return err

@@ -42,7 +42,7 @@ type leases struct {
 func (l *leases) init(n *Node) {
 	l.n, l.start, l.due = n, time.Now(), make(chan struct{}, 1)
 	var o expiry.Options
-	if n.cfg.LeaseCheckpoint {
+	if n.cfg.Leases.Checkpoint {
 		o.CheckpointInterval = checkpointInterval
 	}
 	l.deadlines = expiry.New(o)
@@ -71,7 +71,7 @@ func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
 	}
 	l.mu.Lock()
 	if self {
-		l.deadlines.Lead(l.now(), term, all, l.n.cfg.ElectionTimeout)
+		l.deadlines.Lead(l.now(), term, all, l.n.cfg.Timing.Election)
 	} else {
 		l.deadlines.Follow()
 	}

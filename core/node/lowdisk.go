@@ -10,7 +10,7 @@ import (
 	"github.com/triglot/triglot/storage"
 )
 
-// The watermark, where Config.LowDiskBytes says nothing: a disk with less room than
+// The watermark, where Config.Limits.LowDiskBytes says nothing: a disk with less room than
 // both of these is nearly full.
 const (
 	lowDiskBytes = 256 << 20
@@ -41,7 +41,7 @@ func newLowDisk(n *Node) *lowDisk {
 // watch looks at the disk until ctx ends, or at once gives up where a file system does
 // not tell.
 func (l *lowDisk) watch(ctx context.Context) {
-	if l.n.cfg.LowDiskBytes < 0 {
+	if l.n.cfg.Limits.LowDiskBytes < 0 {
 		return
 	}
 	if f, err := l.n.cfg.FS.Stat(l.reserve); err == nil && f.Size() == 0 {
@@ -82,8 +82,8 @@ func (l *lowDisk) look(ctx context.Context) error {
 }
 
 func (l *lowDisk) watermark(total uint64) uint64 {
-	if l.n.cfg.LowDiskBytes > 0 {
-		return uint64(l.n.cfg.LowDiskBytes)
+	if l.n.cfg.Limits.LowDiskBytes > 0 {
+		return uint64(l.n.cfg.Limits.LowDiskBytes)
 	}
 	return min(lowDiskBytes, total/lowDiskShare)
 }

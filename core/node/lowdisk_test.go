@@ -108,7 +108,7 @@ func TestLowDiskLeavesTheQuotasAlarm(t *testing.T) {
 func TestLowDiskOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &diskRig{T: t, cfg: testConfig(t)}
-		r.cfg.LowDiskBytes = -1
+		r.cfg.Limits.LowDiskBytes = -1
 		r.fs = r.cfg.FS.(*storage.MemFS)
 		r.start()
 		r.free(1)

@@ -191,7 +191,7 @@ func (m *metrics) applied(batch []consensus.Committed, delta *state.Delta, began
 			m.ttl.Observe(l.TTL.Seconds())
 		}
 	}
-	if limit := m.n.cfg.WarnApply; limit > 0 && took > limit {
+	if limit := m.n.cfg.Limits.ApplyTime; limit > 0 && took > limit {
 		m.apply.slow.Inc()
 		bytes := 0
 		for i := range batch {

@@ -54,7 +54,7 @@ func (m *metrics) addFigures() {
 	gauge("etcd_server_proposals_pending", "Commands that wait for the log or for their turn.",
 		func(s *scrape) float64 { return float64(s.n.driver.Pending()) })
 	gauge("etcd_server_quota_backend_bytes", "The quota on the logical size of the store.",
-		func(s *scrape) float64 { return float64(s.n.cfg.QuotaBytes) })
+		func(s *scrape) float64 { return float64(s.n.cfg.Limits.QuotaBytes) })
 	gauge("etcd_debugging_auth_revision", "The revision of users and roles.",
 		func(s *scrape) float64 { return float64(s.n.Auth().Status().Rev) })
 	m.addStoreFigures(add)

@@ -15,7 +15,7 @@ import (
 )
 
 func metricsForTest(out *bytes.Buffer) *metrics {
-	return newMetrics(&Node{cfg: Config{WarnApply: 100 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(out, nil))}})
+	return newMetrics(&Node{cfg: Config{Limits: Limits{ApplyTime: 100 * time.Millisecond}, Logger: slog.New(slog.NewTextHandler(out, nil))}})
 }
 
 // samples are the counts of histograms and the values of counters in m, by name and

@@ -86,6 +86,8 @@ func (n *Node) start() error {
 		return err
 	}
 	collector, err := mvcc.NewCollector(n.disk.db, mvcc.CollectorOptions{
+		ChunkRows: n.cfg.Collector.BatchRows,
+		Pause:     n.cfg.Collector.Pause,
 		OnChunk: func(took time.Duration) {
 			failpoint.Hit(failpoint.CompactAfterCommitBatch)
 			n.metrics.compactionPause.Observe(float64(took.Milliseconds()))
@@ -144,8 +146,8 @@ func (n *Node) startConsensus(view *state.View) error {
 		Applied:         view.Index(),
 		Applier:         a,
 		Incarnation:     a.incarnation,
-		TickInterval:    n.cfg.HeartbeatInterval,
-		ElectionTimeout: n.cfg.ElectionTimeout,
+		TickInterval:    n.cfg.Timing.Heartbeat,
+		ElectionTimeout: n.cfg.Timing.Election,
 		OnLeadership:    n.leases.leadership,
 		Logger:          n.cfg.Logger,
 	})

@@ -160,8 +160,8 @@ func TestLeasesBeforeDeadlinesRun(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.MaxRequestBytes = 1000
-	cfg.QuotaBytes = emptySize + 10_000
+	cfg.Limits.RequestBytes = 1000
+	cfg.Limits.QuotaBytes = emptySize + 10_000
 	n := startNode(t, cfg)
 	_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: make([]byte, 1000)})
 	require.ErrorIs(t, err, core.RequestTooLarge)
@@ -191,7 +191,7 @@ func TestLimits(t *testing.T) {
 
 func TestRequestLimitHasALimit(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.MaxRequestBytes = MaxRequestLimit + 1
+	cfg.Limits.RequestBytes = MaxRequestLimit + 1
 	_, err := Start(cfg)
 	require.ErrorContains(t, err, "--max-request-bytes of 536870913 is too much")
 }

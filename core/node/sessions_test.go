@@ -244,7 +244,7 @@ func TestRestartGivesTheFullTimeout(t *testing.T) {
 		require.NoError(t, n.Ready(testContext(t)))
 		took := (<-ended).Sub(start)
 		require.GreaterOrEqual(t, took, 4*time.Second+core.TouchInterval)
-		require.LessOrEqual(t, took, 4*time.Second+core.TouchInterval+2*n.cfg.ElectionTimeout+2*expiryInterval)
+		require.LessOrEqual(t, took, 4*time.Second+core.TouchInterval+2*n.cfg.Timing.Election+2*expiryInterval)
 	})
 }
 

@@ -32,7 +32,7 @@ func (n *Node) Status() core.Status {
 		Term:      term,
 		Committed: committed,
 		Applied:   applied,
-		Quota:     n.cfg.QuotaBytes,
+		Quota:     n.cfg.Limits.QuotaBytes,
 	}
 	if v := n.published.hold(); v != nil {
 		defer v.Close()

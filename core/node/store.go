@@ -48,7 +48,7 @@ func (n *Node) encode(who core.Principal, cmd core.Command) ([]byte, error) {
 		return nil, core.TooManyRequests
 	}
 	data := command.AppendCommandAs(make([]byte, 0, commandRoom(cmd)), who, cmd)
-	if len(data) > n.cfg.MaxRequestBytes {
+	if len(data) > n.cfg.Limits.RequestBytes {
 		return nil, core.RequestTooLarge
 	}
 	return data, nil
@@ -173,7 +173,7 @@ const entryOverhead = 256
 
 // exceedsQuota reports whether a command of so many bytes would.
 func (n *Node) exceedsQuota(cmd core.Command, size int) bool {
-	return n.cfg.QuotaBytes > 0 && state.NeedsSpace(cmd) && n.size()+int64(size)+entryOverhead > n.cfg.QuotaBytes
+	return n.cfg.Limits.QuotaBytes > 0 && state.NeedsSpace(cmd) && n.size()+int64(size)+entryOverhead > n.cfg.Limits.QuotaBytes
 }
 
 // raiseNoSpace refuses a command that exceeds the quota, having raised the alarm
@@ -189,7 +189,7 @@ func (n *Node) raiseNoSpace(ctx context.Context, size int) error {
 	}
 	if res.Outcome != (core.AlarmOutcome{Stood: true}) {
 		n.cfg.Logger.Warn("the quota is reached: the NOSPACE alarm was raised",
-			"quota_bytes", n.cfg.QuotaBytes, "used_bytes", n.size(), "request_bytes", size)
+			"quota_bytes", n.cfg.Limits.QuotaBytes, "used_bytes", n.size(), "request_bytes", size)
 	}
 	return core.NoSpace
 }

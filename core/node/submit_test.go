@@ -30,7 +30,7 @@ func createZnode(t testing.TB, n *Node, ref core.SessionRef, path string) {
 func TestSubmitKeepsTheOrder(t *testing.T) {
 	const writes = 10_000
 	cfg := testConfig(t)
-	cfg.MaxRequestBytes = 1000
+	cfg.Limits.RequestBytes = 1000
 	n := startNode(t, cfg)
 	defer stopNode(t, n)
 	ref := openSession(t, n, 7, time.Minute)
@@ -76,7 +76,7 @@ func TestSubmitKeepsTheOrder(t *testing.T) {
 // A submitter is not held up by the quota: it is refused, and the alarm follows.
 func TestSubmitOverTheQuota(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.QuotaBytes = emptySize + 10_000
+	cfg.Limits.QuotaBytes = emptySize + 10_000
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	n := startNode(t, cfg)
 	defer stopNode(t, n)

@@ -13,7 +13,7 @@ import (
 )
 
 // flushBytes is how long the log may get beyond the durable state: with
-// Config.FlushCommands, what bounds a restart's replay (`design.md` 4).
+// Config.Limits.FlushCommands, what bounds a restart's replay (`design.md` 4).
 const flushBytes = 32 << 20
 
 // upkeep does what a store needs now and then, beside apply: one goroutine
@@ -64,7 +64,7 @@ func signal(c chan struct{}) {
 
 // applied is told by apply what it has done. It never waits.
 func (u *upkeep) applied(commands int, compacted bool) {
-	if u.commands.Add(uint64(commands)) >= u.n.cfg.FlushCommands {
+	if u.commands.Add(uint64(commands)) >= u.n.cfg.Limits.FlushCommands {
 		signal(u.long)
 	}
 	if compacted {
@@ -132,7 +132,7 @@ func (u *upkeep) shortenLog() error {
 	if err != nil {
 		return err
 	}
-	if u.commands.Load() >= u.n.cfg.FlushCommands || log.BytesAfter(durable) >= flushBytes {
+	if u.commands.Load() >= u.n.cfg.Limits.FlushCommands || log.BytesAfter(durable) >= flushBytes {
 		u.commands.Store(0)
 		if err := db.Flush(); err != nil {
 			return err

@@ -54,7 +54,7 @@ func startServer(t testing.TB, options ...func(*node.Config, *Config)) *server {
 		AdvertiseClientURLs: []string{"http://localhost:2379"},
 		Memory:              node.Memory{RowCache: 1 << 20, Ring: 1 << 20, BlockCache: 1 << 20, MemTable: 1 << 20},
 		FS:                  storage.NewCrashableMemFS(),
-		MaxRequestBytes:     maxRequestBytes,
+		Limits:              node.Limits{RequestBytes: maxRequestBytes},
 		Logger:              logger,
 	}
 	s := &server{TB: t, registry: prometheus.NewRegistry()}

@@ -182,7 +182,7 @@ func TestRangeStreamMergesToRange(t *testing.T) {
 // A stream keeps to the revision that it began at, holds no view while the client
 // reads, and ends when a compaction takes its revision away.
 func TestRangeStreamWhileTheStoreChanges(t *testing.T) {
-	s := startServer(t, func(c *node.Config, _ *Config) { c.MaxRequestBytes = 1 << 20 })
+	s := startServer(t, func(c *node.Config, _ *Config) { c.Limits.RequestBytes = 1 << 20 })
 	for i := range 30 {
 		s.put(fmt.Sprintf("k%02d", i), "old")
 	}

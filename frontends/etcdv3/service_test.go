@@ -159,7 +159,7 @@ func TestAlarm(t *testing.T) {
 
 // The quota raises the alarm, and clearing it is up to the operator.
 func TestQuota(t *testing.T) {
-	s := startServer(t, func(n *node.Config, _ *Config) { n.QuotaBytes = 40_000 })
+	s := startServer(t, func(n *node.Config, _ *Config) { n.Limits.QuotaBytes = 40_000 })
 	value := make([]byte, 4096)
 	var err error
 	for i := 0; err == nil; i++ {

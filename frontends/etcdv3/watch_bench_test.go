@@ -16,7 +16,7 @@ func BenchmarkWatchStreams(b *testing.B) {
 	for _, size := range []int{1 << 10, 30 << 10} {
 		for _, streams := range []int{1, 1000} {
 			b.Run(fmt.Sprintf("value=%d/streams=%d", size, streams), func(b *testing.B) {
-				s := startServer(b, func(c *node.Config, _ *Config) { c.MaxRequestBytes = 1 << 20 })
+				s := startServer(b, func(c *node.Config, _ *Config) { c.Limits.RequestBytes = 1 << 20 })
 				var got sync.WaitGroup
 				for range streams {
 					w := s.watcher(b.Context())

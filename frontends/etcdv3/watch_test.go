@@ -207,7 +207,7 @@ func TestWatchProgressNotify(t *testing.T) {
 }
 
 func TestWatchFragments(t *testing.T) {
-	s := startServer(t, func(n *node.Config, _ *Config) { n.MaxRequestBytes = 1 << 20 })
+	s := startServer(t, func(n *node.Config, _ *Config) { n.Limits.RequestBytes = 1 << 20 })
 	value := string(bytes.Repeat([]byte{'v'}, 40<<10))
 	var puts []*pb.RequestOp
 	for i := range 8 {

@@ -39,6 +39,8 @@ type CollectorOptions struct {
 	// Share is the part of the time that it works; it rests after each chunk for
 	// the remainder. Zero is 0.25; 1 is without a rest.
 	Share float64
+	// Pause, if positive, is how long it rests after each chunk, whatever Share says.
+	Pause time.Duration
 	// BeforeChunk, if set, is called when a chunk is about to be committed, OnChunk
 	// when it has been, with the time that it took.
 	BeforeChunk func()
@@ -151,15 +153,20 @@ func (c *Collector) run(ctx context.Context, p progress) error {
 	}
 }
 
-// rest waits in proportion to the time that was worked.
+// rest waits for as long as was asked for, or in proportion to the time that was
+// worked.
 func (c *Collector) rest(ctx context.Context, worked time.Duration) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if c.options.Share == 1 {
+	pause := c.options.Pause
+	if pause <= 0 {
+		pause = time.Duration(float64(worked) * (1 - c.options.Share) / c.options.Share)
+	}
+	if pause == 0 {
 		return nil
 	}
-	timer := time.NewTimer(time.Duration(float64(worked) * (1 - c.options.Share) / c.options.Share))
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -217,6 +217,16 @@ func TestCollectorRests(t *testing.T) {
 		require.NoError(t, c.rest(t.Context(), time.Second))
 		require.Equal(t, 3*time.Second, time.Since(begin))
 
+		c.options = CollectorOptions{Share: 1}
+		begin = time.Now()
+		require.NoError(t, c.rest(t.Context(), time.Second))
+		require.Zero(t, time.Since(begin))
+
+		c.options.Pause = 10 * time.Second // whatever the work and the share are
+		begin = time.Now()
+		require.NoError(t, c.rest(t.Context(), time.Second))
+		require.Equal(t, 10*time.Second, time.Since(begin))
+
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(core.Stopped) })
 		begin = time.Now()
