@@ -47,7 +47,8 @@ type Auth interface {
 	// requests fail with UserEmpty.
 	Resolve(ctx context.Context, c Credentials) (Principal, error)
 	// Login proves a user by password and returns a token. It fails with AuthFailed,
-	// NoPasswordUser and AuthNotEnabled.
+	// NoPasswordUser and AuthNotEnabled, and with TooManyRequests if those that wait
+	// for their turn hold too much memory.
 	Login(ctx context.Context, user, password string) (token string, rev Rev, err error)
 	// HashPassword makes what a command may hold of a password. It takes tens of
 	// milliseconds of CPU, and waits for its turn.

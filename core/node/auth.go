@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -43,6 +44,8 @@ type auth struct {
 	scheme    token.Scheme
 	tokens    *token.Table
 	passwords passwords
+	// waiting is what the logins under way hold, see maxWaitingLogins.
+	waiting atomic.Int64
 	// from is the applied index behind which tokens were granted in this process's
 	// time: those from before end with the process that knew them, as etcd's do, or one
 	// that ran out long ago would be good again when the log is replayed.
@@ -156,8 +159,20 @@ func (a *auth) applied() uint64 {
 	return 0
 }
 
+// maxWaitingLogins is what logins under way may hold of the memory, in bytes: of what
+// their callers sent, which can be a message of any size, and loginOverhead each.
+const (
+	maxWaitingLogins = 64 << 20
+	loginOverhead    = 16 << 10
+)
+
 // Login implements core.Auth.
 func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev, error) {
+	size := int64(len(user) + len(secret) + loginOverhead)
+	defer a.waiting.Add(-size)
+	if a.waiting.Add(size) > maxWaitingLogins {
+		return "", 0, core.TooManyRequests
+	}
 	var matched []byte // the hash that the password was found to match
 	for {
 		v, err := a.n.view(ctx, core.Consistency{Linearizable: true})

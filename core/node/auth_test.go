@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -373,6 +374,43 @@ func TestTurnsForPasswords(t *testing.T) {
 	_, err = p.hash(testContext(t), strings.Repeat("x", 73))
 	require.ErrorIs(t, err, core.InvalidArgument)
 	require.ErrorContains(t, err, "72 bytes")
+}
+
+// Logins that wait for their turn hold what their callers sent: no more of it than the
+// member has room for.
+func TestWaitingLoginsAreBounded(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Auth = cheapAuth
+	g := startGuarded(t, cfg)
+	release := make(chan struct{})
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		g.auth.passwords.jobs <- func() { <-release }
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	var waiting sync.WaitGroup
+	refused := make(chan error, 1)
+	large := strings.Repeat("x", 1<<20)
+	for range 2 * maxWaitingLogins / len(large) {
+		waiting.Go(func() {
+			if _, _, err := g.Auth().Login(ctx, "alice", large); core.KindOf(err) != core.Canceled {
+				select {
+				case refused <- err:
+				default:
+				}
+			}
+		})
+	}
+	select {
+	case err := <-refused:
+		require.Equal(t, core.TooManyRequests, err)
+	case <-ctx.Done():
+		t.Error("any number of logins may wait")
+	}
+	cancel()
+	waiting.Wait()
+	close(release)
+	g.login("alice", "wonderland")
+	stopNode(t, g.Node)
 }
 
 // TestSecretsStayOffTheDisk looks through all that a member has on disk, and has
