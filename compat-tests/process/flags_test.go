@@ -131,6 +131,8 @@ type flagCase struct {
 	// said is in what both say; "same" is that all of what etcd says is in what
 	// Triglot says. Empty means that the words differ.
 	said string
+	// logs is what both log while they start.
+	logs string
 	// differs is why the two do not end alike; ours is Triglot's status then.
 	differs string
 	ours    int
@@ -169,6 +171,18 @@ var flagCases = []flagCase{
 	{args: []string{"--metrics=foo"}, status: -1},
 	{args: []string{"--force-new-cluster", "--pre-vote=false", "--strict-reconfig-check=false", "--max-learners=3"}, status: -1},
 	{args: []string{"--socket-reuse-port", "--socket-reuse-address", "--corrupt-check-time=1h"}, status: -1},
+
+	{args: []string{"--cors=foo"}, status: 2, said: "same"},
+	{args: []string{"--cors=https://a.example.com"}, status: 2, said: "same"},
+	{args: []string{"--cors=http://a.example.com:80/"}, status: 2, said: "same"},
+	{args: []string{"--cors=*,http://a.example.com:80"}, status: 2, said: "same"},
+	{args: []string{"--cors="}, status: 2, said: "same"},
+	{args: []string{"--cors=http://a.example.com:80,https://b.example.com:443"}, status: -1},
+	{env: []string{"ETCD_CORS=foo"}, status: 1},
+	{args: []string{"--advertise-client-urls="}, status: -1},
+	{args: []string{"--initial-advertise-peer-urls="}, status: -1},
+	{args: []string{"--compaction-batch-limit=10", "--compaction-sleep-interval=1ms"}, status: -1},
+	{args: []string{"--bootstrap-defrag-threshold-megabytes=100"}, status: -1, logs: `"msg":"Skipping defragmentation"`},
 
 	{args: []string{"--logger=capnslog"}, status: 1, said: "same"},
 	{args: []string{"--logger=foo"}, status: 1, said: "same"},
@@ -278,6 +292,8 @@ func TestFlags(t *testing.T) {
 			}
 			require.Equal(t, tt.status, theirs.status, "etcd:\n%s", theirs.all)
 			require.Equal(t, want, ours.status, "Triglot:\n%s", ours.all)
+			require.Contains(t, theirs.all, tt.logs)
+			require.Contains(t, ours.all, tt.logs)
 			switch tt.said {
 			case "":
 			case "same":

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -56,6 +57,40 @@ func (c *Config) checkMember() error {
 	m.Heartbeat = time.Duration(m.heartbeatMS) * time.Millisecond
 	m.Election = time.Duration(m.electionMS) * time.Millisecond
 	m.FlushCommands = m.snapshotCount
+	return c.checkStorage()
+}
+
+func (c *Config) checkStorage() error {
+	s := &c.Member.Storage
+	if s.BatchRows < 0 || s.BatchRows > math.MaxInt32 || s.Pause < 0 {
+		return errors.New("--compaction-batch-limit and --compaction-sleep-interval must not be negative, nor the first beyond 2147483647")
+	}
+	if s.defragMegabytes > 0 { // in etcd's words
+		c.note(slog.LevelInfo, "Skipping defragmentation", "why", "there is nothing to defragment: the engine gives back space as it goes",
+			"bootstrap-defrag-threshold-megabytes", s.defragMegabytes)
+	}
+	return nil
+}
+
+// checkOrigins refuses origins that no browser is from. etcd wants a port in each of
+// them, which those of a scheme's own port do not have; serve mode does not.
+func checkOrigins(m Mode, text string) error {
+	if text == "*" || (text == "" && m == Serve) {
+		return nil
+	}
+	for origin := range strings.SplitSeq(text, ",") {
+		origin = strings.TrimSpace(origin)
+		if m == Etcd {
+			if _, err := parseURL(origin); err != nil {
+				return err
+			}
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || origin != u.Scheme+"://"+u.Host {
+			return fmt.Errorf("%q is not an origin, such as https://example.com, nor is all of it *", origin)
+		}
+	}
 	return nil
 }
 

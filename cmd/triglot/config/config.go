@@ -52,6 +52,7 @@ type Member struct {
 	// zero is the store's default.
 	FlushCommands uint64
 	Compaction    Compaction
+	Storage       Storage
 
 	// As given, before they are checked.
 	heartbeatMS, electionMS       uint64
@@ -64,6 +65,19 @@ type Member struct {
 type Compaction struct {
 	Period    time.Duration
 	Revisions int64
+}
+
+// Storage is what concerns the store below: as etcd has it, zero is the default.
+type Storage struct {
+	// BatchRows is how much compacted history is removed at a time, Pause how long it
+	// rests after that.
+	BatchRows int64
+	Pause     time.Duration
+	// LowDiskBytes is the room on the disk below which there is an alarm; less than
+	// zero is none.
+	LowDiskBytes int64
+
+	defragMegabytes uint64
 }
 
 // Listen is where the member listens, and for whom.

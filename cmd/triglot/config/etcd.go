@@ -28,7 +28,7 @@ func LoadEtcd(args, environ []string, stderr io.Writer) (*Config, error) {
 	fs := flag.NewFlagSet("etcd", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() { _, _ = io.WriteString(stderr, usageLines) }
-	known(Etcd, func(o *option) { fs.Var(&flagValue{option: o, given: flags}, o.name, o.usage) })
+	known(Etcd, func(o *option) { fs.Var(&flagValue{mode: Etcd, option: o, given: flags}, o.name, o.usage) })
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return &Config{}, ErrHelp

@@ -80,6 +80,10 @@ func TestEtcdMistakesOfFlags(t *testing.T) {
 		{[]string{"--feature-gates=Nope=true"}, `invalid value "Nope=true" for flag -feature-gates: unrecognized feature gate: Nope` + "\n"},
 		{[]string{"--feature-gates=LeaseCheckpoint"}, `invalid value "LeaseCheckpoint" for flag -feature-gates: missing bool value for LeaseCheckpoint` + "\n"},
 		{[]string{"--listen-client-urls=ftp://a:1"}, `invalid value "ftp://a:1" for flag -listen-client-urls: URL scheme must be http, https, unix, or unixs: ftp://a:1` + "\n"},
+		{[]string{"--cors=foo"}, `invalid value "foo" for flag -cors: URL scheme must be http, https, unix, or unixs: foo` + "\n"},
+		{[]string{"--cors=http://a:1,*"}, `invalid value "http://a:1,*" for flag -cors: URL scheme must be http, https, unix, or unixs: *` + "\n"},
+		{[]string{"--cors=https://a.example.com"}, `invalid value "https://a.example.com" for flag -cors: URL address does not have the form "host:port": https://a.example.com` + "\n"},
+		{[]string{"--cors="}, `invalid value "" for flag -cors: URL scheme must be http, https, unix, or unixs: ` + "\n"},
 		{[]string{"--max-concurrent-streams=4294967296"}, `invalid value "4294967296" for flag -max-concurrent-streams: "4294967296" is out of range` + "\n"},
 	}
 	for _, tt := range tests {
@@ -153,6 +157,40 @@ func TestEtcdErrors(t *testing.T) {
 			require.NotErrorAs(t, err, &usage, "etcd's status is 1")
 		})
 	}
+}
+
+// Empty addresses are the default ones, as in etcd; of a file so is an empty list.
+func TestEtcdEmptyIsDefault(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "etcd.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("listen-client-urls: ''\nadvertise-client-urls: ''\ncors: ''\n"), 0o600))
+	for _, args := range [][]string{
+		{"--listen-client-urls=", "--advertise-client-urls=", "--listen-peer-urls=", "--initial-advertise-peer-urls="},
+		{"--config-file", path},
+	} {
+		c, err := etcd(t, args, nil)
+		require.NoError(t, err)
+		require.Equal(t, "http://localhost:2379", c.Listen.Client.String())
+		require.Equal(t, "http://localhost:2379", c.Cluster.AdvertiseClient.String())
+		require.Equal(t, "http://localhost:2380", c.Listen.Peer.String())
+		require.Equal(t, "http://localhost:2380", c.Cluster.AdvertisePeer.String())
+		require.Equal(t, []string{"*"}, c.Listen.Origins)
+	}
+	_, err := etcd(t, []string{"--listen-client-urls="}, nil)
+	require.EqualError(t, err, "--advertise-client-urls is required when --listen-client-urls is set explicitly", "it counts as given")
+}
+
+// What concerns the store is honoured by its name and its older one.
+func TestEtcdStorage(t *testing.T) {
+	c, err := etcd(t, []string{
+		"--data-dir=d", "--experimental-compaction-batch-limit=7", "--compaction-sleep-interval=3ms",
+		"--bootstrap-defrag-threshold-megabytes=100", "--low-disk-bytes=-1",
+	}, nil)
+	require.NoError(t, err)
+	require.Equal(t, Storage{BatchRows: 7, Pause: 3 * time.Millisecond, LowDiskBytes: -1, defragMegabytes: 100}, c.Member.Storage)
+	require.Contains(t, texts(c.Notes), [2]any{"Skipping defragmentation", "there is nothing to defragment: the engine gives back space as it goes"})
+
+	_, err = etcd(t, []string{"--compaction-batch-limit=-1"}, nil)
+	require.ErrorContains(t, err, "must not be negative")
 }
 
 func TestEtcdTolerance(t *testing.T) {

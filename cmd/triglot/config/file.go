@@ -120,7 +120,11 @@ func (p *fileParser) entry(key, value *yaml.Node, under string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", p.at(value), name, err)
 	}
-	if p.mode == Etcd && o.target().typeName() == "duration" && wholeNumber.MatchString(text) {
+	kind := o.target().typeName()
+	if p.mode == Etcd && text == "" && (kind == "urls" || kind == "list") {
+		return nil // as not given
+	}
+	if p.mode == Etcd && kind == "duration" && wholeNumber.MatchString(text) {
 		text += "ns" // etcd's files give durations in nanoseconds
 	}
 	p.values[name] = given{text, p.at(value) + ": " + key.Value}

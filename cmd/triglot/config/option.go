@@ -36,6 +36,8 @@ type option struct {
 	etcd  string // the default
 	serve string // the default in serve mode, if it is another
 	oneOf []string
+	// valid refuses what the type and oneOf let through.
+	valid func(m Mode, text string) error
 
 	fate fate
 	why  string   // the reason, if not honoured
@@ -62,11 +64,23 @@ func (o *option) set(c *Config, text string) error {
 	if o.oneOf != nil && !slices.Contains(o.oneOf, text) {
 		return fmt.Errorf("%q is not one of %s", text, strings.Join(o.oneOf, ", "))
 	}
+	if o.valid != nil {
+		if err := o.valid(c.Mode, text); err != nil {
+			return err
+		}
+	}
 	return assign(o.field(c), text)
 }
 
 // check reports whether text could be set.
-func (o *option) check(text string) error { return o.set(new(Config), text) }
+func (o *option) check(m Mode, text string) error { return o.set(&Config{Mode: m}, text) }
+
+// keepsDefault reports whether an empty value stands for the default: for that of a
+// list of addresses it does with etcd.
+func (o *option) keepsDefault(c *Config, text string) bool {
+	_, addresses := o.field(c).(*URLs)
+	return c.Mode == Etcd && addresses && text == ""
+}
 
 // harmless reports whether text asks for what happens anyway: the default, or a
 // value that is the same to us.

@@ -69,6 +69,26 @@ var memberOptions = []option{
 		usage: "history to keep: a duration (a bare number is hours) or a number of revisions; 0 keeps all of it",
 		field: func(c *Config) any { return &c.Member.compactionFor },
 	},
+	{
+		name: "compaction-batch-limit", group: "Member", etcd: "0",
+		usage: "rows of compacted history that are removed at a time; 0 is 1000",
+		field: func(c *Config) any { return &c.Member.Storage.BatchRows },
+	},
+	{
+		name: "compaction-sleep-interval", group: "Member", etcd: "0s",
+		usage: "pause after each of them; 0 is three times what it took",
+		field: func(c *Config) any { return &c.Member.Storage.Pause },
+	},
+	{
+		name: "bootstrap-defrag-threshold-megabytes", group: "Member", etcd: "0",
+		usage: "space to be won from which etcd defragments at the start; Triglot has nothing to defragment, and its log says so",
+		field: func(c *Config) any { return &c.Member.Storage.defragMegabytes },
+	},
+	{
+		name: "low-disk-bytes", group: "Member", etcd: "0",
+		usage: "room on the disk below which the NOSPACE alarm is raised; 0 is 256 MiB, or a twentieth of the disk if that is less, and less than 0 never (Triglot's own)",
+		field: func(c *Config) any { return &c.Member.Storage.LowDiskBytes },
+	},
 }
 
 var listenOptions = []option{
@@ -95,7 +115,7 @@ var listenOptions = []option{
 	{
 		name: "cors", group: "Listeners", etcd: "*",
 		usage: "origins from which a browser may call; * is all",
-		field: func(c *Config) any { return &c.Listen.Origins },
+		field: func(c *Config) any { return &c.Listen.Origins }, valid: checkOrigins,
 	},
 	{
 		name: "host-whitelist", group: "Listeners", etcd: "*",

@@ -138,6 +138,7 @@ func unknownFlag(e *pflag.NotExistError) error {
 // flagValue is an option as a flag: it checks what it is given and keeps it. It
 // serves package flag as well as pflag.
 type flagValue struct {
+	mode     Mode
 	option   *option
 	given    source
 	fallback string
@@ -148,7 +149,7 @@ func (v *flagValue) Set(text string) error {
 	if v.option.fate == legacy {
 		return nil // whatever it is
 	}
-	if err := v.option.target().check(text); err != nil {
+	if err := v.option.target().check(v.mode, text); err != nil {
 		return err
 	}
 	v.given[v.option.name] = given{text, "--" + v.option.name}

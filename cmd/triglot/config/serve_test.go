@@ -105,6 +105,9 @@ func TestServeEveryOptionFromEverySource(t *testing.T) {
 		if o.name == "feature-gates" {
 			text = "LeaseCheckpoint=true"
 		}
+		if o.name == "cors" {
+			text = "http://a.example.com,https://b.example.com:1"
+		}
 		want := new(Config)
 		require.NoError(t, o.set(want, text), o.name)
 		key := variable(triglotPrefix, o.name)
@@ -145,6 +148,7 @@ func TestServeMistakes(t *testing.T) {
 		{name: "no unit", args: []string{"--grpc-keepalive-timeout=20"}, want: `--grpc-keepalive-timeout: "20" is not a duration such as 100ms, 5s or 10m`},
 		{name: "no URL", args: []string{"--listen-client-urls=localhost:2379"}, want: "--listen-client-urls: URL scheme must be http, https, unix, or unixs: localhost:2379"},
 		{name: "no port", args: []string{"--listen-client-urls=http://localhost"}, want: `--listen-client-urls: URL address does not have the form "host:port": http://localhost`},
+		{name: "no origin", args: []string{"--cors=https://a.example.com,https://b.example.com/"}, want: `--cors: "https://b.example.com/" is not an origin, such as https://example.com, nor is all of it *`},
 		{name: "no choice", args: []string{"--log-level=loud"}, want: `--log-level: "loud" is not one of debug, info, warn, error, panic, fatal`},
 
 		{name: "wrong variable", env: []string{"ETCD_ELECTION_TIMEOUT=soon"}, want: `ETCD_ELECTION_TIMEOUT: "soon" is not a whole number from 0`},

@@ -34,7 +34,7 @@ func assemble(m Mode, sources ...source) (*Config, source, error) {
 			if !ok {
 				continue
 			}
-			if err := o.target().check(g.text); err != nil {
+			if err := o.target().check(m, g.text); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", g.from, err))
 				continue
 			}
@@ -76,6 +76,7 @@ func applyGiven(c *Config, all source) error {
 		}
 		switch {
 		case o.gate != "": // has gone into --feature-gates
+		case o.keepsDefault(c, g.text):
 		case o.fate == honoured:
 			if err := o.set(c, g.text); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", g.from, err))
