@@ -264,6 +264,46 @@ func TestAccounts(t *testing.T) {
 	stopNode(t, g.Node)
 }
 
+// What only root may do is refused to others before anything else is looked at
+// (etcd T-83).
+func TestRootOnly(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Auth = cheapAuth
+	g := startGuarded(t, cfg)
+	m := g.Membership()
+	calls := map[string]func(context.Context, core.Principal) error{
+		"defragment":  g.Defragment,
+		"hash":        func(ctx context.Context, who core.Principal) error { _, _, err := g.Hash(ctx, who); return err },
+		"hash of kv":  func(ctx context.Context, who core.Principal) error { _, err := g.HashKV(ctx, who, 0); return err },
+		"snapshot":    func(ctx context.Context, who core.Principal) error { _, err := g.Snapshot(ctx, who); return err },
+		"move leader": func(ctx context.Context, who core.Principal) error { return g.MoveLeader(ctx, who, 1) },
+		"downgrade": func(ctx context.Context, who core.Principal) error {
+			_, err := g.Downgrade(ctx, who, core.Downgrade{Version: "nonsense"})
+			return err
+		},
+		"add": func(ctx context.Context, who core.Principal) error {
+			_, _, err := m.Add(ctx, who, []string{"http://127.0.0.1:1"}, false)
+			return err
+		},
+		"remove":  func(ctx context.Context, who core.Principal) error { _, err := m.Remove(ctx, who, 1); return err },
+		"update":  func(ctx context.Context, who core.Principal) error { _, err := m.Update(ctx, who, 1, nil); return err },
+		"promote": func(ctx context.Context, who core.Principal) error { _, err := m.Promote(ctx, who, 1); return err },
+	}
+	for name, call := range calls {
+		for who, want := range map[core.Principal]error{
+			{}:                               core.UserEmpty,
+			{User: "alice", AuthRev: 9}:      core.PermissionDenied,
+			{User: "stranger", AuthRev: 9}:   core.UserNotFound,
+			{AuthRev: core.AnyAuthRev}:       core.UserEmpty,
+			{User: core.RootRole + "\x00"}:   core.UserNotFound,
+			{User: "cert", AuthRev: 1 << 62}: core.PermissionDenied,
+		} {
+			require.Equal(t, want, call(testContext(t), who), "%s by %+v", name, who)
+		}
+	}
+	stopNode(t, g.Node)
+}
+
 func TestRightsToLeases(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Auth = cheapAuth
@@ -292,6 +332,7 @@ func TestRightsToLeases(t *testing.T) {
 	check(alice, 2, denied, nil, denied, denied)
 	check(alice, 3, core.LeaseNotFound, core.LeaseNotFound, core.LeaseNotFound, denied)
 	check(core.Principal{}, 1, nobody, nobody, nobody, nobody)
+	check(core.Principal{}, 3, nobody, nobody, nobody, nobody)
 	check(core.Principal{User: "alice", AuthRev: 1}, 1, core.AuthOldRevision, nil, core.AuthOldRevision, core.AuthOldRevision)
 	g.do(root, &core.LeaseRevoke{ID: 2})
 	check(alice, 1, nil, nil, nil, nil)
