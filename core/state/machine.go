@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -162,6 +163,12 @@ func (m *Machine) load() error {
 	}
 	if m.pos, err = decodePosition(pos); err != nil {
 		return err
+	}
+	if m.pos.keys == unknown { // the next Commit writes it
+		all := core.Interval{Key: core.FromKey, End: core.FromKey}
+		if m.pos.keys, err = m.w.Count(context.Background(), all, 0); err != nil {
+			return err
+		}
 	}
 	if m.compacted, err = decodeRev(compacted); err != nil {
 		return err

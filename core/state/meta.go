@@ -17,11 +17,18 @@ type position struct {
 	rev         core.Rev
 	// clock is the largest time stamp of an entry applied, in milliseconds.
 	clock int64
-	// keys is the number of keys that there are.
+	// keys is the number of keys that there are, or unknown.
 	keys int64
 }
 
-const positionLen = 5 * 8
+// unknown is the number of keys where an early store does not say it: its row ends
+// before it.
+const unknown = -1
+
+const (
+	earlyPositionLen = 4 * 8
+	positionLen      = 5 * 8
+)
 
 func (p position) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, p.index)
@@ -32,16 +39,20 @@ func (p position) append(dst []byte) []byte {
 }
 
 func decodePosition(b []byte) (position, error) {
-	if len(b) != positionLen {
+	if len(b) != positionLen && len(b) != earlyPositionLen {
 		return position{}, fmt.Errorf("malformed position row %x", b)
 	}
-	return position{
+	p := position{
 		index: binary.BigEndian.Uint64(b),
 		term:  binary.BigEndian.Uint64(b[8:]),
 		rev:   core.Rev(binary.BigEndian.Uint64(b[16:])),
 		clock: int64(binary.BigEndian.Uint64(b[24:])),
-		keys:  int64(binary.BigEndian.Uint64(b[32:])),
-	}, nil
+		keys:  unknown,
+	}
+	if len(b) == positionLen {
+		p.keys = int64(binary.BigEndian.Uint64(b[earlyPositionLen:]))
+	}
+	return p, nil
 }
 
 // appendRev and decodeRev are the row of the compacted revision, which may be
