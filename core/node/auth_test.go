@@ -304,6 +304,36 @@ func TestRootOnly(t *testing.T) {
 	stopNode(t, g.Node)
 }
 
+// A token ends with its user before a view shows that: nobody is ever taken for a user
+// as of a revision at which the token was good no more.
+func TestTokensEndInTime(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Auth = cheapAuth
+	g := startGuarded(t, cfg)
+	root, hash := core.Principal{User: "root", AuthRev: 1}, g.hash("wonderland")
+	for range 60 {
+		token, rev := g.login("alice", "wonderland"), g.Auth().Status().Rev
+		var using sync.WaitGroup
+		for range 2 {
+			using.Go(func() {
+				for {
+					who, err := g.resolve(token)
+					if err != nil {
+						return
+					}
+					if who.AuthRev > rev {
+						t.Errorf("the token of revision %d is good at %d", rev, who.AuthRev)
+						return
+					}
+				}
+			})
+		}
+		g.do(root, &core.UserDelete{Name: "alice"}, &core.UserAdd{Name: "alice", Hash: hash})
+		using.Wait()
+	}
+	stopNode(t, g.Node)
+}
+
 func TestRightsToLeases(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Auth = cheapAuth
