@@ -46,6 +46,7 @@ func (d *Deadlines) DueCheckpoints(now time.Duration, limit int) *core.LeaseChec
 			d.schedule(now, l)
 			continue
 		}
+		l.writing = true
 		due = append(due, core.LeaseRemaining{ID: l.ID, TTL: left})
 	}
 	if due == nil {
@@ -59,6 +60,7 @@ func (d *Deadlines) DueCheckpoints(now time.Duration, limit int) *core.LeaseChec
 func (d *Deadlines) Checkpointed(now time.Duration, c core.LeaseRemaining) {
 	if l := d.leases[c.ID]; l != nil {
 		l.Remaining = c.TTL
+		l.writing = l.writing && c.TTL == 0 // an Undo may overtake what it is to undo
 		d.schedule(now, l)
 	}
 }
@@ -68,6 +70,7 @@ func (d *Deadlines) Checkpointed(now time.Duration, c core.LeaseRemaining) {
 func (d *Deadlines) Unwritten(now time.Duration, due []core.LeaseRemaining) {
 	for _, c := range due {
 		if l := d.leases[c.ID]; l != nil {
+			l.writing = false
 			d.schedule(now, l)
 		}
 	}

@@ -38,7 +38,10 @@ func TestCheckpoints(t *testing.T) {
 	require.Nil(t, d.DueCheckpoints(time.Hour-1, 0), "the bound of a command")
 	require.Empty(t, dueCheckpoints(d, 5*minute), "under way")
 	_, answer := d.Renew(5*minute, 1)
-	require.Equal(t, Renewed, answer, "nothing is written down yet")
+	require.Equal(t, Checkpointed, answer, "it is about to be written down")
+	d.Checkpointed(5*minute, core.LeaseRemaining{ID: 1})
+	_, answer = d.Renew(5*minute, 1)
+	require.Equal(t, Checkpointed, answer, "and was undone too early")
 
 	// It took effect: the lease has to be given its time again before it is renewed.
 	d.Checkpointed(5*minute, core.LeaseRemaining{ID: 1, TTL: 55 * minute})

@@ -55,8 +55,9 @@ type lease struct {
 	deadline time.Duration
 	// index is its place in the queue; negative while its revocation is pending.
 	index int
-	// scheduled says that it is among the checkpoints.
-	scheduled bool
+	// scheduled says that it is among the checkpoints, writing that what it has left
+	// is being written down.
+	scheduled, writing bool
 }
 
 const pending = -1
@@ -181,8 +182,8 @@ const (
 	Unknown
 	// NotLeading: another member has the deadlines.
 	NotLeading
-	// Checkpointed: it is written down that the lease has less than its full TTL. The
-	// caller has that undone first, by Undo, and renews again: else a new leader would
+	// Checkpointed: it is written down, or about to be, that the lease has less than its
+	// full TTL. The caller has that undone first, by Undo, and renews again: else a new leader would
 	// give the lease less than its client was promised.
 	Checkpointed
 )
@@ -211,7 +212,7 @@ func (d *Deadlines) renew(now time.Duration, id core.LeaseID, session bool) (tim
 	if l.index == pending || l.deadline <= clock {
 		return 0, Overdue
 	}
-	if l.Remaining > 0 {
+	if l.Remaining > 0 || l.writing {
 		return 0, Checkpointed
 	}
 	l.deadline = d.deadline(l.Lease, clock)
