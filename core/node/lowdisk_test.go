@@ -39,6 +39,7 @@ func (r *diskRig) put() error {
 func (r *diskRig) start() {
 	r.n = startNode(r, r.cfg)
 	require.NoError(r, r.n.Ready(testContext(r)))
+	synctest.Wait() // it has looked at the disk
 }
 
 func onDisk(t *testing.T, f func(r *diskRig)) {
