@@ -173,6 +173,13 @@ func TestJWTOfAnotherMethod(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = scheme.JWT.Check(forged)
 	require.Error(t, err)
+
+	scheme, err = Parse("jwt,sign-method=HS256,priv-key="+f.hmac, c.now)
+	require.NoError(t, err)
+	other, err := jwt.NewWithClaims(jwt.SigningMethodHS512, claims).SignedString([]byte("a key of some length"))
+	require.NoError(t, err)
+	_, _, err = scheme.JWT.Check(other)
+	require.ErrorContains(t, err, "another method", "though the key is right")
 }
 
 func TestJWTWithoutClaims(t *testing.T) {
@@ -181,6 +188,7 @@ func TestJWTWithoutClaims(t *testing.T) {
 	require.NoError(t, err)
 	for _, claims := range []jwt.MapClaims{
 		{}, {"username": "u"}, {"revision": 1}, {"username": 1, "revision": 1}, {"username": "u", "revision": "1"}, {"username": "u", "revision": -1},
+		{"username": "u", "revision": uint64(core.AnyAuthRev)},
 	} {
 		signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("a key of some length"))
 		require.NoError(t, err)

@@ -65,6 +65,8 @@ func TestClientsAreChecked(t *testing.T) {
 	a.Issue("old", certstest.Subject{Name: "alice", Until: time.Now().Add(-time.Minute)})
 	stranger.Issue("alice", certstest.Subject{Name: "alice"})
 	a.Revoke("crl", alice)
+	withAlice := a.Client("bob") // who shows another certificate behind his own
+	withAlice.Certificates[0].Certificate = append(withAlice.Certificates[0].Certificate, alice.Raw)
 
 	for _, tt := range []struct {
 		about  string
@@ -81,6 +83,7 @@ func TestClientsAreChecked(t *testing.T) {
 		{"another authority's", func(c *Config) { c.TrustedCAFile = stranger.Path("ca.pem") }, a.Client("alice"), "failed to verify certificate"},
 		{"one that has ended", func(c *Config) { c.TrustedCAFile = a.Path("ca.pem") }, a.Client("old"), "expired"},
 		{"revoked", func(c *Config) { c.TrustedCAFile, c.CRLFile = a.Path("ca.pem"), a.Path("crl") }, a.Client("alice"), "certificate serial 3 revoked"},
+		{"revoked, behind another", func(c *Config) { c.TrustedCAFile, c.CRLFile = a.Path("ca.pem"), a.Path("crl") }, withAlice, "certificate serial 3 revoked"},
 		{"not revoked", func(c *Config) { c.TrustedCAFile, c.CRLFile = a.Path("ca.pem"), a.Path("crl") }, a.Client("bob"), ""},
 		{"an allowed host", func(c *Config) {
 			c.TrustedCAFile, c.AllowedHosts = a.Path("ca.pem"), []string{"x", "alice.example.com"}

@@ -88,6 +88,15 @@ func TestUnionCovers(t *testing.T) {
 	})
 }
 
+// Intervals that only touch cover together what spans them (etcd T-84).
+func TestUnionOfTouching(t *testing.T) {
+	interval := func(key, end string) core.Interval { return core.Interval{Key: []byte(key), End: []byte(end)} }
+	u := unionOf([]span{spanOf(interval("c", "\x00")), spanOf(interval("a", "")), spanOf(interval("a\x00", "b")), spanOf(interval("b", "c"))})
+	require.Len(t, u, 1)
+	require.True(t, u.covers(interval("a", "\x00")))
+	require.False(t, u.covers(interval("\x00", "b")))
+}
+
 // hasGap finds a key of three letters that is asked for and in no part.
 func hasGap(parts []core.Interval, asked core.Interval) bool {
 	for _, key := range smallKeys() {
