@@ -47,16 +47,22 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 	s.grpc = grpc.NewServer(append(options, grpc.Creds(handshaken{}))...)
 	face := etcdv3.Config{
 		Store: s.node, Leases: s.node.Leases(), Cluster: s.node, Maintenance: s.node, Auth: s.node.Auth(), Membership: s.node.Membership(),
-		MaxTxnOps:        uint(requests.MaxTxnOps),
-		MaxRequestBytes:  uint(requests.MaxRequestBytes),
-		MinLeaseTTL:      minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),
+		Limits: etcdv3.Limits{
+			TxnOps:       uint(requests.MaxTxnOps),
+			RequestBytes: uint(requests.MaxRequestBytes),
+			MinLeaseTTL:  minLeaseTTL(s.cfg.Member.Heartbeat, s.cfg.Member.Election),
+		},
 		ElectionTimeout:  s.cfg.Member.Election,
 		ProgressInterval: requests.WatchProgress,
-		WarnUnary:        requests.SlowRequest, // zero is the default, as with etcd
-		ServerVersion:    etcdVersion,
-		ClientCertAuth:   s.cfg.TLS.Client.ClientCertAuth,
-		Metrics:          metrics,
-		Logger:           s.log,
+		Slow: etcdv3.Slow{
+			Unary:  requests.SlowRequest,       // zero is the default, as with etcd
+			Read:   max(requests.SlowApply, 1), // zero is for every one, as with etcd
+			OnRead: s.node.CountSlowRead,
+		},
+		ServerVersion:  etcdVersion,
+		ClientCertAuth: s.cfg.TLS.Client.ClientCertAuth,
+		Metrics:        metrics,
+		Logger:         s.log,
 	}
 	etcdv3.Register(s.grpc, face)
 	if s.cfg.Listen.Gateway {

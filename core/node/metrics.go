@@ -118,7 +118,7 @@ func newApplyMetrics() *applyMetrics {
 			Help:    "How long commands take to be applied, from the log to the view that shows them.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 20),
 		}, []string{"version", "op", "success"}),
-		slow:     counter("etcd_server_slow_apply_total", "Batches of commands that took longer than --warning-apply-duration to be applied."),
+		slow:     counter("etcd_server_slow_apply_total", "Batches of commands that took longer than --warning-apply-duration to be applied, and reads that took longer."),
 		puts:     counter("etcd_mvcc_put_total", "Puts applied."),
 		deletes:  counter("etcd_mvcc_delete_total", "Deletions of a range applied."),
 		putBytes: newGauge("etcd_debugging_mvcc_total_put_size_in_bytes", "The size of all keys and values put by this member."),
@@ -215,6 +215,10 @@ func (m *metrics) observeSync(d time.Duration, bytes int) {
 	m.disk.logSync.Observe(d.Seconds())
 	m.disk.logBytes.Add(float64(bytes))
 }
+
+// CountSlowRead counts a read that a front end found slow among the slow applies, as
+// etcd does.
+func (n *Node) CountSlowRead() { n.metrics.apply.slow.Inc() }
 
 func (m *metrics) observeWrite(d time.Duration) { m.disk.logWrite.Observe(d.Seconds()) }
 

@@ -87,7 +87,7 @@ func (f *face) checkAlone(req any) error {
 	case *pb.DeleteRangeRequest:
 		return checkDelete(r)
 	case *pb.TxnRequest:
-		if err := checkTxn(r, int(f.MaxTxnOps)); err != nil {
+		if err := checkTxn(r, int(f.Limits.TxnOps)); err != nil {
 			return err
 		}
 		_, err := checkBranches(r)

@@ -25,14 +25,7 @@ type Config struct {
 	// ClientCertAuth lets the common name of a verified client certificate stand for
 	// a token (--client-cert-auth).
 	ClientCertAuth bool
-	// MaxTxnOps bounds the operations of a transaction (etcd T-30); zero is 128.
-	MaxTxnOps uint
-	// MaxRequestBytes is the store's limit on an encoded command, from which the
-	// sizes of watch fragments follow; zero is 1.5 MiB.
-	MaxRequestBytes uint
-	// MinLeaseTTL is what a shorter lease TTL is raised to (etcd T-60); zero is
-	// 2 s.
-	MinLeaseTTL time.Duration
+	Limits         Limits
 	// ElectionTimeout paces the check for a leader on streams that require one:
 	// three without a leader end such a stream (etcd T-50). Zero is 1 s.
 	ElectionTimeout time.Duration
@@ -42,13 +35,35 @@ type Config struct {
 	ProgressInterval time.Duration
 	// ServerVersion is the etcd version that clients are told; empty is 3.7.3.
 	ServerVersion string
-	// WarnUnary is how long a unary request may take before a line says so
-	// (--warning-unary-request-duration); zero is 300 ms, less is never.
-	WarnUnary time.Duration
+	Slow          Slow
 	// Metrics counts calls and bytes; nil counts nothing.
 	Metrics *Metrics
 	// Logger is slog.Default if nil.
 	Logger *slog.Logger
+}
+
+// Limits bound what clients may ask for.
+type Limits struct {
+	// TxnOps bounds the operations of a transaction (etcd T-30); zero is 128.
+	TxnOps uint
+	// RequestBytes is the store's limit on an encoded command, from which the sizes of
+	// watch fragments follow; zero is 1.5 MiB.
+	RequestBytes uint
+	// MinLeaseTTL is what a shorter lease TTL is raised to (etcd T-60); zero is 2 s.
+	MinLeaseTTL time.Duration
+}
+
+// Slow says which requests are slow enough for a line in the log; less than zero is
+// none of them.
+type Slow struct {
+	// Unary is for all unary requests (--warning-unary-request-duration); zero is
+	// 300 ms.
+	Unary time.Duration
+	// Read is for ranges and transactions that only read, which etcd counts as slow to
+	// be applied (--warning-apply-duration); zero is 100 ms. OnRead is called for each;
+	// nil is not.
+	Read   time.Duration
+	OnRead func()
 }
 
 // The defaults, etcd's.
@@ -66,24 +81,38 @@ const (
 	requestOverhead = 512 * 1024
 )
 
+func (l *Limits) setDefaults() {
+	if l.TxnOps == 0 {
+		l.TxnOps = defaultMaxTxnOps
+	}
+	if l.RequestBytes == 0 {
+		l.RequestBytes = defaultMaxRequestBytes
+	}
+	if l.MinLeaseTTL <= 0 {
+		l.MinLeaseTTL = defaultMinLeaseTTL
+	}
+}
+
+func (s *Slow) setDefaults() {
+	if s.Unary == 0 {
+		s.Unary = defaultSlowUnary
+	}
+	if s.Read == 0 {
+		s.Read = defaultSlowRead
+	}
+	if s.OnRead == nil {
+		s.OnRead = func() {}
+	}
+}
+
 func (c Config) withDefaults() Config {
-	if c.MaxTxnOps == 0 {
-		c.MaxTxnOps = defaultMaxTxnOps
-	}
-	if c.MaxRequestBytes == 0 {
-		c.MaxRequestBytes = defaultMaxRequestBytes
-	}
-	if c.MinLeaseTTL <= 0 {
-		c.MinLeaseTTL = defaultMinLeaseTTL
-	}
+	c.Limits.setDefaults()
+	c.Slow.setDefaults()
 	if c.ElectionTimeout <= 0 {
 		c.ElectionTimeout = defaultElectionTimeout
 	}
 	if c.ServerVersion == "" {
 		c.ServerVersion = defaultServerVersion
-	}
-	if c.WarnUnary == 0 {
-		c.WarnUnary = defaultWarnUnary
 	}
 	c.Metrics = c.Metrics.orDiscard()
 	if c.Logger == nil {

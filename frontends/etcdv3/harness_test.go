@@ -59,7 +59,7 @@ func startServer(t testing.TB, options ...func(*node.Config, *Config)) *server {
 	}
 	s := &server{TB: t, registry: prometheus.NewRegistry()}
 	config := Config{
-		MaxTxnOps: 8, MaxRequestBytes: maxRequestBytes, Metrics: NewMetrics(s.registry), Logger: logger,
+		Limits: Limits{TxnOps: 8, RequestBytes: maxRequestBytes}, Metrics: NewMetrics(s.registry), Logger: logger,
 	}
 	for _, option := range options {
 		option(&nodeConfig, &config)

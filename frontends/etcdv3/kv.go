@@ -118,7 +118,7 @@ func withoutHold(reply any) any {
 }
 
 func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest) (*txnReply, error) {
-	if err := checkTxn(r, int(s.MaxTxnOps)); err != nil {
+	if err := checkTxn(r, int(s.Limits.TxnOps)); err != nil {
 		return nil, err
 	}
 	// After the check, which bounds the nesting. The branches of the outermost

@@ -37,7 +37,7 @@ func (f *face) lease() service {
 func (s leaseServer) grant(
 	ctx context.Context, who core.Principal, r *pb.LeaseGrantRequest,
 ) (*pb.LeaseGrantResponse, error) {
-	ttl := max(time.Duration(min(max(r.TTL, 0), tooLong))*time.Second, s.MinLeaseTTL)
+	ttl := max(time.Duration(min(max(r.TTL, 0), tooLong))*time.Second, s.Limits.MinLeaseTTL)
 	res, err := s.Store.Do(ctx, who, &core.LeaseGrant{ID: core.LeaseID(r.ID), TTL: ttl})
 	if err != nil {
 		return nil, err

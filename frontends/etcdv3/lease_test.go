@@ -114,7 +114,7 @@ func TestLeaseKeepAlive(t *testing.T) {
 
 // A lease lives as long as it is renewed; then its keys go.
 func TestLeaseRunsOut(t *testing.T) {
-	s := startServer(t, func(_ *node.Config, c *Config) { c.MinLeaseTTL = time.Second })
+	s := startServer(t, func(_ *node.Config, c *Config) { c.Limits.MinLeaseTTL = time.Second })
 	s.grant(7, 1)
 	s.putRequest(&pb.PutRequest{Key: []byte("a"), Lease: 7})
 	w := s.watcher(s.ctx())

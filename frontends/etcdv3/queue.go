@@ -153,7 +153,7 @@ func (f *face) leaseFor(ctx context.Context, id int64) (core.LeaseID, error) {
 	if id != 0 {
 		return core.LeaseID(id), nil
 	}
-	res, err := f.do(ctx, &core.LeaseGrant{TTL: max(orphanTTL, f.MinLeaseTTL)})
+	res, err := f.do(ctx, &core.LeaseGrant{TTL: max(orphanTTL, f.Limits.MinLeaseTTL)})
 	if err != nil {
 		return 0, err
 	}

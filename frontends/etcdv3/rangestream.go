@@ -73,7 +73,7 @@ func (rs *rangeStream) run(ctx context.Context, linearizable bool) error {
 	if rs.left = q.Limit; rs.left <= 0 {
 		rs.left = math.MaxInt64
 	}
-	target := int(rs.MaxRequestBytes)
+	target := int(rs.Limits.RequestBytes)
 	// etcd's own first chunk may be as large; it bounds none.
 	q.PageBytes = firstChunk * target
 	chunk := int64(firstChunk)

@@ -15,8 +15,11 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// defaultWarnUnary is etcd's --warning-unary-request-duration.
-const defaultWarnUnary = 300 * time.Millisecond
+// etcd's --warning-unary-request-duration and --warning-apply-duration.
+const (
+	defaultSlowUnary = 300 * time.Millisecond
+	defaultSlowRead  = 100 * time.Millisecond
+)
 
 // unaryCall is a unary call under way: what is timed, counted and, if it was slow, told.
 type unaryCall struct {
@@ -34,13 +37,17 @@ func begin(ctx context.Context, req any) (context.Context, unaryCall) {
 	return ctx, c
 }
 
-// end counts a call. One that took longer than Config.WarnUnary is told of, in etcd's
-// words, and any at debug level.
+// end counts a call. One that took longer than Slow.Unary is told of, in etcd's words,
+// and any at debug level.
 func (f *face) end(ctx context.Context, c *unaryCall, req, resp any, err error) {
 	took := time.Since(c.began)
 	f.Metrics.requests.observe(c.kind, took, c.carriedOut(err))
 	level := slog.LevelDebug
-	if f.WarnUnary > 0 && took > f.WarnUnary {
+	if (c.kind == kindRange || c.kind == kindReadonlyTxn) && f.Slow.Read > 0 && took > f.Slow.Read {
+		f.Slow.OnRead()
+		f.tellRead(ctx, c.kind, took, req, resp, err)
+	}
+	if f.Slow.Unary > 0 && took > f.Slow.Unary {
 		level = slog.LevelWarn
 	}
 	if level == slog.LevelWarn || f.Logger.Enabled(ctx, level) {
@@ -54,7 +61,7 @@ func (c *unaryCall) carriedOut(err error) bool {
 	if err == nil || !c.kind.writes() {
 		return err == nil
 	}
-	switch core.KindOf(err) {
+	switch core.KindOf(err) { //nolint:exhaustive // the others are of the state machine
 	case core.Internal, core.Timeout, core.NoLeader, core.LeaderChanged, core.Stopped,
 		core.Canceled, core.Deadline, core.TooManyRequests, core.RequestTooLarge:
 		return false
@@ -87,6 +94,45 @@ func (f *face) tell(ctx context.Context, level slog.Level, c *unaryCall, took ti
 			slog.Duration("log", c.stages.Log), slog.Duration("apply", c.stages.Apply))
 	}
 	f.Logger.LogAttrs(ctx, level, "request stats", attrs...)
+}
+
+// tellRead logs a slow read as etcd does: what was asked for and how much came of it,
+// never a value.
+func (f *face) tellRead(ctx context.Context, kind requestKind, took time.Duration, req, resp any, err error) {
+	prefix := "read-only range "
+	if kind == kindReadonlyTxn {
+		prefix = "read-only txn "
+	}
+	attrs := []slog.Attr{
+		slog.Duration("took", took),
+		slog.Duration("expected-duration", f.Slow.Read),
+		slog.String("prefix", prefix),
+		slog.String("request", summarize(req, nil).content),
+		slog.String("response", describeRead(withoutHold(resp))),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	f.Logger.LogAttrs(ctx, slog.LevelWarn, "apply request took too long", attrs...)
+}
+
+// describeRead says how large the response of a read is; nothing of one that failed.
+func describeRead(resp any) string {
+	switch r := resp.(type) {
+	case *pb.RangeResponse:
+		if r != nil {
+			return fmt.Sprintf("range_response_count:%d size:%d", len(r.Kvs), proto.Size(r))
+		}
+	case *pb.TxnResponse:
+		if r != nil {
+			counts := make([]string, len(r.Responses))
+			for i, op := range r.Responses {
+				counts[i] = fmt.Sprintf("range_response_count:%d", len(op.GetResponseRange().GetKvs()))
+			}
+			return fmt.Sprintf("responses:<%s> size:%d", strings.Join(counts, " "), proto.Size(r))
+		}
+	}
+	return ""
 }
 
 // summary is what may be told of a request and its response: -1 is not known.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc/peer"
 
 	"github.com/triglot/triglot/core"
@@ -24,9 +25,9 @@ func loggedEnd(t *testing.T, warn time.Duration, level slog.Level, took time.Dur
 	t.Helper()
 	var out bytes.Buffer
 	f := &face{Config: Config{
-		WarnUnary: warn,
-		Metrics:   NewMetrics(nil),
-		Logger:    slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level})),
+		Slow:    Slow{Unary: warn},
+		Metrics: NewMetrics(nil),
+		Logger:  slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: level})),
 	}}
 	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 7}})
 	ctx, c := begin(ctx, req)
@@ -114,6 +115,57 @@ func TestLongRequestsAreCutShort(t *testing.T) {
 	require.Less(t, len(summarize(txn, nil).content), 4<<10)
 }
 
+// A read that took longer than commands may to be applied is told and counted as etcd
+// does, whatever became of it.
+func TestSlowReadIsTold(t *testing.T) {
+	var out bytes.Buffer
+	counted := 0
+	f := &face{Config: Config{
+		Slow: Slow{Unary: -1, Read: 100 * time.Millisecond, OnRead: func() { counted++ }}, Metrics: NewMetrics(nil),
+		Logger: slog.New(slog.NewJSONHandler(&out, nil)),
+	}}
+	end := func(took time.Duration, req, resp any, err error) map[string]any {
+		out.Reset()
+		ctx, c := begin(context.Background(), req)
+		c.began = c.began.Add(-took)
+		f.end(ctx, &c, req, resp, err)
+		if out.Len() == 0 {
+			return nil
+		}
+		var line map[string]any
+		require.NoError(t, json.Unmarshal(out.Bytes(), &line))
+		require.Equal(t, "WARN", line["level"])
+		require.Equal(t, "apply request took too long", line["msg"])
+		require.EqualValues(t, 100*time.Millisecond, line["expected-duration"])
+		require.NotContains(t, out.String(), "hush")
+		return line
+	}
+	kvs := []*mvccpb.KeyValue{{Key: []byte("a"), Value: []byte("hush")}}
+	slow := time.Second
+	line := end(slow, &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b")}, &rangeReply{RangeResponse: pb.RangeResponse{Kvs: kvs}}, nil)
+	require.Equal(t, "read-only range ", line["prefix"])
+	require.Equal(t, `key:"a" range_end:"b"`, line["request"])
+	require.Equal(t, "range_response_count:1 size:11", line["response"])
+	require.NotContains(t, line, "error")
+
+	line = end(slow, &pb.RangeRequest{Key: []byte("a")}, (*rangeReply)(nil), core.Compacted)
+	require.Empty(t, line["response"])
+	require.Equal(t, core.Compacted.Error(), line["error"])
+
+	txn := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("a")}}}}}
+	line = end(slow, txn, &txnReply{TxnResponse: pb.TxnResponse{Succeeded: true, Responses: []*pb.ResponseOp{
+		{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &pb.RangeResponse{Kvs: kvs}}},
+	}}}, nil)
+	require.Equal(t, "read-only txn ", line["prefix"])
+	require.Equal(t, `success:<range key:"a">`, line["request"])
+	require.Equal(t, "responses:<range_response_count:1> size:17", line["response"])
+	require.Equal(t, 3, counted)
+
+	require.Nil(t, end(0, &pb.RangeRequest{}, (*rangeReply)(nil), nil), "a quick one")
+	require.Nil(t, end(slow, &pb.PutRequest{}, (*pb.PutResponse)(nil), nil), "no read")
+	require.Equal(t, 3, counted)
+}
+
 func TestRequestDurations(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	f := &face{Config: Config{Metrics: NewMetrics(reg), Logger: slog.New(slog.DiscardHandler)}}
@@ -162,7 +214,7 @@ func TestRequestDurations(t *testing.T) {
 // BenchmarkTiming is what it costs to time a call that is not slow: 0.2 us of some 20
 // for a put over gRPC.
 func BenchmarkTiming(b *testing.B) {
-	f := &face{Config: Config{WarnUnary: time.Second, Metrics: NewMetrics(nil), Logger: slog.New(slog.DiscardHandler)}}
+	f := &face{Config: Config{Slow: Slow{Unary: time.Second}, Metrics: NewMetrics(nil), Logger: slog.New(slog.DiscardHandler)}}
 	for _, bm := range []struct {
 		name string
 		req  any

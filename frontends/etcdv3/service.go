@@ -130,7 +130,7 @@ func streaming[Req, Resp any](
 ) grpc.StreamHandler {
 	return func(_ any, ss grpc.ServerStream) error {
 		ctx := ss.Context()
-		if err := f.admit(ctx, nil, f.Metrics.streamClients); err != nil {
+		if err := f.admit(ctx, (*Req)(nil), f.Metrics.streamClients); err != nil {
 			return err
 		}
 		if requiresLeader(ctx) {
@@ -174,10 +174,10 @@ func requiresLeader(ctx context.Context) bool {
 
 func servedByLearner(req any) bool {
 	switch r := req.(type) {
-	case *pb.StatusRequest:
+	case *pb.StatusRequest, *pb.SnapshotRequest:
 		return true
 	case *pb.RangeRequest:
-		return r.Serializable
+		return r.GetSerializable() // false for RangeStream, whose request is not there yet
 	default:
 		return false
 	}

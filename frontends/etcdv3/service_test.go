@@ -198,10 +198,35 @@ func TestAdmission(t *testing.T) {
 	cluster.status.Learner = true
 	require.Equal(t, rpctypes.ErrGRPCNotSupportedForLearner, admit(t.Context(), put))
 	require.Equal(t, rpctypes.ErrGRPCNotSupportedForLearner, admit(t.Context(), get))
-	require.Equal(t, rpctypes.ErrGRPCNotSupportedForLearner, admit(t.Context(), nil))
+	require.Equal(t, rpctypes.ErrGRPCNotSupportedForLearner, admit(t.Context(), (*pb.RangeRequest)(nil)), "RangeStream")
+	require.Equal(t, rpctypes.ErrGRPCNotSupportedForLearner, admit(t.Context(), (*pb.WatchRequest)(nil)))
 	require.NoError(t, admit(t.Context(), &pb.RangeRequest{Serializable: true}))
 	require.NoError(t, admit(t.Context(), &pb.StatusRequest{}))
+	require.NoError(t, admit(t.Context(), (*pb.SnapshotRequest)(nil)))
 }
+
+// Of the streams, a learner serves Snapshot alone (etcd T-91).
+func TestLearnerStreams(t *testing.T) {
+	f := &face{Config: Config{Cluster: &fixedStatus{status: core.Status{Learner: true}}}.withDefaults()}
+	served := false
+	require.NoError(t, streaming(f, func(context.Context, stream[pb.SnapshotRequest, pb.SnapshotResponse]) error {
+		served = true
+		return nil
+	})(nil, contextStream{ctx: t.Context()}))
+	require.True(t, served)
+	require.Equal(t, rpctypes.ErrGRPCNotSupportedForLearner,
+		streaming(f, func(context.Context, stream[pb.RangeRequest, pb.RangeStreamResponse]) error {
+			panic("served by a learner")
+		})(nil, contextStream{ctx: t.Context()}))
+}
+
+// contextStream is a stream that has a context, and nothing comes or goes.
+type contextStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // a stream has one
+}
+
+func (s contextStream) Context() context.Context { return s.ctx }
 
 func TestLeaderGuard(t *testing.T) {
 	const period = time.Second

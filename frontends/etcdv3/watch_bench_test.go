@@ -7,8 +7,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/triglot/triglot/core/node"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/triglot/triglot/core/node"
 )
 
 // BenchmarkWatchStreams is one put and its event to 1000 streams, through gRPC.

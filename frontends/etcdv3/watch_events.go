@@ -50,7 +50,7 @@ func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
 		clusterID: self.ClusterID, memberID: uint64(self.Member), term: self.Term, rev: d.Rev,
 		watchID: w.id, prevKV: w.prevKV, changes: d.Changes,
 	}
-	limit := int(ws.MaxRequestBytes) + requestOverhead
+	limit := int(ws.Limits.RequestBytes) + requestOverhead
 	var err error
 	if !w.fragment || len(d.Changes) < 2 || sizeEventsMessage(whole) < limit {
 		err = ws.sendMessage(whole)

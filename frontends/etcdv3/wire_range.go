@@ -1,9 +1,8 @@
 package etcdv3
 
 import (
-	"google.golang.org/grpc/mem"
-
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/mem"
 )
 
 // ownChunk is how many of its own bytes a large answer has in one buffer.
