@@ -262,13 +262,16 @@ func (d *Deadlines) Due(now time.Duration, limit int) *core.LeaseExpire {
 }
 
 // Retry says that the command of a Due of this leadership did not take effect,
-// or may not have: those of the leases that still exist are due again.
-func (d *Deadlines) Retry(ids []core.LeaseID) {
+// may not have, or not on all leases: those that still exist are due again. It returns
+// their number.
+func (d *Deadlines) Retry(ids []core.LeaseID) (again int) {
 	for _, id := range ids {
 		if l := d.leases[id]; l != nil && l.index == pending {
 			d.queue.push(l)
+			again++
 		}
 	}
+	return again
 }
 
 // Len returns the number of leases.

@@ -72,7 +72,7 @@ func TestLife(t *testing.T) {
 	require.Equal(t, Overdue, answer)
 	require.Equal(t, []core.LeaseID{2}, ids(d), "it exists until it is revoked")
 
-	d.Retry([]core.LeaseID{1, 2, 99})
+	require.Equal(t, 1, d.Retry([]core.LeaseID{1, 2, 99}))
 	_, answer = d.Renew(now, 2)
 	require.Equal(t, Overdue, answer, "a failed proposal does not bring it back")
 	require.Equal(t, []core.LeaseID{2}, due(d, now))

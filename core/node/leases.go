@@ -158,7 +158,7 @@ func (l *leases) expireDue(ctx context.Context) {
 		// Whatever became of it, a lease that is still there is due again: its
 		// revocation failed, or passed it over.
 		l.mu.Lock()
-		l.deadlines.Retry(cmd.IDs)
+		again := l.deadlines.Retry(cmd.IDs)
 		l.mu.Unlock()
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, core.LeaderChanged) {
@@ -166,7 +166,7 @@ func (l *leases) expireDue(ctx context.Context) {
 			}
 			return
 		}
-		l.n.metrics.expired.Add(float64(len(cmd.IDs)))
+		l.n.metrics.expired.Add(float64(len(cmd.IDs) - again))
 	}
 }
 

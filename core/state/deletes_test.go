@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -61,6 +62,30 @@ func TestLargeDelete(t *testing.T) {
 	small := r.commit().Revisions[0]
 	require.False(t, small.NoPrevValues)
 	require.Equal(t, "value", string(small.Changes[7].Prev.Value[:5]))
+}
+
+// However many keys overdue leases have, one entry deletes a bounded number of them, or
+// those of one lease; the others are left for the next.
+func TestExpiryOfVeryMuch(t *testing.T) {
+	r := newSizedRig(t, 64<<20)
+	t.Cleanup(r.close)
+	const long = 128 << 10
+	ids := []core.LeaseID{1, 2}
+	for id, n := range map[core.LeaseID]int{1: maxExpireBytes / (2 * long), 2: 1} {
+		require.NoError(t, r.apply(&core.LeaseGrant{ID: id, TTL: time.Second})[0].Err)
+		for i := range n {
+			key := append(make([]byte, long), fmt.Sprint(id, i)...)
+			require.NoError(t, r.apply(&core.Put{Key: key, Lease: id})[0].Err)
+		}
+		r.commit()
+	}
+	for _, left := range []int64{1, 0} {
+		index, _ := r.machine.Applied()
+		require.NoError(t, r.apply(&core.LeaseExpire{IDs: ids, Term: r.term, AsOf: index})[0].Err)
+		r.commit()
+		require.Equal(t, left, r.view.Keys())
+		require.Equal(t, left > 0, r.machine.leases.Exists(2))
+	}
 }
 
 // BenchmarkDeleteMillion is what one delete of a million keys takes, in time and in

@@ -429,9 +429,17 @@ func (m *Machine) expire(c *core.LeaseExpire, term uint64) error {
 		if err := m.revoke(id); err != nil {
 			return err
 		}
+		if kv.MaxDeleteBytes-m.deletes >= maxExpireBytes {
+			break // the leader asks again for the others
+		}
 	}
 	return nil
 }
+
+// maxExpireBytes is what the deletes of an entry may have taken when another lease is
+// to expire in it: leases may have any number of keys, and all of an entry is one
+// batch of the engine.
+const maxExpireBytes = 64 << 20
 
 // Compacting reports whether what was applied since the last Commit gives up history.
 func (m *Machine) Compacting() bool { return m.delta.Compacted != 0 }
