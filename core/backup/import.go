@@ -212,9 +212,9 @@ func (in *importer) readVersions() error {
 				in.options.Progress(min(done, in.file.Size()), in.file.Size())
 			}
 		}
-		if len(v.Key) == 0 || v.Tombstone && bytes.HasPrefix(v.Key, []byte(unusedKey)) {
+		if only, err := in.onlyRevision(v); only || err != nil {
 			in.summary.Versions--
-			return nil // only a revision, which readHead has seen
+			return err
 		}
 		kv := core.KV{ModRev: core.Rev(v.Main)}
 		buf := make([]byte, len(v.Key)+len(v.Value))
@@ -231,6 +231,16 @@ func (in *importer) readVersions() error {
 		}
 		return in.state.Change(&kv)
 	})
+}
+
+// onlyRevision reports whether v tells of nothing but its revision, which readHead has
+// seen: it has no key, or it deletes one that Export found unused.
+func (in *importer) onlyRevision(v *etcdfile.Version) (bool, error) {
+	if len(v.Key) == 0 || !v.Tombstone || !bytes.HasPrefix(v.Key, []byte(unusedKey)) {
+		return len(v.Key) == 0, nil
+	}
+	used, err := in.state.Exists(v.Key)
+	return !used, err
 }
 
 // versionOverhead is about what a version takes in a file besides its key and value.

@@ -153,6 +153,12 @@ func (i *Importer) present(kv *core.KV) (*core.KV, error) {
 	return i.m.w.Get(kv.Key, 0)
 }
 
+// Exists reports whether there is a key, as of the last Change.
+func (i *Importer) Exists(key []byte) (bool, error) {
+	kv, err := i.m.w.Get(key, 0)
+	return kv != nil, err
+}
+
 func (i *Importer) isZnode(key []byte) bool {
 	return i.rebuild && i.m.znodes.Mount().Covers(key)
 }
