@@ -3,8 +3,10 @@ package backup
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,8 +32,7 @@ func TestRoundTrip(t *testing.T) {
 		defer from.close()
 		now := int64(1000)
 		for range rapid.IntRange(0, 40).Draw(t, "entries") {
-			now += rapid.Int64Range(0, 5).Draw(t, "passes")
-			from.try(now, rapid.SliceOfN(rapid.Custom(drawCommand), 1, 4).Draw(t, "commands")...)
+			from.try(drawEntry(t, &now))
 		}
 		from.collect()
 		b := from.export(test.TempDir(), rapid.SampledFrom([]int{0, 8000}).Draw(t, "memory"))
@@ -41,6 +42,42 @@ func TestRoundTrip(t *testing.T) {
 		to.importFile(b)
 		require.Equal(t, from.describe(), to.describe())
 		require.Equal(t, rowsIn(t, b), rowsIn(t, to.export(test.TempDir(), 0)), "and once more")
+
+		for range rapid.IntRange(0, 5).Draw(t, "more entries") {
+			e := drawEntry(t, &now)
+			from.try(e)
+			to.try(e)
+		}
+		from.collect()
+		to.collect()
+		require.Equal(t, from.describe(), to.describe(), "they go on alike")
+	})
+}
+
+// TestRebuiltZnodes: if etcd has written to a store since it was exported, the rows of
+// znodes are made from the keys, and agree with them.
+func TestRebuiltZnodes(t *testing.T) {
+	test := t
+	rapid.Check(t, func(t *rapid.T) {
+		from := newModelRig(t)
+		defer from.close()
+		now := int64(1000)
+		for range rapid.IntRange(1, 40).Draw(t, "entries") {
+			from.try(drawEntry(t, &now))
+		}
+		b := from.export(test.TempDir(), 0)
+		rev := binary.BigEndian.AppendUint64([]byte(metaRevision), uint64(from.view.Rev()))
+		require.Equal(t, 1, bytes.Count(b, rev))
+		asOf := binary.BigEndian.AppendUint64([]byte(metaRevision), rapid.Uint64Range(1, uint64(from.view.Rev())).Draw(t, "as of"))
+
+		to := newModelRig(t)
+		defer to.close()
+		to.importFile(bytes.ReplaceAll(b, rev, asOf))
+		to.checkZnodes()
+		for range rapid.IntRange(0, 5).Draw(t, "more entries") {
+			to.try(drawEntry(t, &now))
+			to.checkZnodes()
+		}
 	})
 }
 
@@ -50,11 +87,22 @@ func TestUnusedKeyThatIsUsed(t *testing.T) {
 	from := newModelRig(t)
 	defer from.close()
 	key := core.Interval{Key: []byte(unusedKey)}
-	from.try(1, &core.Put{Key: key.Key}, &core.DeleteRange{Interval: key}, &core.Put{Key: key.Key}, &core.DeleteRange{Interval: key})
+	from.try(entry{1, []core.Command{&core.Put{Key: key.Key}, &core.DeleteRange{Interval: key}, &core.Put{Key: key.Key}, &core.DeleteRange{Interval: key}}})
 	to := newModelRig(t)
 	defer to.close()
 	to.importFile(from.export(t.TempDir(), 0))
 	require.Equal(t, from.describe(), to.describe())
+}
+
+// entry is commands with their time.
+type entry struct {
+	now  int64
+	cmds []core.Command
+}
+
+func drawEntry(t *rapid.T, now *int64) entry {
+	*now += rapid.Int64Range(0, 5).Draw(t, "passes")
+	return entry{*now, rapid.SliceOfN(rapid.Custom(drawCommand), 1, 4).Draw(t, "commands")}
 }
 
 var drawKey = rapid.SampledFrom([]string{"a", "a/b", "b", "\x00", "/zk", "/zk/", "/zk/a", "/zk/a/b", "/zk/a/b/c", "/zk/e/f"})
@@ -137,7 +185,7 @@ func (r *modelRig) start() {
 	var err error
 	r.machine, err = state.Open(r.db, r.caches)
 	require.NoError(r.t, err)
-	r.try(0)
+	r.try(entry{})
 }
 
 func (r *modelRig) close() {
@@ -148,8 +196,8 @@ func (r *modelRig) close() {
 	require.NoError(r.t, r.db.Close())
 }
 
-// try applies commands in one entry, whatever becomes of them.
-func (r *modelRig) try(now int64, cmds ...core.Command) {
+// try applies an entry, whatever becomes of its commands.
+func (r *modelRig) try(e entry) {
 	if r.machine == nil {
 		require.NoError(r.t, state.Bootstrap(r.db, 1, r.members(), "/zk"))
 		var err error
@@ -158,10 +206,10 @@ func (r *modelRig) try(now int64, cmds ...core.Command) {
 	}
 	index, _ := r.machine.Applied()
 	batch := command.Batch{Member: 1, Incarnation: 1}
-	for _, c := range cmds {
+	for _, c := range e.cmds {
 		batch.Commands = append(batch.Commands, command.AppendCommandAs(nil, core.Principal{Member: true}, c))
 	}
-	_, err := r.machine.Apply(state.Entry{Index: index + 1, Term: 2, Frame: command.Entry{TimeMS: now, Batches: []command.Batch{batch}}}, nil)
+	_, err := r.machine.Apply(state.Entry{Index: index + 1, Term: 2, Frame: command.Entry{TimeMS: e.now, Batches: []command.Batch{batch}}}, nil)
 	require.NoError(r.t, err)
 	if r.view != nil {
 		r.view.Close()
@@ -173,7 +221,7 @@ func (r *modelRig) try(now int64, cmds ...core.Command) {
 // collect removes what was compacted, for what a store counts.
 func (r *modelRig) collect() {
 	if r.view == nil {
-		r.try(0)
+		r.try(entry{})
 	}
 	c, err := mvcc.NewCollector(r.db, mvcc.CollectorOptions{Share: 1})
 	require.NoError(r.t, err)
@@ -237,6 +285,41 @@ func (r *modelRig) describe() string {
 		return nil
 	}))
 	return out.String()
+}
+
+// checkZnodes checks that znodes, keys and what is counted agree with one another.
+func (r *modelRig) checkZnodes() {
+	v := r.view
+	var rows, leases int64
+	want := core.ZnodeCounts{Znodes: 1, Sessions: v.ZnodeCounts().Sessions}
+	require.NoError(r.t, v.EachLeaseRow(func(core.LeaseID, lease.Lease, []byte) error { leases++; return nil }))
+	var walk func(path string)
+	walk = func(path string) {
+		names, z, err := v.Children(context.Background(), path)
+		require.NoError(r.t, err, path)
+		require.Len(r.t, names, int(z.NumChildren), path)
+		want.Znodes++
+		want.Bytes += int64(len(path) + len(z.Data))
+		rows += int64(len(path) + 64)
+		if z.EphemeralOwner != 0 {
+			want.Ephemerals++
+		}
+		res, err := v.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte("/zk" + path)}})
+		require.NoError(r.t, err)
+		if len(res.KVs) == 1 {
+			require.Equal(r.t, res.KVs[0].ModRev, z.Mzxid, path)
+			require.Equal(r.t, res.KVs[0].Lease, z.EphemeralOwner, path)
+		} else {
+			require.Zero(r.t, z.EphemeralOwner, path)
+			require.Empty(r.t, z.Data, path)
+		}
+		for _, name := range names {
+			walk(strings.TrimSuffix(path, "/") + "/" + name)
+		}
+	}
+	walk("/")
+	require.Equal(r.t, want, v.ZnodeCounts())
+	require.Equal(r.t, rows+64*leases, v.RowBytes())
 }
 
 // rowsIn are the rows of a file, but for what depends on who wrote it.
