@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -111,7 +110,7 @@ func (a *auth) Resolve(ctx context.Context, c core.Credentials) (core.Principal,
 	case !s.Enabled():
 		return core.Principal{}, nil
 	case c.Token != "":
-		return a.bearer(ctx, s, strings.TrimPrefix(c.Token, "Bearer "))
+		return a.bearer(ctx, s, c.Token)
 	case c.ZooKeeper:
 		return core.Principal{User: core.ZooKeeperUser, AuthRev: core.AnyAuthRev}, nil
 	case c.CertificateSubject != "":
