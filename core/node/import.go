@@ -145,14 +145,19 @@ func Restore(ctx context.Context, r RestoreConfig) (backup.Summary, error) {
 	p.source = &source{ctx: ctx, options: r.Options, open: func() (*backup.File, error) { return file, nil }}
 
 	cfg.DataDir = final + restoring
-	err = makeMember(&cfg, &p) //nolint:contextcheck // p.source has it
+	// It is locked until it has its name, or is gone; what another one makes is its own.
+	dir, err := openDataDir(cfg.FS, cfg.DataDir)
+	if err != nil {
+		return backup.Summary{}, errors.Join(err, file.Close())
+	}
+	err = makeMember(&cfg, &p, dir) //nolint:contextcheck // p.source has it
 	if err == nil {
 		err = publish(cfg.FS, cfg.DataDir, final)
 	}
 	if err != nil {
-		return backup.Summary{}, errors.Join(err, cfg.FS.RemoveAll(cfg.DataDir))
+		return backup.Summary{}, errors.Join(err, cfg.FS.RemoveAll(cfg.DataDir), dir.Close())
 	}
-	return p.source.summary, nil
+	return p.source.summary, dir.Close()
 }
 
 // checkVacant refuses a data directory that holds anything.
@@ -169,17 +174,13 @@ func checkVacant(fs storage.FS, path string) error {
 	return nil
 }
 
-// makeMember founds a member in a directory of its own. An engine that fails must
-// not be closed, nor waited for: the process is about to end.
-func makeMember(cfg *Config, p *plan) error {
-	dir, err := openDataDir(cfg.FS, cfg.DataDir)
-	if err != nil {
-		return err
-	}
+// makeMember founds a member in a directory of its own, which stays locked. An engine
+// that fails must not be closed, nor waited for: the process is about to end.
+func makeMember(cfg *Config, p *plan, dir *dataDir) error {
 	d := &disk{dir: dir, id: p.id}
 	// A restore that was killed after its last step has left its mark.
 	if err := cfg.FS.Remove(dir.join(markerName)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return errors.Join(err, d.close())
+		return err
 	}
 	fatal := make(chan error, 1)
 	done := make(chan error, 1)
@@ -195,7 +196,7 @@ func makeMember(cfg *Config, p *plan) error {
 	case err := <-fatal:
 		return err
 	case err := <-done:
-		return errors.Join(err, d.close())
+		return errors.Join(err, d.closeParts())
 	}
 }
 

@@ -211,8 +211,11 @@ func (d *disk) align(logger *slog.Logger) error {
 	return d.log.RaiseCommit(applied)
 }
 
-// close closes what has been opened, the state last written first.
-func (d *disk) close() error {
+// close closes what has been opened, and gives the directory up.
+func (d *disk) close() error { return errors.Join(d.closeParts(), d.dir.Close()) }
+
+// closeParts closes what has been opened, the state last written first.
+func (d *disk) closeParts() error {
 	var errs []error
 	if d.machine != nil {
 		errs = append(errs, d.machine.Close())
@@ -223,5 +226,5 @@ func (d *disk) close() error {
 	if d.db != nil {
 		errs = append(errs, d.db.Close())
 	}
-	return errors.Join(append(errs, d.dir.Close())...)
+	return errors.Join(errs...)
 }
