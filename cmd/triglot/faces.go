@@ -68,6 +68,7 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 	if s.cfg.Listen.Gateway {
 		s.gateway = inproc.New(inproc.Config{
 			MaxRequestBytes: uint(requests.MaxRequestBytes),
+			Transferred:     metrics.Transferred, // as etcd's, whose gateway dials its own port
 			Logger:          s.log,
 		})
 		etcdv3.Register(s.gateway, face)

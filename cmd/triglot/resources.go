@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"expvar"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -67,6 +68,14 @@ func fileLimit() (uint64, bool) {
 		return 0, false
 	}
 	return limit.Cur, true
+}
+
+// etcd's name for it, at /debug/vars.
+func init() {
+	expvar.Publish("file_descriptor_limit", expvar.Func(func() any {
+		n, _ := fileLimit() // zero if it is not known, as with etcd
+		return n
+	}))
 }
 
 // openFiles is the number of files that the process has open, as far as it can

@@ -1,11 +1,15 @@
 package etcdv3
 
 import (
+	"bytes"
+	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
+
+	"github.com/triglot/triglot/core/node"
 )
 
 // TestChangesOfMembers has what this version refuses, and an update; what etcd answers
@@ -41,7 +45,8 @@ func TestMoveLeader(t *testing.T) {
 }
 
 func TestDowngrade(t *testing.T) {
-	s := startServer(t)
+	var out bytes.Buffer // written to before a call returns
+	s := startServer(t, func(_ *node.Config, c *Config) { c.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
 	step := func(action pb.DowngradeRequest_DowngradeAction, version string) (*pb.DowngradeResponse, error) {
 		return s.maintenance.Downgrade(s.ctx(), &pb.DowngradeRequest{Action: action, Version: version})
 	}
@@ -52,6 +57,7 @@ func TestDowngrade(t *testing.T) {
 	resp, err := step(pb.DowngradeRequest_ENABLE, "3.6")
 	require.NoError(t, err)
 	requireEqual(t, &pb.DowngradeResponse{Header: s.header(1), Version: "3.7"}, resp)
+	require.Contains(t, out.String(), `msg="The server is ready to downgrade" target-version=3.6.0 server-version=3.7.3`)
 	_, err = step(pb.DowngradeRequest_VALIDATE, "3.5")
 	requireStatus(t, codes.FailedPrecondition, "etcdserver: cluster has a downgrade job in progress", err)
 	st, err := s.maintenance.Status(s.ctx(), &pb.StatusRequest{})

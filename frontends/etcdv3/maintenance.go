@@ -92,6 +92,11 @@ func (s maintenanceServer) downgrade(
 	if err != nil {
 		return nil, err
 	}
+	if d.Action == core.DowngradeEnable {
+		// etcd's monitor says so once the storage version has followed, which here is at
+		// once. That the members have been replaced none of ours can live to see.
+		s.Logger.Info("The server is ready to downgrade", "target-version", s.Cluster.Status().DowngradeTo, "server-version", s.ServerVersion)
+	}
 	return &pb.DowngradeResponse{Header: s.header(s.Cluster.Status().Rev), Version: version}, nil
 }
 

@@ -106,6 +106,12 @@ func (m *Metrics) orDiscard() *Metrics {
 	return m
 }
 
+// Transferred counts bytes of messages that do not come by the codec of ServerOptions.
+func (m *Metrics) Transferred(received, sent int) {
+	m.receivedBytes.Add(float64(received))
+	m.sentBytes.Add(float64(sent))
+}
+
 // maxClientVersions bounds the versions told apart, as clients choose them.
 const maxClientVersions = 64
 

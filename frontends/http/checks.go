@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/triglot/triglot/core"
@@ -58,9 +59,12 @@ func (f *Front) handleChecks(mux *http.ServeMux, kind string, checks []check) {
 		chosen := slices.DeleteFunc(slices.Clone(checks), func(c check) bool {
 			return slices.Contains(excluded, c.name)
 		})
-		if len(chosen)+len(excluded) != len(checks) && len(excluded) > 0 {
+		missing := slices.DeleteFunc(slices.Clone(excluded), func(name string) bool {
+			return slices.ContainsFunc(checks, func(c check) bool { return c.name == name })
+		})
+		if len(missing) > 0 {
 			// A newer version may have a check of that name: no reason to fail.
-			f.cfg.Logger.Debug("some health checks cannot be excluded", "path", r.URL.Path, "excluded", excluded)
+			f.cfg.Logger.Warn("some health checks cannot be excluded", "missing-health-checks", quotedNames(missing))
 		}
 		f.serveChecks(w, r, kind, chosen)
 	})
@@ -69,6 +73,14 @@ func (f *Front) handleChecks(mux *http.ServeMux, kind string, checks []check) {
 			f.serveChecks(w, r, kind, []check{c})
 		})
 	}
+}
+
+func quotedNames(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return strings.Join(quoted, ",")
 }
 
 // serveChecks runs checks in order. It answers "ok" or, with status 503 or on
@@ -90,7 +102,7 @@ func (f *Front) serveChecks(w http.ResponseWriter, r *http.Request, kind string,
 		fmt.Fprintf(&report, "[+]%s ok\n", c.name)
 	}
 	if failed {
-		f.cfg.Logger.Warn("Health check error", "path", r.URL.Path, "reason", report.String(), "status-code", http.StatusServiceUnavailable)
+		f.cfg.Logger.Error("Health check error", "path", r.URL.Path, "reason", report.String(), "status-code", http.StatusServiceUnavailable)
 		http.Error(w, report.String(), http.StatusServiceUnavailable)
 		return
 	}

@@ -1,6 +1,7 @@
 package httpfront
 
 import (
+	"bytes"
 	"encoding/json"
 	"expvar"
 	"fmt"
@@ -50,30 +51,44 @@ func (f *Front) serveVars(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	fmt.Fprint(w, "{\n")
-	expvar.Do(func(v expvar.KeyValue) { fmt.Fprintf(w, "%q: %s,\n", v.Key, v.Value) })
-	fmt.Fprintf(w, "%q: %s\n}\n", "raft.status", raftStatus(f.cfg.Cluster.Status()))
+	var b bytes.Buffer
+	b.WriteString("{\n")
+	expvar.Do(func(v expvar.KeyValue) { fmt.Fprintf(&b, "%q: %s,\n", v.Key, v.Value) })
+	fmt.Fprintf(&b, "%q: %s\n}\n", "raft.status", raftStatus(f.cfg.Cluster.Status()))
+	_, _ = w.Write(b.Bytes()) // the client is gone; nothing to do
 }
 
-// raftStatus is what a member knows of raft, as far as it is told here, with the
-// names and the order that raft itself writes.
+// progress is what a leader knows of a member's log.
+type progress struct {
+	Match uint64 `json:"match"`
+	Next  uint64 `json:"next"`
+	State string `json:"state"`
+}
+
+// raftStatus is what a member knows of raft, with the names and the order that raft
+// itself writes. A member that is alone votes for itself, and what is in its log is
+// committed: the rest follows from the status.
 func raftStatus(s core.Status) []byte {
 	hex := func(id core.MemberID) string { return strconv.FormatUint(uint64(id), 16) }
-	role := "StateFollower"
+	role, known := "StateFollower", map[string]progress{}
 	switch s.Leader {
 	case s.Member:
 		role = "StateLeader"
+		known[hex(s.Member)] = progress{Match: s.Committed, Next: s.Committed + 1, State: "StateReplicate"}
 	case 0:
 		role = "StateCandidate"
 	}
 	b, err := json.Marshal(struct {
-		ID        string `json:"id"`
-		Term      uint64 `json:"term"`
-		Commit    uint64 `json:"commit"`
-		Lead      string `json:"lead"`
-		RaftState string `json:"raftState"`
-		Applied   uint64 `json:"applied"`
-	}{hex(s.Member), s.Term, s.Committed, hex(s.Leader), role, s.Applied})
+		ID             string              `json:"id"`
+		Term           uint64              `json:"term"`
+		Vote           string              `json:"vote"`
+		Commit         uint64              `json:"commit"`
+		Lead           string              `json:"lead"`
+		RaftState      string              `json:"raftState"`
+		Applied        uint64              `json:"applied"`
+		Progress       map[string]progress `json:"progress"`
+		LeadTransferee string              `json:"leadtransferee"`
+	}{hex(s.Member), s.Term, hex(s.Member), s.Committed, hex(s.Leader), role, s.Applied, known, "0"})
 	if err != nil {
 		panic(err) // texts and numbers
 	}

@@ -25,7 +25,12 @@ func TestDebugVars(t *testing.T) {
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &vars))
 	require.Contains(t, vars, "cmdline")
 	require.Contains(t, vars, "memstats")
-	require.JSONEq(t, `{"id":"ab","term":3,"commit":9,"lead":"ab","raftState":"StateLeader","applied":8}`, string(vars["raft.status"]))
+	require.Equal(t, `{"id":"ab","term":3,"vote":"ab","commit":9,"lead":"ab","raftState":"StateLeader","applied":8,`+
+		`"progress":{"ab":{"match":9,"next":10,"state":"StateReplicate"}},"leadtransferee":"0"}`, string(vars["raft.status"]))
+
+	m.status.Leader = 0
+	require.NoError(t, json.Unmarshal(get(t, m, "/debug/vars").Body.Bytes(), &vars))
+	require.Contains(t, string(vars["raft.status"]), `"lead":"0","raftState":"StateCandidate","applied":8,"progress":{},"leadtransferee":"0"`)
 
 	require.Equal(t, http.StatusMethodNotAllowed, do(New(Config{Store: m, Cluster: m}).ClientHandler(), http.MethodPost, "/debug/vars").Code)
 }

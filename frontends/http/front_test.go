@@ -1,9 +1,12 @@
 package httpfront
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,6 +112,48 @@ func TestProbes(t *testing.T) {
 			require.Equal(t, tt.body, w.Body.String())
 			require.Zero(t, m.openViews.Load(), "views left open")
 		})
+	}
+}
+
+// What fails is logged in etcd's words and at its levels.
+func TestFailedChecksAreLogged(t *testing.T) {
+	for _, tt := range []struct {
+		member func(*fakeMember)
+		path   string
+		want   []string
+	}{
+		{
+			func(m *fakeMember) { m.quorumErr = core.NoLeader }, "/readyz/linearizable_read",
+			[]string{`level=ERROR msg="Health check error" path=/readyz/linearizable_read reason="[-]linearizable_read failed: etcdserver: no leader\n" status-code=503`},
+		},
+		{func(*fakeMember) {}, "/readyz?exclude=non_learner&exclude=nope&exclude=no", []string{`level=WARN msg="some health checks cannot be excluded" missing-health-checks="\"nope\",\"no\""`}},
+		{func(*fakeMember) {}, "/readyz?exclude=non_learner", nil},
+		{
+			func(m *fakeMember) { m.status.Alarms = []core.Alarm{{Member: 1, Type: core.AlarmNoSpace}} }, "/health",
+			[]string{
+				`level=WARN msg="serving /health false due to an alarm" alarm=NOSPACE`,
+				`level=WARN msg="/health error" output="{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}" status-code=503`,
+			},
+		},
+		{
+			func(m *fakeMember) { m.status.Leader = 0 }, "/health",
+			[]string{`level=WARN msg="serving /health false; no leader"`, `level=WARN msg="/health error" output="{\"health\":\"false\",\"reason\":\"RAFT NO LEADER\"}" status-code=503`},
+		},
+	} {
+		m, out := newFakeMember(), new(bytes.Buffer)
+		tt.member(m)
+		log := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+		do(New(Config{Store: m, Cluster: m, Logger: log}).ClientHandler(), http.MethodGet, tt.path)
+		var lines []string
+		for line := range strings.Lines(out.String()) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+		require.Equal(t, tt.want, lines, tt.path)
 	}
 }
 

@@ -99,11 +99,14 @@ func FuzzGateway(f *testing.F) {
 	paths := []string{
 		"/v3/kv/put", "/v3/kv/range", "/v3/kv/txn", "/v3/watch", "/v3/lease/keepalive", "/v3/lease/grant",
 		"/v3/maintenance/snapshot", "/v3/auth/role/grant", "/v3beta/kv/put",
+		"/v3/lock/lock", "/v3/lock/unlock", "/v3/election/campaign", "/v3/election/proclaim", "/v3/election/leader",
+		"/v3/election/observe", "/v3/election/resign",
 	}
 	for i, seed := range []string{
 		"", "{}", "null", `{"key":"Zm9v","value":"YmFy"}`, `{"key":"Zm9v","limit":"1","sort_order":"ASCEND"}`,
 		`{"create_request":{"key":"AA==","filters":["NOPUT",1]}}`, `{"ID":"7"}{"ID":8} {"ID":`, `[[[[[[`, "\xff\xfe",
 		`{"compare":[{"target":"VALUE","value":""}],"success":[{"request_txn":{"success":[{"request_put":{}}]}}]}`,
+		`{"name":"YQ==","lease":"7","key":"YQ==","value":"Yg==","leader":{"name":"YQ==","key":"YQ==","rev":"1","lease":7}}`, `{"leader":[]}`,
 		`{"perm":{"permType":2,"key":"` + "\x00" + `"}}`, `{"key":1e999,"a":"\ud800"}`,
 	} {
 		f.Add(byte(i), []byte(seed))

@@ -47,13 +47,16 @@ func (f *Front) unhealthy(ctx context.Context, excluded []string, serializable b
 	status := f.cfg.Cluster.Status()
 	for _, alarm := range status.Alarms {
 		if name := alarmName(alarm.Type); !slices.Contains(excluded, name) {
+			f.cfg.Logger.Warn("serving /health false due to an alarm", "alarm", name)
 			return "ALARM " + name
 		}
 	}
 	if !serializable && status.Leader == 0 {
+		f.cfg.Logger.Warn("serving /health false; no leader")
 		return "RAFT NO LEADER"
 	}
 	if err := f.read(ctx, !serializable); err != nil {
+		f.cfg.Logger.Warn("serving /health false; Range fails", "error", err)
 		return "RANGE ERROR:" + err.Error()
 	}
 	return ""

@@ -182,8 +182,8 @@ func caller(pc uintptr) string {
 	return filepath.Base(dir) + "/" + file + ":" + strconv.Itoa(frame.Line)
 }
 
-// withoutHead leaves out what the handler writes itself, and writes durations as
-// etcd does, as text.
+// withoutHead leaves out what the handler writes itself, and writes times and
+// durations as etcd does, as text.
 func withoutHead(groups []string, a slog.Attr) slog.Attr {
 	switch {
 	case len(groups) > 0:
@@ -194,8 +194,11 @@ func withoutHead(groups []string, a slog.Attr) slog.Attr {
 			return slog.Attr{}
 		}
 	}
-	if a.Value.Kind() == slog.KindDuration {
+	switch a.Value.Kind() { //nolint:exhaustive // the others are as they are
+	case slog.KindDuration:
 		a.Value = slog.StringValue(a.Value.Duration().String())
+	case slog.KindTime:
+		a.Value = slog.StringValue(a.Value.Time().Format(etcdTime))
 	}
 	return a
 }

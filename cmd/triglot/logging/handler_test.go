@@ -33,6 +33,7 @@ func line(t *testing.T, f Format, r slog.Record) string {
 
 func TestForms(t *testing.T) {
 	plain := record(slog.LevelInfo, "ready")
+	timed := record(slog.LevelWarn, "slow", "start time", at.Truncate(time.Millisecond))
 	full := record(slog.LevelWarn, `a "quoted" text`, "n", 7, "took", 1500*time.Millisecond,
 		"error", errors.New("no luck"), slog.Group("of", "a", 1), "list", []string{"x", "y"})
 	tests := []struct {
@@ -41,6 +42,7 @@ func TestForms(t *testing.T) {
 		want   string
 	}{
 		{JSON, plain, `{"level":"info","ts":"2026-11-22T08:15:04.123456-0700","msg":"ready"}`},
+		{JSON, timed, `{"level":"warn","ts":"2026-11-22T08:15:04.123456-0700","msg":"slow","start time":"2026-11-22T08:15:04.123000-0700"}`},
 		{JSON, full, `{"level":"warn","ts":"2026-11-22T08:15:04.123456-0700","msg":"a \"quoted\" text","n":7,"took":"1.5s","error":"no luck","of":{"a":1},"list":["x","y"]}`},
 		{Console, plain, "2026-11-22T08:15:04.123456-0700\tinfo\tready"},
 		{Console, full, "2026-11-22T08:15:04.123456-0700\twarn\ta \"quoted\" text\t" + `{"n":7,"took":"1.5s","error":"no luck","of":{"a":1},"list":["x","y"]}`},

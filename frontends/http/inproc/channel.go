@@ -27,6 +27,10 @@ type Config struct {
 	// MaxRequestBytes is the store's limit on an encoded command; the channel
 	// refuses messages of 512 KiB more, as gRPC does. Zero is 1.5 MiB.
 	MaxRequestBytes uint
+	// Transferred is told the sizes that messages have when they are encoded, as a gRPC
+	// server would count them: requests are received, replies sent. It is called by many
+	// goroutines; nil is not.
+	Transferred func(received, sent int)
 	// Logger gets a line for each handler that panics; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -64,6 +68,9 @@ var errClosed = status.Error(codes.Unavailable, "etcdserver: server stopped")
 func New(cfg Config) *Channel {
 	if cfg.MaxRequestBytes == 0 {
 		cfg.MaxRequestBytes = defaultMaxRequestBytes
+	}
+	if cfg.Transferred == nil {
+		cfg.Transferred = func(int, int) {}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -109,7 +116,7 @@ func (c *Channel) Invoke(ctx context.Context, name string, args, reply any, opts
 		return unknown(name)
 	}
 	request, response := args.(proto.Message), reply.(proto.Message)
-	if err := c.checkSize(request); err != nil {
+	if err := c.accept(request); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
@@ -131,7 +138,11 @@ func (c *Channel) Invoke(ctx context.Context, name string, args, reply any, opts
 	if err != nil {
 		return wireError(err)
 	}
-	return move(response, result.(proto.Message))
+	if err := move(response, result.(proto.Message)); err != nil {
+		return err
+	}
+	c.cfg.Transferred(0, proto.Size(response))
+	return nil
 }
 
 // guard runs a handler and makes an error of a panic: what one request broke
@@ -146,12 +157,14 @@ func (c *Channel) guard(name string, handle func() error) (err error) {
 	return handle()
 }
 
-// checkSize refuses a request as grpc-go's server would.
-func (c *Channel) checkSize(request proto.Message) error {
+// accept counts a request, or refuses it as grpc-go's server would.
+func (c *Channel) accept(request proto.Message) error {
 	limit := int(c.cfg.MaxRequestBytes) + requestOverhead
-	if n := proto.Size(request); n > limit {
+	n := proto.Size(request)
+	if n > limit {
 		return status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", n, limit)
 	}
+	c.cfg.Transferred(n, 0)
 	return nil
 }
 

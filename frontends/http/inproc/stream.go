@@ -150,7 +150,7 @@ func (s *clientStream) CloseSend() error {
 // SendMsg returns once the handler has taken m. If the handler has returned, the
 // error is io.EOF, and RecvMsg says how it ended.
 func (s *clientStream) SendMsg(m any) error {
-	if err := s.channel.checkSize(m.(proto.Message)); err != nil {
+	if err := s.channel.accept(m.(proto.Message)); err != nil {
 		s.cancel(err)
 		return err
 	}
@@ -169,7 +169,11 @@ func (s *clientStream) SendMsg(m any) error {
 func (s *clientStream) RecvMsg(m any) error {
 	select {
 	case s.replies.wanted <- m.(proto.Message):
-		return <-s.replies.filled
+		if err := <-s.replies.filled; err != nil {
+			return err
+		}
+		s.channel.cfg.Transferred(0, proto.Size(m.(proto.Message)))
+		return nil
 	case <-s.done:
 		if s.err != nil {
 			return s.err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 type (
@@ -351,4 +353,31 @@ func TestClose(t *testing.T) {
 		require.Equal(t, codes.Unavailable, status.Code(err))
 		c.Close()
 	})
+}
+
+// Messages are counted at the sizes that they have when they are encoded, those that
+// are refused are not.
+func TestTransferred(t *testing.T) {
+	var received, sent int // by this goroutine
+	c := serveWith(Config{MaxRequestBytes: 1, Logger: slog.New(slog.DiscardHandler), Transferred: func(in, out int) {
+		received, sent = received+in, sent+out
+	}}, func(context.Context, *pb.PutRequest) (*pb.PutResponse, error) {
+		return &pb.PutResponse{Header: &pb.ResponseHeader{Revision: 300}}, nil
+	}, echo)
+	defer c.Close()
+	put := &pb.PutRequest{Key: []byte("key"), Value: []byte("value")}
+	require.NoError(t, c.Invoke(t.Context(), putMethod, put, new(pb.PutResponse)))
+	require.Equal(t, [2]int{12, 5}, [2]int{received, sent})
+	require.Error(t, c.Invoke(t.Context(), putMethod, &pb.PutRequest{Key: make([]byte, 1<<20)}, new(pb.PutResponse)))
+	require.Equal(t, [2]int{12, 5}, [2]int{received, sent})
+
+	s := open(t.Context(), t, c)
+	request := create(7)
+	require.NoError(t, s.Send(request))
+	reply, err := s.Recv()
+	require.NoError(t, err)
+	require.NoError(t, s.CloseSend())
+	_, err = s.Recv()
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, [2]int{12 + proto.Size(request), 5 + proto.Size(reply)}, [2]int{received, sent})
 }
