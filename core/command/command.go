@@ -163,18 +163,8 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		var m commandpb.Compact
 		err := m.UnmarshalVTUnsafe(body)
 		return &core.Compact{Rev: core.Rev(m.Rev)}, err
-	case fieldLeaseGrant:
-		var m commandpb.LeaseGrant
-		err := m.UnmarshalVTUnsafe(body)
-		return &core.LeaseGrant{ID: core.LeaseID(m.Id), TTL: milliseconds(m.TtlMs)}, err
-	case fieldLeaseRevoke:
-		var m commandpb.LeaseRevoke
-		err := m.UnmarshalVTUnsafe(body)
-		return &core.LeaseRevoke{ID: core.LeaseID(m.Id)}, err
-	case fieldLeaseExpire:
-		var m commandpb.LeaseExpire
-		err := m.UnmarshalVTUnsafe(body)
-		return leaseExpireFromPB(&m), err
+	case fieldLeaseGrant, fieldLeaseRevoke, fieldLeaseExpire, fieldLeaseCheckpoint:
+		return decodeLease(field, body)
 	case fieldSetAlarm:
 		var m commandpb.SetAlarm
 		err := m.UnmarshalVTUnsafe(body)
@@ -190,10 +180,6 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		return decodeZnodeWrite(body)
 	case fieldSessionOpen, fieldSessionAttach, fieldSessionClose:
 		return decodeSession(field, body)
-	case fieldLeaseCheckpoint:
-		var m commandpb.LeaseCheckpoint
-		err := m.UnmarshalVTUnsafe(body)
-		return leaseCheckpointFromPB(&m), err
 	case fieldSetDowngrade:
 		var m commandpb.SetDowngrade
 		err := m.UnmarshalVT(body)
@@ -207,6 +193,28 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 			return decodeAuth(field, body)
 		}
 		return nil, errors.New("a kind that this version does not know")
+	}
+}
+
+// decodeLease decodes a command that concerns leases.
+func decodeLease(field protowire.Number, body []byte) (core.Command, error) {
+	switch field {
+	case fieldLeaseGrant:
+		var m commandpb.LeaseGrant
+		err := m.UnmarshalVTUnsafe(body)
+		return &core.LeaseGrant{ID: core.LeaseID(m.Id), TTL: milliseconds(m.TtlMs)}, err
+	case fieldLeaseRevoke:
+		var m commandpb.LeaseRevoke
+		err := m.UnmarshalVTUnsafe(body)
+		return &core.LeaseRevoke{ID: core.LeaseID(m.Id)}, err
+	case fieldLeaseExpire:
+		var m commandpb.LeaseExpire
+		err := m.UnmarshalVTUnsafe(body)
+		return leaseExpireFromPB(&m), err
+	default:
+		var m commandpb.LeaseCheckpoint
+		err := m.UnmarshalVTUnsafe(body)
+		return leaseCheckpointFromPB(&m), err
 	}
 }
 

@@ -146,6 +146,7 @@ func (a *auth) bearer(ctx context.Context, s *accounts.State, bearer string) (co
 		if ok {
 			return core.Principal{User: user, AuthRev: s.Rev()}, nil
 		}
+	case token.None: // no token is one
 	}
 	return core.Principal{}, core.InvalidAuthToken
 }

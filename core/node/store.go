@@ -130,8 +130,9 @@ func decided(err error) bool {
 	switch core.KindOf(err) {
 	case core.Timeout, core.NoLeader, core.LeaderChanged, core.Stopped, core.Canceled, core.Deadline:
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
 // commandRoom is about what a command takes, so that the common ones are encoded

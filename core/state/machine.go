@@ -1,7 +1,6 @@
 package state
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -166,7 +165,8 @@ func (m *Machine) load() error {
 	}
 	if m.pos.keys == unknown { // the next Commit writes it
 		all := core.Interval{Key: core.FromKey, End: core.FromKey}
-		if m.pos.keys, err = m.w.Count(context.Background(), all, 0); err != nil {
+		m.pos.keys = 0
+		if err := m.w.Scan(all, 0, true, func(*core.KV) bool { m.pos.keys++; return true }); err != nil {
 			return err
 		}
 	}

@@ -62,6 +62,7 @@ func (t *Tally) count(cmd core.Command, out core.Outcome, failed bool) {
 		if t.Puts+t.Deletes+t.Ranges-before > 1 {
 			t.Txns++
 		}
+	default: // the others are no operations
 	}
 }
 

@@ -187,8 +187,13 @@ func TestJWTWithoutClaims(t *testing.T) {
 	scheme, err := Parse("jwt,sign-method=HS256,priv-key="+f.hmac, c.now)
 	require.NoError(t, err)
 	for _, claims := range []jwt.MapClaims{
-		{}, {"username": "u"}, {"revision": 1}, {"username": 1, "revision": 1}, {"username": "u", "revision": "1"}, {"username": "u", "revision": -1},
-		{"username": "u", "revision": uint64(core.AnyAuthRev)},
+		{},
+		{"username": "u"},
+		{"revision": 1},
+		{"username": 1, "revision": 1},
+		{"username": "u", "revision": "1"},
+		{"username": "u", "revision": -1},
+		{"username": "u", "revision": core.AnyAuthRev},
 	} {
 		signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("a key of some length"))
 		require.NoError(t, err)

@@ -46,8 +46,7 @@ func TestRevisionWithoutPrevValues(t *testing.T) {
 		return f
 	}
 	collect := func(f *feed) (got []core.Change) {
-		for hub.dispatcher.step() { //nolint:revive // until all is dispatched
-		}
+		hub.dispatchAll()
 		for {
 			d, ok, err := f.poll(t.Context())
 			require.NoError(t, err)
@@ -65,8 +64,7 @@ func TestRevisionWithoutPrevValues(t *testing.T) {
 	publish(hub, s, edit{"a", "3"})
 	publish(hub, s, edit{"a", "4"})
 
-	for hub.dispatcher.step() { //nolint:revive // as above
-	}
+	hub.dispatchAll()
 	require.Equal(t, 1, hub.Stats().Behind, "only the one that needs the history")
 	require.Len(t, collect(without), 6)
 	require.Zero(t, s.calls)

@@ -154,9 +154,18 @@ func TestLoadRefusesNonsense(t *testing.T) {
 		key []byte
 		row string
 	}{
-		{[]byte("ax\x00"), "01"}, {user, ""}, {user, "02000000"}, {user, "01"}, {user, "01020000"}, {user, "010000"},
-		{user, "01000000ff"}, {user, "010005aa00"}, {user, "01000001"}, {user, "010000ffffffffffffffffff01"},
-		{keys.AppendAuth(nil, keys.AuthRole, "r"), "010100"}, {keys.AppendAuth(nil, keys.AuthSwitch, ""), "0102"},
+		{[]byte("ax\x00"), "01"},
+		{user, ""},
+		{user, "02000000"},
+		{user, "01"},
+		{user, "01020000"},
+		{user, "010000"},
+		{user, "01000000ff"},
+		{user, "010005aa00"},
+		{user, "01000001"},
+		{user, "010000ffffffffffffffffff01"},
+		{keys.AppendAuth(nil, keys.AuthRole, "r"), "010100"},
+		{keys.AppendAuth(nil, keys.AuthSwitch, ""), "0102"},
 	} {
 		value, err := hex.DecodeString(c.row)
 		require.NoError(t, err)

@@ -79,6 +79,7 @@ func (s *State) resolve(u User) *account {
 		}
 		for _, p := range role.Permissions {
 			switch p.Type {
+			case core.PermitUnset: // nothing
 			case core.PermitRead:
 				read = append(read, spanOf(p.Interval))
 			case core.PermitWrite:
