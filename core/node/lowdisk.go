@@ -67,18 +67,37 @@ func (l *lowDisk) watch(ctx context.Context) {
 // look compares the room on the disk with the watermark. Between the watermark and one
 // and a half of it nothing changes.
 func (l *lowDisk) look(ctx context.Context) error {
-	room, err := l.n.cfg.FS.GetDiskUsage(l.n.cfg.DataDir)
+	room, mark, err := l.tightest()
 	if err != nil {
 		return err
 	}
-	mark := l.watermark(room.TotalBytes)
 	switch {
-	case room.AvailBytes < mark:
-		return l.crossed(ctx, room.AvailBytes, mark)
-	case room.AvailBytes >= mark+mark/2:
-		return l.crossedBack(ctx, room.AvailBytes)
+	case room < mark:
+		return l.crossed(ctx, room, mark)
+	case room >= mark+mark/2:
+		return l.crossedBack(ctx, room)
 	}
 	return nil
+}
+
+// tightest returns the room and the watermark of the disk that has less, measured by
+// its watermark: that of the state, or that of the log if it has one of its own.
+func (l *lowDisk) tightest() (room, mark uint64, err error) {
+	dirs := []string{l.n.cfg.DataDir}
+	if l.n.cfg.WALDir != "" {
+		dirs = append(dirs, l.n.cfg.WALDir)
+	}
+	for i, dir := range dirs {
+		disk, err := l.n.cfg.FS.GetDiskUsage(dir)
+		if err != nil {
+			return 0, 0, err
+		}
+		at := l.watermark(disk.TotalBytes)
+		if i == 0 || float64(disk.AvailBytes)*float64(mark) < float64(room)*float64(at) {
+			room, mark = disk.AvailBytes, at
+		}
+	}
+	return room, mark, nil
 }
 
 func (l *lowDisk) watermark(total uint64) uint64 {

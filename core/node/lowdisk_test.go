@@ -1,6 +1,7 @@
 package node
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,43 @@ func TestLowDiskOff(t *testing.T) {
 		r.start()
 		r.free(1)
 		require.NoError(t, r.put())
+		stopNode(t, r.n)
+	})
+}
+
+// logDisk is a file system whose log is on a disk of its own, of 1 GiB.
+type logDisk struct {
+	storage.FS
+	free atomic.Uint64
+}
+
+func (d *logDisk) GetDiskUsage(path string) (storage.DiskUsage, error) {
+	if path != "wal" {
+		return d.FS.GetDiskUsage(path)
+	}
+	return storage.DiskUsage{AvailBytes: d.free.Load(), TotalBytes: 1 << 30}, nil
+}
+
+// TestLowDiskOfTheLog: a member needs room for its log as well.
+func TestLowDiskOfTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &diskRig{T: t, cfg: testConfig(t)}
+		r.fs = r.cfg.FS.(*storage.MemFS)
+		disk := &logDisk{FS: r.fs}
+		disk.free.Store(1 << 30)
+		r.cfg.FS, r.cfg.WALDir = disk, "wal"
+		r.fs.TestingSetDiskUsage(storage.DiskUsage{AvailBytes: 5 << 30, TotalBytes: 10 << 30, UsedBytes: 5 << 30})
+		r.start()
+		r.free(1000)
+		require.NoError(t, r.put())
+		disk.free.Store(10 << 20)
+		r.free(1000)
+		require.ErrorIs(t, r.put(), core.NoSpace)
+		disk.free.Store(100 << 20)
+		r.free(1000)
+		require.NoError(t, r.put())
+		r.free(10)
+		require.ErrorIs(t, r.put(), core.NoSpace)
 		stopNode(t, r.n)
 	})
 }
