@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -166,6 +165,9 @@ const (
 	loginOverhead    = 16 << 10
 )
 
+// maxLoggedName is how many bytes of a name are logged: anybody may give any.
+const maxLoggedName = 256
+
 // Login implements core.Auth.
 func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev, error) {
 	size := int64(len(user) + len(secret) + loginOverhead)
@@ -183,7 +185,8 @@ func (a *auth) Login(ctx context.Context, user, secret string) (string, core.Rev
 		v.Close()
 		if matched, err = a.checkPassword(ctx, s, user, secret, matched); err != nil {
 			if k := core.KindOf(err); k == core.AuthFailed || k == core.NoPasswordUser {
-				a.n.cfg.Logger.Warn("invalid authentication was requested", slog.String("user", user), slog.Any("error", err))
+				a.n.cfg.Logger.Warn("invalid authentication was requested",
+					"user", user[:min(len(user), maxLoggedName)], "error", err)
 			}
 			return "", 0, err
 		}

@@ -485,6 +485,23 @@ func TestWaitingLoginsAreBounded(t *testing.T) {
 	stopNode(t, g.Node)
 }
 
+// The log names who failed to log in, and not at any length: anybody may fail.
+func TestLogOfALogin(t *testing.T) {
+	cfg := testConfig(t)
+	var log bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.Auth = cheapAuth
+	g := startGuarded(t, cfg)
+	for _, user := range []string{"mallory", strings.Repeat("é", 1<<20)} {
+		_, _, err := g.Auth().Login(testContext(t), user, "x")
+		require.Equal(t, core.AuthFailed, err)
+	}
+	stopNode(t, g.Node)
+	require.Contains(t, log.String(), "user=mallory ")
+	require.Contains(t, log.String(), "user=ééé")
+	require.Less(t, log.Len(), 1<<16)
+}
+
 // TestSecretsStayOffTheDisk looks through all that a member has on disk, and has
 // logged, for passwords and tokens (CVE-2021-28235).
 func TestSecretsStayOffTheDisk(t *testing.T) {
