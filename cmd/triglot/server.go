@@ -114,7 +114,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 	return node.Config{
 		Name:    cfg.Member.Name,
 		DataDir: cfg.Member.DataDir,
-		WALDir:  cfg.Member.WALDir,
+		WAL:     node.WAL{Dir: cfg.Member.WALDir, UnsafeNoSync: cfg.Member.Storage.NoSync},
 		Cluster: node.Founding{
 			Peers:             peers,
 			Token:             cfg.Cluster.Token,

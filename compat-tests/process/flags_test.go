@@ -181,7 +181,7 @@ var flagCases = []flagCase{
 	{env: []string{"ETCD_CORS=foo"}, status: 1},
 	{args: []string{"--advertise-client-urls="}, status: -1},
 	{args: []string{"--initial-advertise-peer-urls="}, status: -1},
-	{args: []string{"--compaction-batch-limit=10", "--compaction-sleep-interval=1ms"}, status: -1},
+	{args: []string{"--compaction-batch-limit=10", "--compaction-sleep-interval=1ms", "--unsafe-no-fsync"}, status: -1},
 	{args: []string{"--bootstrap-defrag-threshold-megabytes=100"}, status: -1, logs: `"msg":"Skipping defragmentation"`},
 
 	{args: []string{"--logger=capnslog"}, status: 1, said: "same"},

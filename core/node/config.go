@@ -41,10 +41,7 @@ type Config struct {
 	Name string
 	// DataDir holds all that the member keeps. It is made if it is missing.
 	DataDir string
-	// WALDir holds the raft log instead of DataDir, below a directory of the member's
-	// name (--wal-dir); empty is in DataDir. It is the same for as long as the member
-	// lives.
-	WALDir  string
+	WAL     WAL
 	Cluster Founding
 	// AdvertiseClientURLs is where clients are told to find this member.
 	AdvertiseClientURLs []string
@@ -65,6 +62,16 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// FS is the file system; nil is the operating system's.
 	FS storage.FS
+}
+
+// WAL says how the raft log is kept.
+type WAL struct {
+	// Dir holds the raft log instead of DataDir, below a directory of the member's name
+	// (--wal-dir); empty is in DataDir. It is the same for as long as the member lives.
+	Dir string
+	// UnsafeNoSync leaves out its syncs (--unsafe-no-fsync): a power failure may take
+	// what was acknowledged.
+	UnsafeNoSync bool
 }
 
 // Founding says which cluster a member founds, or founded: it matters at its

@@ -84,8 +84,8 @@ func (l *lowDisk) look(ctx context.Context) error {
 // its watermark: that of the state, or that of the log if it has one of its own.
 func (l *lowDisk) tightest() (room, mark uint64, err error) {
 	dirs := []string{l.n.cfg.DataDir}
-	if l.n.cfg.WALDir != "" {
-		dirs = append(dirs, l.n.cfg.WALDir)
+	if l.n.cfg.WAL.Dir != "" {
+		dirs = append(dirs, l.n.cfg.WAL.Dir)
 	}
 	for i, dir := range dirs {
 		disk, err := l.n.cfg.FS.GetDiskUsage(dir)

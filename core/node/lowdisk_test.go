@@ -139,7 +139,7 @@ func TestLowDiskOfTheLog(t *testing.T) {
 		r.fs = r.cfg.FS.(*storage.MemFS)
 		disk := &logDisk{FS: r.fs}
 		disk.free.Store(1 << 30)
-		r.cfg.FS, r.cfg.WALDir = disk, "wal"
+		r.cfg.FS, r.cfg.WAL.Dir = disk, "wal"
 		r.fs.TestingSetDiskUsage(storage.DiskUsage{AvailBytes: 5 << 30, TotalBytes: 10 << 30, UsedBytes: 5 << 30})
 		r.start()
 		r.free(1000)

@@ -36,8 +36,8 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 		return nil, err
 	}
 	d := &disk{dir: dir, id: plan.id}
-	if cfg.WALDir != "" {
-		if dir.wal, err = openWALDir(cfg.FS, cfg.WALDir, plan.id); err != nil {
+	if cfg.WAL.Dir != "" {
+		if dir.wal, err = openWALDir(cfg.FS, cfg.WAL.Dir, plan.id); err != nil {
 			return nil, errors.Join(err, dir.Close())
 		}
 	}
@@ -149,10 +149,11 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 		Rows:     mvcc.NewCache(cfg.Memory.ZnodeCache),
 	}
 	d.log, err = raftlog.Open(d.dir.logPath(), raftlog.Options{
-		FS:      cfg.FS,
-		Logger:  cfg.Logger.With("component", "raftlog"),
-		OnSync:  m.observeSync,
-		OnWrite: m.observeWrite,
+		FS:           cfg.FS,
+		UnsafeNoSync: cfg.WAL.UnsafeNoSync,
+		Logger:       cfg.Logger.With("component", "raftlog"),
+		OnSync:       m.observeSync,
+		OnWrite:      m.observeWrite,
 	})
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/triglot/triglot/storage"
 )
 
-// walDir is where the raft log is if Config.WALDir puts it elsewhere: a directory
+// walDir is where the raft log is if Config.WAL.Dir puts it elsewhere: a directory
 // there, under the member's name, so that several members can share a disk. Which
 // one a member was founded with is not written down: a log that is not there is
 // empty, and a member that is not new refuses an empty log (disk.align).

@@ -11,7 +11,7 @@ import (
 // without it.
 func TestWALDir(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.WALDir = "fast/disk"
+	cfg.WAL.Dir = "fast/disk"
 	n := startNode(t, cfg)
 	path := n.disk.dir.logPath()
 	require.Regexp(t, `^fast/disk/triglot-[0-9a-f]+-8e9e05c52164694d$`, path)
@@ -33,13 +33,13 @@ func TestWALDir(t *testing.T) {
 	stopNode(t, n)
 
 	forgotten := left
-	forgotten.WALDir = ""
+	forgotten.WAL.Dir = ""
 	for range 2 {
 		_, err = Start(forgotten)
 		require.ErrorContains(t, err, "give the --wal-dir that it was founded with")
 	}
 	elsewhere := left
-	elsewhere.WALDir = "slow"
+	elsewhere.WAL.Dir = "slow"
 	_, err = Start(elsewhere)
 	require.ErrorContains(t, err, "give the --wal-dir that it was founded with")
 
@@ -51,7 +51,7 @@ func TestWALDir(t *testing.T) {
 // A founding that was cut short is begun again, with the log that it left.
 func TestWALDirFoundingAgain(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.WALDir = "fast"
+	cfg.WAL.Dir = "fast"
 	n := startNode(t, cfg)
 	id, path := n.disk.id, n.disk.dir.logPath()
 	stopNode(t, n)

@@ -269,8 +269,10 @@ func (l *Log) flush(sync bool) error {
 func (l *Log) sync() error {
 	w := &l.w
 	start := time.Now()
-	if err := w.segment.file.SyncData(); err != nil {
-		return l.fail(&syncError{w.segment.path, err})
+	if !l.noSync {
+		if err := w.segment.file.SyncData(); err != nil {
+			return l.fail(&syncError{w.segment.path, err})
+		}
 	}
 	if l.onSync != nil {
 		l.onSync(time.Since(start), w.unsyncedBytes)

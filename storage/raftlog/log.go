@@ -37,6 +37,10 @@ type Options struct {
 	// CacheBytes bounds the newest entries that are kept in memory; 0 means 16
 	// MiB. What is read often, by apply and by followers, should fit.
 	CacheBytes int64
+	// UnsafeNoSync leaves out the syncs of what is appended: a power failure, or a crash
+	// of the operating system, may take what was acknowledged. That of the process does
+	// not.
+	UnsafeNoSync bool
 	// Logger is told what an operator should know; nil means nobody is.
 	Logger *slog.Logger
 	// OnSync, if set, is called after each sync of the log with its duration and
@@ -74,6 +78,7 @@ type Log struct {
 	logger  *slog.Logger
 	onSync  func(time.Duration, int)
 	onWrite func(time.Duration)
+	noSync  bool
 
 	// appendMu serialises what writes to the active segment, and guards w.
 	appendMu sync.Mutex
@@ -130,7 +135,7 @@ func open(d *directory, o Options) (*Log, error) {
 		next++
 	}
 	l := &Log{
-		dir: d, logger: o.Logger, onSync: o.OnSync, onWrite: o.OnWrite,
+		dir: d, logger: o.Logger, onSync: o.OnSync, onWrite: o.OnWrite, noSync: o.UnsafeNoSync,
 		index: r.index, ring: ring{limit: o.CacheBytes}, segments: r.segments, state: r.state,
 		conf: &raftpb.ConfState{},
 	}

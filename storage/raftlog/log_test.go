@@ -317,6 +317,25 @@ func TestSteadyState(t *testing.T) {
 }
 
 // TestConcurrent reads, truncates and appends at the same time.
+// TestUnsafeNoSync shows that nothing is synced, and all is there again, while the
+// operating system goes on.
+func TestUnsafeNoSync(t *testing.T) {
+	watch := &watcher{describe: appends}
+	o := testOptions(errorfs.Wrap(vfs.NewMem(), watch))
+	o.UnsafeNoSync = true
+	l, err := Open("log", o)
+	require.NoError(t, err)
+	for i := uint64(1); i <= 100; i++ { // several segments
+		require.NoError(t, l.Append(hard(1, 1, i-1), []*raftpb.Entry{entry(i, 1, strings.Repeat("x", 1000))}, true))
+	}
+	require.NotContains(t, watch.take(), "sync")
+	require.NoError(t, l.Close())
+	l, err = Open("log", o)
+	require.NoError(t, err)
+	require.Equal(t, uint64(100), contents(t, l).last())
+	require.NoError(t, l.Close())
+}
+
 func TestConcurrent(t *testing.T) {
 	l := mustOpen(t, vfs.NewMem())
 	const last = 3000

@@ -65,6 +65,9 @@ func (c *Config) checkStorage() error {
 	if s.BatchRows < 0 || s.BatchRows > math.MaxInt32 || s.Pause < 0 {
 		return errors.New("--compaction-batch-limit and --compaction-sleep-interval must not be negative, nor the first beyond 2147483647")
 	}
+	if s.NoSync {
+		c.note(slog.LevelWarn, "the raft log is not synced: a power failure may take what was acknowledged", "given", "--unsafe-no-fsync")
+	}
 	if s.defragMegabytes > 0 { // in etcd's words
 		c.note(slog.LevelInfo, "Skipping defragmentation", "why", "there is nothing to defragment: the engine gives back space as it goes",
 			"bootstrap-defrag-threshold-megabytes", s.defragMegabytes)

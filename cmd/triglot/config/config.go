@@ -76,6 +76,8 @@ type Storage struct {
 	// LowDiskBytes is the room on the disk below which there is an alarm; less than
 	// zero is none.
 	LowDiskBytes int64
+	// NoSync leaves out the syncs of the raft log.
+	NoSync bool
 
 	defragMegabytes uint64
 }

@@ -208,7 +208,7 @@ func TestEtcdTolerance(t *testing.T) {
 		{"recognized and used environment variable", "ETCD_MEMORY_MLOCK"},
 		{"unrecognized environment variable", "ETCD_FOO"},
 		{"an option has a new name", "--experimental-watch-progress-notify-interval"},
-		{"an option has no effect", "--unsafe-no-fsync"},
+		{"the raft log is not synced: a power failure may take what was acknowledged", "--unsafe-no-fsync"},
 		{"a cluster of one member goes on as it is", "--force-new-cluster"},
 		{"a feature gate changes nothing", "InitialCorruptCheck"},
 		{"an option has no effect", "ETCD_MEMORY_MLOCK"},

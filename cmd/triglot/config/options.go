@@ -80,6 +80,11 @@ var memberOptions = []option{
 		field: func(c *Config) any { return &c.Member.Storage.Pause },
 	},
 	{
+		name: "unsafe-no-fsync", group: "Member", etcd: "false",
+		usage: "do not sync the raft log: a power failure may take what was acknowledged",
+		field: func(c *Config) any { return &c.Member.Storage.NoSync },
+	},
+	{
 		name: "bootstrap-defrag-threshold-megabytes", group: "Member", etcd: "0",
 		usage: "space to be won from which etcd defragments at the start; Triglot has nothing to defragment, and its log says so",
 		field: func(c *Config) any { return &c.Member.Storage.defragMegabytes },

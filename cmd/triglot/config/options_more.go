@@ -49,7 +49,6 @@ var discoveryOptions = []option{
 
 // tuningOptions turn knobs that Triglot does not have, or not yet.
 var tuningOptions = []option{
-	ignoredOption[bool]("unsafe-no-fsync", "false", "Triglot always syncs what it acknowledges"),
 	{
 		name: "feature-gates", group: "Member",
 		usage: "etcd's feature gates as Gate=true,…: LeaseCheckpoint and LeaseCheckpointPersist are honoured, the others change nothing",
