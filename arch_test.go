@@ -71,7 +71,8 @@ var rules = []rule{
 				return false
 			}
 			face := strings.Join(strings.SplitN(p.rel(), "/", 3)[:2], "/")
-			return imported != module+"/core" && !ours(imported, face) && !(face == "frontends/http" && isWire(imported))
+			allowed := imported == module+"/core" || ours(imported, face) || (face == "frontends/http" && isWire(imported))
+			return !allowed
 		},
 	},
 	{
