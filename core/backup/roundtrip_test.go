@@ -98,6 +98,27 @@ func TestUnusedKeyThatIsUsed(t *testing.T) {
 	require.Equal(t, from.describe(), to.describe())
 }
 
+// TestLongKeysGoThroughAFile: bbolt takes keys of up to 32 KiB, the store longer ones.
+func TestLongKeysGoThroughAFile(t *testing.T) {
+	from := newModelRig(t)
+	defer from.close()
+	const longest = 32<<10 - 1 // of a znode's name
+	for n := longest - 20; n <= longest+20; n++ {
+		long := strings.Repeat("x", n)
+		from.try(entry{1, []core.Command{
+			&core.LeaseGrant{ID: 7, TTL: time.Minute},
+			&core.Put{Key: []byte("/zk/" + long), Lease: 7}, &core.Put{Key: []byte("/zk/p" + long[20:] + "/child/child")},
+			&core.Put{Key: []byte(long), Lease: 7},
+		}})
+	}
+	require.Greater(t, from.view.ZnodeCounts().Znodes, int64(60))
+	to := newModelRig(t)
+	defer to.close()
+	to.importFile(from.export(t.TempDir(), 0))
+	require.Equal(t, from.describe(), to.describe())
+	to.checkZnodes()
+}
+
 // entry is commands with their time.
 type entry struct {
 	now  int64
