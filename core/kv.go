@@ -87,7 +87,8 @@ type Revision struct {
 	Rev     Rev
 	Changes []Change
 	// NoPrevValues says that the values in Changes[i].Prev are of the right length and
-	// of no content: there were too many. The history has them.
+	// of no content: there were too many. The history has them. In a revision from the
+	// history it says that there is only their key and revision yet.
 	NoPrevValues bool
 	// Steps are what it did to znodes, each step of a ZooKeeper multi by itself,
 	// in order. A revision may have steps and no changes, or neither.

@@ -42,7 +42,8 @@ type Feed interface {
 	// dropped. The former comes once the watch is synced.
 	RequestProgress(id WatchID)
 	// Next returns what is due next. It blocks until there is something, ctx
-	// ends or the feed is closed (Stopped).
+	// ends or the feed is closed (Stopped). The call says that the Delivery before
+	// needs no memory any more.
 	Next(ctx context.Context) (Delivery, error)
 	Close()
 }

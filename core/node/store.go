@@ -248,3 +248,13 @@ func (n *Node) Revisions(
 	defer v.Close()
 	return v.Revisions(ctx, from, want, withPrev, maxBytes)
 }
+
+// LoadPrev implements watch.History.
+func (n *Node) LoadPrev(ctx context.Context, rev *core.Revision) error {
+	v := n.published.hold()
+	if v == nil {
+		return core.Stopped
+	}
+	defer v.Close()
+	return v.LoadPrev(ctx, rev)
+}

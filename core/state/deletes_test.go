@@ -51,7 +51,17 @@ func TestLargeDelete(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, rev.Rev+1, next)
 	require.Len(t, revs[0].Changes, n)
+	require.True(t, revs[0].NoPrevValues)
+	require.Empty(t, revs[0].Changes[7].Prev.Value)
+	require.NoError(t, r.view.LoadPrev(context.Background(), revs[0]))
+	require.False(t, revs[0].NoPrevValues)
+	require.Len(t, revs[0].Changes[7].Prev.Value, value+5)
 	require.Equal(t, "value", string(revs[0].Changes[7].Prev.Value[:5]))
+
+	require.NoError(t, r.apply(&core.Compact{Rev: rev.Rev})[0].Err)
+	r.commit()
+	require.NoError(t, r.view.LoadPrev(context.Background(), revs[0]))
+	require.Nil(t, revs[0].Changes[7].Prev, "compacted meanwhile")
 
 	res, err := r.view.Range(context.Background(), &core.Range{Interval: all, CountOnly: true})
 	require.NoError(t, err)
@@ -62,6 +72,26 @@ func TestLargeDelete(t *testing.T) {
 	small := r.commit().Revisions[0]
 	require.False(t, small.NoPrevValues)
 	require.Equal(t, "value", string(small.Changes[7].Prev.Value[:5]))
+}
+
+// What a lease deletes is bounded in memory as what a delete does: its keys, whatever
+// their values.
+func TestLargeRevocation(t *testing.T) {
+	const n, value = 20, 1 << 20
+	r := newSizedRig(t, 64<<20)
+	t.Cleanup(r.close)
+	require.NoError(t, r.apply(&core.LeaseGrant{ID: 1, TTL: time.Second})[0].Err)
+	for i := range n {
+		require.NoError(t, r.apply(&core.Put{Key: fmt.Appendf(nil, "k%d", i), Value: make([]byte, value), Lease: 1})[0].Err)
+		r.commit()
+	}
+	require.NoError(t, r.apply(&core.LeaseRevoke{ID: 1})[0].Err)
+	revs := r.commit().Revisions
+	require.Len(t, revs, 1)
+	require.True(t, revs[0].NoPrevValues)
+	require.Len(t, revs[0].Changes, n)
+	require.Same(t, &revs[0].Changes[0].Prev.Value[0], &revs[0].Changes[n-1].Prev.Value[0], "hollow values share their memory")
+	require.Zero(t, r.view.Keys())
 }
 
 // However many keys overdue leases have, one entry deletes a bounded number of them, or

@@ -142,6 +142,11 @@ func (v *View) Revisions(
 	return v.reader.Revisions(ctx, from, want, withPrev, maxBytes)
 }
 
+// LoadPrev completes a revision of Revisions, see mvcc.Reader.
+func (v *View) LoadPrev(ctx context.Context, rev *core.Revision) error {
+	return v.reader.LoadPrev(ctx, rev)
+}
+
 // Members are the members, by id. The slice is shared.
 func (v *View) Members() []core.Member { return v.members }
 

@@ -28,6 +28,9 @@ type History interface {
 	// nothing more. It fails with Compacted if from is less than the revision
 	// compacted to.
 	Revisions(ctx context.Context, from core.Rev, want core.Interval, withPrev bool, maxBytes int) (revs []*core.Revision, next core.Rev, err error)
+	// LoadPrev puts the earlier states into a revision that Revisions has returned
+	// without their values, because they are very many.
+	LoadPrev(ctx context.Context, rev *core.Revision) error
 }
 
 // canCatchUp reports whether a watch can be brought forward.
@@ -153,14 +156,36 @@ func (f *feed) recall(ctx context.Context, s *selection, target core.Rev) error 
 		if rev.Rev < w.next || rev.Rev > target {
 			continue
 		}
-		if s.full() {
+		if s.full() || rev.NoPrevValues && s.revisions > 0 { // very many go alone
 			next = rev.Rev
 			break
+		}
+		if rev.NoPrevValues {
+			if err := f.loadPrev(ctx, rev); err != nil {
+				return err
+			}
 		}
 		s.add(rev)
 	}
 	w.next = next
 	return nil
+}
+
+// loadPrev reads the earlier states of very many keys. etcd tells all of a revision at
+// once, unless the watch is fragmented, and so all of it is in memory until it is
+// sent: that of one watch of the hub at a time.
+func (f *feed) loadPrev(ctx context.Context, rev *core.Revision) error {
+	f.release() // of what turned out to be nothing to tell
+	leave, err := f.hub.large.enter(ctx)
+	if err != nil {
+		return err
+	}
+	open := context.AfterFunc(f.ctx, leave) //nolint:contextcheck // the feed's end is meant
+	f.sent = func() {
+		open()
+		leave()
+	}
+	return f.hub.options.History.LoadPrev(ctx, rev)
 }
 
 // dropPrev removes the earlier states that may no longer be told.

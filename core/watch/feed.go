@@ -46,6 +46,8 @@ type consumer struct {
 	stalled bool
 	// batch is scratch space, kept while a watch is behind.
 	batch []entry
+	// sent, if set, is to be called when the delivery before is no longer needed.
+	sent func()
 }
 
 var _ core.Feed = (*feed)(nil)
@@ -101,6 +103,7 @@ func (f *feed) Next(ctx context.Context) (core.Delivery, error) {
 
 // poll returns the next delivery if there is one.
 func (f *feed) poll(ctx context.Context) (d core.Delivery, ok bool, err error) {
+	f.release()
 	for {
 		if f.closed.Load() {
 			return d, false, core.Stopped
@@ -124,6 +127,14 @@ func (f *feed) poll(ctx context.Context) (d core.Delivery, ok bool, err error) {
 		default:
 			return d, false, nil
 		}
+	}
+}
+
+// release says that the delivery before is no longer needed.
+func (f *feed) release() {
+	if f.sent != nil {
+		f.sent()
+		f.sent = nil
 	}
 }
 

@@ -44,6 +44,8 @@ type Hub struct {
 	options    Options
 	ring       ring
 	dispatcher dispatcher
+	// large is for what takes very much memory.
+	large gate
 
 	wake    chan struct{} // capacity 1
 	closing chan struct{}
@@ -72,7 +74,7 @@ func newHub(o Options) *Hub {
 	if o.Current == nil {
 		o.Current = func() core.Rev { return 0 }
 	}
-	h := &Hub{options: o, wake: make(chan struct{}, 1), closing: make(chan struct{})}
+	h := &Hub{options: o, large: newGate(defaultHold), wake: make(chan struct{}, 1), closing: make(chan struct{})}
 	h.ring.init(o.RingBytes, o.Start, o.CompactRev)
 	h.dispatcher.ring = &h.ring
 	h.dispatcher.dispatched = o.Start

@@ -267,6 +267,8 @@ func (h stuckHistory) Revisions(_ context.Context, from core.Rev, _ core.Interva
 	return nil, from + 1, nil
 }
 
+func (h stuckHistory) LoadPrev(context.Context, *core.Revision) error { return nil }
+
 // TestWaitMissesNothing checks that a consumer does not go to sleep over what
 // happened since it looked.
 func TestWaitMissesNothing(t *testing.T) {

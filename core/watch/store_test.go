@@ -23,6 +23,9 @@ type store struct {
 	fail  error
 	block chan struct{}
 	calls int
+	// large is the size of a revision's earlier states beyond which Revisions leaves
+	// them out; zero is never. loads counts the calls of LoadPrev.
+	large, loads int
 }
 
 func newStore() *store { return &store{rev: 1, state: make(map[string]*core.KV)} }
@@ -98,6 +101,7 @@ func (s *store) Revisions(ctx context.Context, from core.Rev, want core.Interval
 			return revs, rev.Rev, nil
 		}
 		part := &core.Revision{Rev: rev.Rev}
+		before := 0
 		for _, c := range rev.Changes {
 			if want.Contains(c.KV.Key) {
 				if !withPrev {
@@ -105,13 +109,40 @@ func (s *store) Revisions(ctx context.Context, from core.Rev, want core.Interval
 				}
 				part.Changes = append(part.Changes, c)
 				size += c.KV.Size() + c.Prev.Size()
+				before += c.Prev.Size()
 			}
+		}
+		if s.large > 0 && before > s.large {
+			part = hollowed(part)
 		}
 		if len(part.Changes) > 0 {
 			revs = append(revs, part)
 		}
 	}
 	return revs, s.rev + 1, nil
+}
+
+// LoadPrev implements History.
+func (s *store) LoadPrev(_ context.Context, rev *core.Revision) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loads++
+	rev.NoPrevValues = false
+	at, _ := slices.BinarySearchFunc(s.revs, rev.Rev, func(r *core.Revision, rev core.Rev) int { return int(r.Rev - rev) })
+	for i := range rev.Changes {
+		for _, c := range s.revs[at].Changes {
+			if string(c.KV.Key) == string(rev.Changes[i].KV.Key) {
+				rev.Changes[i].Prev = c.Prev
+			}
+		}
+	}
+	return nil
+}
+
+func (s *store) loaded() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loads
 }
 
 // between returns what a watch of spec is to be told of the revisions in

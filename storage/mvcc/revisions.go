@@ -16,7 +16,8 @@ import (
 // changes take about maxBytes; at least one if there is one. next is the first
 // revision not covered: one beyond the view's own when nothing is left. With
 // withPrev the changes carry what they superseded, unless that has been
-// compacted.
+// compacted: in a revision that superseded more than 16 MiB only its key and
+// revision, and NoPrevValues says so. LoadPrev has the rest.
 //
 // It fails with Compacted if from lies below the view's compacted revision.
 func (r *Reader) Revisions(ctx context.Context, from core.Rev, want core.Interval, withPrev bool, maxBytes int) (revs []*core.Revision, next core.Rev, err error) {
@@ -36,6 +37,43 @@ func (r *Reader) Revisions(ctx context.Context, from core.Rev, want core.Interva
 	return l.revs, next, nil
 }
 
+// maxPrevBytes is how much of what one revision superseded Revisions reads: deletes
+// may have been of any size.
+const maxPrevBytes = 16 << 20
+
+// LoadPrev puts in what a revision of Revisions superseded, where that is
+// NoPrevValues; it may come from an earlier view. What has been compacted since is
+// gone, and so is Prev.
+func (r *Reader) LoadPrev(ctx context.Context, rev *core.Revision) error {
+	rev.NoPrevValues = false
+	if rev.Rev <= r.compactRev {
+		for i := range rev.Changes {
+			rev.Changes[i].Prev = nil
+		}
+		return nil
+	}
+	it, err := r.source.NewIter(keys.VersionBounds())
+	if err != nil {
+		return err
+	}
+	l := loader{reader: r}
+	var scratch []byte
+	for i := range rev.Changes {
+		if i%checkEvery == 0 && ctx.Err() != nil {
+			err = context.Cause(ctx)
+			break
+		}
+		c := &rev.Changes[i]
+		if c.Prev == nil {
+			continue
+		}
+		if c.Prev, err = l.version(it, &scratch, c.KV.Key, c.Prev.ModRev); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, it.Close())
+}
+
 // loader gathers the revisions of one call of Revisions: first the changes from
 // r, then their versions from d, in key order.
 type loader struct {
@@ -44,10 +82,12 @@ type loader struct {
 	withPrev bool
 	maxBytes int
 
-	bytes   int
-	keys    slab
-	pending []wanted
-	revs    []*core.Revision
+	bytes int
+	// prevBytes is what the revision at hand superseded.
+	prevBytes int64
+	keys      slab
+	pending   []wanted
+	revs      []*core.Revision
 	// ends[i] is where the changes of revs[i] end in pending.
 	ends []int
 }
@@ -92,6 +132,7 @@ func (l *loader) list(ctx context.Context, from core.Rev) (core.Rev, error) {
 				break
 			}
 			l.revs = append(l.revs, &core.Revision{Rev: rev})
+			l.prevBytes = 0
 			l.ends = append(l.ends, len(l.pending))
 		}
 		l.add(rev, &c)
@@ -125,7 +166,12 @@ func (l *loader) add(rev core.Rev, c *change) {
 	// more; it is compacted for everyone.
 	if l.withPrev && c.prevRev != 0 && rev > l.reader.compactRev {
 		w.prevRev = c.prevRev
-		l.bytes += int(logicalSize(len(c.key), c.prevLen))
+		size := logicalSize(len(c.key), c.prevLen)
+		l.bytes += int(size)
+		l.prevBytes += size
+		if last := l.revs[len(l.revs)-1]; l.prevBytes > maxPrevBytes {
+			last.NoPrevValues = true
+		}
 	}
 	l.pending = append(l.pending, w)
 	l.ends[len(l.ends)-1] = len(l.pending)
@@ -141,6 +187,7 @@ func (l *loader) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.hollow()
 	if err := errors.Join(l.read(ctx, it), it.Close()); err != nil {
 		return err
 	}
@@ -155,6 +202,20 @@ func (l *loader) load(ctx context.Context) error {
 		start = end
 	}
 	return nil
+}
+
+// hollow gives the changes of revisions that superseded too much what is known of
+// that without reading it.
+func (l *loader) hollow() {
+	start := 0
+	for i, end := range l.ends {
+		for j := start; j < end && l.revs[i].NoPrevValues; j++ {
+			if w := &l.pending[j]; w.prevRev != 0 {
+				w.prev, w.prevRev = &core.KV{Key: w.key, ModRev: w.prevRev}, 0
+			}
+		}
+		start = end
+	}
 }
 
 func (l *loader) read(ctx context.Context, it *storage.Iter) error {
