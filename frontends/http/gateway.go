@@ -126,7 +126,8 @@ func (a address) String() string  { return string(a) }
 func metadataKey(header string) (string, bool) {
 	key := strings.ToLower(strings.TrimPrefix(header, runtime.MetadataHeaderPrefix))
 	switch key {
-	case rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataClientAPIVersionKey, rpctypes.TokenFieldNameGRPC:
+	case rpctypes.MetadataRequireLeaderKey, rpctypes.MetadataClientAPIVersionKey,
+		rpctypes.TokenFieldNameGRPC, rpctypes.TokenFieldNameSwagger:
 		return key, strings.HasPrefix(header, runtime.MetadataHeaderPrefix)
 	default:
 		return "", false

@@ -199,6 +199,9 @@ func TestGatewayCaller(t *testing.T) {
 		secure  *tls.ConnectionState
 		token   []string
 		other   map[string]string
+		// authorization is looked at if it is set: the gateway adds what etcd reads only
+		// without a token.
+		authorization string
 	}{
 		{name: "nothing"},
 		{name: "a certificate", secure: &tls.ConnectionState{VerifiedChains: chain}},
@@ -206,6 +209,7 @@ func TestGatewayCaller(t *testing.T) {
 		{name: "a bearer token", headers: map[string]string{"Authorization": "Bearer abc.1"}, token: []string{"abc.1"}},
 		{name: "in small letters", headers: map[string]string{"Authorization": "bearer  abc.1"}, token: []string{"abc.1"}},
 		{name: "as metadata", headers: map[string]string{"Grpc-Metadata-Token": "abc.1"}, token: []string{"abc.1"}},
+		{name: "as metadata by its other name", headers: map[string]string{"Grpc-Metadata-Authorization": "abc.1"}, authorization: "abc.1"},
 		{
 			name: "what clients of gRPC say, too",
 			headers: map[string]string{
@@ -243,7 +247,10 @@ func TestGatewayCaller(t *testing.T) {
 			}
 			require.Equal(t, tt.token, md.Get("token"))
 			delete(md, "token")
-			delete(md, "authorization") // as the gateway adds it; etcd reads it only without a token
+			if tt.authorization != "" {
+				require.Equal(t, []string{tt.authorization}, md.Get("authorization"))
+			}
+			delete(md, "authorization")
 			require.Equal(t, []string{"example.com"}, md.Get("x-forwarded-host"))
 			require.Equal(t, []string{"10.1.2.3"}, md.Get("x-forwarded-for"))
 			require.Len(t, md, 2+len(tt.other))
