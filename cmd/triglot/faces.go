@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,8 +81,13 @@ func (s *server) makeHTTP(registry *prometheus.Registry) {
 	if s.gateway != nil {
 		gateway = s.gateway
 	}
+	var calls http.Handler
+	if len(s.bound.http) == 0 {
+		calls = s.grpc // the addresses are gRPC's too
+	}
 	front := httpfront.New(httpfront.Config{
 		Store: s.node, Cluster: s.node,
+		Calls:           calls,
 		Gateway:         gateway,
 		MaxRequestBytes: uint(s.cfg.Requests.MaxRequestBytes),
 		Version:         etcdVersion,

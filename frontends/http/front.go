@@ -43,6 +43,9 @@ type Config struct {
 	// registered; the JSON gateway is served below /v3/ then. Nil serves none
 	// (--enable-grpc-gateway=false).
 	Gateway grpc.ClientConnInterface
+	// Calls serves the gRPC calls that come over a connection which began with something
+	// else, such as a *grpc.Server. Nil serves none.
+	Calls http.Handler
 	// MaxRequestBytes is the store's limit on an encoded command, from which the
 	// limit on a request's body follows; zero is 1.5 MiB.
 	MaxRequestBytes uint

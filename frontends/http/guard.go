@@ -19,6 +19,9 @@ func (f *Front) guard(next http.Handler) http.Handler {
 			r.TLS = state
 		}
 		switch {
+		case f.isCall(r):
+			f.cfg.Calls.ServeHTTP(w, r)
+			return
 		case r.TLS == nil:
 			if host := hostname(r); !allows(f.cfg.Hosts, host) {
 				f.cfg.Logger.Warn("rejecting HTTP request to prevent DNS rebinding attacks", "host", host)
@@ -41,6 +44,12 @@ func (f *Front) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// isCall reports whether a request is a gRPC call. A connection goes to one server by
+// its first request; that one speaks HTTP does not keep a client from calls.
+func (f *Front) isCall(r *http.Request) bool {
+	return f.cfg.Calls != nil && r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
 }
 
 // ignoredCommonName is etcd's sentence; APISIX looks for it.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,6 +131,41 @@ func TestPortServesGRPC(t *testing.T) {
 }
 
 // checkHealth makes one call on a connection of its own.
+// A connection that begins with plain HTTP/2 takes gRPC calls too, to which the list of
+// hosts does not apply.
+func TestConnectionServesBoth(t *testing.T) {
+	calls := grpc.NewServer()
+	healthpb.RegisterHealthServer(calls, grpchealth.NewServer())
+	m := newFakeMember()
+	front := New(Config{Store: m, Cluster: m, Calls: calls, Hosts: []string{"nobody"}})
+	l := listen(t)
+	servePort(t, l, front.ClientHandler())
+	c := client(t, nil, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+	url := "http://" + l.Addr().String()
+	resp, err := c.Get(url + "/version")
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusMisdirectedRequest, resp.StatusCode)
+
+	var conn httptrace.GotConnInfo
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { conn = info }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+healthpb.Health_Check_FullMethodName, strings.NewReader("\x00\x00\x00\x00\x00"))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/grpc")
+	req.Header.Set("TE", "trailers")
+	resp, err = c.Do(req)
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.True(t, conn.Reused)
+	require.Equal(t, "\x00\x00\x00\x00\x02\x08\x01", string(body), "SERVING")
+	require.Equal(t, "0", resp.Trailer.Get("Grpc-Status"))
+	calls.GracefulStop()
+}
+
 func checkHealth(t testing.TB, addr net.Addr) {
 	conn, err := grpc.NewClient(addr.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
