@@ -34,6 +34,10 @@ var single = core.WatchSpec{Interval: core.Interval{Key: []byte("k")}}
 // TestSlowFeed checks that a feed that reads nothing holds up nobody, keeps no
 // more than its queue, and loses nothing.
 func TestSlowFeed(t *testing.T) {
+	synctest.Test(t, testSlowFeed) // no deadline of it depends on the machine's load
+}
+
+func testSlowFeed(t *testing.T) {
 	const feeds, revisions = 1000, 120
 	s := newStore()
 	hub := New(Options{QueueItems: 50, History: s, Start: 1, CompactRev: -1})
