@@ -145,7 +145,7 @@ var (
 		replacement string
 	}{
 		{regexp.MustCompile(`remaining\(\d+s\)`), "remaining(...)"},
-		{regexp.MustCompile(`"ID" : \d{19}\n`), "\"ID\" : ...\n"},
+		{regexp.MustCompile(`"ID" : \d{9,19}\n`), "\"ID\" : ...\n"},
 		{regexp.MustCompile(`took = \S+`), "took = ..."},
 		{regexp.MustCompile(`took \S+s\b`), "took ..."},
 		{regexp.MustCompile(`"took":"\S+s"`), `"took":"..."`},
