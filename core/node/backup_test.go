@@ -107,6 +107,7 @@ func TestHashesTellStoresApart(t *testing.T) {
 
 	n := startNode(t, testConfig(t))
 	defer stopNode(t, n)
+	require.NoError(t, n.Ready(testContext(t))) // it changes its own state no more
 	before, _, err := n.Hash(testContext(t), core.Principal{})
 	require.NoError(t, err)
 	again, _, err := n.Hash(testContext(t), core.Principal{})
