@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state/kv"
 )
 
 // fillKeys puts n keys with values of so many bytes.
@@ -92,6 +93,37 @@ func TestLargeRevocation(t *testing.T) {
 	require.Len(t, revs[0].Changes, n)
 	require.Same(t, &revs[0].Changes[0].Prev.Value[0], &revs[0].Changes[n-1].Prev.Value[0], "hollow values share their memory")
 	require.Zero(t, r.view.Keys())
+}
+
+// However many leases expire together, what they delete is kept in memory up to a
+// bound; of the others the history has it.
+func TestExpiryOfMuchThatIsKept(t *testing.T) {
+	const leases, value = 10, 12 << 20
+	r := newSizedRig(t, 64<<20)
+	t.Cleanup(r.close)
+	expire := &core.LeaseExpire{Term: r.term}
+	for id := core.LeaseID(1); id <= leases; id++ {
+		require.NoError(t, r.apply(&core.LeaseGrant{ID: id, TTL: time.Second})[0].Err)
+		require.NoError(t, r.apply(&core.Put{Key: fmt.Appendf(nil, "k%d", id), Value: make([]byte, value), Lease: id})[0].Err)
+		r.commit()
+		expire.IDs = append(expire.IDs, id)
+	}
+	expire.AsOf, _ = r.machine.Applied()
+	require.NoError(t, r.apply(expire)[0].Err)
+	kept := 0
+	for _, rev := range r.commit().Revisions {
+		require.Len(t, rev.Changes[0].Prev.Value, value)
+		if !rev.NoPrevValues {
+			kept += value
+		}
+	}
+	require.Positive(t, kept)
+	require.LessOrEqual(t, kept, kv.MaxKeptBytes)
+	require.Zero(t, r.view.Keys())
+
+	require.NoError(t, r.apply(&core.Put{Key: []byte("a"), Value: []byte("v")})[0].Err)
+	require.NoError(t, r.apply(&core.DeleteRange{Interval: core.Interval{Key: []byte("a")}})[0].Err)
+	require.False(t, r.commit().Revisions[1].NoPrevValues, "the next commit has all of the bound")
 }
 
 // However many keys overdue leases have, one entry deletes a bounded number of them, or

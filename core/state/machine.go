@@ -51,6 +51,8 @@ type Machine struct {
 
 	// deletes is what deletes of the entry at hand may still take.
 	deletes int64
+	// keep is what deletes may still keep in memory until the next Commit.
+	keep int64
 
 	delta  Delta
 	posBuf []byte
@@ -135,7 +137,7 @@ func Open(db *storage.DB, caches mvcc.Caches) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	m := &Machine{db: db, caches: caches, w: w}
+	m := &Machine{db: db, caches: caches, w: w, keep: kv.MaxKeptBytes}
 	if err := m.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("state: %w", err), w.Close())
 	}
@@ -318,7 +320,7 @@ func (m *Machine) begin(reads bool) kv.Tx {
 		m.znodes.Begin(m.pos.rev+1, m.pos.clock)
 		znodes = m.znodes
 	}
-	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Room: &m.deletes}, reads)
+	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Room: &m.deletes, Keep: &m.keep}, reads)
 }
 
 // take makes what a command changed, if anything, the next revision. It gives the
@@ -457,7 +459,7 @@ func (m *Machine) Commit() (*View, Delta, error) {
 		return nil, Delta{}, fmt.Errorf("state: commit up to entry %d: %w", m.pos.index, err)
 	}
 	delta := m.delta
-	m.delta = Delta{}
+	m.delta, m.keep = Delta{}, kv.MaxKeptBytes
 	return m.view(), delta, nil
 }
 

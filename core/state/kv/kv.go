@@ -61,6 +61,9 @@ type Bounds struct {
 	// Room is what deletes may still take, and is taken from by them; nil is
 	// MaxDeleteBytes for each.
 	Room *int64
+	// Keep is how much of the earlier versions of their keys deletes may still keep,
+	// and is taken from by them; nil is KeptPrevBytes for each.
+	Keep *int64
 }
 
 // check reports whether at lies within the bounds; zero or less always does.

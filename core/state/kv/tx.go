@@ -183,6 +183,8 @@ func (tx *Tx) DeleteKeys(keys [][]byte) error {
 func (tx *Tx) deleteAll(v *victims) error {
 	if v.hollow {
 		tx.hollow = true
+	} else if tx.bounds.Keep != nil {
+		*tx.bounds.Keep -= v.bytes
 	}
 	if tx.bounds.Room != nil {
 		*tx.bounds.Room -= v.cost

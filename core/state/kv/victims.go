@@ -8,6 +8,8 @@ const (
 	// KeptPrevBytes is how much of the earlier versions of its keys a delete keeps in
 	// memory for watches. Of a larger one, those that want them read the history.
 	KeptPrevBytes = 16 << 20
+	// MaxKeptBytes is how much of them all deletes keep that are committed together.
+	MaxKeptBytes = 4 * KeptPrevBytes
 	// MaxDeleteBytes is what the deletes of one entry of the log may take, with the
 	// earlier versions that their callers ask for: far less than the 4 GiB that the
 	// engine takes in one batch, and some millions of keys.
@@ -70,7 +72,7 @@ func (v *victims) add(kv *core.KV) {
 	if v.wantPrev {
 		v.cost += int64(kv.Size())
 	}
-	if !v.hollow && !v.wantPrev && v.bytes > KeptPrevBytes {
+	if !v.hollow && !v.wantPrev && v.bytes > v.keep() {
 		v.hollow = true
 		for i := range v.kvs {
 			v.kvs[i] = v.hollowed(v.kvs[i])
@@ -80,6 +82,14 @@ func (v *victims) add(kv *core.KV) {
 		kv = v.hollowed(kv)
 	}
 	v.kvs = append(v.kvs, kv)
+}
+
+// keep is how much of the versions may be kept.
+func (v *victims) keep() int64 {
+	if v.tx.bounds.Keep == nil {
+		return KeptPrevBytes
+	}
+	return min(KeptPrevBytes, *v.tx.bounds.Keep)
 }
 
 // hollowed is kv without the content of its value, in memory of its own.
