@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -25,6 +26,9 @@ func (v *verifier) verify(state tls.ConnectionState) error {
 		}
 	}
 	if len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
+		if len(v.names) > 0 || len(v.hosts) > 0 {
+			return errors.New("client certificate authentication failed: there is no verified certificate")
+		}
 		return nil
 	}
 	leaf := state.VerifiedChains[0][0]
