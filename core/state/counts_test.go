@@ -72,7 +72,7 @@ func TestPagesAreCountedOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 100, first.Count)
 	q.Key = []byte("k09\x00") // behind the last key of the first page
-	n, ok := r.machine.counts.Known(q.Interval, q.Rev)
+	n, ok := r.machine.shared.counts.Known(q.Interval, q.Rev)
 	require.True(t, ok)
 	require.EqualValues(t, 90, n)
 }

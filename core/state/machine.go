@@ -49,17 +49,24 @@ type Machine struct {
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 
-	// deletes is what deletes of the entry at hand may still take.
-	deletes int64
-	// keep is what deletes may still keep in memory until the next Commit.
-	keep int64
+	room deleteRoom
 
 	delta  Delta
 	posBuf []byte
-	// counts serves the views, which may outlive each other.
+	shared shared
+}
+
+// deleteRoom is what deletes may still take: entry of what is for the entry at hand,
+// keep of the memory for earlier versions until the next Commit.
+type deleteRoom struct{ entry, keep int64 }
+
+// shared is what a machine and its views share. It is safe for concurrent use.
+type shared struct {
+	// counts serves the counts of pages.
 	counts kv.Counts
 	// open counts the views that have not been closed for good.
-	open  atomic.Int64
+	open atomic.Int64
+	// reads counts what they were asked for.
 	reads reads
 }
 
@@ -137,7 +144,7 @@ func Open(db *storage.DB, caches mvcc.Caches) (*Machine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", err)
 	}
-	m := &Machine{db: db, caches: caches, w: w, keep: kv.MaxKeptBytes}
+	m := &Machine{db: db, caches: caches, w: w, room: deleteRoom{keep: kv.MaxKeptBytes}}
 	if err := m.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("state: %w", err), w.Close())
 	}
@@ -193,11 +200,13 @@ func (m *Machine) load() error {
 
 // OpenViews is the number of views that somebody holds. The engine must not be
 // closed before it is zero. Safe for concurrent use.
-func (m *Machine) OpenViews() int64 { return m.open.Load() }
+func (m *Machine) OpenViews() int64 { return m.shared.open.Load() }
 
 // Reads is what views were asked for: ranges, those in transactions that only read
 // included, and such transactions with more than one. Safe for concurrent use.
-func (m *Machine) Reads() (ranges, txns uint64) { return m.reads.ranges.Load(), m.reads.txns.Load() }
+func (m *Machine) Reads() (ranges, txns uint64) {
+	return m.shared.reads.ranges.Load(), m.shared.reads.txns.Load()
+}
 
 // Close gives up what has been applied and not committed.
 func (m *Machine) Close() error { return m.w.Close() }
@@ -229,7 +238,7 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 		return nil, fmt.Errorf("state: entry %d follows entry %d", e.Index, m.pos.index)
 	}
 	m.pos.clock = max(m.pos.clock, e.Frame.TimeMS)
-	m.deletes = kv.MaxDeleteBytes
+	m.room.entry = kv.MaxDeleteBytes
 	for i := range e.Frame.Batches {
 		b := &e.Frame.Batches[i]
 		own := e.Own != nil && e.Own(b.Member, b.Incarnation)
@@ -320,7 +329,7 @@ func (m *Machine) begin(reads bool) kv.Tx {
 		m.znodes.Begin(m.pos.rev+1, m.pos.clock)
 		znodes = m.znodes
 	}
-	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Room: &m.deletes, Keep: &m.keep}, reads)
+	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Room: &m.room.entry, Keep: &m.room.keep}, reads)
 }
 
 // take makes what a command changed, if anything, the next revision. It gives the
@@ -431,7 +440,7 @@ func (m *Machine) expire(c *core.LeaseExpire, term uint64) error {
 		if err := m.revoke(id); err != nil {
 			return err
 		}
-		if kv.MaxDeleteBytes-m.deletes >= maxExpireBytes {
+		if kv.MaxDeleteBytes-m.room.entry >= maxExpireBytes {
 			break // the leader asks again for the others
 		}
 	}
@@ -459,7 +468,7 @@ func (m *Machine) Commit() (*View, Delta, error) {
 		return nil, Delta{}, fmt.Errorf("state: commit up to entry %d: %w", m.pos.index, err)
 	}
 	delta := m.delta
-	m.delta, m.keep = Delta{}, kv.MaxKeptBytes
+	m.delta, m.room.keep = Delta{}, kv.MaxKeptBytes
 	return m.view(), delta, nil
 }
 

@@ -20,7 +20,7 @@ import (
 // be shared by any number of readers until the last of them closes it.
 type View struct {
 	refs   atomic.Int64
-	open   *atomic.Int64 // the machine's count of open views
+	shared *shared // with the machine
 	snap   *storage.Snapshot
 	reader *mvcc.Reader
 
@@ -29,7 +29,6 @@ type View struct {
 	written int64
 	rows    int64
 	keys    int64
-	reads   *reads // the machine's
 	// mount is nil in a store without znodes.
 	mount   *znode.Mount
 	numbers core.ZnodeCounts
@@ -44,16 +43,15 @@ type View struct {
 // view makes a view of the state, held once.
 func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
-	m.open.Add(1)
+	m.shared.open.Add(1)
 	v := &View{
-		open:    &m.open,
+		shared:  &m.shared,
 		snap:    snap,
 		reader:  mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
 		index:   m.pos.index,
 		written: m.w.Written(),
 		keys:    m.pos.keys,
-		reads:   &m.reads,
-		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.counts},
+		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.shared.counts},
 		members: m.members,
 		alarms:  m.alarms,
 
@@ -92,7 +90,7 @@ func (v *View) Close() {
 		if err := v.snap.Close(); err != nil {
 			panic("state: close a snapshot: " + err.Error()) // of an engine that is gone
 		}
-		v.open.Add(-1)
+		v.shared.open.Add(-1)
 	case n < 0:
 		panic("state: a view was closed too often")
 	}
@@ -120,7 +118,7 @@ func (v *View) CompactRev() core.Rev { return v.bounds.Compact }
 
 // Range reads keys.
 func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, error) {
-	v.reads.ranges.Add(1)
+	v.shared.reads.ranges.Add(1)
 	res, err := kv.Range(ctx, v.reader, v.bounds, q)
 	return res, wrapRead(err)
 }
@@ -128,9 +126,9 @@ func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, erro
 // Txn evaluates a transaction that is ReadOnly.
 func (v *View) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
 	out, err := kv.ReadTxn(ctx, v.reader, v.bounds, t)
-	v.reads.ranges.Add(uint64(len(out.Ops)))
+	v.shared.reads.ranges.Add(uint64(len(out.Ops)))
 	if len(out.Ops) > 1 {
-		v.reads.txns.Add(1)
+		v.shared.reads.txns.Add(1)
 	}
 	return out, wrapRead(err)
 }
