@@ -178,7 +178,11 @@ func checkVacant(fs storage.FS, path string) error {
 // that fails must not be closed, nor waited for: the process is about to end.
 func makeMember(cfg *Config, p *plan, dir *dataDir) error {
 	d := &disk{dir: dir, id: p.id}
-	// A restore that was killed after its last step has left its mark.
+	// A restore that was killed after its last step has left its mark. The note comes
+	// first: what has neither is refused.
+	if err := dir.writeSynced(foundName, nil); err != nil {
+		return err
+	}
 	if err := cfg.FS.Remove(dir.join(markerName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

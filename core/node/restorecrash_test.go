@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,4 +55,28 @@ func TestRestoreCutShort(t *testing.T) {
 			stopNode(t, n)
 		}
 	}
+}
+
+// TestRestoreKilledAgain: a restore that begins where another was killed, with only the
+// name to be given, can be killed at any moment, too: what it leaves is not refused.
+func TestRestoreKilledAgain(t *testing.T) {
+	cfg := testConfig(t)
+	fs := cfg.FS
+	writeFile(t, fs, "backup.db", testdata(t, "db"))
+	restore := RestoreConfig{File: "backup.db", SkipHash: true, Member: cfg}
+	_, err := Restore(context.Background(), restore)
+	require.NoError(t, err)
+	require.NoError(t, fs.Rename("data", "data"+restoring))
+
+	var refused atomic.Bool
+	restore.Member.FS = storage.WithFaults(fs, func(f storage.Fault) error {
+		names, err := fs.List("data" + restoring)
+		if f.Write && err == nil && !slices.Contains(names, markerName) && !slices.Contains(names, foundName) {
+			refused.Store(true)
+		}
+		return nil
+	})
+	_, err = Restore(context.Background(), restore)
+	require.NoError(t, err)
+	require.False(t, refused.Load())
 }
