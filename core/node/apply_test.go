@@ -22,7 +22,9 @@ func TestLargeBatchIsCommittedInParts(t *testing.T) {
 	cfg.Metrics, cfg.Memory.MemTable = registry, 64<<20
 	n := startNode(t, cfg)
 	require.NoError(t, n.Ready(testContext(t)))
-	require.NoError(t, n.driver.Stop()) // from here on the test is the apply goroutine
+	n.stop() // from here on the test is the apply goroutine, and the only one
+	require.NoError(t, n.driver.Stop())
+	n.wait.Wait()
 	commits := func() uint64 {
 		families, err := registry.Gather()
 		require.NoError(t, err)
