@@ -13,6 +13,10 @@ import (
 // writes need.
 const pressureInterval = 100 * time.Millisecond
 
+// pressureSilence is the least time between two lines of the log that say so: under a
+// load at the limit it comes and goes many times a second.
+const pressureSilence = 10 * time.Second
+
 // pressure refuses writes when the engine is about to stall them, so that they fail
 // with "too many requests" at once and apply is not held up, which would hold up
 // everybody else too: reads of what was acknowledged, leases, and deletes.
@@ -32,16 +36,17 @@ func (p *pressure) look(m storage.Metrics) {
 func (p *pressure) watch(ctx context.Context, n *Node) {
 	tick := time.NewTicker(pressureInterval)
 	defer tick.Stop()
+	var said time.Time
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		was := p.high.Load()
 		p.look(n.disk.db.Metrics())
-		if high := p.high.Load(); high != was {
-			n.cfg.Logger.Warn("the engine falls behind: writes are refused until it has caught up", "refused", high)
+		if p.high.Load() && time.Since(said) >= pressureSilence {
+			said = time.Now()
+			n.cfg.Logger.Warn("the engine falls behind: writes are refused until it has caught up")
 		}
 	}
 }
