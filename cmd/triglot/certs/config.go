@@ -41,9 +41,6 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Empty reports whether neither a certificate nor a key is named.
-func (c *Config) Empty() bool { return c.CertFile == "" && c.KeyFile == "" }
-
 // verifiesClients reports whether clients must have a certificate.
 func (c *Config) verifiesClients() bool { return c.TrustedCAFile != "" || c.ClientCertAuth }
 
