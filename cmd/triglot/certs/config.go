@@ -2,7 +2,6 @@ package certs
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -51,6 +50,8 @@ func (c *Config) flag(name string) string {
 		return "--" + name
 	case name == "client-crl-file":
 		return "--peer-crl-file"
+	case name == "client-cert-allowed-cn":
+		return "--peer-cert-allowed-cn"
 	case name == "client-cert-allowed-hostname":
 		return "--peer-cert-allowed-hostname"
 	}
@@ -68,7 +69,8 @@ func (c *Config) check() error {
 			c.flag("client-cert-file"), c.flag("client-key-file"), c.ClientKeyFile, c.ClientCertFile)
 	}
 	if len(c.AllowedNames) > 0 && len(c.AllowedHosts) > 0 {
-		return errors.New("--peer-cert-allowed-cn and --peer-cert-allowed-hostname cannot be given together")
+		return fmt.Errorf("%s and %s cannot be given together",
+			c.flag("client-cert-allowed-cn"), c.flag("client-cert-allowed-hostname"))
 	}
 	return nil
 }
