@@ -52,8 +52,7 @@ func Open(dir string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reporter{log: o.Logger, onFatal: o.OnFatal, hang: func() { select {} }}
-	engine, err := pebble.Open(dir, o.pebbleOptions(r))
+	engine, err := openEngine(dir, &o, newReporter(&o))
 	if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
 	}
@@ -63,6 +62,32 @@ func Open(dir string, o Options) (*DB, error) {
 		}
 	}
 	return &DB{engine: engine, fs: o.FS, dir: dir, memTableLimit: memTables * uint64(o.MemTableBytes)}, nil
+}
+
+// openEngine opens the engine, or fails with what the engine calls fatal meanwhile:
+// after that Pebble's Open may wait for ever, as for a flush on a full disk. What is
+// left behind then is the process's to end, and is closed should it come to an end.
+func openEngine(dir string, o *Options, r *reporter) (*pebble.DB, error) {
+	type outcome struct {
+		engine *pebble.DB
+		err    error
+	}
+	opened := make(chan outcome, 1)
+	go func() {
+		engine, err := pebble.Open(dir, o.pebbleOptions(r))
+		opened <- outcome{engine, err}
+	}()
+	select {
+	case got := <-opened:
+		return got.engine, got.err
+	case err := <-r.first:
+		go func() {
+			if got := <-opened; got.err == nil {
+				_ = got.engine.Close()
+			}
+		}()
+		return nil, err
+	}
 }
 
 // Get implements Reader.

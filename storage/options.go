@@ -125,8 +125,14 @@ type reporter struct {
 	log     *slog.Logger
 	onFatal func(error)
 	once    sync.Once
+	// first has room for that error, for who opens the engine.
+	first chan error
 	// hang never returns; a test has its own.
 	hang func()
+}
+
+func newReporter(o *Options) *reporter {
+	return &reporter{log: o.Logger, onFatal: o.OnFatal, first: make(chan error, 1), hang: func() { select {} }}
 }
 
 func (r *reporter) fatal(err error) {
@@ -135,6 +141,9 @@ func (r *reporter) fatal(err error) {
 			panic(fmt.Sprintf("storage: %v", err))
 		}
 		r.onFatal(err)
+		if r.first != nil {
+			r.first <- err
+		}
 	})
 }
 

@@ -323,6 +323,29 @@ func TestFailedFlushIsFatal(t *testing.T) {
 	require.Empty(t, fatal)
 }
 
+// A disk that is full at the start ends Open, though the engine would wait for ever.
+func TestOpenFailsWhereTheEngineWaits(t *testing.T) {
+	var broken atomic.Bool
+	errDisk := errors.New("the disk is full")
+	fs := WithFaults(NewMemFS(), func(f Fault) error {
+		if broken.Load() && f.Write && strings.Contains(f.Path, "MANIFEST") {
+			return errDisk
+		}
+		return nil
+	})
+	require.NoError(t, mustOpen(t, "db", Options{FS: fs}).Close())
+
+	release := make(chan struct{})
+	o := Options{FS: fs, OnFatal: func(error) {}}.withDefaults()
+	r := newReporter(&o)
+	r.hang = func() { <-release }
+	broken.Store(true)
+	_, err := openEngine("db", &o, r)
+	broken.Store(false)
+	close(release) // so that what was left behind ends
+	require.ErrorContains(t, err, errDisk.Error())
+}
+
 // What Pebble calls fatal must not return, and is told once.
 func TestFatalDoesNotReturn(t *testing.T) {
 	told := make(chan error, 2)
