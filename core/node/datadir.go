@@ -145,7 +145,8 @@ func (d *dataDir) checkForeign() error {
 		case name == "lost+found": // the data directory is a file system of its own
 		case name == backup.EtcdMember && (has(foundName) || !has(markerName)): // see planTakeover
 		case name == backup.EtcdMember:
-			return fmt.Errorf("data directory %s is etcd's (it holds %q): give another --data-dir", d.path, name)
+			return fmt.Errorf("data directory %s is Triglot's, and etcd has been started on it: remove %s, or move it away, if what etcd has "+
+				"written there is not wanted", d.path, d.join(name))
 		case name == "version-2" || name == "myid":
 			return fmt.Errorf("data directory %s is ZooKeeper's (it holds %q): give another --data-dir", d.path, name)
 		default:

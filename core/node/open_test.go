@@ -230,7 +230,7 @@ func TestOpenRefuses(t *testing.T) {
 			write(t, *cfg, markerName, `{"product":"triglot","format":99,"cluster":"1","member":"1"}`)
 		}, "has format 99, this version reads format 1"},
 		{"a damaged mark", func(t *testing.T, cfg *Config) { write(t, *cfg, markerName, "{") }, "not the mark of a Triglot member"},
-		{"etcd's directory", func(t *testing.T, cfg *Config) { write(t, *cfg, "member", "") }, "is etcd's"},
+		{"etcd's directory", func(t *testing.T, cfg *Config) { write(t, *cfg, "member", "") }, "is Triglot's, and etcd has been started on it: remove data/member"},
 		{"ZooKeeper's directory", func(t *testing.T, cfg *Config) { write(t, *cfg, "myid", "1") }, "is ZooKeeper's"},
 		{"somebody's file", func(t *testing.T, cfg *Config) { write(t, *cfg, "thesis.txt", "") }, `holds "thesis.txt", which is not Triglot's`},
 		{"the state is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.RemoveAll("data/state")) }, "the state is empty"},
