@@ -65,6 +65,7 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 test-all: need-node test ## everything without a limit of time: long diffs, many crashes, the race detector
 	$(call part,race detector,$(GO) test -race -timeout 30m -count=1 ./...)
 	$(call part,etcd's client for Node,cd compat-tests && $(GO) test -timeout 5m -count=1 ./node/...)
+	$(call part,etcdctl's own checks of a server,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/... -run Checks -args -checks)
 	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 10000 -restarts 4)
 	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 10 -steps 3000)
 	$(call part,the recordings are still those of the real servers,cd compat-tests && TARGET=zookeeper $(GO) test -timeout 10m -count=1 ./zkoracle && TARGET=etcd $(GO) test -timeout 10m -count=1 ./gateway)
