@@ -8,13 +8,16 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
+	"github.com/triglot/triglot/storage/raftlog"
 )
 
-// The watermark, where Config.Limits.LowDiskBytes says nothing: a disk with less room than
-// both of these is nearly full.
+// The watermark, where Config.Limits.LowDiskBytes says nothing: a twentieth of the disk, but
+// no more than lowDiskMost, and no less than the log needs to go on, if that is not
+// more than half of the disk.
 const (
-	lowDiskBytes = 256 << 20
-	lowDiskShare = 20 // of its size, the twentieth part
+	lowDiskMost  = 256 << 20
+	lowDiskLeast = 2*raftlog.DefaultSegmentBytes + reserveBytes
+	lowDiskShare = 20
 )
 
 // reserveBytes is the size of the file that is given up at the watermark, so that
@@ -104,7 +107,7 @@ func (l *lowDisk) watermark(total uint64) uint64 {
 	if l.n.cfg.Limits.LowDiskBytes > 0 {
 		return uint64(l.n.cfg.Limits.LowDiskBytes)
 	}
-	return min(lowDiskBytes, total/lowDiskShare)
+	return min(lowDiskMost, max(lowDiskLeast, total/lowDiskShare), total/2)
 }
 
 // crossed gives up the reserve and sees to it that the alarm stands, as somebody may

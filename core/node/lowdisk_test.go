@@ -155,3 +155,13 @@ func TestLowDiskOfTheLog(t *testing.T) {
 		stopNode(t, r.n)
 	})
 }
+
+// TestWatermark: however small the disk, the log can go on for a while after the alarm.
+func TestWatermark(t *testing.T) {
+	l := &lowDisk{n: new(Node)}
+	for totalMiB, want := range map[uint64]uint64{64: 32, 200: 48, 2000: 100, 10_000: 256, 1_000_000: 256} {
+		require.Equal(t, want<<20, l.watermark(totalMiB<<20), "of a disk of %d MiB", totalMiB)
+	}
+	l.n.cfg.Limits.LowDiskBytes = 5
+	require.EqualValues(t, 5, l.watermark(1<<40))
+}

@@ -127,7 +127,7 @@ func BenchmarkDisk(b *testing.B) {
 			f, err := storage.DefaultFS.OpenReadWrite(b.TempDir()+"/file", writeCategory)
 			require.NoError(b, err)
 			if prepared {
-				for off := int64(0); off < defaultSegmentBytes; off += int64(len(zeros)) {
+				for off := int64(0); off < DefaultSegmentBytes; off += int64(len(zeros)) {
 					_, err := f.WriteAt(zeros[:], off)
 					require.NoError(b, err)
 				}
@@ -135,7 +135,7 @@ func BenchmarkDisk(b *testing.B) {
 			}
 			page := make([]byte, pageBytes)
 			for n := int64(0); b.Loop(); n++ {
-				if _, err := f.WriteAt(page, n*pageBytes%defaultSegmentBytes); err != nil {
+				if _, err := f.WriteAt(page, n*pageBytes%DefaultSegmentBytes); err != nil {
 					b.Fatal(err)
 				}
 				if err := f.SyncData(); err != nil {

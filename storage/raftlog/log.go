@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	defaultSegmentBytes = 16 << 20
+	// DefaultSegmentBytes is what Options.SegmentBytes is if it is zero.
+	DefaultSegmentBytes = 16 << 20
 	defaultCacheBytes   = 16 << 20
 	// firstSegmentBytes is the size of a new log's first segment, which Open has
 	// to wait for. It is small so that the wait is some milliseconds.
@@ -56,7 +57,7 @@ func (o Options) withDefaults() Options {
 		o.FS = storage.DefaultFS
 	}
 	if o.SegmentBytes <= 0 {
-		o.SegmentBytes = defaultSegmentBytes
+		o.SegmentBytes = DefaultSegmentBytes
 	}
 	o.SegmentBytes = pageUp(max(o.SegmentBytes, minSegmentBytes))
 	if o.CacheBytes <= 0 {

@@ -91,7 +91,7 @@ var memberOptions = []option{
 	},
 	{
 		name: "low-disk-bytes", group: "Member", etcd: "0",
-		usage: "room on the disk below which the NOSPACE alarm is raised; 0 is 256 MiB, or a twentieth of the disk if that is less, and less than 0 never (Triglot's own)",
+		usage: "room on the disk below which the NOSPACE alarm is raised; 0 is a twentieth of the disk, between 48 and 256 MiB, and less than 0 never (Triglot's own)",
 		field: func(c *Config) any { return &c.Member.Storage.LowDiskBytes },
 	},
 }
