@@ -291,7 +291,7 @@ func TestAuthConfig(t *testing.T) {
 	cfg.Auth.Token = "jwt,sign-method=RS256"
 	_, err := Start(cfg)
 	require.Equal(t, token.ErrMissingKey, err)
-	var log bytes.Buffer
+	var log syncBuffer
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	cfg.Auth = AuthConfig{Token: "simple,odd=1", BcryptCost: 3}
 	n := startNode(t, cfg)
