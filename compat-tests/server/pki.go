@@ -47,14 +47,17 @@ func NewPKI(dir string) (*PKI, error) {
 	if err := p.write("ca.pem", "CERTIFICATE", der); err != nil {
 		return nil, err
 	}
-	if err := p.sign("server", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth); err != nil {
+	if err := p.sign("server", "server", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth); err != nil {
 		return nil, err
 	}
 	return p, p.Client("client")
 }
 
 // Client signs a client certificate with that common name: NAME.pem, NAME-key.pem.
-func (p *PKI) Client(name string) error { return p.sign(name, x509.ExtKeyUsageClientAuth) }
+func (p *PKI) Client(name string) error { return p.sign(name, name, x509.ExtKeyUsageClientAuth) }
+
+// Nameless is Client for a certificate without a common name.
+func (p *PKI) Nameless(file string) error { return p.sign(file, "", x509.ExtKeyUsageClientAuth) }
 
 // Path is the path of one of the files.
 func (p *PKI) Path(file string) string { return filepath.Join(p.Dir, file) }
@@ -71,9 +74,9 @@ func (p *PKI) ClientConfig(name string) (*tls.Config, error) {
 	return cfg, err
 }
 
-// serverArgs are the flags of a server that serves TLS and wants client
+// ServerArgs are the flags of a server that serves TLS and wants client
 // certificates.
-func (p *PKI) serverArgs() []string {
+func (p *PKI) ServerArgs() []string {
 	return []string{
 		"--cert-file", p.Path("server.pem"), "--key-file", p.Path("server-key.pem"),
 		"--trusted-ca-file", p.Path("ca.pem"), "--client-cert-auth",
@@ -89,7 +92,7 @@ func (p *PKI) template(serial int64, name string) *x509.Certificate {
 	}
 }
 
-func (p *PKI) sign(name string, usage ...x509.ExtKeyUsage) error {
+func (p *PKI) sign(file, name string, usage ...x509.ExtKeyUsage) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -103,14 +106,14 @@ func (p *PKI) sign(name string, usage ...x509.ExtKeyUsage) error {
 	if err != nil {
 		return err
 	}
-	if err := p.write(name+".pem", "CERTIFICATE", der); err != nil {
+	if err := p.write(file+".pem", "CERTIFICATE", der); err != nil {
 		return err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key) // the form that Java reads
 	if err != nil {
 		return err
 	}
-	return p.write(name+"-key.pem", "PRIVATE KEY", pkcs8)
+	return p.write(file+"-key.pem", "PRIVATE KEY", pkcs8)
 }
 
 func (p *PKI) write(file, kind string, der []byte) error {

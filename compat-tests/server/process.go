@@ -164,7 +164,7 @@ func (p *Process) args() []string {
 		args = append([]string{mode}, args...)
 	}
 	if p.options.PKI != nil {
-		args = append(args, p.options.PKI.serverArgs()...)
+		args = append(args, p.options.PKI.ServerArgs()...)
 	}
 	return append(args, p.options.Args...)
 }
