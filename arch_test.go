@@ -65,7 +65,8 @@ var rules = []rule{
 	},
 	{
 		name: "a front end imports of ours only root core and its own packages",
-		why:  "a front end translates bytes; what it could reach into it would come to depend on, and a new protocol must be a new folder",
+		why: "a front end translates bytes; what it could reach into it would come to depend on, and a new protocol must be a new folder; " +
+			"the generated messages of etcd's locks and elections are for the gateway, too, as only etcd's server module has them",
 		broken: func(p pkg, imported string) bool {
 			if !p.within("frontends") || !fromModule(imported, module) {
 				return false
@@ -87,6 +88,13 @@ var rules = []rule{
 		why:  "the engine is a decision that can be changed in one place",
 		broken: func(p pkg, imported string) bool {
 			return fromModule(imported, "github.com/cockroachdb/pebble/v2") && !p.within("storage")
+		},
+	},
+	{
+		name: "only storage/etcdfile imports bbolt",
+		why:  "etcd's file is a format to speak, not an engine to rely on",
+		broken: func(p pkg, imported string) bool {
+			return fromModule(imported, "go.etcd.io/bbolt") && !p.within("storage/etcdfile")
 		},
 	},
 	{
@@ -170,6 +178,7 @@ func TestRulesCanBreak(t *testing.T) {
 		"a front end imports of ours only root core and its own packages": {"frontends/zk", module + "/frontends/http"},
 		"only cmd imports a front end":                                    {"core/node", module + "/frontends/zk"},
 		"only storage imports Pebble":                                     {"core/state", "github.com/cockroachdb/pebble/v2/vfs"},
+		"only storage/etcdfile imports bbolt":                             {"core/backup", "go.etcd.io/bbolt"},
 		"only core/consensus and storage/raftlog import raft":             {"core/node", "go.etcd.io/raft/v3/raftpb"},
 		"only frontends/etcdv3 and frontends/http import etcd's API":      {"core", "go.etcd.io/etcd/api/v3/mvccpb"},
 		"nothing imports etcd's server or its client":                     {"frontends/etcdv3", "go.etcd.io/etcd/client/v3"},
