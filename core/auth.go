@@ -16,6 +16,8 @@ type Principal struct {
 	AuthRev uint64
 	// Member is set by the member for what it does itself: it may do everything.
 	Member bool
+	// IDs is who the caller is to the ACLs of znodes.
+	IDs Identities
 }
 
 // AnyAuthRev is the AuthRev of one who is known by nothing that a change of users and

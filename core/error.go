@@ -50,6 +50,7 @@ const (
 	// EphemeralProtected refuses an etcd write that would break the promise of a
 	// session's ephemeral znode: that it goes with its session, and has no children.
 	EphemeralProtected
+	QuotaExceeded // a hard quota of ZooKeeper's
 
 	// What users and roles refuse (etcd T-80 to T-85).
 
@@ -129,6 +130,7 @@ var kindTexts = [numKinds]string{
 	SessionExpired:          "session expired",
 	SessionMoved:            "session moved to another connection",
 	EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
+	QuotaExceeded:           "quota exceeded",
 
 	UserEmpty:             "user name is empty",
 	RoleEmpty:             "role name is empty",

@@ -32,6 +32,9 @@ type KV struct {
 	// Time is when this version was written, in milliseconds since 1970, by the
 	// leader's clock; zero if the key is no znode.
 	Time int64
+	// ACL is the znode's when this version was written, of a tombstone when it was
+	// deleted; ACLOpen if the key is no znode.
+	ACL ZnodeACL
 }
 
 // Deleted reports whether kv is a tombstone.

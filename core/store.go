@@ -65,16 +65,40 @@ type View interface {
 	Range(ctx context.Context, r *Range) (RangeResult, error)
 	// Txn evaluates a transaction that is ReadOnly.
 	Txn(ctx context.Context, t *Txn) (TxnOutcome, error)
-	// Znode returns the znode at a path, without its children. It fails with
-	// NoNode, for an illegal path too. The empty path is the root's.
-	Znode(path string) (Znode, error)
-	// Children returns the names of a znode's children, sorted, and the znode. It
-	// fails as Znode does. The caller owns the slice.
-	Children(ctx context.Context, path string) ([]string, Znode, error)
 	// Readable fails as a read of all keys of the interval would for want of a right
 	// (etcd T-84).
 	Readable(in Interval) error
+	// Znodes is the znodes of the same moment. It is valid until Close.
+	Znodes() ZnodeView
 	Close()
+}
+
+// ZnodeView is the znodes of a View, as its principal may see them. Besides what each
+// method says, it fails with what reads of the View fail with.
+type ZnodeView interface {
+	// Znode returns the znode at a path, without its children. It fails with NoNode,
+	// for an illegal path too, and with NoAuth if its ACL allows the principal none of
+	// need; a need of zero asks for nothing. The empty path is the root's.
+	Znode(path string, need Perms) (Znode, error)
+	// Children returns the names of a znode's children, sorted, and the znode. It
+	// needs PermRead and fails as Znode does. The caller owns the slice.
+	Children(ctx context.Context, path string) ([]string, Znode, error)
+	// Descendants is the number of all znodes below one. It needs PermRead and fails
+	// as Znode does.
+	Descendants(ctx context.Context, path string) (int64, error)
+	// Ephemerals returns the paths of a session's ephemerals that begin with prefix,
+	// sorted. The caller owns them.
+	Ephemerals(ctx context.Context, session LeaseID, prefix string) ([]string, error)
+	// ACL returns a list. The slice is shared and must not be changed.
+	ACL(id ZnodeACL) ([]ACLEntry, error)
+	// Allows reports whether a list allows the principal some of need, or need is zero.
+	// A list that is not there allows nothing.
+	Allows(id ZnodeACL, need Perms) bool
+	// Visible returns those of changes that the principal may be told of through etcd's
+	// face, and in them the earlier versions that it may be told of: changes itself if
+	// that is all of them. It needs PermRead by the list that each version was written
+	// under and, if the znode exists, by its present one (design 8).
+	Visible(changes []Change) []Change
 }
 
 // Leases is what front ends do with leases besides commands.

@@ -13,6 +13,9 @@ const (
 	ZnodeEphemeral
 	// ZnodeContainer may be reaped once it has lost its last child.
 	ZnodeContainer
+	// ZnodeTTL may be reaped once it has no children and its data is older than its
+	// time to live.
+	ZnodeTTL
 )
 
 // ZnodeOpType tells the operations of a ZnodeWrite apart. The order of the
@@ -25,6 +28,7 @@ const (
 	ZnodeDelete
 	ZnodeSetData
 	ZnodeCheck
+	ZnodeSetACL
 )
 
 // AnyVersion is the version that matches every znode's.
@@ -40,16 +44,22 @@ type ZnodeOp struct {
 	// ZooKeeper tells from empty data.
 	Data []byte
 	Null bool
-	// Version is what Delete, SetData and Check require the data's version to be;
-	// AnyVersion requires nothing.
+	// Version is what Delete, SetData and Check require the data's version to be, and
+	// SetACL the ACL's; AnyVersion requires nothing.
 	Version int32
 
-	// For Create: the kind; whether a number is appended to the path, as it must
-	// be if the path ends with a slash; and whether the ACL is the one that is open
-	// to the world, any other being refused with InvalidACL.
+	// For Create: the kind, with the time to live of a ZnodeTTL in whole milliseconds;
+	// and whether a number is appended to the path, as it must be if the path ends with
+	// a slash.
 	Kind       ZnodeKind
+	TTL        time.Duration
 	Sequential bool
-	OpenACL    bool
+
+	// For Create and SetACL: the list, without the scheme "auth" and such entries as
+	// the front end found to be malformed. OpenACL says that it is the one that is
+	// open to the world, and ACL empty. Neither is InvalidACL.
+	ACL     ACL
+	OpenACL bool
 }
 
 // ZnodeWrite runs ZooKeeper's operations in order, all or none, in one revision.
@@ -58,13 +68,16 @@ type ZnodeOp struct {
 //
 // It fails with SessionExpired or SessionMoved, or with what the first operation
 // that fails fails with: BadPath, InvalidACL, NoNode, NodeExists, BadVersion,
-// NotEmpty, NoChildrenForEphemerals, NoAuth.
+// NotEmpty, NoChildrenForEphemerals, NoAuth, QuotaExceeded.
 type ZnodeWrite struct {
 	// Session makes the request.
 	Session SessionRef
 	Ops     []ZnodeOp
 	// Multi has the failure of an operation told by the outcome instead.
 	Multi bool
+	// EnforceQuota has what exceeds a hard quota fail with QuotaExceeded
+	// (zookeeper.enforceQuota).
+	EnforceQuota bool
 }
 
 // ZnodeOutcome answers a ZnodeWrite.
@@ -81,7 +94,7 @@ type ZnodeOutcome struct {
 type ZnodeOpOutcome struct {
 	// Path is the path of the znode that Create made.
 	Path string
-	// Stat is the znode's after Create and SetData.
+	// Stat is the znode's after Create, SetData and SetACL.
 	Stat Stat
 }
 
@@ -99,17 +112,6 @@ type Stat struct {
 	EphemeralOwner          LeaseID
 	DataLength, NumChildren int32
 }
-
-// ZnodeACL names an access control list.
-type ZnodeACL uint32
-
-// The lists that there are.
-const (
-	// ACLOpen lets the world do everything.
-	ACLOpen ZnodeACL = iota
-	// ACLReadOnly lets the world read.
-	ACLReadOnly
-)
 
 // Znode is a znode as a view shows it.
 type Znode struct {
@@ -135,6 +137,8 @@ const (
 type ZnodeStep struct {
 	Event ZnodeEvent
 	Path  string
+	// ACL is the znode's, or what was the znode's; Parent is that of its parent.
+	ACL, Parent ZnodeACL
 }
 
 // ZnodeCounts are numbers over all znodes.

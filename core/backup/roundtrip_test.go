@@ -317,7 +317,7 @@ func (r *modelRig) checkZnodes() {
 	require.NoError(r.t, v.EachLeaseRow(func(core.LeaseID, lease.Lease, []byte) error { leases++; return nil }))
 	var walk func(path string)
 	walk = func(path string) {
-		names, z, err := v.Children(context.Background(), path)
+		names, z, err := v.Znodes().Children(context.Background(), path)
 		require.NoError(r.t, err, path)
 		require.Len(r.t, names, int(z.NumChildren), path)
 		want.Znodes++

@@ -14,6 +14,11 @@ import (
 const (
 	fieldAs protowire.Number = 14
 
+	fieldAsUser    protowire.Number = 1
+	fieldAsAuthRev protowire.Number = 2
+	fieldAsMember  protowire.Number = 3
+	fieldAsIDs     protowire.Number = 5
+
 	fieldAuthEnable           protowire.Number = 17
 	fieldAuthDisable          protowire.Number = 18
 	fieldUserAdd              protowire.Number = 19
@@ -31,36 +36,51 @@ const (
 // AppendCommandAs is AppendCommand with the one who asks for c. For nobody, the zero
 // value, it is the same.
 func AppendCommandAs(dst []byte, who core.Principal, c core.Command) []byte {
-	if who == (core.Principal{}) {
-		return AppendCommand(dst, c)
+	if who != (core.Principal{}) {
+		size := sizeBytes(len(who.User)) + sizeUint(who.AuthRev) + sizeBool(who.Member) + sizeBytes(len(who.IDs))
+		dst = appendHead(dst, fieldAs, size)
+		dst = appendBytes(dst, fieldAsUser, who.User)
+		dst = appendUint(dst, fieldAsAuthRev, who.AuthRev)
+		dst = appendBool(dst, fieldAsMember, who.Member)
+		dst = appendBytes(dst, fieldAsIDs, who.IDs)
 	}
-	return appendMessage(dst, fieldAs, &commandpb.As{
-		User: who.User, AuthRev: who.AuthRev, Member: who.Member,
-		Command: AppendCommand(nil, c),
-	})
+	return AppendCommand(dst, c)
 }
 
 // DecodeCommandAs decodes one command and who asked for it. The command aliases b.
 func DecodeCommandAs(b []byte) (core.Command, core.Principal, error) {
-	if len(b) == 0 || protowire.Number(b[0]>>3) != fieldAs {
-		c, err := DecodeCommand(b)
-		return c, core.Principal{}, err
+	var who core.Principal
+	if len(b) > 0 && protowire.Number(b[0]>>3) == fieldAs {
+		_, body, rest, err := nextField(b)
+		if err == nil {
+			err = decodeAs(&who, body)
+		}
+		if err != nil {
+			return nil, who, fmt.Errorf("%w: who asks: %w", ErrMalformed, err)
+		}
+		b = rest
 	}
-	_, body, rest, err := nextField(b)
-	if err != nil {
-		return nil, core.Principal{}, err
-	}
-	if len(rest) != 0 {
-		return nil, core.Principal{}, fmt.Errorf("%w: %d bytes after it", ErrMalformed, len(rest))
-	}
-	var m commandpb.As
-	if err := m.UnmarshalVTUnsafe(body); err != nil {
-		return nil, core.Principal{}, fmt.Errorf("%w: who asks: %w", ErrMalformed, err)
-	}
-	c, err := DecodeCommand(m.Command)
-	// The name outlives the entry: it is kept with what it did.
-	who := core.Principal{User: string([]byte(m.User)), AuthRev: m.AuthRev, Member: m.Member}
+	c, err := DecodeCommand(b)
 	return c, who, err
+}
+
+// decodeAs reads who asks. It shares nothing with b: it is kept with what was done.
+func decodeAs(who *core.Principal, b []byte) error {
+	s := fields{rest: b}
+	for s.next() {
+		switch s.field {
+		case fieldAsUser:
+			who.User = string(s.asBytes())
+		case fieldAsAuthRev:
+			who.AuthRev = s.asNumber()
+		case fieldAsMember:
+			who.Member = s.asBool()
+		case fieldAsIDs:
+			who.IDs = core.Identities(s.asBytes())
+		default: // of a later version
+		}
+	}
+	return s.err
 }
 
 // authFrame is the message of a command that concerns users and roles; field is zero

@@ -41,6 +41,9 @@ const (
 	fieldLeaseCheckpoint protowire.Number = 15
 	fieldSetDowngrade    protowire.Number = 16
 	fieldMemberUpdate    protowire.Number = 29
+
+	fieldZnodeReap         protowire.Number = 30
+	fieldSetZnodeACLPolicy protowire.Number = 31
 )
 
 // MaxTxnDepth bounds how deep transactions nest in a command, so that neither
@@ -94,6 +97,10 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 		return appendMessage(dst, fieldSetDowngrade, &commandpb.SetDowngrade{Target: c.Target})
 	case *core.MemberUpdate:
 		return appendMessage(dst, fieldMemberUpdate, &commandpb.MemberUpdate{Id: uint64(c.ID), PeerUrls: c.PeerURLs})
+	case *core.ZnodeReap:
+		return appendMessage(dst, fieldZnodeReap, reapToPB(c))
+	case *core.SetZnodeACLPolicy:
+		return appendMessage(dst, fieldSetZnodeACLPolicy, &commandpb.SetZnodeACLPolicy{Policy: uint32(c.Policy)})
 	default:
 		field, m := authFrame(c)
 		if field == 0 {
@@ -180,6 +187,12 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		return decodeZnodeWrite(body)
 	case fieldSessionOpen, fieldSessionAttach, fieldSessionClose:
 		return decodeSession(field, body)
+	case fieldZnodeReap:
+		return decodeReap(body)
+	case fieldSetZnodeACLPolicy:
+		var m commandpb.SetZnodeACLPolicy
+		err := m.UnmarshalVT(body)
+		return &core.SetZnodeACLPolicy{Policy: core.ZnodeACLPolicy(m.Policy)}, err
 	case fieldSetDowngrade:
 		var m commandpb.SetDowngrade
 		err := m.UnmarshalVT(body)

@@ -53,6 +53,7 @@ func examples() []core.Command {
 			Session: core.SessionRef{ID: 7, Epoch: 3},
 			Ops: []core.ZnodeOp{
 				{Type: core.ZnodeCreate, Path: "/a/lock-", Data: []byte("me"), Kind: core.ZnodeEphemeral, Sequential: true, OpenACL: true},
+				{Type: core.ZnodeCreate, Path: "/t", Kind: core.ZnodeTTL, TTL: time.Second, ACL: core.PackACL(core.ACLEntry{Perms: core.PermAll, Scheme: "ip", ID: "10.0.0.0/8"})},
 				{Type: core.ZnodeCreate, Path: "/no\xffutf8", Null: true, Kind: core.ZnodeContainer},
 				{Type: core.ZnodeDelete, Path: "/b", Version: core.AnyVersion},
 				{Type: core.ZnodeSetData, Path: "/c", Data: []byte{0}, Version: 1 << 30},
@@ -67,6 +68,8 @@ func examples() []core.Command {
 		&core.SessionAttach{ID: 7, Timeout: 20 * time.Second, Secret: core.SecretHash{0: 1, 31: 2}},
 		&core.SessionClose{Session: core.SessionRef{ID: 7, Epoch: 2}},
 		&core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: 7, TTL: time.Minute}, {ID: -8, TTL: time.Second}}, Persist: true, Term: 3},
+		&core.ZnodeReap{Paths: []string{"/a", "/b"}, NeverUsed: time.Minute, Term: 7},
+		&core.SetZnodeACLPolicy{Policy: core.ZnodeACLHide},
 		&core.SetDowngrade{Target: "3.6.0"},
 		&core.MemberUpdate{ID: 7, PeerURLs: []string{"http://h:1", "http://h:2"}},
 		&core.AuthEnable{},
@@ -190,7 +193,7 @@ func TestMalformed(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing":                 nil,
 		"a lying length":          {0x0a, 0x7f},
-		"an unknown kind":         {0xf2, 0x01, 0x00},
+		"an unknown kind":         {0xd2, 0x0f, 0x00},
 		"a session's id of bytes": {0x52, 0x04, 0x0a, 0x02, 0x0a, 0x00},
 		"an operation of varint":  {0x52, 0x02, 0x10, 0x01},
 		"half an operation":       {0x52, 0x04, 0x12, 0x02, 0x12, 0x05},
@@ -264,7 +267,8 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func TestWhoAsks(t *testing.T) {
-	for _, who := range []core.Principal{{}, {User: "alice", AuthRev: 7}, {Member: true}} {
+	for _, who := range []core.Principal{{}, {User: "alice", AuthRev: 7}, {Member: true},
+		{AuthRev: core.AnyAuthRev, IDs: core.Identities("").With("ip", "127.0.0.1").With("digest", "a:b")}} {
 		for _, want := range examples() {
 			got, asks, err := DecodeCommandAs(AppendCommandAs(nil, who, want))
 			require.NoError(t, err)
@@ -276,7 +280,6 @@ func TestWhoAsks(t *testing.T) {
 	as := AppendCommandAs(nil, core.Principal{User: "alice"}, &core.Compact{Rev: 1})
 	_, err := DecodeCommand(as)
 	require.ErrorIs(t, err, ErrMalformed)
-	nested := appendMessage(nil, fieldAs, &commandpb.As{User: "root", Command: as})
-	_, _, err = DecodeCommandAs(nested)
+	_, _, err = DecodeCommandAs(append(AppendCommandAs(nil, core.Principal{User: "root"}, &core.Compact{Rev: 1})[:6:6], as...))
 	require.ErrorIs(t, err, ErrMalformed)
 }

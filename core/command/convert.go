@@ -323,3 +323,21 @@ func milliseconds(ms int64) time.Duration {
 	const most = math.MaxInt64 / int64(time.Millisecond)
 	return time.Duration(min(max(ms, -most), most)) * time.Millisecond
 }
+
+func reapToPB(c *core.ZnodeReap) *commandpb.ZnodeReap {
+	m := &commandpb.ZnodeReap{NeverUsedMs: c.NeverUsed.Milliseconds(), Term: c.Term}
+	for _, path := range c.Paths {
+		m.Paths = append(m.Paths, []byte(path))
+	}
+	return m
+}
+
+func decodeReap(body []byte) (*core.ZnodeReap, error) {
+	var m commandpb.ZnodeReap
+	err := m.UnmarshalVTUnsafe(body)
+	c := &core.ZnodeReap{NeverUsed: milliseconds(m.NeverUsedMs), Term: m.Term}
+	for _, path := range m.Paths {
+		c.Paths = append(c.Paths, string(path))
+	}
+	return c, err
+}

@@ -18,6 +18,7 @@ const (
 	fieldWriteSession protowire.Number = 1
 	fieldWriteOps     protowire.Number = 2
 	fieldWriteMulti   protowire.Number = 3
+	fieldWriteQuota   protowire.Number = 4
 
 	fieldOpType       protowire.Number = 1
 	fieldOpPath       protowire.Number = 2
@@ -27,6 +28,8 @@ const (
 	fieldOpKind       protowire.Number = 6
 	fieldOpSequential protowire.Number = 7
 	fieldOpOpenACL    protowire.Number = 8
+	fieldOpACL        protowire.Number = 9
+	fieldOpTTL        protowire.Number = 10
 
 	fieldSessionID    protowire.Number = 1
 	fieldSessionEpoch protowire.Number = 2
@@ -37,7 +40,7 @@ const tagLen = 1
 
 func appendZnodeWrite(dst []byte, w *core.ZnodeWrite) []byte {
 	session := sizeUint(uint64(w.Session.ID)) + sizeUint(w.Session.Epoch)
-	size := tagLen + protowire.SizeBytes(session) + sizeBool(w.Multi)
+	size := tagLen + protowire.SizeBytes(session) + sizeBool(w.Multi) + sizeBool(w.EnforceQuota)
 	for i := range w.Ops {
 		size += tagLen + protowire.SizeBytes(sizeOp(&w.Ops[i]))
 	}
@@ -50,13 +53,14 @@ func appendZnodeWrite(dst []byte, w *core.ZnodeWrite) []byte {
 		dst = appendHead(dst, fieldWriteOps, sizeOp(&w.Ops[i]))
 		dst = appendOp(dst, &w.Ops[i])
 	}
-	return appendBool(dst, fieldWriteMulti, w.Multi)
+	dst = appendBool(dst, fieldWriteMulti, w.Multi)
+	return appendBool(dst, fieldWriteQuota, w.EnforceQuota)
 }
 
 func sizeOp(op *core.ZnodeOp) int {
 	return sizeUint(uint64(op.Type)) + sizeBytes(len(op.Path)) + sizeBytes(len(op.Data)) + sizeBool(op.Null) +
 		sizeUint(protowire.EncodeZigZag(int64(op.Version))) + sizeUint(uint64(op.Kind)) +
-		sizeBool(op.Sequential) + sizeBool(op.OpenACL)
+		sizeBool(op.Sequential) + sizeBool(op.OpenACL) + sizeBytes(len(op.ACL)) + sizeUint(uint64(op.TTL.Milliseconds()))
 }
 
 func appendOp(dst []byte, op *core.ZnodeOp) []byte {
@@ -67,7 +71,9 @@ func appendOp(dst []byte, op *core.ZnodeOp) []byte {
 	dst = appendUint(dst, fieldOpVersion, protowire.EncodeZigZag(int64(op.Version)))
 	dst = appendUint(dst, fieldOpKind, uint64(op.Kind))
 	dst = appendBool(dst, fieldOpSequential, op.Sequential)
-	return appendBool(dst, fieldOpOpenACL, op.OpenACL)
+	dst = appendBool(dst, fieldOpOpenACL, op.OpenACL)
+	dst = appendBytes(dst, fieldOpACL, op.ACL)
+	return appendUint(dst, fieldOpTTL, uint64(op.TTL.Milliseconds()))
 }
 
 func sizeBytes(n int) int {
@@ -90,7 +96,7 @@ func appendHead(dst []byte, field protowire.Number, size int) []byte {
 }
 
 // appendBytes appends a field that holds b, nothing if b is empty.
-func appendBytes[B string | []byte](dst []byte, field protowire.Number, b B) []byte {
+func appendBytes[B ~string | ~[]byte](dst []byte, field protowire.Number, b B) []byte {
 	if len(b) == 0 {
 		return dst
 	}
@@ -124,6 +130,8 @@ func decodeZnodeWrite(body []byte) (*core.ZnodeWrite, error) {
 			s.fail(decodeOp(&w.Ops[len(w.Ops)-1], s.asBytes()))
 		case fieldWriteMulti:
 			w.Multi = s.asBool()
+		case fieldWriteQuota:
+			w.EnforceQuota = s.asBool()
 		default: // of a later version
 		}
 	}
@@ -178,6 +186,10 @@ func decodeOp(op *core.ZnodeOp, b []byte) error {
 			op.Sequential = s.asBool()
 		case fieldOpOpenACL:
 			op.OpenACL = s.asBool()
+		case fieldOpACL:
+			op.ACL = core.ACL(s.asBytes())
+		case fieldOpTTL:
+			op.TTL = milliseconds(int64(s.asNumber()))
 		default: // of a later version
 		}
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -15,12 +16,13 @@ import (
 
 // generated is a ZnodeWrite as the generated code has it.
 func generated(w *core.ZnodeWrite) *commandpb.ZnodeWrite {
-	m := &commandpb.ZnodeWrite{Session: sessionToPB(w.Session), Multi: w.Multi}
+	m := &commandpb.ZnodeWrite{Session: sessionToPB(w.Session), Multi: w.Multi, EnforceQuota: w.EnforceQuota}
 	for i := range w.Ops {
 		op := &w.Ops[i]
 		m.Ops = append(m.Ops, &commandpb.ZnodeOp{
 			Type: uint32(op.Type), Path: []byte(op.Path), Data: op.Data, Null: op.Null, Version: op.Version,
 			Kind: uint32(op.Kind), Sequential: op.Sequential, OpenAcl: op.OpenACL,
+			Acl: []byte(op.ACL), TtlMs: op.TTL.Milliseconds(),
 		})
 	}
 	return m
@@ -37,12 +39,16 @@ func drawZnodeWrite(t *rapid.T) *core.ZnodeWrite {
 			Kind:       core.ZnodeKind(rapid.Byte().Draw(t, "kind")),
 			Sequential: rapid.Bool().Draw(t, "sequential"),
 			OpenACL:    rapid.Bool().Draw(t, "open"),
+			ACL:        core.ACL(rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "acl")),
+			TTL:        time.Duration(rapid.Int32().Draw(t, "ttl")) * time.Millisecond,
 		}
 	})
 	return &core.ZnodeWrite{
 		Session: core.SessionRef{ID: core.LeaseID(rapid.Int64().Draw(t, "id")), Epoch: rapid.Uint64().Draw(t, "epoch")},
 		Ops:     rapid.SliceOfN(op, 0, 4).Draw(t, "ops"),
 		Multi:   rapid.Bool().Draw(t, "multi"),
+
+		EnforceQuota: rapid.Bool().Draw(t, "quota"),
 	}
 }
 
@@ -79,11 +85,12 @@ func FuzzZnodeWrite(f *testing.F) {
 		}
 		var m commandpb.ZnodeWrite
 		require.NoError(t, (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, &m))
-		want := &core.ZnodeWrite{Session: sessionFromPB(m.Session), Multi: m.Multi}
+		want := &core.ZnodeWrite{Session: sessionFromPB(m.Session), Multi: m.Multi, EnforceQuota: m.EnforceQuota}
 		for _, op := range m.Ops {
 			want.Ops = append(want.Ops, core.ZnodeOp{
 				Type: core.ZnodeOpType(op.Type), Path: string(op.Path), Data: op.Data, Null: op.Null, Version: op.Version,
 				Kind: core.ZnodeKind(op.Kind), Sequential: op.Sequential, OpenACL: op.OpenAcl,
+				ACL: core.ACL(op.Acl), TTL: milliseconds(op.TtlMs),
 			})
 		}
 		require.Empty(t, cmp.Diff(want, got, cmpopts.EquateEmpty()))

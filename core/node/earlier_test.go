@@ -58,7 +58,7 @@ func TestEarlierData(t *testing.T) {
 		v, err := n.View(testContext(t), core.Principal{}, core.Consistency{Linearizable: true})
 		require.NoError(t, err)
 		defer v.Close()
-		z, err := v.Znode("/a")
+		z, err := v.Znodes().Znode("/a", 0)
 		require.NoError(t, err)
 		require.Equal(t, int32(2), z.NumChildren)
 		all, err := v.Range(testContext(t), &core.Range{Interval: core.Interval{Key: core.FromKey, End: core.FromKey}, CountOnly: true})

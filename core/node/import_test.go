@@ -59,7 +59,7 @@ func checkTakenOver(t *testing.T, n *Node, rev core.Rev) {
 	v, err := n.View(testContext(t), core.Principal{}, core.Consistency{})
 	require.NoError(t, err)
 	defer v.Close()
-	z, err := v.Znode("/x/y")
+	z, err := v.Znodes().Znode("/x/y", 0)
 	require.NoError(t, err)
 	require.Equal(t, core.Rev(4), z.Czxid)
 	require.Equal(t, rev+1, put(t, n, "new", "1"))

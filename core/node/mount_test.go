@@ -33,7 +33,7 @@ func TestMount(t *testing.T) {
 				require.Equal(t, tt.mount, mount)
 				view, err := n.View(testContext(t), core.Principal{}, core.Consistency{Linearizable: true})
 				require.NoError(t, err)
-				z, err := view.Znode("/a")
+				z, err := view.Znodes().Znode("/a", 0)
 				view.Close()
 				require.NoError(t, err)
 				require.Equal(t, "1", string(z.Data))

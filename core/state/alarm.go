@@ -45,7 +45,7 @@ func NeedsSpace(cmd core.Command) bool {
 		return putsIn(c.Then) || putsIn(c.Else)
 	case *core.ZnodeWrite:
 		return slices.ContainsFunc(c.Ops, func(op core.ZnodeOp) bool {
-			return op.Type == core.ZnodeCreate || op.Type == core.ZnodeSetData
+			return op.Type == core.ZnodeCreate || op.Type == core.ZnodeSetData || op.Type == core.ZnodeSetACL
 		})
 	}
 	return false

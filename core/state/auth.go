@@ -44,7 +44,8 @@ func (m *Machine) judge(who core.Principal, cmd core.Command) error {
 		return j.lease(c.ID)
 	case *core.SessionOpen, *core.SessionAttach, *core.SessionClose:
 		return nil // the session's secret and epoch say who may
-	case *core.LeaseExpire, *core.LeaseCheckpoint, *core.SetMember, *core.TokenGrant:
+	case *core.LeaseExpire, *core.LeaseCheckpoint, *core.SetMember, *core.TokenGrant,
+		*core.ZnodeReap, *core.SetZnodeACLPolicy:
 		return core.PermissionDenied // a member's own business
 	default:
 		return m.accounts.Admin(who)
@@ -242,18 +243,21 @@ func (r *restricted) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, err
 	return r.View.Txn(ctx, t)
 }
 
-// Znode implements core.View: the znode's key must be readable.
-func (r *restricted) Znode(path string) (core.Znode, error) {
+// Znodes implements core.View.
+func (r *restricted) Znodes() core.ZnodeView { return r }
+
+// Znode implements core.ZnodeView: the znode's key must be readable.
+func (r *restricted) Znode(path string, need core.Perms) (core.Znode, error) {
 	if r.mount == nil {
 		return core.Znode{}, core.Unsupported
 	}
 	if err := r.readable(core.Interval{Key: r.mount.Key(path)}); err != nil {
 		return core.Znode{}, err
 	}
-	return r.View.Znode(path)
+	return r.View.Znode(path, need)
 }
 
-// Children implements core.View: the keys of the children must be readable, too, for
+// Children implements core.ZnodeView: the keys of the children must be readable, too, for
 // they are named.
 func (r *restricted) Children(ctx context.Context, path string) ([]string, core.Znode, error) {
 	if r.mount == nil {

@@ -93,12 +93,12 @@ func TestImportLeavesWhatCommandsWould(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"4 a after -", "5 b after -", "6 a after 4", "7 b after -", "7 /zk/x after -", "8 /zk/x/y after 3"}, seen)
-	z, err := view.Znode("/x")
+	z, err := view.Znodes().Znode("/x", 0)
 	require.NoError(t, err)
 	require.Equal(t, core.Rev(3), z.Czxid, "it was an implicit parent before")
 	require.Equal(t, int32(0), z.NumChildren)
 	require.Equal(t, core.LeaseID(5), z.EphemeralOwner)
-	_, err = view.Znode("/x/y")
+	_, err = view.Znodes().Znode("/x/y", 0)
 	require.ErrorIs(t, err, core.NoNode)
 }
 

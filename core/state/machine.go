@@ -318,6 +318,8 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return nil, m.checkpointLeases(c, term)
 	case *core.SetDowngrade:
 		return nil, m.setDowngrade(c.Target)
+	case *core.ZnodeReap, *core.SetZnodeACLPolicy:
+		return nil, core.Unsupported
 	default:
 		return m.manageAuth(cmd)
 	}

@@ -75,7 +75,7 @@ func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, boo
 		each(func(line string) string { return r.showZnodeAt(unquote(line)) })
 	case "ls":
 		each(func(line string) string {
-			names, z, err := r.seen().Children(context.Background(), unquote(line))
+			names, z, err := r.seen().Znodes().Children(context.Background(), unquote(line))
 			if err != nil {
 				return err.Error()
 			}
@@ -159,7 +159,7 @@ func showStat(s core.Stat) string {
 }
 
 func (r *rig) showZnodeAt(path string) string {
-	z, err := r.seen().Znode(path)
+	z, err := r.seen().Znodes().Znode(path, 0)
 	if err != nil {
 		return fmt.Sprintf("%q: %v", path, err)
 	}
@@ -223,7 +223,7 @@ func (r *rig) walk() string {
 	}))
 	for _, path := range paths {
 		require.True(r.t, znode.Legal(path), path)
-		z, err := v.Znode(path)
+		z, err := v.Znodes().Znode(path, 0)
 		require.NoError(r.t, err, path)
 		var kv *core.KV
 		if path != "/zookeeper/config" { // a key of that name is opaque
@@ -254,7 +254,7 @@ func (r *rig) walk() string {
 		fmt.Fprintf(&out, "%s%s\n", r.showZnodeAt(path), implicit)
 	}
 	for _, path := range paths {
-		names, z, err := v.Children(context.Background(), path)
+		names, z, err := v.Znodes().Children(context.Background(), path)
 		require.NoError(r.t, err)
 		require.Equal(r.t, children[path], names, path)
 		require.EqualValues(r.t, len(names), z.NumChildren, path)
@@ -306,9 +306,9 @@ func TestStoreWithoutZnodes(t *testing.T) {
 	require.NoError(t, r.db.Flush())
 	r.crash()
 
-	_, err := r.view.Znode("/")
+	_, err := r.view.Znodes().Znode("/", 0)
 	require.ErrorIs(t, err, core.Unsupported)
-	_, _, err = r.view.Children(context.Background(), "/")
+	_, _, err = r.view.Znodes().Children(context.Background(), "/")
 	require.ErrorIs(t, err, core.Unsupported)
 	w := &core.ZnodeWrite{Session: core.SessionRef{ID: 10, Epoch: 1}, Ops: []core.ZnodeOp{{Path: "/a", OpenACL: true}}}
 	require.Equal(t, core.Unsupported, r.apply(w)[0].Err)

@@ -112,7 +112,7 @@ func BenchmarkZnode(b *testing.B) {
 	path := benchPath(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := r.view.Znode(path); err != nil {
+		if _, err := r.view.Znodes().Znode(path, 0); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -123,7 +123,7 @@ func BenchmarkChildren(b *testing.B) {
 	r := znodeRig(b, 1000)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := r.view.Children(context.Background(), "/bench"); err != nil {
+		if _, _, err := r.view.Znodes().Children(context.Background(), "/bench"); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -149,7 +149,7 @@ func BenchmarkManyZnodes(b *testing.B) {
 			r.commit()
 		}
 	}
-	names, _, err := r.view.Children(context.Background(), "/bench")
+	names, _, err := r.view.Znodes().Children(context.Background(), "/bench")
 	require.NoError(b, err)
 	require.Empty(b, names)
 }

@@ -74,11 +74,11 @@ func compare(t *rapid.T, r *rig, w *world) {
 		if !z.implicit {
 			want.Data = bytesOrNil(z.data)
 		}
-		got, err := r.view.Znode(path)
+		got, err := r.view.Znodes().Znode(path, 0)
 		require.NoError(t, err, path)
 		got.Data = bytesOrNil(string(got.Data))
 		require.Equal(t, want, got, path)
-		names, _, err := r.view.Children(context.Background(), path)
+		names, _, err := r.view.Znodes().Children(context.Background(), path)
 		require.NoError(t, err)
 		require.Equal(t, w.children(path), names, path)
 	}

@@ -48,6 +48,7 @@ var kindErrors = [...]struct {
 	core.SessionExpired:          {code: codes.FailedPrecondition},
 	core.SessionMoved:            {code: codes.FailedPrecondition},
 	core.EphemeralProtected:      {err: status.Error(codes.FailedPrecondition, ephemeralProtected)},
+	core.QuotaExceeded:           {code: codes.FailedPrecondition},
 
 	core.UserEmpty:             {err: rpctypes.ErrGRPCUserEmpty},
 	core.RoleEmpty:             {err: rpctypes.ErrGRPCRoleEmpty},

@@ -67,6 +67,7 @@ var kindTexts = map[core.Kind]string{
 	core.SessionExpired:          "session expired",
 	core.SessionMoved:            "session moved to another connection",
 	core.EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
+	core.QuotaExceeded:           "quota exceeded",
 
 	core.LeaderChanged:   "etcdserver: leader changed",
 	core.Stopped:         "etcdserver: server stopped",

@@ -57,6 +57,7 @@ var kindVerdicts = [...]verdict{
 	core.SessionExpired:          {code: wire.SessionExpired, last: true},
 	core.SessionMoved:            {code: wire.SessionMoved, silent: true}, // N4
 	core.EphemeralProtected:      {code: wire.NoChildrenForEphemerals},
+	core.QuotaExceeded:           {code: wire.QuotaExceeded},
 
 	// While etcd's authentication is on, a ZooKeeper client may do what its user may.
 	core.UserEmpty:             {code: wire.NoAuth},

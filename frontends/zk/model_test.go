@@ -263,18 +263,27 @@ func (v *modelView) Rev() core.Rev {
 	return v.rev
 }
 
-func (v *modelView) Znode(string) (core.Znode, error) {
-	v.looked = true
-	z, exists := v.w.znode(v.rev)
-	if !exists {
-		return z, core.NoNode
-	}
-	return z, nil
+func (v *modelView) Znodes() core.ZnodeView { return modelZnodes{v: v} }
+
+// modelZnodes is the znodes of a modelView.
+type modelZnodes struct {
+	core.ZnodeView
+	v *modelView
 }
 
-func (v *modelView) Children(_ context.Context, path string) ([]string, core.Znode, error) {
-	z, err := v.Znode(path)
-	return nil, z, err
+func (z modelZnodes) Znode(string, core.Perms) (core.Znode, error) {
+	v := z.v
+	v.looked = true
+	found, exists := v.w.znode(v.rev)
+	if !exists {
+		return found, core.NoNode
+	}
+	return found, nil
+}
+
+func (z modelZnodes) Children(_ context.Context, path string) ([]string, core.Znode, error) {
+	found, err := z.Znode(path, 0)
+	return nil, found, err
 }
 
 func (v *modelView) Close() {}

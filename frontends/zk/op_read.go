@@ -36,7 +36,7 @@ func decodeExists(q *request, r *jute.Reader) {
 }
 
 func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znode(q.path)
+	z, err := v.Znodes().Znode(q.path, 0)
 	if err != nil {
 		return dst, err
 	}
@@ -44,7 +44,7 @@ func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte,
 }
 
 func readData(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znode(q.path)
+	z, err := v.Znodes().Znode(q.path, 0)
 	if err != nil {
 		return dst, err
 	}
@@ -71,7 +71,7 @@ func readChildren2(ctx context.Context, v core.View, q *request, dst []byte) ([]
 }
 
 func appendChildren(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, core.Znode, error) {
-	names, z, err := v.Children(ctx, q.path)
+	names, z, err := v.Znodes().Children(ctx, q.path)
 	if err != nil {
 		return dst, core.Znode{}, err
 	}
@@ -95,7 +95,7 @@ var acls = map[core.ZnodeACL][]wire.ACL{
 }
 
 func readACL(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znode(q.path)
+	z, err := v.Znodes().Znode(q.path, 0)
 	if err != nil {
 		return dst, err
 	}

@@ -106,7 +106,7 @@ func (c *conn) replay(q *request, m *wire.SetWatches, v core.View) (frames []byt
 	}
 	for _, list := range lists {
 		for _, path := range list.paths {
-			z, err := v.Znode(path)
+			z, err := v.Znodes().Znode(path, 0)
 			if err != nil && core.KindOf(err) != core.NoNode {
 				return nil, nil, err
 			}

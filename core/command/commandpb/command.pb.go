@@ -163,8 +163,11 @@ func (x *Batch) GetCommands() []*Command {
 	return nil
 }
 
+// Command is one command. as, which comes first, is who asked for it; without it,
+// nobody did.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	As    *As                    `protobuf:"bytes,14,opt,name=as,proto3" json:"as,omitempty"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Command_Put
@@ -180,7 +183,6 @@ type Command struct {
 	//	*Command_SessionOpen
 	//	*Command_SessionAttach
 	//	*Command_SessionClose
-	//	*Command_As
 	//	*Command_LeaseCheckpoint
 	//	*Command_SetDowngrade
 	//	*Command_AuthEnable
@@ -196,6 +198,8 @@ type Command struct {
 	//	*Command_RoleRevokePermission
 	//	*Command_TokenGrant
 	//	*Command_MemberUpdate
+	//	*Command_ZnodeReap
+	//	*Command_SetZnodeAclPolicy
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -229,6 +233,13 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
 	return file_command_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Command) GetAs() *As {
+	if x != nil {
+		return x.As
+	}
+	return nil
 }
 
 func (x *Command) GetKind() isCommand_Kind {
@@ -350,15 +361,6 @@ func (x *Command) GetSessionClose() *SessionClose {
 	if x != nil {
 		if x, ok := x.Kind.(*Command_SessionClose); ok {
 			return x.SessionClose
-		}
-	}
-	return nil
-}
-
-func (x *Command) GetAs() *As {
-	if x != nil {
-		if x, ok := x.Kind.(*Command_As); ok {
-			return x.As
 		}
 	}
 	return nil
@@ -499,6 +501,24 @@ func (x *Command) GetMemberUpdate() *MemberUpdate {
 	return nil
 }
 
+func (x *Command) GetZnodeReap() *ZnodeReap {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ZnodeReap); ok {
+			return x.ZnodeReap
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSetZnodeAclPolicy() *SetZnodeACLPolicy {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetZnodeAclPolicy); ok {
+			return x.SetZnodeAclPolicy
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -553,10 +573,6 @@ type Command_SessionAttach struct {
 
 type Command_SessionClose struct {
 	SessionClose *SessionClose `protobuf:"bytes,13,opt,name=session_close,json=sessionClose,proto3,oneof"`
-}
-
-type Command_As struct {
-	As *As `protobuf:"bytes,14,opt,name=as,proto3,oneof"`
 }
 
 type Command_LeaseCheckpoint struct {
@@ -619,6 +635,14 @@ type Command_MemberUpdate struct {
 	MemberUpdate *MemberUpdate `protobuf:"bytes,29,opt,name=member_update,json=memberUpdate,proto3,oneof"`
 }
 
+type Command_ZnodeReap struct {
+	ZnodeReap *ZnodeReap `protobuf:"bytes,30,opt,name=znode_reap,json=znodeReap,proto3,oneof"`
+}
+
+type Command_SetZnodeAclPolicy struct {
+	SetZnodeAclPolicy *SetZnodeACLPolicy `protobuf:"bytes,31,opt,name=set_znode_acl_policy,json=setZnodeAclPolicy,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -644,8 +668,6 @@ func (*Command_SessionOpen) isCommand_Kind() {}
 func (*Command_SessionAttach) isCommand_Kind() {}
 
 func (*Command_SessionClose) isCommand_Kind() {}
-
-func (*Command_As) isCommand_Kind() {}
 
 func (*Command_LeaseCheckpoint) isCommand_Kind() {}
 
@@ -677,14 +699,18 @@ func (*Command_TokenGrant) isCommand_Kind() {}
 
 func (*Command_MemberUpdate) isCommand_Kind() {}
 
-// As is a command with the one who asked for it; a command without one is asked for
-// by nobody. It never holds another As.
+func (*Command_ZnodeReap) isCommand_Kind() {}
+
+func (*Command_SetZnodeAclPolicy) isCommand_Kind() {}
+
+// As is who asked for a command.
 type As struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	AuthRev       uint64                 `protobuf:"varint,2,opt,name=auth_rev,json=authRev,proto3" json:"auth_rev,omitempty"`
-	Member        bool                   `protobuf:"varint,3,opt,name=member,proto3" json:"member,omitempty"`
-	Command       []byte                 `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"` // a Command
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	User    string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	AuthRev uint64                 `protobuf:"varint,2,opt,name=auth_rev,json=authRev,proto3" json:"auth_rev,omitempty"`
+	Member  bool                   `protobuf:"varint,3,opt,name=member,proto3" json:"member,omitempty"`
+	// ids are core.Identities, packed.
+	Ids           []byte `protobuf:"bytes,5,opt,name=ids,proto3" json:"ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -740,9 +766,9 @@ func (x *As) GetMember() bool {
 	return false
 }
 
-func (x *As) GetCommand() []byte {
+func (x *As) GetIds() []byte {
 	if x != nil {
-		return x.Command
+		return x.Ids
 	}
 	return nil
 }
@@ -1674,6 +1700,7 @@ type ZnodeWrite struct {
 	Session       *SessionRef            `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	Ops           []*ZnodeOp             `protobuf:"bytes,2,rep,name=ops,proto3" json:"ops,omitempty"`
 	Multi         bool                   `protobuf:"varint,3,opt,name=multi,proto3" json:"multi,omitempty"`
+	EnforceQuota  bool                   `protobuf:"varint,4,opt,name=enforce_quota,json=enforceQuota,proto3" json:"enforce_quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1729,18 +1756,28 @@ func (x *ZnodeWrite) GetMulti() bool {
 	return false
 }
 
+func (x *ZnodeWrite) GetEnforceQuota() bool {
+	if x != nil {
+		return x.EnforceQuota
+	}
+	return false
+}
+
 // ZnodeOp is one operation; which fields matter depends on its type.
 type ZnodeOp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Type  uint32                 `protobuf:"varint,1,opt,name=type,proto3" json:"type,omitempty"`
 	// path need not be UTF-8: apply decides whether it is legal.
-	Path          []byte `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
-	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
-	Null          bool   `protobuf:"varint,4,opt,name=null,proto3" json:"null,omitempty"`
-	Version       int32  `protobuf:"zigzag32,5,opt,name=version,proto3" json:"version,omitempty"`
-	Kind          uint32 `protobuf:"varint,6,opt,name=kind,proto3" json:"kind,omitempty"`
-	Sequential    bool   `protobuf:"varint,7,opt,name=sequential,proto3" json:"sequential,omitempty"`
-	OpenAcl       bool   `protobuf:"varint,8,opt,name=open_acl,json=openAcl,proto3" json:"open_acl,omitempty"`
+	Path       []byte `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Data       []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Null       bool   `protobuf:"varint,4,opt,name=null,proto3" json:"null,omitempty"`
+	Version    int32  `protobuf:"zigzag32,5,opt,name=version,proto3" json:"version,omitempty"`
+	Kind       uint32 `protobuf:"varint,6,opt,name=kind,proto3" json:"kind,omitempty"`
+	Sequential bool   `protobuf:"varint,7,opt,name=sequential,proto3" json:"sequential,omitempty"`
+	OpenAcl    bool   `protobuf:"varint,8,opt,name=open_acl,json=openAcl,proto3" json:"open_acl,omitempty"`
+	// acl is a core.ACL, packed.
+	Acl           []byte `protobuf:"bytes,9,opt,name=acl,proto3" json:"acl,omitempty"`
+	TtlMs         int64  `protobuf:"varint,10,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1831,6 +1868,124 @@ func (x *ZnodeOp) GetOpenAcl() bool {
 	return false
 }
 
+func (x *ZnodeOp) GetAcl() []byte {
+	if x != nil {
+		return x.Acl
+	}
+	return nil
+}
+
+func (x *ZnodeOp) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+type ZnodeReap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paths         [][]byte               `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"`
+	NeverUsedMs   int64                  `protobuf:"varint,2,opt,name=never_used_ms,json=neverUsedMs,proto3" json:"never_used_ms,omitempty"`
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZnodeReap) Reset() {
+	*x = ZnodeReap{}
+	mi := &file_command_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZnodeReap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZnodeReap) ProtoMessage() {}
+
+func (x *ZnodeReap) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZnodeReap.ProtoReflect.Descriptor instead.
+func (*ZnodeReap) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ZnodeReap) GetPaths() [][]byte {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *ZnodeReap) GetNeverUsedMs() int64 {
+	if x != nil {
+		return x.NeverUsedMs
+	}
+	return 0
+}
+
+func (x *ZnodeReap) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+type SetZnodeACLPolicy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        uint32                 `protobuf:"varint,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetZnodeACLPolicy) Reset() {
+	*x = SetZnodeACLPolicy{}
+	mi := &file_command_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetZnodeACLPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetZnodeACLPolicy) ProtoMessage() {}
+
+func (x *SetZnodeACLPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetZnodeACLPolicy.ProtoReflect.Descriptor instead.
+func (*SetZnodeACLPolicy) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SetZnodeACLPolicy) GetPolicy() uint32 {
+	if x != nil {
+		return x.Policy
+	}
+	return 0
+}
+
 type SessionOpen struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1842,7 +1997,7 @@ type SessionOpen struct {
 
 func (x *SessionOpen) Reset() {
 	*x = SessionOpen{}
-	mi := &file_command_proto_msgTypes[19]
+	mi := &file_command_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2009,7 @@ func (x *SessionOpen) String() string {
 func (*SessionOpen) ProtoMessage() {}
 
 func (x *SessionOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[19]
+	mi := &file_command_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2022,7 @@ func (x *SessionOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionOpen.ProtoReflect.Descriptor instead.
 func (*SessionOpen) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{19}
+	return file_command_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SessionOpen) GetId() int64 {
@@ -1902,7 +2057,7 @@ type SessionAttach struct {
 
 func (x *SessionAttach) Reset() {
 	*x = SessionAttach{}
-	mi := &file_command_proto_msgTypes[20]
+	mi := &file_command_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2069,7 @@ func (x *SessionAttach) String() string {
 func (*SessionAttach) ProtoMessage() {}
 
 func (x *SessionAttach) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[20]
+	mi := &file_command_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2082,7 @@ func (x *SessionAttach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionAttach.ProtoReflect.Descriptor instead.
 func (*SessionAttach) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{20}
+	return file_command_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SessionAttach) GetId() int64 {
@@ -1960,7 +2115,7 @@ type SessionClose struct {
 
 func (x *SessionClose) Reset() {
 	*x = SessionClose{}
-	mi := &file_command_proto_msgTypes[21]
+	mi := &file_command_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1972,7 +2127,7 @@ func (x *SessionClose) String() string {
 func (*SessionClose) ProtoMessage() {}
 
 func (x *SessionClose) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[21]
+	mi := &file_command_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1985,7 +2140,7 @@ func (x *SessionClose) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionClose.ProtoReflect.Descriptor instead.
 func (*SessionClose) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{21}
+	return file_command_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SessionClose) GetSession() *SessionRef {
@@ -2006,7 +2161,7 @@ type LeaseCheckpoint struct {
 
 func (x *LeaseCheckpoint) Reset() {
 	*x = LeaseCheckpoint{}
-	mi := &file_command_proto_msgTypes[22]
+	mi := &file_command_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2018,7 +2173,7 @@ func (x *LeaseCheckpoint) String() string {
 func (*LeaseCheckpoint) ProtoMessage() {}
 
 func (x *LeaseCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[22]
+	mi := &file_command_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2031,7 +2186,7 @@ func (x *LeaseCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseCheckpoint.ProtoReflect.Descriptor instead.
 func (*LeaseCheckpoint) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{22}
+	return file_command_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LeaseCheckpoint) GetLeases() []*LeaseRemaining {
@@ -2065,7 +2220,7 @@ type LeaseRemaining struct {
 
 func (x *LeaseRemaining) Reset() {
 	*x = LeaseRemaining{}
-	mi := &file_command_proto_msgTypes[23]
+	mi := &file_command_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2232,7 @@ func (x *LeaseRemaining) String() string {
 func (*LeaseRemaining) ProtoMessage() {}
 
 func (x *LeaseRemaining) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[23]
+	mi := &file_command_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2245,7 @@ func (x *LeaseRemaining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseRemaining.ProtoReflect.Descriptor instead.
 func (*LeaseRemaining) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{23}
+	return file_command_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LeaseRemaining) GetId() int64 {
@@ -2116,7 +2271,7 @@ type SetDowngrade struct {
 
 func (x *SetDowngrade) Reset() {
 	*x = SetDowngrade{}
-	mi := &file_command_proto_msgTypes[24]
+	mi := &file_command_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2283,7 @@ func (x *SetDowngrade) String() string {
 func (*SetDowngrade) ProtoMessage() {}
 
 func (x *SetDowngrade) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[24]
+	mi := &file_command_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2296,7 @@ func (x *SetDowngrade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDowngrade.ProtoReflect.Descriptor instead.
 func (*SetDowngrade) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{24}
+	return file_command_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetDowngrade) GetTarget() string {
@@ -2161,7 +2316,7 @@ type MemberUpdate struct {
 
 func (x *MemberUpdate) Reset() {
 	*x = MemberUpdate{}
-	mi := &file_command_proto_msgTypes[25]
+	mi := &file_command_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2328,7 @@ func (x *MemberUpdate) String() string {
 func (*MemberUpdate) ProtoMessage() {}
 
 func (x *MemberUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[25]
+	mi := &file_command_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2341,7 @@ func (x *MemberUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberUpdate.ProtoReflect.Descriptor instead.
 func (*MemberUpdate) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{25}
+	return file_command_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MemberUpdate) GetId() uint64 {
@@ -2211,7 +2366,7 @@ type AuthEnable struct {
 
 func (x *AuthEnable) Reset() {
 	*x = AuthEnable{}
-	mi := &file_command_proto_msgTypes[26]
+	mi := &file_command_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2378,7 @@ func (x *AuthEnable) String() string {
 func (*AuthEnable) ProtoMessage() {}
 
 func (x *AuthEnable) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[26]
+	mi := &file_command_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2391,7 @@ func (x *AuthEnable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthEnable.ProtoReflect.Descriptor instead.
 func (*AuthEnable) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{26}
+	return file_command_proto_rawDescGZIP(), []int{28}
 }
 
 type AuthDisable struct {
@@ -2247,7 +2402,7 @@ type AuthDisable struct {
 
 func (x *AuthDisable) Reset() {
 	*x = AuthDisable{}
-	mi := &file_command_proto_msgTypes[27]
+	mi := &file_command_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2414,7 @@ func (x *AuthDisable) String() string {
 func (*AuthDisable) ProtoMessage() {}
 
 func (x *AuthDisable) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[27]
+	mi := &file_command_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2427,7 @@ func (x *AuthDisable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthDisable.ProtoReflect.Descriptor instead.
 func (*AuthDisable) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{27}
+	return file_command_proto_rawDescGZIP(), []int{29}
 }
 
 type UserAdd struct {
@@ -2286,7 +2441,7 @@ type UserAdd struct {
 
 func (x *UserAdd) Reset() {
 	*x = UserAdd{}
-	mi := &file_command_proto_msgTypes[28]
+	mi := &file_command_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2453,7 @@ func (x *UserAdd) String() string {
 func (*UserAdd) ProtoMessage() {}
 
 func (x *UserAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[28]
+	mi := &file_command_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2466,7 @@ func (x *UserAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserAdd.ProtoReflect.Descriptor instead.
 func (*UserAdd) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{28}
+	return file_command_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UserAdd) GetName() string {
@@ -2344,7 +2499,7 @@ type UserDelete struct {
 
 func (x *UserDelete) Reset() {
 	*x = UserDelete{}
-	mi := &file_command_proto_msgTypes[29]
+	mi := &file_command_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2511,7 @@ func (x *UserDelete) String() string {
 func (*UserDelete) ProtoMessage() {}
 
 func (x *UserDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[29]
+	mi := &file_command_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2524,7 @@ func (x *UserDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserDelete.ProtoReflect.Descriptor instead.
 func (*UserDelete) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{29}
+	return file_command_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UserDelete) GetName() string {
@@ -2389,7 +2544,7 @@ type UserChangePassword struct {
 
 func (x *UserChangePassword) Reset() {
 	*x = UserChangePassword{}
-	mi := &file_command_proto_msgTypes[30]
+	mi := &file_command_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2556,7 @@ func (x *UserChangePassword) String() string {
 func (*UserChangePassword) ProtoMessage() {}
 
 func (x *UserChangePassword) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[30]
+	mi := &file_command_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2569,7 @@ func (x *UserChangePassword) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserChangePassword.ProtoReflect.Descriptor instead.
 func (*UserChangePassword) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{30}
+	return file_command_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UserChangePassword) GetName() string {
@@ -2441,7 +2596,7 @@ type UserGrantRole struct {
 
 func (x *UserGrantRole) Reset() {
 	*x = UserGrantRole{}
-	mi := &file_command_proto_msgTypes[31]
+	mi := &file_command_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2453,7 +2608,7 @@ func (x *UserGrantRole) String() string {
 func (*UserGrantRole) ProtoMessage() {}
 
 func (x *UserGrantRole) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[31]
+	mi := &file_command_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2466,7 +2621,7 @@ func (x *UserGrantRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserGrantRole.ProtoReflect.Descriptor instead.
 func (*UserGrantRole) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{31}
+	return file_command_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *UserGrantRole) GetUser() string {
@@ -2493,7 +2648,7 @@ type UserRevokeRole struct {
 
 func (x *UserRevokeRole) Reset() {
 	*x = UserRevokeRole{}
-	mi := &file_command_proto_msgTypes[32]
+	mi := &file_command_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2660,7 @@ func (x *UserRevokeRole) String() string {
 func (*UserRevokeRole) ProtoMessage() {}
 
 func (x *UserRevokeRole) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[32]
+	mi := &file_command_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2673,7 @@ func (x *UserRevokeRole) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRevokeRole.ProtoReflect.Descriptor instead.
 func (*UserRevokeRole) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{32}
+	return file_command_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *UserRevokeRole) GetUser() string {
@@ -2544,7 +2699,7 @@ type RoleAdd struct {
 
 func (x *RoleAdd) Reset() {
 	*x = RoleAdd{}
-	mi := &file_command_proto_msgTypes[33]
+	mi := &file_command_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2556,7 +2711,7 @@ func (x *RoleAdd) String() string {
 func (*RoleAdd) ProtoMessage() {}
 
 func (x *RoleAdd) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[33]
+	mi := &file_command_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2569,7 +2724,7 @@ func (x *RoleAdd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleAdd.ProtoReflect.Descriptor instead.
 func (*RoleAdd) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{33}
+	return file_command_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RoleAdd) GetName() string {
@@ -2588,7 +2743,7 @@ type RoleDelete struct {
 
 func (x *RoleDelete) Reset() {
 	*x = RoleDelete{}
-	mi := &file_command_proto_msgTypes[34]
+	mi := &file_command_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2755,7 @@ func (x *RoleDelete) String() string {
 func (*RoleDelete) ProtoMessage() {}
 
 func (x *RoleDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[34]
+	mi := &file_command_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2768,7 @@ func (x *RoleDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleDelete.ProtoReflect.Descriptor instead.
 func (*RoleDelete) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{34}
+	return file_command_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RoleDelete) GetName() string {
@@ -2635,7 +2790,7 @@ type RoleGrantPermission struct {
 
 func (x *RoleGrantPermission) Reset() {
 	*x = RoleGrantPermission{}
-	mi := &file_command_proto_msgTypes[35]
+	mi := &file_command_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2802,7 @@ func (x *RoleGrantPermission) String() string {
 func (*RoleGrantPermission) ProtoMessage() {}
 
 func (x *RoleGrantPermission) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[35]
+	mi := &file_command_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2815,7 @@ func (x *RoleGrantPermission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleGrantPermission.ProtoReflect.Descriptor instead.
 func (*RoleGrantPermission) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{35}
+	return file_command_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RoleGrantPermission) GetRole() string {
@@ -2702,7 +2857,7 @@ type RoleRevokePermission struct {
 
 func (x *RoleRevokePermission) Reset() {
 	*x = RoleRevokePermission{}
-	mi := &file_command_proto_msgTypes[36]
+	mi := &file_command_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +2869,7 @@ func (x *RoleRevokePermission) String() string {
 func (*RoleRevokePermission) ProtoMessage() {}
 
 func (x *RoleRevokePermission) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[36]
+	mi := &file_command_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +2882,7 @@ func (x *RoleRevokePermission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleRevokePermission.ProtoReflect.Descriptor instead.
 func (*RoleRevokePermission) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{36}
+	return file_command_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RoleRevokePermission) GetRole() string {
@@ -2762,7 +2917,7 @@ type TokenGrant struct {
 
 func (x *TokenGrant) Reset() {
 	*x = TokenGrant{}
-	mi := &file_command_proto_msgTypes[37]
+	mi := &file_command_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2774,7 +2929,7 @@ func (x *TokenGrant) String() string {
 func (*TokenGrant) ProtoMessage() {}
 
 func (x *TokenGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[37]
+	mi := &file_command_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2787,7 +2942,7 @@ func (x *TokenGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenGrant.ProtoReflect.Descriptor instead.
 func (*TokenGrant) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{37}
+	return file_command_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TokenGrant) GetUser() string {
@@ -2824,8 +2979,9 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xe2\x0f\n" +
-	"\aCommand\x12+\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xfa\x10\n" +
+	"\aCommand\x12&\n" +
+	"\x02as\x18\x0e \x01(\v2\x16.triglot.command.v1.AsR\x02as\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
 	"\fdelete_range\x18\x02 \x01(\v2\x1f.triglot.command.v1.DeleteRangeH\x00R\vdeleteRange\x12+\n" +
 	"\x03txn\x18\x03 \x01(\v2\x17.triglot.command.v1.TxnH\x00R\x03txn\x127\n" +
@@ -2842,8 +2998,7 @@ const file_command_proto_rawDesc = "" +
 	"znodeWrite\x12D\n" +
 	"\fsession_open\x18\v \x01(\v2\x1f.triglot.command.v1.SessionOpenH\x00R\vsessionOpen\x12J\n" +
 	"\x0esession_attach\x18\f \x01(\v2!.triglot.command.v1.SessionAttachH\x00R\rsessionAttach\x12G\n" +
-	"\rsession_close\x18\r \x01(\v2 .triglot.command.v1.SessionCloseH\x00R\fsessionClose\x12(\n" +
-	"\x02as\x18\x0e \x01(\v2\x16.triglot.command.v1.AsH\x00R\x02as\x12P\n" +
+	"\rsession_close\x18\r \x01(\v2 .triglot.command.v1.SessionCloseH\x00R\fsessionClose\x12P\n" +
 	"\x10lease_checkpoint\x18\x0f \x01(\v2#.triglot.command.v1.LeaseCheckpointH\x00R\x0fleaseCheckpoint\x12G\n" +
 	"\rset_downgrade\x18\x10 \x01(\v2 .triglot.command.v1.SetDowngradeH\x00R\fsetDowngrade\x12A\n" +
 	"\vauth_enable\x18\x11 \x01(\v2\x1e.triglot.command.v1.AuthEnableH\x00R\n" +
@@ -2862,13 +3017,16 @@ const file_command_proto_rawDesc = "" +
 	"\x16role_revoke_permission\x18\x1b \x01(\v2(.triglot.command.v1.RoleRevokePermissionH\x00R\x14roleRevokePermission\x12A\n" +
 	"\vtoken_grant\x18\x1c \x01(\v2\x1e.triglot.command.v1.TokenGrantH\x00R\n" +
 	"tokenGrant\x12G\n" +
-	"\rmember_update\x18\x1d \x01(\v2 .triglot.command.v1.MemberUpdateH\x00R\fmemberUpdateB\x06\n" +
-	"\x04kind\"e\n" +
+	"\rmember_update\x18\x1d \x01(\v2 .triglot.command.v1.MemberUpdateH\x00R\fmemberUpdate\x12>\n" +
+	"\n" +
+	"znode_reap\x18\x1e \x01(\v2\x1d.triglot.command.v1.ZnodeReapH\x00R\tznodeReap\x12X\n" +
+	"\x14set_znode_acl_policy\x18\x1f \x01(\v2%.triglot.command.v1.SetZnodeACLPolicyH\x00R\x11setZnodeAclPolicyB\x06\n" +
+	"\x04kind\"]\n" +
 	"\x02As\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
 	"\bauth_rev\x18\x02 \x01(\x04R\aauthRev\x12\x16\n" +
-	"\x06member\x18\x03 \x01(\bR\x06member\x12\x18\n" +
-	"\acommand\x18\x04 \x01(\fR\acommand\"\xa2\x01\n" +
+	"\x06member\x18\x03 \x01(\bR\x06member\x12\x10\n" +
+	"\x03ids\x18\x05 \x01(\fR\x03ids\"\xa2\x01\n" +
 	"\x03Put\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x14\n" +
@@ -2940,12 +3098,13 @@ const file_command_proto_rawDesc = "" +
 	"\n" +
 	"SessionRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x8b\x01\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xb0\x01\n" +
 	"\n" +
 	"ZnodeWrite\x128\n" +
 	"\asession\x18\x01 \x01(\v2\x1e.triglot.command.v1.SessionRefR\asession\x12-\n" +
 	"\x03ops\x18\x02 \x03(\v2\x1b.triglot.command.v1.ZnodeOpR\x03ops\x12\x14\n" +
-	"\x05multi\x18\x03 \x01(\bR\x05multi\"\xc2\x01\n" +
+	"\x05multi\x18\x03 \x01(\bR\x05multi\x12#\n" +
+	"\renforce_quota\x18\x04 \x01(\bR\fenforceQuota\"\xeb\x01\n" +
 	"\aZnodeOp\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\rR\x04type\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\fR\x04path\x12\x12\n" +
@@ -2956,7 +3115,16 @@ const file_command_proto_rawDesc = "" +
 	"\n" +
 	"sequential\x18\a \x01(\bR\n" +
 	"sequential\x12\x19\n" +
-	"\bopen_acl\x18\b \x01(\bR\aopenAcl\"T\n" +
+	"\bopen_acl\x18\b \x01(\bR\aopenAcl\x12\x10\n" +
+	"\x03acl\x18\t \x01(\fR\x03acl\x12\x15\n" +
+	"\x06ttl_ms\x18\n" +
+	" \x01(\x03R\x05ttlMs\"Y\n" +
+	"\tZnodeReap\x12\x14\n" +
+	"\x05paths\x18\x01 \x03(\fR\x05paths\x12\"\n" +
+	"\rnever_used_ms\x18\x02 \x01(\x03R\vneverUsedMs\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\"+\n" +
+	"\x11SetZnodeACLPolicy\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\rR\x06policy\"T\n" +
 	"\vSessionOpen\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1d\n" +
 	"\n" +
@@ -3033,7 +3201,7 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_command_proto_goTypes = []any{
 	(*Entry)(nil),                // 0: triglot.command.v1.Entry
 	(*Batch)(nil),                // 1: triglot.command.v1.Batch
@@ -3054,74 +3222,78 @@ var file_command_proto_goTypes = []any{
 	(*SessionRef)(nil),           // 16: triglot.command.v1.SessionRef
 	(*ZnodeWrite)(nil),           // 17: triglot.command.v1.ZnodeWrite
 	(*ZnodeOp)(nil),              // 18: triglot.command.v1.ZnodeOp
-	(*SessionOpen)(nil),          // 19: triglot.command.v1.SessionOpen
-	(*SessionAttach)(nil),        // 20: triglot.command.v1.SessionAttach
-	(*SessionClose)(nil),         // 21: triglot.command.v1.SessionClose
-	(*LeaseCheckpoint)(nil),      // 22: triglot.command.v1.LeaseCheckpoint
-	(*LeaseRemaining)(nil),       // 23: triglot.command.v1.LeaseRemaining
-	(*SetDowngrade)(nil),         // 24: triglot.command.v1.SetDowngrade
-	(*MemberUpdate)(nil),         // 25: triglot.command.v1.MemberUpdate
-	(*AuthEnable)(nil),           // 26: triglot.command.v1.AuthEnable
-	(*AuthDisable)(nil),          // 27: triglot.command.v1.AuthDisable
-	(*UserAdd)(nil),              // 28: triglot.command.v1.UserAdd
-	(*UserDelete)(nil),           // 29: triglot.command.v1.UserDelete
-	(*UserChangePassword)(nil),   // 30: triglot.command.v1.UserChangePassword
-	(*UserGrantRole)(nil),        // 31: triglot.command.v1.UserGrantRole
-	(*UserRevokeRole)(nil),       // 32: triglot.command.v1.UserRevokeRole
-	(*RoleAdd)(nil),              // 33: triglot.command.v1.RoleAdd
-	(*RoleDelete)(nil),           // 34: triglot.command.v1.RoleDelete
-	(*RoleGrantPermission)(nil),  // 35: triglot.command.v1.RoleGrantPermission
-	(*RoleRevokePermission)(nil), // 36: triglot.command.v1.RoleRevokePermission
-	(*TokenGrant)(nil),           // 37: triglot.command.v1.TokenGrant
+	(*ZnodeReap)(nil),            // 19: triglot.command.v1.ZnodeReap
+	(*SetZnodeACLPolicy)(nil),    // 20: triglot.command.v1.SetZnodeACLPolicy
+	(*SessionOpen)(nil),          // 21: triglot.command.v1.SessionOpen
+	(*SessionAttach)(nil),        // 22: triglot.command.v1.SessionAttach
+	(*SessionClose)(nil),         // 23: triglot.command.v1.SessionClose
+	(*LeaseCheckpoint)(nil),      // 24: triglot.command.v1.LeaseCheckpoint
+	(*LeaseRemaining)(nil),       // 25: triglot.command.v1.LeaseRemaining
+	(*SetDowngrade)(nil),         // 26: triglot.command.v1.SetDowngrade
+	(*MemberUpdate)(nil),         // 27: triglot.command.v1.MemberUpdate
+	(*AuthEnable)(nil),           // 28: triglot.command.v1.AuthEnable
+	(*AuthDisable)(nil),          // 29: triglot.command.v1.AuthDisable
+	(*UserAdd)(nil),              // 30: triglot.command.v1.UserAdd
+	(*UserDelete)(nil),           // 31: triglot.command.v1.UserDelete
+	(*UserChangePassword)(nil),   // 32: triglot.command.v1.UserChangePassword
+	(*UserGrantRole)(nil),        // 33: triglot.command.v1.UserGrantRole
+	(*UserRevokeRole)(nil),       // 34: triglot.command.v1.UserRevokeRole
+	(*RoleAdd)(nil),              // 35: triglot.command.v1.RoleAdd
+	(*RoleDelete)(nil),           // 36: triglot.command.v1.RoleDelete
+	(*RoleGrantPermission)(nil),  // 37: triglot.command.v1.RoleGrantPermission
+	(*RoleRevokePermission)(nil), // 38: triglot.command.v1.RoleRevokePermission
+	(*TokenGrant)(nil),           // 39: triglot.command.v1.TokenGrant
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
 	2,  // 1: triglot.command.v1.Batch.commands:type_name -> triglot.command.v1.Command
-	4,  // 2: triglot.command.v1.Command.put:type_name -> triglot.command.v1.Put
-	5,  // 3: triglot.command.v1.Command.delete_range:type_name -> triglot.command.v1.DeleteRange
-	7,  // 4: triglot.command.v1.Command.txn:type_name -> triglot.command.v1.Txn
-	10, // 5: triglot.command.v1.Command.compact:type_name -> triglot.command.v1.Compact
-	11, // 6: triglot.command.v1.Command.lease_grant:type_name -> triglot.command.v1.LeaseGrant
-	12, // 7: triglot.command.v1.Command.lease_revoke:type_name -> triglot.command.v1.LeaseRevoke
-	13, // 8: triglot.command.v1.Command.lease_expire:type_name -> triglot.command.v1.LeaseExpire
-	14, // 9: triglot.command.v1.Command.set_alarm:type_name -> triglot.command.v1.SetAlarm
-	15, // 10: triglot.command.v1.Command.set_member:type_name -> triglot.command.v1.SetMember
-	17, // 11: triglot.command.v1.Command.znode_write:type_name -> triglot.command.v1.ZnodeWrite
-	19, // 12: triglot.command.v1.Command.session_open:type_name -> triglot.command.v1.SessionOpen
-	20, // 13: triglot.command.v1.Command.session_attach:type_name -> triglot.command.v1.SessionAttach
-	21, // 14: triglot.command.v1.Command.session_close:type_name -> triglot.command.v1.SessionClose
-	3,  // 15: triglot.command.v1.Command.as:type_name -> triglot.command.v1.As
-	22, // 16: triglot.command.v1.Command.lease_checkpoint:type_name -> triglot.command.v1.LeaseCheckpoint
-	24, // 17: triglot.command.v1.Command.set_downgrade:type_name -> triglot.command.v1.SetDowngrade
-	26, // 18: triglot.command.v1.Command.auth_enable:type_name -> triglot.command.v1.AuthEnable
-	27, // 19: triglot.command.v1.Command.auth_disable:type_name -> triglot.command.v1.AuthDisable
-	28, // 20: triglot.command.v1.Command.user_add:type_name -> triglot.command.v1.UserAdd
-	29, // 21: triglot.command.v1.Command.user_delete:type_name -> triglot.command.v1.UserDelete
-	30, // 22: triglot.command.v1.Command.user_change_password:type_name -> triglot.command.v1.UserChangePassword
-	31, // 23: triglot.command.v1.Command.user_grant_role:type_name -> triglot.command.v1.UserGrantRole
-	32, // 24: triglot.command.v1.Command.user_revoke_role:type_name -> triglot.command.v1.UserRevokeRole
-	33, // 25: triglot.command.v1.Command.role_add:type_name -> triglot.command.v1.RoleAdd
-	34, // 26: triglot.command.v1.Command.role_delete:type_name -> triglot.command.v1.RoleDelete
-	35, // 27: triglot.command.v1.Command.role_grant_permission:type_name -> triglot.command.v1.RoleGrantPermission
-	36, // 28: triglot.command.v1.Command.role_revoke_permission:type_name -> triglot.command.v1.RoleRevokePermission
-	37, // 29: triglot.command.v1.Command.token_grant:type_name -> triglot.command.v1.TokenGrant
-	25, // 30: triglot.command.v1.Command.member_update:type_name -> triglot.command.v1.MemberUpdate
-	9,  // 31: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	8,  // 32: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	8,  // 33: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	6,  // 34: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	4,  // 35: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	5,  // 36: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	7,  // 37: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	16, // 38: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
-	18, // 39: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
-	16, // 40: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
-	23, // 41: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
-	42, // [42:42] is the sub-list for method output_type
-	42, // [42:42] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	3,  // 2: triglot.command.v1.Command.as:type_name -> triglot.command.v1.As
+	4,  // 3: triglot.command.v1.Command.put:type_name -> triglot.command.v1.Put
+	5,  // 4: triglot.command.v1.Command.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 5: triglot.command.v1.Command.txn:type_name -> triglot.command.v1.Txn
+	10, // 6: triglot.command.v1.Command.compact:type_name -> triglot.command.v1.Compact
+	11, // 7: triglot.command.v1.Command.lease_grant:type_name -> triglot.command.v1.LeaseGrant
+	12, // 8: triglot.command.v1.Command.lease_revoke:type_name -> triglot.command.v1.LeaseRevoke
+	13, // 9: triglot.command.v1.Command.lease_expire:type_name -> triglot.command.v1.LeaseExpire
+	14, // 10: triglot.command.v1.Command.set_alarm:type_name -> triglot.command.v1.SetAlarm
+	15, // 11: triglot.command.v1.Command.set_member:type_name -> triglot.command.v1.SetMember
+	17, // 12: triglot.command.v1.Command.znode_write:type_name -> triglot.command.v1.ZnodeWrite
+	21, // 13: triglot.command.v1.Command.session_open:type_name -> triglot.command.v1.SessionOpen
+	22, // 14: triglot.command.v1.Command.session_attach:type_name -> triglot.command.v1.SessionAttach
+	23, // 15: triglot.command.v1.Command.session_close:type_name -> triglot.command.v1.SessionClose
+	24, // 16: triglot.command.v1.Command.lease_checkpoint:type_name -> triglot.command.v1.LeaseCheckpoint
+	26, // 17: triglot.command.v1.Command.set_downgrade:type_name -> triglot.command.v1.SetDowngrade
+	28, // 18: triglot.command.v1.Command.auth_enable:type_name -> triglot.command.v1.AuthEnable
+	29, // 19: triglot.command.v1.Command.auth_disable:type_name -> triglot.command.v1.AuthDisable
+	30, // 20: triglot.command.v1.Command.user_add:type_name -> triglot.command.v1.UserAdd
+	31, // 21: triglot.command.v1.Command.user_delete:type_name -> triglot.command.v1.UserDelete
+	32, // 22: triglot.command.v1.Command.user_change_password:type_name -> triglot.command.v1.UserChangePassword
+	33, // 23: triglot.command.v1.Command.user_grant_role:type_name -> triglot.command.v1.UserGrantRole
+	34, // 24: triglot.command.v1.Command.user_revoke_role:type_name -> triglot.command.v1.UserRevokeRole
+	35, // 25: triglot.command.v1.Command.role_add:type_name -> triglot.command.v1.RoleAdd
+	36, // 26: triglot.command.v1.Command.role_delete:type_name -> triglot.command.v1.RoleDelete
+	37, // 27: triglot.command.v1.Command.role_grant_permission:type_name -> triglot.command.v1.RoleGrantPermission
+	38, // 28: triglot.command.v1.Command.role_revoke_permission:type_name -> triglot.command.v1.RoleRevokePermission
+	39, // 29: triglot.command.v1.Command.token_grant:type_name -> triglot.command.v1.TokenGrant
+	27, // 30: triglot.command.v1.Command.member_update:type_name -> triglot.command.v1.MemberUpdate
+	19, // 31: triglot.command.v1.Command.znode_reap:type_name -> triglot.command.v1.ZnodeReap
+	20, // 32: triglot.command.v1.Command.set_znode_acl_policy:type_name -> triglot.command.v1.SetZnodeACLPolicy
+	9,  // 33: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	8,  // 34: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	8,  // 35: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	6,  // 36: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	4,  // 37: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	5,  // 38: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 39: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	16, // 40: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	18, // 41: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	16, // 42: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	25, // 43: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -3143,7 +3315,6 @@ func file_command_proto_init() {
 		(*Command_SessionOpen)(nil),
 		(*Command_SessionAttach)(nil),
 		(*Command_SessionClose)(nil),
-		(*Command_As)(nil),
 		(*Command_LeaseCheckpoint)(nil),
 		(*Command_SetDowngrade)(nil),
 		(*Command_AuthEnable)(nil),
@@ -3159,6 +3330,8 @@ func file_command_proto_init() {
 		(*Command_RoleRevokePermission)(nil),
 		(*Command_TokenGrant)(nil),
 		(*Command_MemberUpdate)(nil),
+		(*Command_ZnodeReap)(nil),
+		(*Command_SetZnodeAclPolicy)(nil),
 	}
 	file_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Op_Range)(nil),
@@ -3172,7 +3345,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
