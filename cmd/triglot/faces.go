@@ -21,7 +21,7 @@ func (s *server) makeFaces(registry *prometheus.Registry) {
 	if s.bound.zk != nil {
 		s.zk = zk.New(zk.Config{
 			Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
-			Tick:    s.cfg.ZooKeeper.Tick,
+			Limits:  zk.Limits{Tick: s.cfg.ZooKeeper.Tick},
 			Build:   commit(),
 			Built:   builtAt(),
 			DataDir: s.cfg.Member.DataDir,

@@ -22,15 +22,12 @@ type Config struct {
 	// to it; without it they are nobody.
 	Auth core.Auth
 
-	// Tick is ZooKeeper's tickTime: a session's timeout is between 2 and 20 of
-	// them. Zero is 2 s.
-	Tick time.Duration
-	// MaxFrame is the largest request in bytes (jute.maxbuffer); zero is 1 MiB less
-	// one byte.
-	MaxFrame int
-	// MaxPerIP is the number of connections that an address may have
-	// (maxClientCnxns). Zero is no limit.
-	MaxPerIP int
+	Limits   Limits
+	Features Features
+	Security Security
+	// Words are the four-letter words that are answered (4lw.commands.whitelist), "*"
+	// standing for all; nil is srvr alone, and isro in read-only mode.
+	Words []string
 	// Version is the version of ZooKeeper that clients are told, Build the hash
 	// behind it; empty are 3.9.5 and "triglot".
 	Version, Build string
@@ -47,6 +44,62 @@ type Config struct {
 	handshake time.Duration
 }
 
+// Limits bounds what clients may ask for. A zero is the default of that part.
+type Limits struct {
+	// Tick is ZooKeeper's tickTime; zero is 2 s.
+	Tick time.Duration
+	// MinSession and MaxSession are the shortest and the longest timeout of a session
+	// (minSessionTimeout, maxSessionTimeout); zero are 2 and 20 ticks.
+	MinSession, MaxSession time.Duration
+	// MaxFrame is the largest request in bytes (jute.maxbuffer); zero is 1 MiB less
+	// one byte.
+	MaxFrame int
+	// MaxPerIP is the number of connections that an address may have
+	// (maxClientCnxns), MaxConns that of all (maxCnxns). Zero is no limit.
+	MaxPerIP, MaxConns int
+}
+
+// Features are what is off by default in ZooKeeper, too.
+type Features struct {
+	// ExtendedTypes allows znodes with a time to live (extendedTypesEnabled).
+	ExtendedTypes bool
+	// EnforceQuota has writes beyond a hard quota fail (enforceQuota).
+	EnforceQuota bool
+	// ReadOnly serves clients that ask for it while there is no quorum
+	// (readonlymode.enabled).
+	ReadOnly bool
+	// Reconfig allows reconfig (reconfigEnabled).
+	Reconfig bool
+}
+
+// Security is how clients prove who they are, and what becomes of those who do not.
+type Security struct {
+	// SkipACL has all clients do everything (skipACL).
+	SkipACL bool
+	// SuperDigest is the digest id that may do everything, such as "super:<base64>"
+	// (DigestAuthenticationProvider.superDigest); empty is none.
+	SuperDigest string
+	// DigestAlgorithm is Java's name of what passwords are hashed with
+	// (DigestAuthenticationProvider.digestAlg); empty is SHA1.
+	DigestAlgorithm string
+	// X509 registers the scheme of client certificates (authProvider.x509); X509Super
+	// is the subject that may do everything (X509AuthenticationProvider.superUser).
+	X509      bool
+	X509Super string
+	// SASL registers the scheme of SASL; Users are the passwords of DIGEST-MD5.
+	SASL  bool
+	Users map[string]string
+	// SASLSuper are the sasl ids that may do everything (superUser).
+	SASLSuper []string
+	// RequireSASL turns away clients that do not authenticate by SASL
+	// (sessionRequireClientSASLAuth).
+	RequireSASL bool
+	// RequireAuth turns away clients that have not authenticated by one of AuthSchemes
+	// (enforce.auth.enabled, enforce.auth.schemes).
+	RequireAuth bool
+	AuthSchemes []string
+}
+
 // The defaults.
 const (
 	defaultTick    = 2 * time.Second
@@ -55,11 +108,11 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	if c.Tick <= 0 {
-		c.Tick = defaultTick
+	if c.Limits.Tick <= 0 {
+		c.Limits.Tick = defaultTick
 	}
-	if c.MaxFrame <= 0 {
-		c.MaxFrame = wire.MaxFrame
+	if c.Limits.MaxFrame <= 0 {
+		c.Limits.MaxFrame = wire.MaxFrame
 	}
 	c.handshake = cmp.Or(c.handshake, handshakeTimeout)
 	c.Version = cmp.Or(c.Version, defaultVersion)
@@ -74,7 +127,8 @@ func (c Config) withDefaults() Config {
 }
 
 // timeout is what a session gets that asks for want (ZooKeeper 3.9
-// ZooKeeperServer: between 2 and 20 ticks).
+// ZooKeeperServer: between 2 and 20 ticks unless told otherwise).
 func (c *Config) timeout(want time.Duration) time.Duration {
-	return min(max(want, 2*c.Tick), 20*c.Tick)
+	l := &c.Limits
+	return min(max(want, cmp.Or(l.MinSession, 2*l.Tick)), cmp.Or(l.MaxSession, 20*l.Tick))
 }

@@ -24,7 +24,7 @@ var errAhead = errors.New("the client has seen a later revision than this member
 // handle serves one connection from its first byte to its last.
 func (s *Server) handle(nc net.Conn) {
 	_ = nc.SetDeadline(time.Now().Add(s.cfg.handshake)) // a connection that is broken fails to read, too
-	in := frames{r: nc, max: s.cfg.MaxFrame}
+	in := frames{r: nc, max: s.cfg.Limits.MaxFrame}
 	head, err := in.need(jute.FrameHeader)
 	if err != nil {
 		return

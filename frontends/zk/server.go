@@ -130,7 +130,7 @@ func (s *Server) start(nc net.Conn) {
 	ip := remoteIP(nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || s.cfg.MaxPerIP > 0 && s.perIP[ip] >= s.cfg.MaxPerIP {
+	if s.ctx.Err() != nil || s.cfg.Limits.MaxPerIP > 0 && s.perIP[ip] >= s.cfg.Limits.MaxPerIP {
 		s.stats.rejected.Add(1)
 		_ = nc.Close()
 		return

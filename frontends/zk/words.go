@@ -148,7 +148,7 @@ func (s *Server) writeConf(b *bytes.Buffer, nc net.Conn) {
 		port = "-1"
 	}
 	size := s.cfg.Cluster.Status().Size
-	tick := s.cfg.Tick.Milliseconds()
+	tick := s.cfg.Limits.Tick.Milliseconds()
 	for _, line := range []struct {
 		key   string
 		value any
@@ -160,7 +160,7 @@ func (s *Server) writeConf(b *bytes.Buffer, nc net.Conn) {
 		{"dataLogDir", s.cfg.DataDir},
 		{"dataLogSize", size},
 		{"tickTime", tick},
-		{"maxClientCnxns", s.cfg.MaxPerIP},
+		{"maxClientCnxns", s.cfg.Limits.MaxPerIP},
 		{"minSessionTimeout", s.cfg.timeout(0).Milliseconds()},
 		{"maxSessionTimeout", 20 * tick},
 		{"clientPortListenBacklog", -1},
