@@ -114,7 +114,7 @@ func TestCloseSessionDeletesEphemeralsAndCloses(t *testing.T) {
 // A session lives as long as packets come, and its connection is closed when it
 // expires.
 func TestSessionExpires(t *testing.T) {
-	s := startServer(t, func(c *Config) { c.Tick = 100 * time.Millisecond })
+	s := startServer(t, func(c *Config) { c.Limits.Tick = 100 * time.Millisecond })
 	silent, lively := s.dial(), s.dial()
 	silent.hello(wire.ConnectRequest{TimeOut: 200})
 	lively.hello(wire.ConnectRequest{TimeOut: 600})

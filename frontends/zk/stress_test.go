@@ -17,7 +17,7 @@ import (
 func TestOrderUnderStress(t *testing.T) {
 	const clients, window = 6, 20
 	const requests = 1500
-	s := startServer(t, func(c *Config) { c.Tick = time.Minute }) // those who are done wait for the others
+	s := startServer(t, func(c *Config) { c.Limits.Tick = time.Minute }) // those who are done wait for the others
 	setup := s.connect()
 	for i := range 3 {
 		setup.create(stressPath(i), "", wire.Persistent)
