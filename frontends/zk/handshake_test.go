@@ -158,7 +158,7 @@ func TestSilentConnectionIsClosed(t *testing.T) {
 }
 
 func TestConnectionsPerAddress(t *testing.T) {
-	s := startServer(t, func(c *Config) { c.MaxPerIP = 2 })
+	s := startServer(t, func(c *Config) { c.Limits.MaxPerIP = 2 })
 	a := s.connect()
 	s.connect()
 	s.dial().gone()
