@@ -3,7 +3,7 @@
 // configuration, data and log in a directory of its own.
 //
 // It owns every process it starts, as package server does. Maven fetches the jars
-// on first use into the repository's .build/compat/zookeeper directory; pom.xml
+// on first use into the repository's .build/compat/zkserver directory; pom.xml
 // pins the versions. It never looks inside the server: what it knows comes from
 // "srvr" and from the server's log.
 package zkserver
