@@ -11,6 +11,7 @@
 //	k  lease, user key                    a key attached to a lease
 //	n  depth, path                        a znode
 //	a  kind, name                         a user or a role, or whether they count
+//	A  part, what                         an interned ACL: the list, its holds, by hash, unused since
 //	m  name                               a fact about the whole store
 //
 // A revision leaves at most one version of a key, so the sub-revision, which
@@ -26,8 +27,7 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// The tags of the tables. Those of tables that come later are reserved: x index
-// of znodes that need looking after, A interned ACLs.
+// The tags of the tables.
 const (
 	tagVersion    = 'd'
 	tagChange     = 'r'
@@ -36,9 +36,9 @@ const (
 	tagMeta       = 'm'
 	tagZnode      = 'n'
 	tagAuth       = 'a'
+	tagACL        = 'A'
 
 	tagZnodeIndex = 'x'
-	tagACL        = 'A'
 )
 
 const (

@@ -12,7 +12,7 @@ import (
 // Caches are what stands between the engine and its Writer and Readers, who share
 // them. One that is nil holds nothing.
 type Caches struct {
-	// Versions is of the d table, Rows of the n table.
+	// Versions is of the d table, Rows of the n and the A table.
 	Versions, Rows *Cache
 }
 

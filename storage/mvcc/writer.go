@@ -136,7 +136,7 @@ func (w *Writer) GetRow(key []byte) ([]byte, error) {
 	if s := w.rows.get(stringOf(key)); s.set {
 		return s.value, nil
 	}
-	if !keys.IsZnode(key) {
+	if !keys.IsCached(key) {
 		return w.db.Get(key)
 	}
 	return w.cachedRow(key)

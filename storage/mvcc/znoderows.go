@@ -9,7 +9,7 @@ import (
 	"github.com/triglot/triglot/storage/keys"
 )
 
-// newRow is a row of the n table as an entry of Caches.Rows. The table has no
+// newRow is a row of the n or the A table as an entry of Caches.Rows. They have no
 // versions: the row's ModRev is an applied index at which it was the one, the
 // earliest that is known. So the rules of Cache hold if a view asks with its index.
 // It is the index and not the revision because a batch may change rows without a
@@ -29,7 +29,7 @@ func rowValue(kv *core.KV) []byte {
 	return kv.Value
 }
 
-// Row returns a row of the n table, by its key from package keys, nil if there is
+// Row returns a row of the n or the A table, by its key from package keys, nil if there is
 // none. The slice is shared and must not be written to.
 func (r *Reader) Row(key []byte) ([]byte, error) {
 	if kv := r.caches.Rows.get(key, core.Rev(r.index)); kv != nil {
@@ -63,7 +63,7 @@ func rowIn(it *storage.Iter, key []byte, index uint64) (*core.KV, error) {
 	return newRow(key, value, index), nil
 }
 
-// cachedRow is GetRow of a row of the n table that the batch has not written.
+// cachedRow is GetRow of a row of the n or the A table that the batch has not written.
 func (w *Writer) cachedRow(key []byte) ([]byte, error) {
 	if kv := w.caches.Rows.get(key, newestRev); kv != nil {
 		return rowValue(kv), nil
@@ -84,7 +84,7 @@ func (w *Writer) cachedRow(key []byte) ([]byte, error) {
 func (w *Writer) commitRows(index uint64) {
 	for i := range w.rows.states {
 		switch s := &w.rows.states[i]; {
-		case !s.set || !keys.IsZnode(s.key):
+		case !s.set || !keys.IsCached(s.key):
 		case s.deleted:
 			w.caches.Rows.write(absence(s.key, core.Rev(index)), index)
 		default:

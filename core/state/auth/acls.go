@@ -1,0 +1,269 @@
+package auth
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// The lists that every store has (core.ACLOpen, core.ACLReadOnly).
+var (
+	openACL     = core.PackACL(core.ACLEntry{Perms: core.PermAll, Scheme: core.SchemeWorld, ID: core.WorldAnyone})
+	readOnlyACL = core.PackACL(core.ACLEntry{Perms: core.PermRead, Scheme: core.SchemeWorld, ID: core.WorldAnyone})
+)
+
+// ACLRows is where the table of lists is kept.
+type ACLRows interface {
+	Rows
+	Scanner
+	// GetRow returns a row, nil if there is none. The slice must not be written to.
+	GetRow(key []byte) ([]byte, error)
+}
+
+// ACLs is the table of interned lists, as the goroutine that applies commands changes
+// it. All of it is in rows, so that what a command did to it is undone with its rows,
+// and views read it where they read everything else (ReadACL).
+//
+// A list is kept while something holds it, and, for the sake of history that is still
+// readable, until a compaction passes the revision in which the last hold was given up.
+// Those that hold one are the rows of znodes, and the newest version of a key if it was
+// written under another list than its znode has now.
+type ACLs struct {
+	rows       ACLRows
+	key, value []byte // buffers
+}
+
+// NewACLs is the table in rows.
+func NewACLs(rows ACLRows) *ACLs { return &ACLs{rows: rows} }
+
+// Intern returns the number of a list, which gets one if it has none. Who interns one
+// must Hold it in the same command, or have the command's rows undone.
+func (t *ACLs) Intern(acl core.ACL) (core.ZnodeACL, error) {
+	switch acl {
+	case openACL:
+		return core.ACLOpen, nil
+	case readOnlyACL:
+		return core.ACLReadOnly, nil
+	}
+	hashKey := keys.AppendACLHash(nil, sha256.Sum256([]byte(acl)))
+	b, err := t.rows.GetRow(hashKey)
+	if err != nil {
+		return 0, err
+	}
+	if b != nil {
+		return decodeID(b)
+	}
+	id, err := t.draw()
+	if err != nil {
+		return 0, err
+	}
+	t.rows.SetRow(hashKey, binary.BigEndian.AppendUint32(nil, uint32(id)))
+	t.key = keys.AppendACL(t.key[:0], id)
+	t.rows.SetRow(t.key, []byte(acl))
+	t.setCount(id, count{})
+	return id, nil
+}
+
+// draw finds a number that is free.
+func (t *ACLs) draw() (core.ZnodeACL, error) {
+	t.key = keys.AppendACLNext(t.key[:0])
+	b, err := t.rows.GetRow(t.key)
+	if err != nil {
+		return 0, err
+	}
+	id := core.FirstACL
+	if b != nil {
+		if id, err = decodeID(b); err != nil {
+			return 0, err
+		}
+	}
+	for { // a number comes again after 2³² others, and may be in use
+		t.key = keys.AppendACL(t.key[:0], id)
+		if b, err = t.rows.GetRow(t.key); err != nil {
+			return 0, err
+		}
+		if b == nil {
+			break
+		}
+		id = nextID(id)
+	}
+	t.key = keys.AppendACLNext(t.key[:0])
+	t.rows.SetRow(t.key, binary.BigEndian.AppendUint32(nil, uint32(nextID(id))))
+	return id, nil
+}
+
+func nextID(id core.ZnodeACL) core.ZnodeACL { return max(id+1, core.FirstACL) }
+
+func decodeID(b []byte) (core.ZnodeACL, error) {
+	if len(b) != 4 {
+		return 0, fmt.Errorf("malformed row of the number of an ACL %x", b)
+	}
+	return core.ZnodeACL(binary.BigEndian.Uint32(b)), nil
+}
+
+// count is how much refers to a list, and if that is nothing, since which revision;
+// zero if nothing ever did.
+type count struct {
+	holds uint64
+	since core.Rev
+}
+
+func (t *ACLs) count(id core.ZnodeACL) (count, error) {
+	t.key = keys.AppendACLCount(t.key[:0], id)
+	b, err := t.rows.GetRow(t.key)
+	if err != nil {
+		return count{}, err
+	}
+	d := decoder{rest: b}
+	c := count{holds: d.uvarint(), since: core.Rev(d.uvarint())}
+	if d.bad || len(d.rest) != 0 {
+		return count{}, fmt.Errorf("malformed row of the holds on ACL %d: %x", id, b)
+	}
+	return c, nil
+}
+
+func (t *ACLs) setCount(id core.ZnodeACL, c count) {
+	t.key = keys.AppendACLCount(t.key[:0], id)
+	t.value = binary.AppendUvarint(t.value[:0], c.holds)
+	t.value = binary.AppendUvarint(t.value, uint64(c.since))
+	t.rows.SetRow(t.key, t.value)
+}
+
+// Hold notes that something more refers to a list.
+func (t *ACLs) Hold(id core.ZnodeACL) error {
+	if id < core.FirstACL {
+		return nil
+	}
+	c, err := t.count(id)
+	if err != nil {
+		return err
+	}
+	if c.holds == 0 && c.since != 0 {
+		t.key = keys.AppendACLUnused(t.key[:0], c.since, id)
+		t.rows.DeleteRow(t.key)
+	}
+	t.setCount(id, count{holds: c.holds + 1})
+	return nil
+}
+
+// Release notes that something that held a list does so no more, since revision rev.
+func (t *ACLs) Release(id core.ZnodeACL, rev core.Rev) error {
+	if id < core.FirstACL {
+		return nil
+	}
+	c, err := t.count(id)
+	if err != nil {
+		return err
+	}
+	if c.holds == 0 {
+		return fmt.Errorf("nothing holds ACL %d", id)
+	}
+	c.holds--
+	if c.holds == 0 {
+		c.since = rev
+		t.key = keys.AppendACLUnused(t.key[:0], rev, id)
+		t.rows.SetRow(t.key, nil)
+	}
+	t.setCount(id, c)
+	return nil
+}
+
+// Get returns a list. It fails if there is none of that number.
+func (t *ACLs) Get(id core.ZnodeACL) (core.ACL, error) { return ReadACL(rowReader{t.rows}, id) }
+
+type rowReader struct{ rows ACLRows }
+
+func (r rowReader) Row(key []byte) ([]byte, error) { return r.rows.GetRow(key) }
+
+// Allows is the function Allows of a list of the table. One that is not there allows
+// nothing but to super.
+func (t *ACLs) Allows(id core.ZnodeACL, ids core.Identities, need core.Perms) (bool, error) {
+	return AllowsIn(rowReader{t.rows}, id, ids, need)
+}
+
+// Compact gives up the lists to which nothing refers since a revision before rev, up to
+// which history is compacted. A tombstone of rev itself is still shown.
+func (t *ACLs) Compact(rev core.Rev) error {
+	var gone [][]byte
+	var bad error
+	lower, upper := keys.ACLUnusedBounds(rev)
+	err := t.rows.ScanRows(lower, upper, func(key, _ []byte) bool {
+		if _, _, ok := keys.DecodeACLUnused(key); !ok {
+			bad = fmt.Errorf("row %x is none of an ACL", key)
+			return false
+		}
+		gone = append(gone, append([]byte(nil), key...))
+		return true
+	})
+	if err == nil {
+		err = bad
+	}
+	for _, key := range gone {
+		if err != nil {
+			break
+		}
+		_, id, _ := keys.DecodeACLUnused(key)
+		t.rows.DeleteRow(key)
+		err = t.remove(id)
+	}
+	return err
+}
+
+func (t *ACLs) remove(id core.ZnodeACL) error {
+	acl, err := t.Get(id)
+	if err != nil {
+		return err
+	}
+	t.rows.DeleteRow(keys.AppendACLHash(nil, sha256.Sum256([]byte(acl))))
+	t.rows.DeleteRow(keys.AppendACL(nil, id))
+	t.rows.DeleteRow(keys.AppendACLCount(nil, id))
+	return nil
+}
+
+// ACLReader reads the rows of one moment.
+type ACLReader interface {
+	// Row returns a row, nil if there is none.
+	Row(key []byte) ([]byte, error)
+}
+
+// ReadACL returns a list. It fails if there is none of that number.
+func ReadACL(r ACLReader, id core.ZnodeACL) (core.ACL, error) {
+	acl, ok, err := readACL(r, id)
+	if err == nil && !ok {
+		err = core.Errorf(core.Internal, "there is no ACL %d", id)
+	}
+	return acl, err
+}
+
+func readACL(r ACLReader, id core.ZnodeACL) (acl core.ACL, ok bool, err error) {
+	switch id {
+	case core.ACLOpen:
+		return openACL, true, nil
+	case core.ACLReadOnly:
+		return readOnlyACL, true, nil
+	}
+	b, err := r.Row(keys.AppendACL(nil, id))
+	return core.ACL(b), b != nil, err
+}
+
+// AllowsIn is ACLs.Allows as of one moment.
+func AllowsIn(r ACLReader, id core.ZnodeACL, ids core.Identities, need core.Perms) (bool, error) {
+	switch {
+	case need == 0 || id == core.ACLOpen && need&core.PermAll != 0 || ids.Super():
+		return true, nil
+	case id == core.ACLReadOnly:
+		return need&core.PermRead != 0, nil
+	}
+	acl, ok, err := readACL(r, id)
+	if err != nil || !ok {
+		return false, err
+	}
+	entries, err := acl.Entries()
+	if err != nil {
+		return false, fmt.Errorf("ACL %d: %w", id, err)
+	}
+	return Allows(entries, ids, need), nil
+}
