@@ -35,18 +35,35 @@ type Credentials struct {
 	// CertificateSubject is the common name of the client certificate that the
 	// connection was verified with. A token goes before it.
 	CertificateSubject string
-	// ZooKeeper says that the caller is a ZooKeeper client: the user "zookeeper".
+	// ZooKeeper says that the caller is a ZooKeeper client. It is the first user that
+	// Digests, CertificateSubject and SASLUser name, in this order; or else the user
+	// "zookeeper"; or else nobody, who may do nothing. A token does not count.
 	ZooKeeper bool
+	// Digests are what a ZooKeeper client gave with addauth, in order. One that is not
+	// the password of an etcd user names none.
+	Digests []Digest
+	// SASLUser is who a ZooKeeper client proved to be by SASL.
+	SASLUser string
 }
+
+// Digest is a name and a password, in the clear. They are not to be kept longer than
+// the connection lasts, nor logged.
+type Digest struct{ User, Password string }
 
 // Auth is who callers are, and the secrets that prove it. What users and roles there
 // are is changed by commands.
 type Auth interface {
 	// Status is at hand: a few loads.
 	Status() AuthStatus
-	// Resolve says who shows c. While authentication is off, everybody is anonymous.
-	// It fails with InvalidAuthToken. One who shows nothing is anonymous, whose
-	// requests fail with UserEmpty.
+	// Resolve says who shows c; the caller adds the IDs. While authentication is off,
+	// everybody is anonymous. It fails with InvalidAuthToken. One who shows nothing is
+	// anonymous, whose requests fail with UserEmpty.
+	//
+	// A ZooKeeper client is resolved when it connects or shows something new, and again
+	// before a request whenever Status is another than it was then: what it is in
+	// between, it is by the users and roles at hand when a request is judged. Digests
+	// take as long as Login where they have not been proven of late, and fail as it
+	// does with TooManyRequests.
 	Resolve(ctx context.Context, c Credentials) (Principal, error)
 	// Login proves a user by password and returns a token. It fails with AuthFailed,
 	// NoPasswordUser and AuthNotEnabled, and with TooManyRequests if those that wait
