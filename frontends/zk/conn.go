@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -37,6 +38,10 @@ type conn struct {
 	out     outbox
 	sub     subscriber
 	session core.SessionRef
+	// who is who the client has proven to be by now. The reader alone sets it, where it
+	// reads an auth or a sasl packet, so that every request behind one is made under what
+	// that proved; others read it, as events are judged by it, too.
+	who atomic.Pointer[identities]
 	// timeout is the session's.
 	timeout time.Duration
 	ctx     context.Context
@@ -145,7 +150,7 @@ func (c *conn) touch(now time.Duration) {
 // accept takes in one request: it runs it, or queues it.
 func (c *conn) accept(frame []byte, now time.Duration) error {
 	q := &c.req
-	if err := q.decode(frame, &c.body); err != nil {
+	if err := q.decode(c, frame, &c.body); err != nil {
 		return err
 	}
 	q.received = now

@@ -102,6 +102,7 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc}
 	c.out.w = nc
+	c.who.Store(s.newIdentities(nc))
 	c.sub = subscriber{out: &c.out, kick: c.kick}
 	c.queue.room = sync.NewCond(&c.queue.mu)
 	c.ctx, c.cancel = context.WithCancel(s.ctx)

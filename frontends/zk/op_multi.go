@@ -12,7 +12,7 @@ var opMulti = operation{
 
 // decodeMulti makes one command of the operations. The types of those that create
 // are kept, because the results differ.
-func decodeMulti(q *request, r *jute.Reader) {
+func decodeMulti(_ *conn, q *request, r *jute.Reader) {
 	var m wire.MultiRequest
 	m.Decode(r)
 	if r.Err() != nil || len(m.Ops) == 0 {

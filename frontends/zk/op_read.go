@@ -20,7 +20,7 @@ var (
 	opGetACL       = operation{name: "getACL", decode: decodeGetACL, read: readACL}
 )
 
-func decodeRead(q *request, r *jute.Reader) {
+func decodeRead(_ *conn, q *request, r *jute.Reader) {
 	var m wire.ReadRequest
 	m.Decode(r)
 	q.path, q.watch = m.Path, m.Watch
@@ -28,8 +28,8 @@ func decodeRead(q *request, r *jute.Reader) {
 
 // decodeExists refuses a path with a NUL, which the other reads do not look for
 // (ZooKeeper 3.9 FinalRequestProcessor).
-func decodeExists(q *request, r *jute.Reader) {
-	decodeRead(q, r)
+func decodeExists(c *conn, q *request, r *jute.Reader) {
+	decodeRead(c, q, r)
 	if strings.IndexByte(q.path, 0) >= 0 {
 		q.refuse(wire.BadArguments)
 	}
@@ -82,7 +82,7 @@ func appendChildren(ctx context.Context, v core.View, q *request, dst []byte) ([
 	return dst, z, nil
 }
 
-func decodeGetACL(q *request, r *jute.Reader) {
+func decodeGetACL(_ *conn, q *request, r *jute.Reader) {
 	var m wire.GetACLRequest
 	m.Decode(r)
 	q.path = m.Path

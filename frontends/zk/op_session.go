@@ -16,7 +16,7 @@ var (
 )
 
 // decodeClose makes the last request of a connection.
-func decodeClose(q *request, _ *jute.Reader) {
+func decodeClose(_ *conn, q *request, _ *jute.Reader) {
 	q.cmd = &core.SessionClose{}
 	q.last = true
 }
@@ -31,7 +31,7 @@ func (c *conn) ping(q *request) error {
 // authOK answers with a header.
 func (c *conn) authOK(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
 
-func decodeSync(q *request, r *jute.Reader) {
+func decodeSync(_ *conn, q *request, r *jute.Reader) {
 	var m wire.SyncRequest
 	m.Decode(r)
 	q.path = m.Path
@@ -44,11 +44,11 @@ func (c *conn) sync(q *request) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
 	c.run.release()
-	v, err := c.srv.cfg.Store.View(ctx, c.srv.principal(ctx), core.Consistency{Linearizable: true})
+	v, err := c.srv.cfg.Store.View(ctx, c.srv.principal(ctx, q.who), core.Consistency{Linearizable: true})
 	if err != nil {
 		return c.fail(q, err)
 	}
-	c.run.view = v
+	c.run.view, c.run.viewer = v, q.who
 	if !c.await(v.Rev()) {
 		return errEnded
 	}
@@ -59,7 +59,7 @@ func (c *conn) sync(q *request) error {
 // that nothing depends on what a client says it is: digest takes any user and
 // password, and ip needs none, as in ZooKeeper 3.9. Any other scheme fails, which
 // ends the connection.
-func decodeAuth(q *request, r *jute.Reader) {
+func decodeAuth(_ *conn, q *request, r *jute.Reader) {
 	var m wire.AuthPacket
 	m.Decode(r)
 	switch {

@@ -19,7 +19,7 @@ var watcherKinds = map[wire.WatcherType]watchKind{
 	wire.WatcherAny:      watchAny,
 }
 
-func decodeWatches(q *request, r *jute.Reader) {
+func decodeWatches(_ *conn, q *request, r *jute.Reader) {
 	var m wire.WatchesRequest
 	if m.Decode(r); !m.Type.Valid() {
 		q.refuse(wire.MarshallingError) // ZooKeeper 3.9 FinalRequestProcessor
@@ -43,7 +43,7 @@ func (c *conn) answerFound(q *request, found bool) error {
 	return c.answer(q, c.shown(), wire.OK, nil)
 }
 
-func decodeSetWatches(q *request, r *jute.Reader) {
+func decodeSetWatches(_ *conn, q *request, r *jute.Reader) {
 	m := new(wire.SetWatches)
 	m.Decode(r)
 	q.body = m

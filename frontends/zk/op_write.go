@@ -31,8 +31,8 @@ func singleWrite(op core.ZnodeOp) *core.ZnodeWrite {
 }
 
 // decodeCreate decodes the body that all kinds of create share.
-func decodeCreate(code wire.OpCode) func(*request, *jute.Reader) {
-	return func(q *request, r *jute.Reader) {
+func decodeCreate(code wire.OpCode) func(*conn, *request, *jute.Reader) {
+	return func(_ *conn, q *request, r *jute.Reader) {
 		var m wire.CreateRequest
 		m.Decode(r)
 		switch {
@@ -77,13 +77,13 @@ func open(acl []wire.ACL) bool {
 	return len(acl) > 0
 }
 
-func decodeDelete(q *request, r *jute.Reader) {
+func decodeDelete(_ *conn, q *request, r *jute.Reader) {
 	var m wire.DeleteRequest
 	m.Decode(r)
 	q.cmd = singleWrite(core.ZnodeOp{Type: core.ZnodeDelete, Path: m.Path, Version: m.Version})
 }
 
-func decodeSetData(q *request, r *jute.Reader) {
+func decodeSetData(_ *conn, q *request, r *jute.Reader) {
 	var m wire.SetDataRequest
 	m.Decode(r)
 	q.cmd = singleWrite(setDataOp(m.Path, m.Data, m.Version))

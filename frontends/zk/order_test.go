@@ -88,7 +88,7 @@ type step func(c *conn, xid int32) *request
 
 func decoded(t *testing.T, c *conn, xid int32, op wire.OpCode, m message) *request {
 	q := new(request)
-	require.NoError(t, q.decode(requestFrame(xid, op, m)[jute.FrameHeader:], &c.body))
+	require.NoError(t, q.decode(c, requestFrame(xid, op, m)[jute.FrameHeader:], &c.body))
 	require.Equal(t, wire.OK, q.failed)
 	return q
 }

@@ -14,6 +14,8 @@ import (
 type request struct {
 	xid int32
 	op  *operation
+	// who makes it, as of when it was read.
+	who *identities
 	// received is when it came, on the server's clock.
 	received time.Duration
 	// size is the length of its frame.
@@ -37,9 +39,10 @@ type request struct {
 // reply and run.
 type operation struct {
 	name string
-	// decode reads the body of a request. For a request to be refused it sets
-	// request.failed; bytes that make no sense are the reader's error.
-	decode func(q *request, r *jute.Reader)
+	// decode reads the body of a request; the reader calls it, in the order in which
+	// requests come. For a request to be refused it sets request.failed; bytes that make
+	// no sense are the reader's error.
+	decode func(c *conn, q *request, r *jute.Reader)
 
 	// read appends the body of the reply as a view has it.
 	read func(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error)
@@ -114,14 +117,14 @@ var commonOperations = func() (common [wire.OpCreateTTL]*operation) {
 }()
 
 // decode makes of a frame a request. It fails if not even the header can be read.
-func (q *request) decode(frame []byte, r *jute.Reader) error {
+func (q *request) decode(c *conn, frame []byte, r *jute.Reader) error {
 	*r = jute.NewReader(frame)
 	var header wire.RequestHeader
 	header.Decode(r)
 	if err := r.Err(); err != nil {
 		return err
 	}
-	*q = request{xid: header.Xid, op: operationOf(header.Op), size: len(frame)}
+	*q = request{xid: header.Xid, op: operationOf(header.Op), who: c.who.Load(), size: len(frame)}
 	if q.op == nil {
 		q.refuse(wire.Unimplemented)
 		q.last = true
@@ -130,7 +133,7 @@ func (q *request) decode(frame []byte, r *jute.Reader) error {
 	if q.op.decode == nil {
 		return nil
 	}
-	if q.op.decode(q, r); r.Err() != nil {
+	if q.op.decode(c, q, r); r.Err() != nil {
 		if q.op == &opAuth {
 			return r.Err() // ZooKeeper 3.9 ZooKeeperServer.processPacket: no reply
 		}

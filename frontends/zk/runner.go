@@ -15,6 +15,8 @@ type runner struct {
 	// view serves reads until something is answered that it may not show; nil if
 	// there is none.
 	view core.View
+	// viewer is who sees it.
+	viewer *identities
 	// scratch is where replies are made.
 	scratch []byte
 	// shown is the latest revision that the client knows to exist.
@@ -36,14 +38,17 @@ func (r *runner) release() {
 	}
 }
 
-// currentView is the view to read from.
-func (c *conn) currentView() (core.View, error) {
+// currentView is the view that q reads from.
+func (c *conn) currentView(q *request) (core.View, error) {
+	if c.run.viewer != q.who {
+		c.run.release()
+	}
 	if c.run.view == nil {
-		v, err := c.srv.cfg.Store.View(c.ctx, c.srv.principal(c.ctx), core.Consistency{})
+		v, err := c.srv.cfg.Store.View(c.ctx, c.srv.principal(c.ctx, q.who), core.Consistency{})
 		if err != nil {
 			return nil, err
 		}
-		c.run.view = v
+		c.run.view, c.run.viewer = v, q.who
 	}
 	return c.run.view, nil
 }
@@ -191,7 +196,7 @@ func (c *conn) failWrite(q *request, rev core.Rev, err error) error {
 // that the view does not show is queued already.
 func (c *conn) answerRead(q *request) error {
 	for {
-		v, err := c.currentView()
+		v, err := c.currentView(q)
 		if err != nil {
 			return c.fail(q, err)
 		}
@@ -256,7 +261,7 @@ func (c *conn) watch(
 		c.run.release()
 	}
 	for {
-		v, err := c.currentView()
+		v, err := c.currentView(q)
 		if err != nil {
 			table.withdraw(&c.sub, regs)
 			return c.fail(q, err)

@@ -56,19 +56,6 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// principal is who makes a client's requests: while etcd's authentication is on, all
-// clients are one user.
-func (s *Server) principal(ctx context.Context) core.Principal {
-	if s.cfg.Auth == nil || !s.cfg.Auth.Status().Enabled {
-		return core.Principal{}
-	}
-	who, err := s.cfg.Auth.Resolve(ctx, core.Credentials{ZooKeeper: true})
-	if err != nil {
-		return core.Principal{} // who may do nothing
-	}
-	return who
-}
-
 // clock is the time since the server started.
 func (s *Server) clock() time.Duration { return time.Since(s.started) }
 

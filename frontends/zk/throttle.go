@@ -21,7 +21,7 @@ const (
 func (c *conn) handOver(q *request) (core.Pending, error) {
 	began := c.srv.clock()
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		p := c.srv.cfg.Store.Submit(c.srv.principal(c.ctx), q.cmd)
+		p := c.srv.cfg.Store.Submit(c.srv.principal(c.ctx, q.who), q.cmd)
 		if !p.Done() {
 			return p, nil
 		}
