@@ -46,7 +46,7 @@ func (h *history) write(t *rapid.T, revs int) {
 			switch {
 			case prev != nil && prev.ModRev == h.rev:
 			case prev != nil && rapid.IntRange(0, 2).Draw(t, "delete") == 0:
-				h.model.put(w.Delete([]byte(key), h.rev, sub, prev), sub)
+				h.model.put(w.Delete([]byte(key), h.rev, sub, prev, 0), sub)
 			default:
 				kv := next(prev, key, h.rev, fmt.Sprint("value", h.rev), 0)
 				w.Put(kv, sub, prev)

@@ -73,7 +73,7 @@ func (w *versionWalk) visit(it *storage.Iter, fn func(*core.KV) error) error {
 	w.kv = core.KV{
 		Key: key, Value: row.value,
 		CreateRev: row.createRev, ModRev: rev,
-		Version: row.version, Lease: row.lease, Time: row.time,
+		Version: row.version, Lease: row.lease, Time: row.time, ACL: row.acl,
 	}
 	return fn(&w.kv)
 }

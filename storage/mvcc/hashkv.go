@@ -37,6 +37,9 @@ func (r *Reader) HashAt(pace Pace, at core.Rev) (uint64, error) {
 
 // appendHashed appends all that a version says, in a form that no other has.
 func appendHashed(dst []byte, c *cursor) []byte {
+	if c.row.acl != 0 { // no key is of no length: nothing else begins so
+		dst = binary.AppendUvarint(append(dst, 0), uint64(c.row.acl))
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(c.key)))
 	dst = append(dst, c.key...)
 	for _, n := range [...]int64{int64(c.rev), int64(c.row.createRev), c.row.version, int64(c.row.lease), c.row.time} {

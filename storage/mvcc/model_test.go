@@ -175,7 +175,7 @@ func equalKV(t require.TestingT, want, got *core.KV, keysOnly bool, what ...any)
 		require.Nil(t, got.Value, what...)
 	}
 	if !bytes.Equal(w.Key, got.Key) || !bytes.Equal(w.Value, got.Value) ||
-		w.CreateRev != got.CreateRev || w.ModRev != got.ModRev || w.Version != got.Version || w.Lease != got.Lease {
+		w.CreateRev != got.CreateRev || w.ModRev != got.ModRev || w.Version != got.Version || w.Lease != got.Lease || w.Time != got.Time || w.ACL != got.ACL {
 		require.Equal(t, &w, got, what...)
 	}
 }

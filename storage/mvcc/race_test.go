@@ -146,7 +146,7 @@ func (r *race) write(w *Writer, index uint64, rev core.Rev) (core.Rev, error) {
 			return 0, fmt.Errorf("at %d the writer sees row %s as %q, not as of %d: %w", rev, key, value, before, err)
 		}
 		if raceDeletes(rev) {
-			w.Delete(key, rev, 0, prev)
+			w.Delete(key, rev, 0, prev, 0)
 			w.DeleteRow(row)
 		} else {
 			w.Put(next(prev, string(key), rev, "some value", 0), 0, prev)

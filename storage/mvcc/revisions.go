@@ -97,6 +97,7 @@ type wanted struct {
 	key           []byte
 	rev, prevRev  core.Rev
 	deleted       bool
+	listed        bool // deleted, and the tombstone tells of an ACL
 	place         int
 	version, prev *core.KV
 }
@@ -160,7 +161,7 @@ func readChange(it *storage.Iter) (core.Rev, change, error) {
 func (l *loader) add(rev core.Rev, c *change) {
 	key := l.keys.alloc(len(c.key))
 	copy(key, c.key)
-	w := wanted{key: key, rev: rev, deleted: c.deleted, place: len(l.pending)}
+	w := wanted{key: key, rev: rev, deleted: c.deleted, listed: c.deleted && c.len > bareTombstone, place: len(l.pending)}
 	l.bytes += int(logicalSize(len(c.key), c.len))
 	// What the compacted revision itself superseded may or may not be there any
 	// more; it is compacted for everyone.
@@ -232,7 +233,7 @@ func (l *loader) read(ctx context.Context, it *storage.Iter) error {
 		}
 		w := &l.pending[i]
 		var err error
-		if w.deleted {
+		if w.deleted && !w.listed {
 			w.version = &core.KV{Key: w.key, ModRev: w.rev}
 		} else if w.version, err = l.version(it, &scratch, w.key, w.rev); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/triglot/triglot/core"
 )
@@ -15,16 +16,22 @@ import (
 //	version    uvarint
 //	lease      eight bytes, if flagLease is set
 //	time       uvarint, if flagTime is set
+//	acl        uvarint, if flagACL is set
 //	value      the rest
 //
-// A tombstone is its flags alone. The key and the mod revision are in the key.
+// A tombstone is its flags, and its ACL if flagACL is set. The key and the mod revision
+// are in the key.
 const (
 	flagTombstone = 1 << iota
 	flagLease
 	flagTime
+	flagACL
 
-	knownFlags = flagTombstone | flagLease | flagTime
+	knownFlags = flagTombstone | flagLease | flagTime | flagACL
 )
+
+// bareTombstone is the length of the row of a tombstone without an ACL.
+const bareTombstone = 1
 
 // errRow is the cause of every row that does not decode. The engine checks what
 // it reads, so such a row was written wrong or by a later version.
@@ -36,6 +43,7 @@ type row struct {
 	version   int64
 	lease     core.LeaseID
 	time      int64
+	acl       core.ZnodeACL
 	value     []byte
 }
 
@@ -43,10 +51,14 @@ func (r *row) deleted() bool { return r.version == 0 }
 
 // rowLen is the length of kv's d row.
 func rowLen(kv *core.KV) int {
-	if kv.Deleted() {
-		return 1
+	n := 1
+	if kv.ACL != 0 {
+		n += uvarintLen(uint64(kv.ACL))
 	}
-	n := 1 + uvarintLen(uint64(kv.ModRev-kv.CreateRev)) + uvarintLen(uint64(kv.Version)) + len(kv.Value)
+	if kv.Deleted() {
+		return n
+	}
+	n += uvarintLen(uint64(kv.ModRev-kv.CreateRev)) + uvarintLen(uint64(kv.Version)) + len(kv.Value)
 	if kv.Lease != 0 {
 		n += 8
 	}
@@ -58,10 +70,13 @@ func rowLen(kv *core.KV) int {
 
 // appendRow appends kv's d row.
 func appendRow(dst []byte, kv *core.KV) []byte {
-	if kv.Deleted() {
-		return append(dst, flagTombstone)
-	}
 	var flags byte
+	if kv.ACL != 0 {
+		flags |= flagACL
+	}
+	if kv.Deleted() {
+		return appendACL(append(dst, flags|flagTombstone), kv.ACL)
+	}
 	if kv.Lease != 0 {
 		flags |= flagLease
 	}
@@ -77,7 +92,14 @@ func appendRow(dst []byte, kv *core.KV) []byte {
 	if kv.Time > 0 {
 		dst = binary.AppendUvarint(dst, uint64(kv.Time))
 	}
-	return append(dst, kv.Value...)
+	return append(appendACL(dst, kv.ACL), kv.Value...)
+}
+
+func appendACL(dst []byte, acl core.ZnodeACL) []byte {
+	if acl == 0 {
+		return dst
+	}
+	return binary.AppendUvarint(dst, uint64(acl))
 }
 
 // decodeRow decodes the d row b of revision rev, which is positive.
@@ -87,10 +109,12 @@ func decodeRow(b []byte, rev core.Rev) (row, error) {
 	}
 	flags, rest := b[0], b[1:]
 	if flags&flagTombstone != 0 {
-		if flags != flagTombstone || len(rest) != 0 {
+		var r row
+		rest, ok := r.cutACL(flags, rest)
+		if !ok || flags&^flagACL != flagTombstone || len(rest) != 0 {
 			return row{}, errRow
 		}
-		return row{}, nil
+		return r, nil
 	}
 	age, n := binary.Uvarint(rest)
 	if n <= 0 || age >= uint64(rev) {
@@ -120,8 +144,24 @@ func decodeRow(b []byte, rev core.Rev) (row, error) {
 		}
 		rest = rest[n:]
 	}
-	r.value = rest
+	var ok bool
+	if r.value, ok = r.cutACL(flags, rest); !ok {
+		return row{}, errRow
+	}
 	return r, nil
+}
+
+// cutACL reads the ACL if there is one, and returns what follows.
+func (r *row) cutACL(flags byte, b []byte) (rest []byte, ok bool) {
+	if flags&flagACL == 0 {
+		return b, true
+	}
+	acl, n := binary.Uvarint(b)
+	if n <= 0 || acl == 0 || acl > math.MaxUint32 {
+		return nil, false
+	}
+	r.acl = core.ZnodeACL(acl)
+	return b[n:], true
 }
 
 // kv makes a KV of its own memory from a row: one allocation for it and one for
@@ -139,7 +179,7 @@ func (r *row) fill(kv *core.KV, bytes, key []byte, rev core.Rev) *core.KV {
 		kv.Value = bytes[n : n+m : n+m]
 	}
 	kv.CreateRev, kv.ModRev = r.createRev, rev
-	kv.Version, kv.Lease, kv.Time = r.version, r.lease, r.time
+	kv.Version, kv.Lease, kv.Time, kv.ACL = r.version, r.lease, r.time, r.acl
 	return kv
 }
 

@@ -21,9 +21,10 @@ func TestRowRoundTrip(t *testing.T) {
 			Version:   rapid.Int64Range(1, math.MaxInt64).Draw(t, "version"),
 			Lease:     core.LeaseID(rapid.Int64().Draw(t, "lease")),
 			Time:      rapid.Int64Min(0).Draw(t, "time"),
+			ACL:       core.ZnodeACL(rapid.Uint32().Draw(t, "acl")),
 		}
 		if rapid.Bool().Draw(t, "tombstone") {
-			kv = &core.KV{Key: kv.Key, ModRev: kv.ModRev}
+			kv = &core.KV{Key: kv.Key, ModRev: kv.ModRev, ACL: kv.ACL}
 		}
 		b := appendRow(nil, kv)
 		require.Len(t, b, rowLen(kv))
@@ -63,6 +64,7 @@ func FuzzRows(f *testing.F) {
 	f.Add(appendRow(nil, &core.KV{Key: []byte("k"), Value: []byte("v"), CreateRev: 3, ModRev: 9, Version: 4, Lease: 7, Time: 1}), int64(9))
 	f.Add(appendRow(nil, &core.KV{Key: []byte("k"), ModRev: 9}), int64(9))
 	f.Add((&change{key: []byte("k"), prevRev: 5, prevLen: 3, len: 8}).append(nil), int64(9))
+	f.Add(appendRow(nil, &core.KV{Key: []byte("k"), ModRev: 9, ACL: 300}), int64(9))
 	f.Add([]byte{flagLease, 0, 1}, int64(1))
 	f.Add([]byte{0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}, int64(1))
 	f.Fuzz(func(t *testing.T, b []byte, n int64) {
@@ -91,6 +93,10 @@ func TestBrokenRowsAreErrors(t *testing.T) {
 		"empty":              {},
 		"unknown flag":       {1 << 7, 0, 1},
 		"fat tombstone":      {flagTombstone, 1},
+		"fatter tombstone":   {flagTombstone | flagACL, 1, 1},
+		"tombstone, no ACL":  {flagTombstone | flagACL},
+		"ACL zero":           {flagACL, 0, 1, 0},
+		"ACL beyond 32 bits": {flagACL, 0, 1, 0x80, 0x80, 0x80, 0x80, 0x10},
 		"tombstone, lease":   {flagTombstone | flagLease},
 		"no version":         {0, 0},
 		"version zero":       {0, 0, 0},

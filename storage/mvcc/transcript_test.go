@@ -141,7 +141,7 @@ func (tr *transcript) write(out *strings.Builder, words []string) {
 		}
 		tr.writer.Put(next(prev, words[2], tr.rev, words[3], lease), tr.sub, prev)
 	case "del":
-		tr.writer.Delete([]byte(words[2]), tr.rev, tr.sub, prev)
+		tr.writer.Delete([]byte(words[2]), tr.rev, tr.sub, prev, 0)
 	}
 	tr.sub++
 }

@@ -94,10 +94,11 @@ func (w *Writer) Put(kv *core.KV, sub uint32, prev *core.KV) {
 	w.account(op, +1)
 }
 
-// Delete writes a tombstone, as Put does a version, and returns it. It copies
-// key.
-func (w *Writer) Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV) *core.KV {
+// Delete writes a tombstone with the ACL that the key had, as Put does a version, and
+// returns it. It copies key.
+func (w *Writer) Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV, acl core.ZnodeACL) *core.KV {
 	kv := absence(key, rev)
+	kv.ACL = acl
 	w.Put(kv, sub, prev)
 	return kv
 }

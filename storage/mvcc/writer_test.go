@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"testing"
 
@@ -101,9 +102,14 @@ func (m *machine) put(t *rapid.T) {
 	if prev != nil && prev.ModRev == m.rev {
 		kv.CreateRev, kv.Version = prev.CreateRev, prev.Version // one version a revision
 	}
+	kv.ACL = drawACL(t)
 	m.writer.Put(kv, m.sub, prev)
 	m.model.put(kv, m.sub)
 	m.sub++
+}
+
+func drawACL(t *rapid.T) core.ZnodeACL {
+	return core.ZnodeACL(rapid.SampledFrom([]uint32{0, 0, 1, 300, math.MaxUint32}).Draw(t, "acl"))
 }
 
 func (m *machine) delete(t *rapid.T) {
@@ -113,7 +119,7 @@ func (m *machine) delete(t *rapid.T) {
 	if prev == nil {
 		return
 	}
-	kv := m.writer.Delete([]byte(key), m.rev, m.sub, prev)
+	kv := m.writer.Delete([]byte(key), m.rev, m.sub, prev, drawACL(t))
 	require.True(t, kv.Deleted())
 	m.model.put(kv, m.sub)
 	m.sub++

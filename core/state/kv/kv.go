@@ -30,8 +30,8 @@ type Writer interface {
 	// Put writes a version as the sub-th change of its revision; prev is the one
 	// it replaces, or nil.
 	Put(kv *core.KV, sub uint32, prev *core.KV)
-	// Delete writes and returns a tombstone.
-	Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV) *core.KV
+	// Delete writes and returns a tombstone, with the ACL that the key had.
+	Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV, acl core.ZnodeACL) *core.KV
 }
 
 // Leases is what a put needs to know and to tell about leases.
@@ -45,9 +45,11 @@ type Leases interface {
 // znode has besides its key. Keys that are none it passes over.
 type Znodes interface {
 	// Put is told of a put before it is made: next will be the version of its key,
-	// prev is what it replaces, or nil, and p what was asked for. It may set next.Time, and nothing else. It fails with
+	// prev is what it replaces, or nil, and p what was asked for. It may set next.Time and next.ACL, and nothing else. It fails with
 	// EphemeralProtected, and has then done nothing.
 	Put(next, prev *core.KV, p *core.Put) error
+	// ACL is the list of the znode whose key it is, ACLOpen if it is none's.
+	ACL(key []byte) (core.ZnodeACL, error)
 	// Deleted is told of keys that one operation has deleted, in key order, by their
 	// last versions.
 	Deleted(victims []*core.KV) error

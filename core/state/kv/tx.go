@@ -75,10 +75,11 @@ func (tx *Tx) Put(p *core.Put) (core.Outcome, error) {
 }
 
 // Write writes a version of a key, and returns it, without telling Znodes; it
-// checks nothing. prev is the present version, or nil; now is the version's Time.
-func (tx *Tx) Write(p *core.Put, prev *core.KV, now int64) *core.KV {
+// checks nothing. prev is the present version, or nil; now is the version's Time, acl
+// its ACL.
+func (tx *Tx) Write(p *core.Put, prev *core.KV, now int64, acl core.ZnodeACL) *core.KV {
 	next := tx.next(p, prev)
-	next.Time = now
+	next.Time, next.ACL = now, acl
 	tx.write(next, prev)
 	return next
 }
@@ -190,7 +191,14 @@ func (tx *Tx) deleteAll(v *victims) error {
 		*tx.bounds.Room -= v.cost
 	}
 	for _, kv := range v.kvs {
-		tx.Remove(kv)
+		acl := core.ACLOpen
+		if tx.znodes != nil {
+			var err error
+			if acl, err = tx.znodes.ACL(kv.Key); err != nil {
+				return err
+			}
+		}
+		tx.Remove(kv, acl)
 	}
 	if tx.znodes == nil || len(v.kvs) == 0 {
 		return nil
@@ -198,10 +206,11 @@ func (tx *Tx) deleteAll(v *victims) error {
 	return tx.znodes.Deleted(v.kvs)
 }
 
-// Remove deletes a key, whose present version is prev, without telling Znodes.
-func (tx *Tx) Remove(prev *core.KV) {
+// Remove deletes a key, whose present version is prev, and whose ACL is acl, without
+// telling Znodes.
+func (tx *Tx) Remove(prev *core.KV, acl core.ZnodeACL) {
 	sub, before := tx.place(prev.Key, prev)
-	tomb := tx.w.Delete(prev.Key, tx.bounds.Rev+1, sub, before)
+	tomb := tx.w.Delete(prev.Key, tx.bounds.Rev+1, sub, before, acl)
 	if prev.Lease != 0 {
 		tx.leases.Detach(prev.Lease, prev.Key)
 	}

@@ -113,6 +113,16 @@ func (t *Tree) isSessions(path string, n *node) (bool, error) {
 	return kv != nil && t.sessions.IsSession(kv.Lease), err
 }
 
+// ACL implements kv.Znodes.
+func (t *Tree) ACL(key []byte) (core.ZnodeACL, error) {
+	path, ok := t.mount.path(key)
+	if !ok {
+		return core.ACLOpen, nil
+	}
+	n, err := t.must(path)
+	return n.acl, err
+}
+
 // Deleted implements kv.Znodes: the keys whose last versions were victims are
 // gone. It goes from the deepest to the highest, so that nothing is made implicit
 // for the sake of a descendant that goes, too (X8).

@@ -100,7 +100,7 @@ func (t *Tree) runCreate(tx *kv.Tx, session core.LeaseID, op *core.ZnodeOp, out 
 	if put.Lease == 0 {
 		n.kind = op.Kind
 	}
-	made := tx.Write(&put, nil, t.now)
+	made := tx.Write(&put, nil, t.now, n.acl)
 	t.create(path, &n, &parent, parentPath)
 	out.Path, out.Stat = path, n.stat(made)
 	return nil
@@ -177,7 +177,7 @@ func (t *Tree) runDelete(tx *kv.Tx, op *core.ZnodeOp) error {
 		return core.NotEmpty
 	}
 	if prev != nil {
-		tx.Remove(prev)
+		tx.Remove(prev, n.acl)
 		t.changeData(&n, len(prev.Value), 0, 0)
 	}
 	return t.remove(op.Path, true)
@@ -190,7 +190,7 @@ func (t *Tree) runSetData(tx *kv.Tx, op *core.ZnodeOp, out *core.ZnodeOpOutcome)
 		return err
 	}
 	put := core.Put{Key: t.keyOf(op.Path), Value: op.Data, IgnoreLease: true}
-	made := tx.Write(&put, prev, t.now)
+	made := tx.Write(&put, prev, t.now, n.acl)
 	t.write(op.Path, &n, made, prev, op.Null)
 	out.Stat = n.stat(made)
 	return nil
