@@ -136,6 +136,8 @@ func (c *conn) encode(q request) (xid int32, framed []byte) {
 		xid = xidPing
 	case opSetWatches, opSetWatches2:
 		xid = xidSetWatches
+	case opAuth:
+		xid = xidAuth
 	default:
 		xid = c.xid
 		c.xid++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/triglot/triglot/compat-tests/server"
@@ -31,14 +32,24 @@ func targetFromEnv() (target, error) {
 	}
 }
 
-// start runs an empty server. Sessions live from 2 to 20 ticks.
-func start(ctx context.Context, t target, tick time.Duration) (*side, error) {
+// superConfig is the line of zoo.cfg that makes super:test the superuser.
+const superConfig = "DigestAuthenticationProvider.superDigest=" + superDigest
+
+// start runs an empty server, with lines of zoo.cfg. Sessions live from 2 to 20
+// ticks.
+func start(ctx context.Context, t target, tick time.Duration, config ...string) (*side, error) {
 	if t == zooKeeper {
+		jvm := []string{"-XX:TieredStopAtLevel=1"}
+		for _, line := range config {
+			if strings.HasPrefix(line, "znode.container.") { // these have no zookeeper. in front
+				jvm = append(jvm, "-D"+line)
+			}
+		}
 		p, err := zkserver.Start(ctx, zkserver.Options{
 			TickTime: tick,
 			NoSync:   true,
-			Config:   []string{"maxClientCnxns=60"}, // ZooKeeper's default
-			JVM:      []string{"-XX:TieredStopAtLevel=1"},
+			Config:   append([]string{"maxClientCnxns=60"}, config...), // ZooKeeper's default
+			JVM:      jvm,
 		})
 		if err != nil {
 			return nil, err

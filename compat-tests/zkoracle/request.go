@@ -2,6 +2,7 @@ package zkoracle
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,49 +25,23 @@ func (q request) shows(code int32) bool {
 	case q.op == opMulti:
 		return q.write
 	default:
-		return q.op != opPing && q.op != opCheckWatches && q.op != opRemoveWatches && q.op != opAuth
+		return !slices.Contains(stateless, q.op)
 	}
 }
+
+// stateless are the opcodes whose replies tell nothing of the znodes.
+var stateless = []int32{opPing, opCheckWatches, opRemoveWatches, opAuth, opSasl, opWhoAmI, opReconfig}
 
 // Create flags (ZooKeeper 3.9 CreateMode).
 var createFlags = map[string]int32{"eph": 1, "seq": 2, "container": 4}
 
+const (
+	flagTTL           = 5
+	flagSequentialTTL = 6
+)
+
 // The kinds of watch that checkWatches and removeWatches name.
 var watcherTypes = map[string]int32{"children": 1, "data": 2, "any": 3, "persistent": 4, "recursive": 5}
-
-// acl is an access control list by name.
-type aclEntry struct {
-	perms      int32
-	scheme, id string
-}
-
-var acls = map[string][]aclEntry{
-	"open":    {{31, "world", "anyone"}},
-	"twice":   {{31, "world", "anyone"}, {31, "world", "anyone"}},
-	"parts":   {{15, "world", "anyone"}, {16, "world", "anyone"}},
-	"read":    {{1, "world", "anyone"}},
-	"creator": {{31, "auth", ""}},
-	"digest":  {{31, "digest", "u:x"}},
-	"ip":      {{31, "ip", "127.0.0.1"}},
-	"unknown": {{31, "nosuch", "x"}},
-	"nobody":  {{31, "world", "nobody"}},
-	"empty":   {},
-}
-
-func putACL(b []byte, name string) ([]byte, error) {
-	if name == "null" {
-		return putInt(b, -1), nil
-	}
-	entries, known := acls[name]
-	if !known {
-		return nil, fmt.Errorf("no acl is called %q", name)
-	}
-	b = putInt(b, int32(len(entries)))
-	for _, e := range entries {
-		b = putString(putString(putInt(b, e.perms), e.scheme), e.id)
-	}
-	return b, nil
-}
 
 // build makes the request of a command: the words of one operation.
 func (s *side) build(words []token) (request, error) {
@@ -98,17 +73,70 @@ func (s *side) build(words []token) (request, error) {
 		q = s.setWatches(verb, a)
 	case "checkWatches", "removeWatches":
 		q = watchesOf(verb, a)
-	case "close":
-		q = request{op: opCloseSession, show: nothing}
-	case "multi":
-		return s.multi(a.rest)
+	case "multi", "multiRead":
+		return s.multi(verb, a.rest)
 	case "op":
 		q = request{op: a.int()}
 		q.body, q.show = a.hex(), showByOp(q.op)
 	default:
-		return request{}, fmt.Errorf("no operation is called %q", verb)
+		var known bool
+		if q, known = rarer(verb, a); !known {
+			return request{}, fmt.Errorf("no operation is called %q", verb)
+		}
 	}
 	return q, a.done()
+}
+
+// rarer makes the requests that are about the session, its connection or the server.
+func rarer(verb string, a *args) (q request, known bool) {
+	switch verb {
+	case "close":
+		q = request{op: opCloseSession, show: nothing}
+	case "auth":
+		scheme := a.word()
+		q = request{op: opAuth, body: putBuffer(putString(putInt(nil, 0), scheme), a.data()), read: true, show: nothing}
+	case "sasl":
+		q = request{op: opSasl, body: putBuffer(nil, a.data()), read: true, show: showRest}
+	case "whoAmI":
+		q = request{op: opWhoAmI, read: true, show: showWho}
+	case "addWatch":
+		q = request{op: opAddWatch, read: true, show: showErrorResponse}
+		q.body = putInt(putString(nil, a.word()), a.named(watchModes))
+	case "getEphemerals":
+		q = request{op: opGetEphemerals, body: putString(nil, a.word()), read: true, show: func(_ *side, r *reader) string { return children(r) }}
+	case "getAllChildrenNumber":
+		q = request{op: opCountDescend, body: putString(nil, a.word()), read: true, show: func(_ *side, r *reader) string { return fmt.Sprint(r.int()) }}
+	case "deleteContainer":
+		q = request{op: opDeleteContainer, body: putString(nil, a.word()), write: true, show: nothing}
+	case "reconfig":
+		q = request{op: opReconfig, show: showData}
+		for _, name := range []string{"joining", "leaving", "members"} {
+			if text, given := a.option(name); given {
+				q.body = putString(q.body, text)
+			} else {
+				q.body = putInt(q.body, -1)
+			}
+		}
+		q.body = putLong(q.body, a.number("config", -1))
+	default:
+		return q, false
+	}
+	return q, true
+}
+
+var watchModes = map[string]int32{"persistent": 0, "recursive": 1}
+
+// named takes a word that names a number, or is one.
+func (a *args) named(names map[string]int32) int32 {
+	word := a.word()
+	if n, known := names[word]; known {
+		return n
+	}
+	n, err := strconv.ParseInt(word, 0, 32)
+	if err != nil {
+		a.fail("what is %q", word)
+	}
+	return int32(n)
 }
 
 var readRequests = map[string]request{
@@ -151,8 +179,13 @@ func create(verb string, a *args) request {
 	if err != nil {
 		a.fail("%w", err)
 	}
-	if verb == "createContainer" && flags == 0 {
+	switch {
+	case verb == "createContainer" && flags == 0:
 		flags = createFlags["container"]
+	case verb == "createTTL" && flags == 0:
+		flags = flagTTL
+	case verb == "createTTL" && flags == createFlags["seq"]:
+		flags = flagSequentialTTL
 	}
 	q.body = putInt(body, flags)
 	if verb == "createTTL" {
@@ -191,16 +224,7 @@ func watchesOf(verb string, a *args) request {
 	if verb == "removeWatches" {
 		q.op = opRemoveWatches
 	}
-	path, name := a.word(), a.word()
-	kind, known := watcherTypes[name]
-	if !known {
-		n, err := strconv.ParseInt(name, 0, 32)
-		if err != nil {
-			a.fail("no type of watch is called %q", name)
-		}
-		kind = int32(n)
-	}
-	q.body = putInt(putString(nil, path), kind)
+	q.body = putInt(putString(nil, a.word()), a.named(watcherTypes))
 	return q
 }
 
@@ -222,8 +246,11 @@ func (s *side) zxid(a *args) int64 {
 
 // multi builds a multi from operations with ";" between them. An operation may be
 // any that build knows; endless leaves out the end of the list.
-func (s *side) multi(words []token) (request, error) {
+func (s *side) multi(verb string, words []token) (request, error) {
 	q := request{op: opMulti, show: showMulti}
+	if verb == "multiRead" {
+		q.op, q.read = opMultiRead, true
+	}
 	a := &args{rest: words}
 	endless := a.flag("endless")
 	repeat := a.number("repeat", 1)

@@ -2,6 +2,7 @@ package zkoracle
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,8 @@ const scriptTick = time.Second
 //
 //	TARGET=zookeeper go test ./zkoracle -run TestScript -rewrite
 //
-// A directive "run" holds commands, a line each. A command is NAME VERB ..., where
+// A comment "#cfg KEY=VALUE" is a line of the server's zoo.cfg; SUPER in it is the
+// digest of super:test. A directive "run" holds commands, a line each. A command is NAME VERB ..., where
 // NAME names a connection:
 //
 //	c connect [timeout=MS] [short] [ro] [zxid=Z] [version=N] [zeros=N]
@@ -33,7 +35,11 @@ const scriptTick = time.Second
 //	c delete PATH [VERSION] | c setData PATH [DATA] [VERSION] | c check PATH [VERSION]
 //	c exists|getData|getChildren|getChildren2 PATH [watch]
 //	c getACL PATH | c setACL PATH A [VERSION] | c sync PATH | c ping
-//	c multi [repeat=N] [endless] OP ; OP ...
+//	c multi|multiRead [repeat=N] [endless] OP ; OP ...
+//	c auth SCHEME DATA | c sasl DATA | c whoAmI
+//	c addWatch PATH persistent|recursive|N
+//	c getEphemerals PREFIX | c getAllChildrenNumber PATH | c deleteContainer PATH
+//	c reconfig [joining=S] [leaving=S] [members=S] [config=N]
 //	c setWatches|setWatches2 Z [data=P,P] [exist=P,P] [child=P,P] [persistent=P,P] [recursive=P,P]
 //	c checkWatches|removeWatches PATH children|data|any|N
 //	c pipeline OP | OP ...     sends all in one write
@@ -47,13 +53,15 @@ const scriptTick = time.Second
 //	                           datasize is that line of mntr
 //
 // DATA is "text" as in Go, null or fill=N; HEX may have N*XX in it; Z is the name of
-// a zxid, z0, last or future; A is an entry of acls.
+// a zxid, z0, last or future; A is what parseACL takes.
 func TestScript(t *testing.T) {
 	target, err := targetFromEnv()
 	require.NoError(t, err)
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		t.Parallel()
-		s, err := start(context.Background(), target, scriptTick)
+		config, err := configOf(path)
+		require.NoError(t, err)
+		s, err := start(context.Background(), target, scriptTick, config...)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, s.close()) }()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -82,6 +90,17 @@ func TestScript(t *testing.T) {
 			t.Logf("end of the log of %s:\n%s", target, s.host.LogTail())
 		}
 	})
+}
+
+// configOf reads the lines of zoo.cfg that a script wants: those behind "#cfg ".
+func configOf(path string) (config []string, err error) {
+	text, err := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		if setting, found := strings.CutPrefix(strings.TrimSpace(line), "#cfg "); found {
+			config = append(config, strings.ReplaceAll(setting, "SUPER", superDigest))
+		}
+	}
+	return config, err
 }
 
 // render is what a directive records.

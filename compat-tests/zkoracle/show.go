@@ -25,7 +25,7 @@ func showByOp(op int32) func(*side, *reader) string {
 		return showStat
 	case opGetData:
 		return showData
-	case opMulti:
+	case opMulti, opMultiRead:
 		return showMulti
 	default:
 		return showRest
@@ -52,6 +52,19 @@ func showACL(s *side, r *reader) string {
 	}
 	return fmt.Sprintf("%v %s", all, s.stat(r.stat()))
 }
+
+// showWho shows the ids of a connection.
+func showWho(_ *side, r *reader) string {
+	var all []string
+	for n := r.int(); n > 0 && r.err == nil; n-- {
+		all = append(all, fmt.Sprintf("%s:%s", r.string(), r.string()))
+	}
+	slices.Sort(all) // ZooKeeper's are in a concurrent set
+	return fmt.Sprintf("%q", all)
+}
+
+// showErrorResponse shows the record that is addWatch's whole answer.
+func showErrorResponse(_ *side, r *reader) string { return errorName(r.int()) }
 
 func data(b []byte) string {
 	switch {
@@ -151,6 +164,10 @@ func (s *side) result(op, code int32, r *reader) string {
 		return "delete" + unlessZero(code)
 	case opCheck:
 		return "check" + unlessZero(code)
+	case opGetData:
+		return "getData " + showData(s, r) + unlessZero(code)
+	case opGetChildren:
+		return "getChildren " + children(r) + unlessZero(code)
 	default:
 		r.err = fmt.Errorf("a result of type %d", op)
 		return ""

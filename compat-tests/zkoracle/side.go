@@ -132,6 +132,7 @@ func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error
 	case "gone":
 		return s.gone(c), nil
 	case "await":
+		s.clock.disturbed()
 		return s.await(c, int(a.number("events", 1))), a.err
 	case "pipeline":
 		return s.call(c, split(words[1:], "|"), false)
