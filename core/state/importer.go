@@ -74,6 +74,7 @@ func (i *Importer) Row(key, value []byte) error {
 		return fmt.Errorf("%q is not a row of a znode", key)
 	}
 	i.m.w.SetRow(key, value)
+	znode.IndexRows(key, value, i.m.w.SetRow)
 	return i.flushLarge()
 }
 

@@ -39,6 +39,7 @@ type Machine struct {
 	leases *lease.Table
 	// znodes is nil if the store has none.
 	znodes *znode.Tree
+	acls   *auth.ACLs
 
 	pos       position
 	compacted core.Rev
@@ -194,7 +195,8 @@ func (m *Machine) load() error {
 	if m.leases, err = lease.Load(m.w); err != nil {
 		return err
 	}
-	m.znodes, err = znode.Open(m.w, m.leases)
+	m.acls = auth.NewACLs(m.w)
+	m.znodes, err = znode.Open(m.w, m.leases, m.acls)
 	return err
 }
 
@@ -293,7 +295,7 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 	case *core.Txn:
 		return m.txn(c, own)
 	case *core.ZnodeWrite:
-		return m.writeZnodes(c)
+		return m.writeZnodes(c, who)
 	case *core.Compact:
 		return nil, m.compact(c.Rev)
 	case *core.LeaseGrant:
@@ -318,7 +320,9 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return nil, m.checkpointLeases(c, term)
 	case *core.SetDowngrade:
 		return nil, m.setDowngrade(c.Target)
-	case *core.ZnodeReap, *core.SetZnodeACLPolicy:
+	case *core.ZnodeReap:
+		return nil, m.reap(c, term)
+	case *core.SetZnodeACLPolicy:
 		return nil, core.Unsupported
 	default:
 		return m.manageAuth(cmd)
@@ -345,10 +349,11 @@ func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, er
 	}
 	changes := tx.Changes()
 	var steps []core.ZnodeStep
+	touched := false
 	if m.znodes != nil {
-		steps = m.znodes.Steps()
+		steps, touched = m.znodes.Steps(), m.znodes.Changed()
 	}
-	if len(changes) > 0 || len(steps) > 0 {
+	if len(changes) > 0 || touched {
 		m.pos.rev++
 		m.pos.keys += m.delta.Tally.changed(changes)
 		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{
@@ -364,24 +369,6 @@ func (m *Machine) txn(t *core.Txn, own bool) (core.Outcome, error) {
 	out, err := tx.Txn(t)
 	if err != nil {
 		m.w.Rollback(mark)
-	}
-	return m.take(&tx, out, err)
-}
-
-func (m *Machine) writeZnodes(c *core.ZnodeWrite) (core.Outcome, error) {
-	if m.znodes == nil {
-		return nil, core.Unsupported
-	}
-	mark := m.w.Mark()
-	tx := m.begin(false)
-	out, err := m.znodes.Write(&tx, c)
-	switch {
-	case err != nil:
-		m.w.Rollback(mark)
-	case out.Err != core.Internal:
-		m.w.Rollback(mark)
-		m.znodes.Undo()
-		return out, nil
 	}
 	return m.take(&tx, out, err)
 }

@@ -2,6 +2,8 @@ package state
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/state/znode"
@@ -28,12 +30,44 @@ func (v *View) Children(ctx context.Context, path string) ([]string, core.Znode,
 	return names, z, wrapRead(err)
 }
 
-// Descendants implements core.ZnodeView.
-func (v *View) Descendants(context.Context, string) (int64, error) { return 0, core.Unsupported }
+// Descendants implements core.ZnodeView. It fails as Znode does.
+func (v *View) Descendants(ctx context.Context, path string) (int64, error) {
+	if _, err := v.Znode(path, core.PermRead); err != nil {
+		return 0, err
+	}
+	n, err := znode.Descendants(ctx, rowScanner{v.snap}, path, v.numbers.Znodes)
+	return n, wrapRead(err)
+}
 
-// Ephemerals implements core.ZnodeView.
-func (v *View) Ephemerals(context.Context, core.LeaseID, string) ([]string, error) {
-	return nil, core.Unsupported
+// Ephemerals implements core.ZnodeView (ZooKeeper 3.9 FinalRequestProcessor).
+func (v *View) Ephemerals(_ context.Context, session core.LeaseID, prefix string) ([]string, error) {
+	if v.mount == nil {
+		return nil, core.Unsupported
+	}
+	attached, err := v.LeaseKeys(session)
+	if err != nil {
+		return nil, err
+	}
+	if name := strings.TrimSpace(prefix); name == "" || name == "/" {
+		prefix = ""
+	}
+	var paths []string
+	for _, key := range attached {
+		if path, ok := v.mount.PathOf(key); ok && strings.HasPrefix(path, prefix) {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// Reapable looks for up to limit znodes that may be reaped at a time in milliseconds
+// since 1970, see znode.FindDue.
+func (v *View) Reapable(ctx context.Context, after []byte, limit int, now int64, neverUsed time.Duration) (znode.Due, error) {
+	if v.mount == nil {
+		return znode.Due{}, nil
+	}
+	due, err := znode.FindDue(ctx, v.reader, rowScanner{v.snap}, *v.mount, after, limit, now, neverUsed)
+	return due, wrapRead(err)
 }
 
 // ACL implements core.ZnodeView.

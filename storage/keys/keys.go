@@ -10,6 +10,7 @@
 //	L  lease                              a lease
 //	k  lease, user key                    a key attached to a lease
 //	n  depth, path                        a znode
+//	x  kind, path                         a znode that needs looking after
 //	a  kind, name                         a user or a role, or whether they count
 //	A  part, what                         an interned ACL: the list, its holds, by hash, unused since
 //	m  name                               a fact about the whole store

@@ -42,8 +42,12 @@ func DecodeZnode(b []byte) (path []byte, ok bool) {
 
 // ChildBounds are the bounds of the n keys of a znode's children. What ChildName
 // takes of them is told, too.
-func ChildBounds(path string) (lower, upper []byte, nameAt int) {
-	depth := Depth(path) + 1
+func ChildBounds(path string) (lower, upper []byte, nameAt int) { return LevelBounds(path, 1) }
+
+// LevelBounds are the bounds of the n keys of a znode's descendants that are so many
+// levels below it, as ChildBounds tells them.
+func LevelBounds(path string, levels uint32) (lower, upper []byte, nameAt int) {
+	depth := Depth(path) + levels
 	if path == "/" {
 		path = ""
 	}
@@ -68,3 +72,34 @@ func ChildName(b []byte, nameAt int) (name []byte, ok bool) {
 
 // ZnodeBounds are the bounds of the n table: its order is that of the depth.
 func ZnodeBounds() (lower, upper []byte) { return table(tagZnode) }
+
+// ZnodeIndex is a kind of znode that the x table lists, by a letter that is stored.
+type ZnodeIndex byte
+
+// The kinds.
+const (
+	IndexContainer  ZnodeIndex = 'c' // containers
+	IndexTTL        ZnodeIndex = 't' // znodes with a time to live
+	IndexRestricted ZnodeIndex = 'a' // znodes whose ACL is not open, but for ZooKeeper's configuration
+)
+
+// AppendZnodeIndex appends the x key of the znode at a path. The keys of a kind are in
+// the order of the paths, which is that of the znodes' own keys.
+func AppendZnodeIndex(dst []byte, kind ZnodeIndex, path string) []byte {
+	dst = append(dst, tagZnodeIndex, byte(kind))
+	dst = append(dst, path...)
+	return append(dst, sentinel)
+}
+
+// DecodeZnodeIndex splits an x key. path aliases b.
+func DecodeZnodeIndex(b []byte) (kind ZnodeIndex, path []byte, ok bool) {
+	if len(b) < 4 || b[0] != tagZnodeIndex || b[len(b)-1] != sentinel {
+		return 0, nil, false
+	}
+	return ZnodeIndex(b[1]), b[2 : len(b)-1], true
+}
+
+// ZnodeIndexBounds are the bounds of the x keys of a kind.
+func ZnodeIndexBounds(kind ZnodeIndex) (lower, upper []byte) {
+	return []byte{tagZnodeIndex, byte(kind), sentinel}, []byte{tagZnodeIndex, byte(kind) + 1, sentinel}
+}

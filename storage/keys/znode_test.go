@@ -67,3 +67,34 @@ func FuzzDecodeZnode(f *testing.F) {
 		_, _ = ChildName(b, 7)
 	})
 }
+
+func TestZnodeIndexOrder(t *testing.T) {
+	kinds := rapid.SampledFrom([]ZnodeIndex{IndexContainer, IndexTTL, IndexRestricted})
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawPath(t, "a"), drawPath(t, "b")
+		ia, ib := kinds.Draw(t, "kind a"), kinds.Draw(t, "kind b")
+		ka, kb := AppendZnodeIndex(nil, ia, a), AppendZnodeIndex(nil, ib, b)
+		valid(t, ka)
+		kind, path, ok := DecodeZnodeIndex(ka)
+		require.True(t, ok)
+		require.Equal(t, ia, kind)
+		require.Equal(t, a, string(path))
+		want := cmp.Or(cmp.Compare(ia, ib), cmp.Compare(a, b))
+		require.Equal(t, want, cockroachkvs.Compare(ka, kb))
+
+		lower, upper := ZnodeIndexBounds(ia)
+		require.Negative(t, cockroachkvs.Compare(lower, ka))
+		require.Positive(t, cockroachkvs.Compare(upper, ka))
+		require.Equal(t, ia == ib, cockroachkvs.Compare(lower, kb) < 0 && cockroachkvs.Compare(kb, upper) < 0)
+	})
+}
+
+func FuzzDecodeZnodeIndex(f *testing.F) {
+	f.Add([]byte("x"))
+	f.Add(AppendZnodeIndex(nil, IndexTTL, "/a/b"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if kind, path, ok := DecodeZnodeIndex(b); ok {
+			require.True(t, bytes.Equal(b, AppendZnodeIndex(nil, kind, string(path))))
+		}
+	})
+}

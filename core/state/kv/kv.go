@@ -45,8 +45,9 @@ type Leases interface {
 // znode has besides its key. Keys that are none it passes over.
 type Znodes interface {
 	// Put is told of a put before it is made: next will be the version of its key,
-	// prev is what it replaces, or nil, and p what was asked for. It may set next.Time and next.ACL, and nothing else. It fails with
-	// EphemeralProtected, and has then done nothing.
+	// prev is what it replaces, or nil, and p what was asked for. It may set next.Time
+	// and next.ACL, and nothing else. It fails with EphemeralProtected, and has then
+	// done nothing.
 	Put(next, prev *core.KV, p *core.Put) error
 	// ACL is the list of the znode whose key it is, ACLOpen if it is none's.
 	ACL(key []byte) (core.ZnodeACL, error)

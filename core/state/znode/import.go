@@ -50,23 +50,34 @@ func (t *Tree) Recall(key, value []byte, asOf core.Rev) error {
 	if err != nil {
 		return err
 	}
+	before := n
 	n.creates, n.pzxid = max(n.creates, old.creates), max(n.pzxid, old.pzxid)
 	switch {
 	case n.implicit && old.implicit:
 		n.ctime, n.czxid, n.base, n.pinned = old.ctime, old.czxid, old.base, old.pinned
-		n.acl, n.aversion = old.acl, old.aversion
+		n.aversion = old.aversion
 		if n.mzxid <= asOf {
 			n.mzxid, n.mtime = old.mzxid, old.mtime
 		}
 	case !n.implicit && !old.implicit && kv.CreateRev <= asOf:
-		n.ctime, n.acl, n.aversion = old.ctime, old.acl, old.aversion
+		n.ctime, n.aversion = old.ctime, old.aversion
 		n.own, n.czxid, n.base = old.own, old.czxid, old.base
 		n.null = old.null && kv.ModRev <= asOf
-		if old.kind == core.ZnodeContainer && n.kind == core.ZnodePersistent {
-			n.kind = old.kind
+		if old.kind != core.ZnodeEphemeral && n.kind == core.ZnodePersistent {
+			n.kind, n.ttl = old.kind, old.ttl
 		}
+	default: // it was made anew
+		return t.recalled(path, &before, &n)
 	}
-	t.set(path, &n)
+	if err := t.changeACL(&n, kv, old.acl); err != nil {
+		return err
+	}
+	return t.recalled(path, &before, &n)
+}
+
+func (t *Tree) recalled(path string, before, n *node) error {
+	t.set(path, n)
+	t.reindex(path, before, n)
 	return nil
 }
 
@@ -83,7 +94,9 @@ func (t *Tree) recallPinned(path string, old *node, asOf core.Rev) error {
 	t.Begin(asOf, old.mtime)
 	n, pzxid := *old, parent.pzxid
 	n.children = 0
-	t.create(path, &n, &parent, parentPath)
+	if err := t.create(path, &n, &parent, parentPath, 0); err != nil {
+		return err
+	}
 	parent.pzxid = pzxid
 	t.set(parentPath, &parent)
 	return nil

@@ -28,8 +28,8 @@ func (t *Tree) Put(next, prev *core.KV, p *core.Put) error {
 	case t.sessions.IsSession(next.Lease) && n.children > 0:
 		return core.EphemeralProtected
 	}
-	t.write(path, &n, next, nil, false)
-	return nil
+	next.ACL = n.acl
+	return t.write(path, &n, next, nil, false)
 }
 
 // overwrite is a put on a key that exists.
@@ -44,13 +44,13 @@ func (t *Tree) overwrite(path string, next, prev *core.KV, p *core.Put) error {
 	if n.children > 0 && t.sessions.IsSession(next.Lease) {
 		return core.EphemeralProtected
 	}
-	t.write(path, &n, next, prev, n.null && p.IgnoreValue)
-	return nil
+	next.ACL = n.acl
+	return t.write(path, &n, next, prev, n.null && p.IgnoreValue)
 }
 
 // write notes that the key of a znode, prev, or nil if it is implicit, gets
 // another version, next, and whether its value stands for no data at all.
-func (t *Tree) write(path string, n *node, next, prev *core.KV, null bool) {
+func (t *Tree) write(path string, n *node, next, prev *core.KV, null bool) error {
 	old, before := 0, *n
 	if prev != nil {
 		old = len(prev.Value)
@@ -58,10 +58,29 @@ func (t *Tree) write(path string, n *node, next, prev *core.KV, null bool) {
 	t.changeData(n, old, len(next.Value), next.Lease)
 	n.become(prev)
 	n.null = null
+	if before.implicit {
+		if err := t.countUsage(path, n); err != nil {
+			return err
+		}
+	}
 	if *n != before { // most often the key tells all
 		t.set(path, n)
+		t.reindex(path, &before, n)
 	}
-	t.step(core.ZnodeDataChanged, path)
+	if err := t.superseded(n, prev); err != nil {
+		return err
+	}
+	if err := t.changed(path, n); err != nil {
+		return err
+	}
+	return t.charge(path, 0, len(next.Value)-old)
+}
+
+// changed notes that the data of a znode is another.
+func (t *Tree) changed(path string, n *node) error {
+	parent, err := t.parentACL(path)
+	t.step(core.ZnodeDataChanged, path, n.acl, parent)
+	return err
 }
 
 // appear makes the znode of a key that is new, and implicit ones of what it lacks
@@ -83,13 +102,15 @@ func (t *Tree) appear(path string, next *core.KV) error {
 	for i := len(missing) - 1; i >= 0; i-- {
 		n := t.newNode(&ancestor)
 		n.implicit, n.czxid, n.mzxid, n.mtime = true, t.rev, t.rev, t.now
-		t.create(missing[i], &n, &ancestor, at)
+		if err := t.create(missing[i], &n, &ancestor, at, 0); err != nil {
+			return err
+		}
 		at, ancestor = missing[i], n
 	}
 	n := t.newNode(&ancestor)
 	t.changeData(&n, 0, len(next.Value), next.Lease)
-	t.create(path, &n, &ancestor, at)
-	return nil
+	next.ACL = n.acl
+	return t.create(path, &n, &ancestor, at, len(next.Value))
 }
 
 func orProtected(err error) error {
@@ -111,16 +132,6 @@ func (t *Tree) isSessions(path string, n *node) (bool, error) {
 	}
 	kv, err := t.store.Get(t.keyOf(path), 0)
 	return kv != nil && t.sessions.IsSession(kv.Lease), err
-}
-
-// ACL implements kv.Znodes.
-func (t *Tree) ACL(key []byte) (core.ZnodeACL, error) {
-	path, ok := t.mount.path(key)
-	if !ok {
-		return core.ACLOpen, nil
-	}
-	n, err := t.must(path)
-	return n.acl, err
 }
 
 // Deleted implements kv.Znodes: the keys whose last versions were victims are
@@ -159,13 +170,21 @@ func (t *Tree) disappear(path string, prev *core.KV) error {
 	if err != nil {
 		return err
 	}
-	t.changeData(&n, len(prev.Value), 0, 0)
-	if fixed := isFixed(path); fixed || n.children > 0 {
-		n.demote(prev, t.rev, fixed)
-		n.mtime = t.now
-		t.set(path, &n)
-		t.step(core.ZnodeDataChanged, path)
-		return nil
+	if err := t.superseded(&n, prev); err != nil {
+		return err
 	}
-	return t.remove(path, false)
+	before := n
+	t.changeData(&n, len(prev.Value), 0, 0)
+	fixed := isFixed(path)
+	if !fixed && n.children == 0 {
+		return t.remove(path, before, len(prev.Value), false)
+	}
+	n.demote(prev, t.rev, fixed)
+	n.mtime = t.now
+	t.set(path, &n)
+	t.reindex(path, &before, &n)
+	if err := t.changed(path, &n); err != nil {
+		return err
+	}
+	return t.charge(path, 0, -len(prev.Value))
 }

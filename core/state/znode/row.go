@@ -24,10 +24,17 @@ type node struct {
 	creates  int32
 	children int32
 	aversion int32
-	// ctime is in milliseconds since 1970.
-	ctime int64
-	pzxid core.Rev
+	// ctime is in milliseconds since 1970, ttl the time to live of a ZnodeTTL in as many.
+	ctime, ttl int64
+	pzxid      core.Rev
+	past
+	// used is what a quota's znode of numbers shows.
+	used usage
+}
 
+// past is what the key of a znode cannot tell, for want of one or because the znode is
+// older than it.
+type past struct {
 	czxid core.Rev
 	// mzxid and mtime hold for an implicit znode; otherwise the key tells.
 	mzxid core.Rev
@@ -44,6 +51,8 @@ type node struct {
 //	pzxid, creates, children, aversion, acl   uvarints
 //	czxid, base                               uvarints, if flagOwn or flagImplicit is set
 //	mzxid, mtime                              uvarints, if flagImplicit is set
+//	ttl                                       uvarint, if the kind is ZnodeTTL
+//	count, bytes                              uvarints, if flagCounted is set
 const (
 	kindBits = 1<<2 - 1
 
@@ -51,8 +60,9 @@ const (
 	flagImplicit = 1 << 3
 	flagPinned   = 1 << 4
 	flagOwn      = 1 << 5
+	flagCounted  = 1 << 6
 
-	knownFlags = kindBits | flagNull | flagImplicit | flagPinned | flagOwn
+	knownFlags = kindBits | flagNull | flagImplicit | flagPinned | flagOwn | flagCounted
 )
 
 func (n *node) append(dst []byte) []byte {
@@ -60,7 +70,7 @@ func (n *node) append(dst []byte) []byte {
 	for _, f := range [...]struct {
 		is  bool
 		bit byte
-	}{{n.null, flagNull}, {n.implicit, flagImplicit}, {n.pinned, flagPinned}, {n.own, flagOwn}} {
+	}{{n.null, flagNull}, {n.implicit, flagImplicit}, {n.pinned, flagPinned}, {n.own, flagOwn}, {n.used.counted, flagCounted}} {
 		if f.is {
 			flags |= f.bit
 		}
@@ -80,12 +90,19 @@ func (n *node) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(n.mzxid))
 		dst = binary.AppendUvarint(dst, uint64(n.mtime))
 	}
+	if n.kind == core.ZnodeTTL {
+		dst = binary.AppendUvarint(dst, uint64(n.ttl))
+	}
+	if n.used.counted {
+		dst = binary.AppendUvarint(dst, uint64(n.used.count))
+		dst = binary.AppendUvarint(dst, uint64(n.used.bytes))
+	}
 	return dst
 }
 
 // decodeNode reads a row's value.
 func decodeNode(b []byte) (node, error) {
-	if len(b) == 0 || b[0]&^knownFlags != 0 || core.ZnodeKind(b[0]&kindBits) > core.ZnodeContainer {
+	if len(b) == 0 || b[0]&^knownFlags != 0 {
 		return node{}, fmt.Errorf("znode row of an unknown format: %x", b)
 	}
 	flags, d := b[0], decoder{b: b[1:]}
@@ -105,6 +122,12 @@ func decodeNode(b []byte) (node, error) {
 	}
 	if n.implicit {
 		n.mzxid, n.mtime = core.Rev(d.uvarint()), int64(d.uvarint())
+	}
+	if n.kind == core.ZnodeTTL {
+		n.ttl = int64(d.uvarint())
+	}
+	if n.used.counted = flags&flagCounted != 0; n.used.counted {
+		n.used.count, n.used.bytes = int64(d.uvarint()), int64(d.uvarint())
 	}
 	if d.bad || len(d.b) > 0 {
 		return node{}, fmt.Errorf("malformed znode row: %x", b)
@@ -175,6 +198,9 @@ func (n *node) stat(kv *core.KV) core.Stat {
 	if !n.implicit {
 		s.Mzxid, s.Mtime = kv.ModRev, kv.Time
 		s.EphemeralOwner, s.DataLength = kv.Lease, int32(len(kv.Value))
+		if n.used.counted {
+			s.DataLength = int32(len(n.used.text()))
+		}
 	}
 	return s
 }
@@ -195,6 +221,6 @@ func (n *node) become(prev *core.KV) {
 // demote makes the znode, whose key prev goes, an implicit one.
 func (n *node) demote(prev *core.KV, rev core.Rev, pinned bool) {
 	n.czxid, n.mzxid, n.base = n.created(prev), rev, nextVersion(n.version(prev))
-	n.kind, n.null, n.own = core.ZnodePersistent, false, false
-	n.implicit, n.pinned = true, pinned
+	n.kind, n.ttl, n.null, n.own = core.ZnodePersistent, 0, false, false
+	n.implicit, n.pinned, n.used = true, pinned, usage{}
 }

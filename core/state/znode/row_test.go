@@ -12,7 +12,7 @@ import (
 
 func drawNode(t *rapid.T) node {
 	n := node{
-		kind:     core.ZnodeKind(rapid.IntRange(0, 2).Draw(t, "kind")),
+		kind:     core.ZnodeKind(rapid.IntRange(0, 3).Draw(t, "kind")),
 		null:     rapid.Bool().Draw(t, "null"),
 		implicit: rapid.Bool().Draw(t, "implicit"),
 		pinned:   rapid.Bool().Draw(t, "pinned"),
@@ -29,6 +29,12 @@ func drawNode(t *rapid.T) node {
 	}
 	if n.implicit {
 		n.mzxid, n.mtime = core.Rev(rapid.Int64().Draw(t, "mzxid")), rapid.Int64().Draw(t, "mtime")
+	}
+	if n.kind == core.ZnodeTTL {
+		n.ttl = rapid.Int64().Draw(t, "ttl")
+	}
+	if n.used.counted = rapid.Bool().Draw(t, "counted"); n.used.counted {
+		n.used.count, n.used.bytes = rapid.Int64().Draw(t, "count"), rapid.Int64().Draw(t, "bytes")
 	}
 	return n
 }
@@ -54,9 +60,11 @@ func FuzzRow(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add([]byte{0xff})
 	f.Add([]byte{3, 0, 0, 0, 0, 0, 0, 0})
-	n := node{pzxid: 7, ctime: 1 << 40, mtime: 1<<40 + 5}
+	n := node{pzxid: 7, ctime: 1 << 40, past: past{mtime: 1<<40 + 5}}
 	f.Add(n.append(nil))
 	n.implicit, n.pinned, n.base, n.czxid = true, true, -7, 5
+	f.Add(n.append(nil))
+	n.kind, n.ttl, n.used = core.ZnodeTTL, 1000, usage{true, 2, 30}
 	f.Add(n.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, err := decodeNode(b)
@@ -87,7 +95,7 @@ func TestVersionsWrap(t *testing.T) {
 	}
 
 	// The same of one that is demoted, and comes back.
-	n = node{own: true, czxid: 2, base: -4}
+	n = node{own: true, past: past{czxid: 2, base: -4}}
 	kv.Version = 3 // -2
 	n.demote(&kv, 10, false)
 	require.EqualValues(t, 0, n.version(nil))
@@ -99,14 +107,18 @@ func TestVersionsWrap(t *testing.T) {
 }
 
 func TestCounts(t *testing.T) {
-	c := counters{ZnodeCounts: core.ZnodeCounts{Znodes: 5, Ephemerals: 2, Bytes: 44}, rowBytes: 300}
+	c := counters{ZnodeCounts: core.ZnodeCounts{Znodes: 5, Ephemerals: 2, Bytes: 44}, rowBytes: 300, restricted: 3, quotas: 1}
 	row := appendCounts(nil, c)
 	got, err := decodeCounts(row)
 	require.NoError(t, err)
 	require.Equal(t, c, got)
-	got, err = decodeCounts(row[:24]) // of a store that did not keep the size of its rows
+	c.restricted, c.quotas = unknown, unknown
+	got, err = decodeCounts(row[:32]) // of a store that had no index
 	require.NoError(t, err)
+	require.Equal(t, c, got)
 	c.rowBytes = unknown
+	got, err = decodeCounts(row[:24]) // of one that did not keep the size of its rows
+	require.NoError(t, err)
 	require.Equal(t, c, got)
 	_, err = decodeCounts(nil)
 	require.ErrorContains(t, err, "malformed")

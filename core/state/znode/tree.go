@@ -1,7 +1,6 @@
 package znode
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/triglot/triglot/core"
@@ -40,31 +39,22 @@ type Tree struct {
 	mount    Mount
 	store    Store
 	sessions Sessions
+	acls     ACLs
 	// counts are the counters as of now, saved what the store has of them.
 	counts, saved counters
 
 	// What follows is of the command under way: its revision and time, the counters
-	// before it, and what it has done: the steps from first on.
-	rev    core.Rev
-	now    int64
-	before counters
-	first  int
+	// before it, and what it has done: the steps from first on, and whether anything at all.
+	rev     core.Rev
+	now     int64
+	before  counters
+	touched bool
+	first   int
 	// steps is memory for those of many commands. It is not written again.
 	steps []core.ZnodeStep
 
 	key, row, value []byte // buffers
 }
-
-// counters are numbers over all znodes, and the size of their rows.
-type counters struct {
-	core.ZnodeCounts
-	rowBytes int64
-}
-
-// rowSize is what the row of a znode is reckoned to take: its key, and about what
-// there is in it and what the engine needs. A znode need not have a key of its own, and
-// a long path has as many rows as names.
-func rowSize(path string) int64 { return int64(len(path)) + 64 }
 
 // Bootstrap writes the mount and the znodes that every store has.
 func Bootstrap(set func(key, value []byte), prefix string) error {
@@ -92,12 +82,12 @@ func Bootstrap(set func(key, value []byte), prefix string) error {
 }
 
 // Open reads the tree from its rows. It returns nil if the store has no mount.
-func Open(store Store, sessions Sessions) (*Tree, error) {
+func Open(store Store, sessions Sessions, acls ACLs) (*Tree, error) {
 	prefix, err := store.GetRow(keys.AppendMeta(nil, keys.MetaMount))
 	if err != nil || prefix == nil {
 		return nil, err
 	}
-	t := &Tree{store: store, sessions: sessions}
+	t := &Tree{store: store, sessions: sessions, acls: acls}
 	if t.mount, err = ParseMount(string(prefix)); err != nil {
 		return nil, err
 	}
@@ -109,66 +99,23 @@ func Open(store Store, sessions Sessions) (*Tree, error) {
 		return nil, err
 	}
 	t.counts = t.saved
-	if t.counts.rowBytes == unknown { // the next Save writes it
-		if t.counts.rowBytes, err = t.measureRows(); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
-}
-
-func appendCounts(dst []byte, c counters) []byte {
-	for _, v := range [...]int64{c.Znodes, c.Ephemerals, c.Bytes, c.rowBytes} {
-		dst = binary.BigEndian.AppendUint64(dst, uint64(v))
-	}
-	return dst
-}
-
-// unknown is the size of the rows where an early store does not say it.
-const unknown = -1
-
-func decodeCounts(b []byte) (counters, error) {
-	if len(b) != 3*8 && len(b) != 4*8 {
-		return counters{}, fmt.Errorf("malformed row of the numbers of znodes %x", b)
-	}
-	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
-	c := counters{ZnodeCounts: core.ZnodeCounts{Znodes: at(0), Ephemerals: at(1), Bytes: at(2)}, rowBytes: unknown}
-	if len(b) == 4*8 {
-		c.rowBytes = at(3)
-	}
-	return c, nil
-}
-
-// measureRows looks through all rows of znodes for what they take.
-func (t *Tree) measureRows() (size int64, err error) {
-	lower, upper := keys.ZnodeBounds()
-	err = t.store.ScanRows(lower, upper, func(key, _ []byte) bool {
-		if path, ok := keys.DecodeZnode(key); ok {
-			size += rowSize(string(path))
-		}
-		return true
-	})
-	return size, err
+	return t, t.complete()
 }
 
 // Mount is the prefix of the keys that are znodes. It never changes.
 func (t *Tree) Mount() *Mount { return &t.mount }
 
-// Counts are the numbers of znodes; that of sessions is not among them.
-func (t *Tree) Counts() core.ZnodeCounts { return t.counts.ZnodeCounts }
-
-// RowBytes is about what the rows of znodes take: the keys and the data of znodes are
-// counted where keys are.
-func (t *Tree) RowBytes() int64 { return t.counts.rowBytes }
-
 // Begin starts a command that will take revision rev, at a time in milliseconds
 // since 1970.
 func (t *Tree) Begin(rev core.Rev, now int64) {
-	t.rev, t.now, t.before, t.first = rev, now, t.counts, len(t.steps)
+	t.rev, t.now, t.before, t.touched, t.first = rev, now, t.counts, false, len(t.steps)
 }
 
 // Undo forgets what the command under way has done; the caller undoes the rows.
-func (t *Tree) Undo() { t.counts, t.steps = t.before, t.steps[:t.first] }
+func (t *Tree) Undo() { t.counts, t.touched, t.steps = t.before, false, t.steps[:t.first] }
+
+// Changed reports whether the command has changed a znode, be it without a step.
+func (t *Tree) Changed() bool { return t.touched }
 
 // Steps is what the command has done to znodes, in order; nil if that is nothing.
 // The caller owns it once the command is done.
@@ -177,15 +124,6 @@ func (t *Tree) Steps() []core.ZnodeStep {
 		return nil
 	}
 	return t.steps[t.first:len(t.steps):len(t.steps)]
-}
-
-// Save writes the counters if they have changed since the last call.
-func (t *Tree) Save() {
-	if t.counts != t.saved {
-		t.value = appendCounts(t.value[:0], t.counts)
-		t.store.SetRow(keys.AppendMeta(t.row[:0], keys.MetaZnodes), t.value)
-		t.saved = t.counts
-	}
 }
 
 // get reads the row of a znode; ok is false if there is none.
@@ -214,13 +152,16 @@ func (t *Tree) set(path string, n *node) {
 	t.store.SetRow(t.row, t.value)
 }
 
-func (t *Tree) step(e core.ZnodeEvent, path string) {
+// step notes what happens to a znode that has, or had, an ACL, below one that has
+// another.
+func (t *Tree) step(e core.ZnodeEvent, path string, acl, parent core.ZnodeACL) {
 	if len(t.steps) == cap(t.steps) {
 		own := t.steps[t.first:]
 		t.steps = append(make([]core.ZnodeStep, 0, max(minSteps, 2*len(own))), own...)
 		t.first = 0
 	}
-	t.steps = append(t.steps, core.ZnodeStep{Event: e, Path: path})
+	t.steps = append(t.steps, core.ZnodeStep{Event: e, Path: path, ACL: acl, Parent: parent})
+	t.touched = true
 }
 
 // minSteps is how many steps are made room for at a time. Whoever keeps one of them
@@ -233,41 +174,64 @@ func (t *Tree) keyOf(path string) []byte {
 	return t.key
 }
 
-// create makes a znode that was not there, and counts it in at its parent.
-func (t *Tree) create(path string, n, parent *node, parentPath string) {
+// create makes a znode that was not there, with data of a size, and counts it in at its
+// parent.
+func (t *Tree) create(path string, n, parent *node, parentPath string, size int) error {
 	t.counts.Znodes++
 	t.counts.Bytes += int64(len(path))
 	t.counts.rowBytes += rowSize(path)
+	if err := t.hold(n.acl); err != nil {
+		return err
+	}
+	if err := t.countUsage(path, n); err != nil {
+		return err
+	}
 	t.set(path, n)
-	t.step(core.ZnodeCreated, path)
+	t.reindex(path, nil, n)
+	t.step(core.ZnodeCreated, path, n.acl, parent.acl)
 	parent.creates++
 	parent.children++
 	parent.pzxid = t.rev
 	t.set(parentPath, parent)
+	if err := t.limited(path); err != nil {
+		return err
+	}
+	return t.charge(path, 1, size)
 }
 
-// remove takes a znode without children away, and with it the implicit ancestors
-// that were there for its sake, unless the parent is to be pinned.
-func (t *Tree) remove(path string, pin bool) error {
+// remove takes a znode without children away, that had data of a size, and with it the
+// implicit ancestors that were there for its sake, unless the parent is to be pinned.
+func (t *Tree) remove(path string, n node, size int, pin bool) error {
 	for {
 		t.counts.Znodes--
 		t.counts.Bytes -= int64(len(path))
 		t.counts.rowBytes -= rowSize(path)
+		if isLimits(path) {
+			t.counts.quotas--
+		}
 		t.row = keys.AppendZnode(t.row[:0], path)
 		t.store.DeleteRow(t.row)
-		t.step(core.ZnodeDeleted, path)
-		path = parentOf(path)
-		parent, err := t.must(path)
+		t.reindex(path, &n, nil)
+		if err := t.release(n.acl); err != nil {
+			return err
+		}
+		if err := t.charge(path, -1, -size); err != nil {
+			return err
+		}
+		parentPath := parentOf(path)
+		parent, err := t.must(parentPath)
 		if err != nil {
 			return err
 		}
+		t.step(core.ZnodeDeleted, path, n.acl, parent.acl)
 		parent.children--
 		parent.pzxid = t.rev
 		parent.pinned = parent.pinned || pin && parent.implicit
 		if parent.children > 0 || !parent.implicit || parent.pinned {
-			t.set(path, &parent)
+			t.set(parentPath, &parent)
 			return nil
 		}
+		path, n, size = parentPath, parent, 0
 	}
 }
 
@@ -277,7 +241,7 @@ func (t *Tree) changeData(n *node, old, new int, lease core.LeaseID) {
 	t.counts.Bytes += int64(new - old)
 	switch attached := n.kind == core.ZnodeEphemeral; {
 	case lease != 0 && !attached:
-		n.kind = core.ZnodeEphemeral
+		n.kind, n.ttl = core.ZnodeEphemeral, 0
 		t.counts.Ephemerals++
 	case lease == 0 && attached:
 		n.kind = core.ZnodePersistent

@@ -63,6 +63,9 @@ func Read(r Reader, m Mount, path string) (core.Znode, error) {
 		return core.Znode{}, missingKey(path)
 	}
 	z.Data, z.Stat = kv.Value, n.stat(kv)
+	if n.used.counted {
+		z.Data, z.Null = []byte(n.used.text()), false
+	}
 	return z, nil
 }
 
@@ -118,3 +121,19 @@ func Children(ctx context.Context, r Reader, s Scanner, m Mount, path string) ([
 	}
 	return list, z, nil
 }
+
+// Descendants is the number of all znodes below the one at a path, which exists; of is
+// that of all znodes. It is ZooKeeper's getAllChildrenNumber (ZooKeeper 3.9 DataTree),
+// which knows the root by two names and counts the other one below the empty one.
+func Descendants(ctx context.Context, s Scanner, path string, all int64) (int64, error) {
+	switch path {
+	case rootPath:
+		return all - 2, nil
+	case "":
+		return all - 1, nil
+	}
+	return countBelow(ctx, s, path)
+}
+
+// PathOf returns the path of the znode whose key it is; ok is false if it is none's.
+func (m Mount) PathOf(key []byte) (path string, ok bool) { return m.path(key) }

@@ -53,7 +53,7 @@ func TestReadTellsDamage(t *testing.T) {
 	_, err := Read(storeOf(node{}, "/a"), "/zk", "/a")
 	require.ErrorContains(t, err, `there is no key of znode "/a"`)
 
-	s := &fakeStore{rows: map[string]string{string(keys.AppendZnode(nil, "/a")): "nonsense"}}
+	s := &fakeStore{rows: map[string]string{string(keys.AppendZnode(nil, "/a")): "\xffnonsense"}}
 	_, err = Read(s, "/zk", "/a")
 	require.ErrorContains(t, err, "znode row of an unknown format")
 

@@ -1,0 +1,263 @@
+package znode
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/keys"
+)
+
+// A quota on the znode at a path is two ordinary znodes below /zookeeper/quota and that
+// path, which clients make (ZooKeeper 3.9 Quotas, StatsTrack): one whose data are the
+// limits, and one that shows what is used. What is used is in the row of the latter,
+// not in its key: it changes with every write below the path, of whatever face, and
+// without a version, an event or a change of the Stat (E4). Views show it as the
+// data; through etcd's face the key shows what was written to it.
+//
+// A znode counts towards the nearest quota at or above it alone, and there is none on
+// the root. A store without quotas has no cost: a counter tells.
+const (
+	limitsName = "/zookeeper_limits"
+	statsName  = "/zookeeper_stats"
+)
+
+// usage is how many znodes there are at and below a path, and the size of their data.
+type usage struct {
+	// counted says that the numbers hold.
+	counted      bool
+	count, bytes int64
+}
+
+// text is what a znode of numbers shows.
+func (u *usage) text() string {
+	var buf [64]byte
+	b := strconv.AppendInt(append(buf[:0], "count="...), u.count, 10)
+	return string(strconv.AppendInt(append(b, ",bytes="...), u.bytes, 10))
+}
+
+// cutQuota returns the path that a znode of a quota is about.
+func cutQuota(path, name string) (of string, ok bool) {
+	rest, ok := strings.CutPrefix(path, quotaPath)
+	if !ok || rest == "" || rest[0] != '/' {
+		return "", false
+	}
+	of, ok = strings.CutSuffix(rest, name)
+	return of, ok && of != ""
+}
+
+func isLimits(path string) bool {
+	_, ok := cutQuota(path, limitsName)
+	return ok
+}
+
+// countUsage counts what is at and below the path that the znode n at path shows the
+// numbers of, if it is such a one.
+func (t *Tree) countUsage(path string, n *node) error {
+	of, ok := cutQuota(path, statsName)
+	if !ok {
+		return nil
+	}
+	var err error
+	n.used, err = t.measure(of)
+	return err
+}
+
+// limited notes that a znode was made, which may be the limits of a quota: what was
+// there before is counted now, if the znode for it is there already.
+func (t *Tree) limited(path string) error {
+	of, ok := cutQuota(path, limitsName)
+	if !ok {
+		return nil
+	}
+	t.counts.quotas++
+	stats := quotaPath + of + statsName
+	n, ok, err := t.get(stats)
+	if err != nil || !ok {
+		return err
+	}
+	if err := t.countUsage(stats, &n); err != nil {
+		return err
+	}
+	t.set(stats, &n)
+	return nil
+}
+
+// measure counts the znodes at and below a path, which takes as long as there are many.
+func (t *Tree) measure(of string) (usage, error) {
+	used := usage{counted: true}
+	n, ok, err := t.get(of)
+	if err != nil || !ok {
+		return used, err
+	}
+	kv, err := t.keyValue(of, &n)
+	if err != nil {
+		return used, err
+	}
+	if kv != nil {
+		used.bytes = int64(len(kv.Value))
+	}
+	below, err := countBelow(context.Background(), t.store, of)
+	if err != nil {
+		return used, err
+	}
+	used.count = 1 + below
+	err = t.store.Scan(t.mount.Below(of), 0, false, func(kv *core.KV) bool {
+		if _, ok := t.mount.path(kv.Key); ok {
+			used.bytes += int64(len(kv.Value))
+		}
+		return true
+	})
+	return used, err
+}
+
+// countBelow is the number of rows below a znode: a level after the other, each of which
+// lies together.
+func countBelow(ctx context.Context, s Scanner, path string) (total int64, err error) {
+	for level := uint32(1); level <= maxPathDepth; level++ {
+		lower, upper, _ := keys.LevelBounds(path, level)
+		before := total
+		err := s.ScanRows(lower, upper, func(_, _ []byte) bool {
+			total++
+			return total%checkEvery != 0 || ctx.Err() == nil
+		})
+		switch {
+		case err != nil:
+			return 0, err
+		case ctx.Err() != nil:
+			return 0, core.ContextError(ctx.Err())
+		case total == before:
+			return total, nil
+		}
+	}
+	return total, nil
+}
+
+// quotaOf is the path of the nearest quota at or above a znode; empty if there is none.
+func (t *Tree) quotaOf(path string) (of string, err error) {
+	if t.counts.quotas == 0 {
+		return "", nil
+	}
+	for end := 0; end < len(path); {
+		next := strings.IndexByte(path[end+1:], '/')
+		if end += 1 + next; next < 0 {
+			end = len(path)
+		}
+		at := quotaPath + path[:end]
+		n, ok, err := t.get(at)
+		if err != nil || !ok {
+			return of, err
+		}
+		if n.children == 0 {
+			continue
+		}
+		if _, ok, err = t.get(at + limitsName); err != nil {
+			return "", err
+		}
+		if ok {
+			of = path[:end]
+		}
+	}
+	return of, nil
+}
+
+// usageOf reads the znode of the numbers of a quota; ok is false if there is none.
+func (t *Tree) usageOf(of string) (path string, n node, ok bool, err error) {
+	path = quotaPath + of + statsName
+	n, ok, err = t.get(path)
+	return path, n, ok && n.used.counted, err
+}
+
+// charge notes that there are more znodes at path, and more data, or less.
+func (t *Tree) charge(path string, count, bytes int) error {
+	if t.counts.quotas == 0 || count == 0 && bytes == 0 {
+		return nil
+	}
+	of, err := t.quotaOf(path)
+	if err != nil || of == "" {
+		return err
+	}
+	stats, n, ok, err := t.usageOf(of)
+	if err != nil || !ok {
+		return err
+	}
+	n.used.count += int64(count)
+	n.used.bytes += int64(bytes)
+	t.set(stats, &n)
+	return nil
+}
+
+// checkQuota fails with QuotaExceeded if more znodes at path, or more data, are more
+// than a hard limit (ZooKeeper 3.9 ZooKeeperServer.checkQuota). In a multi it sees what
+// the operations before did, which ZooKeeper's own does not: there a multi may exceed
+// a quota by any number.
+func (t *Tree) checkQuota(path string, count, bytes int) error {
+	of, err := t.quotaOf(path)
+	if err != nil || of == "" {
+		return err
+	}
+	limits, err := t.limitsOf(of)
+	if err != nil {
+		return err
+	}
+	_, n, ok, err := t.usageOf(of)
+	switch {
+	case err != nil || !ok:
+		return err
+	case count != 0 && limits.count >= 0 && n.used.count+int64(count) > limits.count,
+		bytes != 0 && limits.bytes >= 0 && n.used.bytes+int64(bytes) > limits.bytes:
+		return core.QuotaExceeded
+	}
+	return nil
+}
+
+// hardLimits are those of a quota; negative is none.
+type hardLimits struct{ count, bytes int64 }
+
+// limitsOf reads the hard limits on a path. What is malformed limits nothing: ZooKeeper's
+// own server then fails every write below it with MarshallingError.
+func (t *Tree) limitsOf(of string) (hardLimits, error) {
+	none := hardLimits{count: -1, bytes: -1}
+	path := quotaPath + of + limitsName
+	n, err := t.must(path)
+	if err != nil {
+		return none, err
+	}
+	kv, err := t.keyValue(path, &n)
+	if err != nil || kv == nil {
+		return none, err
+	}
+	limits, err := parseLimits(string(kv.Value))
+	if err != nil {
+		return none, nil //nolint:nilerr // see above
+	}
+	return limits, nil
+}
+
+// parseLimits reads the text of limits: pairs of a name and a number, in any order. The
+// odd sign of equality behind the number of bytes is there for old parsers.
+func parseLimits(text string) (hardLimits, error) {
+	limits := hardLimits{count: -1, bytes: -1}
+	for _, pair := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ';' }) {
+		parts := strings.Split(strings.TrimRight(pair, "="), "=")
+		if len(parts) < 2 {
+			return limits, fmt.Errorf("%q is no limit", pair)
+		}
+		number := int64(-1)
+		if parts[1] != "" {
+			var err error
+			if number, err = strconv.ParseInt(parts[1], 10, 64); err != nil {
+				return limits, err
+			}
+		}
+		switch parts[0] {
+		case "countHardLimit":
+			limits.count = number
+		case "byteHardLimit":
+			limits.bytes = number
+		}
+	}
+	return limits, nil
+}
