@@ -129,6 +129,17 @@ type Sessions interface {
 	// when it ends, with epoch zero, until stop is called. The calls come from one
 	// goroutine, which they must not hold up.
 	Follow(fn func(SessionRef)) (stop func())
+	// List returns the sessions of this member's latest view, by id. The caller owns
+	// the slice.
+	List(ctx context.Context) ([]SessionStatus, error)
+}
+
+// SessionStatus describes a session. Its secret is no part of it.
+type SessionStatus struct {
+	ID LeaseID
+	// Timeout is the time that it lives without being touched, Remaining what is left of
+	// that: all of it, to a member that does not lead.
+	Timeout, Remaining time.Duration
 }
 
 // Znodes is what a front end that speaks ZooKeeper needs besides commands and
@@ -138,6 +149,18 @@ type Znodes interface {
 	Follow(f Follower) Following
 	// Counts are the present numbers of this member.
 	Counts() ZnodeCounts
+	// Snapshot makes a file of the znodes and the sessions as of a moment during the
+	// call, such as a ZooKeeper starts from. It fails with NoAuth for one who may not read
+	// all of them. The caller must close its Body.
+	Snapshot(ctx context.Context, who Principal) (ZnodeSnapshot, error)
+}
+
+// ZnodeSnapshot is a snapshot in ZooKeeper's format on its way to the caller.
+type ZnodeSnapshot struct {
+	// Rev is the revision that it shows, Size the number of bytes that Body gives.
+	Rev  Rev
+	Size int64
+	Body io.ReadCloser
 }
 
 // Follower is told of every revision, in order. Its methods are called one at a

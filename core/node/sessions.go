@@ -8,6 +8,7 @@ import (
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/expiry"
 	"github.com/triglot/triglot/core/state"
+	"github.com/triglot/triglot/core/state/lease"
 )
 
 // sessions is what front ends do with the leases that are sessions. It implements
@@ -50,6 +51,33 @@ func (s *sessions) Follow(fn func(core.SessionRef)) (stop func()) {
 		defer s.mu.Unlock()
 		s.followers = slices.DeleteFunc(s.followers, func(other *follower) bool { return other == f })
 	}
+}
+
+// List implements core.Sessions.
+func (s *sessions) List(context.Context) ([]core.SessionStatus, error) {
+	v := s.leases.n.published.hold()
+	if v == nil {
+		return nil, core.Stopped
+	}
+	defer v.Close()
+	var all []core.SessionStatus
+	err := v.EachLease(func(id core.LeaseID, known lease.Lease) {
+		if known.Session() {
+			all = append(all, core.SessionStatus{ID: id, Timeout: known.TTL, Remaining: known.TTL})
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.leases.mu.Lock()
+	defer s.leases.mu.Unlock()
+	now := s.leases.now()
+	for i := range all {
+		if left, leading := s.leases.deadlines.Remaining(now, all[i].ID); leading {
+			all[i].Remaining = max(left, 0)
+		}
+	}
+	return all, nil
 }
 
 // changed is told by apply which leases came and went.
