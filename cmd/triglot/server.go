@@ -132,11 +132,13 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			ApplyTime:     max(cfg.Requests.SlowApply, 1), // zero is for every one, as with etcd
 			LowDiskBytes:  cfg.Member.Storage.LowDiskBytes,
 		},
-		AutoCompaction: node.AutoCompaction{
-			Period:    cfg.Member.Compaction.Period,
-			Revisions: cfg.Member.Compaction.Revisions,
+		Upkeep: node.Upkeep{
+			AutoCompaction: node.AutoCompaction{
+				Period:    cfg.Member.Compaction.Period,
+				Revisions: cfg.Member.Compaction.Revisions,
+			},
+			Collector: node.Collector{BatchRows: int(cfg.Member.Storage.BatchRows), Pause: cfg.Member.Storage.Pause},
 		},
-		Collector: node.Collector{BatchRows: int(cfg.Member.Storage.BatchRows), Pause: cfg.Member.Storage.Pause},
 		Auth: node.AuthConfig{
 			Token:      cfg.Auth.Token,
 			TokenTTL:   cfg.Auth.TokenTTL,

@@ -46,10 +46,9 @@ type Config struct {
 	// AdvertiseClientURLs is where clients are told to find this member.
 	AdvertiseClientURLs []string
 
-	Timing         Timing
-	Limits         Limits
-	AutoCompaction AutoCompaction
-	Collector      Collector
+	Timing Timing
+	Limits Limits
+	Upkeep
 	// Auth is how callers prove who they are; the zero value has defaults.
 	Auth   AuthConfig
 	Leases Leases
@@ -62,6 +61,13 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// FS is the file system; nil is the operating system's.
 	FS storage.FS
+}
+
+// Upkeep is what a member does by itself now and then.
+type Upkeep struct {
+	AutoCompaction AutoCompaction
+	Collector      Collector
+	Reaper         Reaper
 }
 
 // WAL says how the raft log is kept.
@@ -196,6 +202,7 @@ func (c Config) withDefaults() Config {
 	}
 	c.Memory = c.Memory.withDefaults()
 	c.Auth = c.Auth.withDefaults()
+	c.Reaper = c.Reaper.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -221,6 +228,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.Timing.Election, c.Timing.Heartbeat)
 	}
 	if _, err := mountPrefix(c.Cluster.Mount); err != nil {
+		return err
+	}
+	if err := c.Reaper.validate(); err != nil {
 		return err
 	}
 	return c.AutoCompaction.validate()

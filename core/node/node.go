@@ -129,6 +129,7 @@ func (n *Node) start() error {
 	n.wait.Go(func() { newLowDisk(n).watch(ctx) })
 	n.wait.Go(func() { n.pressure.watch(ctx, n) })
 	n.wait.Go(func() { n.autoCompact(ctx) })
+	n.wait.Go(func() { n.reap(ctx) })
 	n.wait.Go(func() { n.introduce(ctx) })
 	return nil
 }
