@@ -8,11 +8,11 @@ import (
 
 // The parts of the A table: the second byte of its keys.
 const (
-	aclCount  = 'c'
-	aclHash   = 'h'
-	aclList   = 'l'
-	aclNext   = 'n'
-	aclUnused = 'z'
+	aclCount   = 'c'
+	aclHash    = 'h'
+	aclList    = 'l'
+	aclSummary = 's'
+	aclUnused  = 'z'
 )
 
 // unusedLen is the length of the A key of a list that nothing refers to.
@@ -37,8 +37,8 @@ func AppendACLHash(dst []byte, hash [32]byte) []byte {
 	return append(dst, sentinel)
 }
 
-// AppendACLNext appends the A key of the number that the next list gets.
-func AppendACLNext(dst []byte) []byte { return append(dst, tagACL, aclNext, sentinel) }
+// AppendACLSummary appends the A key of what is known of the whole table.
+func AppendACLSummary(dst []byte) []byte { return append(dst, tagACL, aclSummary, sentinel) }
 
 // AppendACLUnused appends the A key of a list to which nothing refers since a
 // revision.

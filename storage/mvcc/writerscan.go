@@ -8,7 +8,8 @@ import (
 	"github.com/triglot/triglot/storage"
 )
 
-// Scan is Reader.Scan with the batch's own writes. fn must not call the Writer.
+// Scan is Reader.Scan with the batch's own writes. fn may read from the Writer, and must
+// not write to it.
 func (w *Writer) Scan(iv core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
 	if iv.Single() {
 		kv, err := w.Get(iv.Key, at)
@@ -96,7 +97,8 @@ func contains(iv core.Interval, key string) bool {
 
 // ScanRows calls fn for each row of other tables in [lower, upper), keys of
 // package keys, in order, the batch's own writes included, until fn returns
-// false. The slices are valid during the call. fn must not call the Writer.
+// false. The slices are valid during the call. fn may read from the Writer, and must not
+// write to it.
 func (w *Writer) ScanRows(lower, upper []byte, fn func(key, value []byte) bool) error {
 	it, err := w.db.NewIter(lower, upper)
 	if err != nil {

@@ -73,10 +73,16 @@ func TestACLs(t *testing.T) {
 		got, err := table.Intern(acl)
 		require.NoError(t, err)
 		require.Equal(t, id, got)
-		require.NoError(t, table.Hold(id))
-		require.NoError(t, table.Release(id, 5))
-		require.Empty(t, rows, "what every store has costs nothing")
 	}
+	require.NoError(t, table.Hold(core.ACLOpen))
+	require.NoError(t, table.Release(core.ACLOpen, 5))
+	require.Empty(t, rows, "what every store has costs nothing")
+	require.NoError(t, table.Hold(core.ACLReadOnly))
+	lists, err := table.Lists()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, lists, "it forbids something all the same")
+	require.NoError(t, table.Release(core.ACLReadOnly, 5))
+	require.NoError(t, table.Compact(6))
 	a, err := table.Intern(aclOf("a"))
 	require.NoError(t, err)
 	require.Equal(t, core.FirstACL, a)
@@ -163,8 +169,10 @@ func TestACLsKeepWhatIsHeld(t *testing.T) {
 						unused++
 					}
 				}
-				next := min(len(rows), 1)
-				require.Len(rt, rows, 3*len(model)+unused+next)
+				lists, err := table.Lists()
+				require.NoError(rt, err)
+				require.EqualValues(rt, len(model), lists)
+				require.Len(rt, rows, 3*len(model)+unused+min(len(rows), 1))
 			},
 		})
 	})

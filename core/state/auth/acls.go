@@ -54,7 +54,7 @@ func (t *ACLs) Intern(acl core.ACL) (core.ZnodeACL, error) {
 		return 0, err
 	}
 	if b != nil {
-		return decodeID(b)
+		return decodeACLID(b)
 	}
 	id, err := t.draw()
 	if err != nil {
@@ -63,26 +63,20 @@ func (t *ACLs) Intern(acl core.ACL) (core.ZnodeACL, error) {
 	t.rows.SetRow(hashKey, binary.BigEndian.AppendUint32(nil, uint32(id)))
 	t.key = keys.AppendACL(t.key[:0], id)
 	t.rows.SetRow(t.key, []byte(acl))
-	t.setCount(id, count{})
 	return id, nil
 }
 
 // draw finds a number that is free.
 func (t *ACLs) draw() (core.ZnodeACL, error) {
-	t.key = keys.AppendACLNext(t.key[:0])
-	b, err := t.rows.GetRow(t.key)
+	s, err := t.summary()
 	if err != nil {
 		return 0, err
 	}
-	id := core.FirstACL
-	if b != nil {
-		if id, err = decodeID(b); err != nil {
-			return 0, err
-		}
-	}
+	id := s.next
 	for { // a number comes again after 2³² others, and may be in use
 		t.key = keys.AppendACL(t.key[:0], id)
-		if b, err = t.rows.GetRow(t.key); err != nil {
+		b, err := t.rows.GetRow(t.key)
+		if err != nil {
 			return 0, err
 		}
 		if b == nil {
@@ -90,14 +84,60 @@ func (t *ACLs) draw() (core.ZnodeACL, error) {
 		}
 		id = nextID(id)
 	}
-	t.key = keys.AppendACLNext(t.key[:0])
-	t.rows.SetRow(t.key, binary.BigEndian.AppendUint32(nil, uint32(nextID(id))))
+	s.next = nextID(id)
+	t.setSummary(s)
 	return id, nil
 }
 
 func nextID(id core.ZnodeACL) core.ZnodeACL { return max(id+1, core.FirstACL) }
 
-func decodeID(b []byte) (core.ZnodeACL, error) {
+// summary is what is known of the whole table: the number that the next list gets, if
+// it is free, and how many there are that are held or kept.
+type summary struct {
+	next  core.ZnodeACL
+	lists uint64
+}
+
+func (t *ACLs) summary() (summary, error) {
+	t.key = keys.AppendACLSummary(t.key[:0])
+	b, err := t.rows.GetRow(t.key)
+	if err != nil || b == nil {
+		return summary{next: core.FirstACL}, err
+	}
+	d := decoder{rest: b}
+	s := summary{next: core.ZnodeACL(d.uvarint()), lists: d.uvarint()}
+	if d.bad || len(d.rest) != 0 {
+		return summary{}, fmt.Errorf("malformed row of the ACLs %x", b)
+	}
+	return s, nil
+}
+
+func (t *ACLs) setSummary(s summary) {
+	t.key = keys.AppendACLSummary(t.key[:0])
+	t.value = binary.AppendUvarint(t.value[:0], uint64(s.next))
+	t.value = binary.AppendUvarint(t.value, s.lists)
+	t.rows.SetRow(t.key, t.value)
+}
+
+// addLists counts one list more, or less.
+func (t *ACLs) addLists(n int) error {
+	s, err := t.summary()
+	if err != nil {
+		return err
+	}
+	s.lists += uint64(n)
+	t.setSummary(s)
+	return nil
+}
+
+// Lists is how many lists besides the open one znodes have, or had in history that is
+// kept: where there are none, nothing is forbidden to anyone, or ever was.
+func (t *ACLs) Lists() (int64, error) {
+	s, err := t.summary()
+	return int64(s.lists), err
+}
+
+func decodeACLID(b []byte) (core.ZnodeACL, error) {
 	if len(b) != 4 {
 		return 0, fmt.Errorf("malformed row of the number of an ACL %x", b)
 	}
@@ -111,10 +151,11 @@ type count struct {
 	since core.Rev
 }
 
+// count reads the row of a list's holds. Without one the list was never held.
 func (t *ACLs) count(id core.ZnodeACL) (count, error) {
 	t.key = keys.AppendACLCount(t.key[:0], id)
 	b, err := t.rows.GetRow(t.key)
-	if err != nil {
+	if err != nil || b == nil {
 		return count{}, err
 	}
 	d := decoder{rest: b}
@@ -134,16 +175,22 @@ func (t *ACLs) setCount(id core.ZnodeACL, c count) {
 
 // Hold notes that something more refers to a list.
 func (t *ACLs) Hold(id core.ZnodeACL) error {
-	if id < core.FirstACL {
+	if id == core.ACLOpen {
 		return nil
 	}
 	c, err := t.count(id)
 	if err != nil {
 		return err
 	}
-	if c.holds == 0 && c.since != 0 {
+	switch {
+	case c.holds > 0:
+	case c.since != 0:
 		t.key = keys.AppendACLUnused(t.key[:0], c.since, id)
 		t.rows.DeleteRow(t.key)
+	default:
+		if err := t.addLists(1); err != nil {
+			return err
+		}
 	}
 	t.setCount(id, count{holds: c.holds + 1})
 	return nil
@@ -151,7 +198,7 @@ func (t *ACLs) Hold(id core.ZnodeACL) error {
 
 // Release notes that something that held a list does so no more, since revision rev.
 func (t *ACLs) Release(id core.ZnodeACL, rev core.Rev) error {
-	if id < core.FirstACL {
+	if id == core.ACLOpen {
 		return nil
 	}
 	c, err := t.count(id)
@@ -213,14 +260,16 @@ func (t *ACLs) Compact(rev core.Rev) error {
 }
 
 func (t *ACLs) remove(id core.ZnodeACL) error {
-	acl, err := t.Get(id)
-	if err != nil {
-		return err
-	}
-	t.rows.DeleteRow(keys.AppendACLHash(nil, sha256.Sum256([]byte(acl))))
-	t.rows.DeleteRow(keys.AppendACL(nil, id))
 	t.rows.DeleteRow(keys.AppendACLCount(nil, id))
-	return nil
+	if id >= core.FirstACL {
+		acl, err := t.Get(id)
+		if err != nil {
+			return err
+		}
+		t.rows.DeleteRow(keys.AppendACLHash(nil, sha256.Sum256([]byte(acl))))
+		t.rows.DeleteRow(keys.AppendACL(nil, id))
+	}
+	return t.addLists(-1)
 }
 
 // ACLReader reads the rows of one moment.

@@ -11,7 +11,7 @@ func (s *State) exempt(who core.Principal) bool { return !s.enabled || who.Membe
 
 // Known fails with UserEmpty if who has not said who it is.
 func (s *State) Known(who core.Principal) error {
-	if !s.exempt(who) && who == (core.Principal{}) {
+	if !s.exempt(who) && who.User == "" && who.AuthRev == 0 {
 		return core.UserEmpty
 	}
 	return nil
