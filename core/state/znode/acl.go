@@ -88,7 +88,7 @@ func (t *Tree) ACL(key []byte) (core.ZnodeACL, error) {
 	}
 	path, ok := t.mount.path(key)
 	if !ok {
-		return core.ACLOpen, nil
+		return t.opaqueACL(key)
 	}
 	n, err := t.must(path)
 	return n.acl, err

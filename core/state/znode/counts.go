@@ -99,8 +99,8 @@ func rowSize(path string) int64 { return int64(len(path)) + 64 }
 // Counts are the numbers of znodes; that of sessions is not among them.
 func (t *Tree) Counts() core.ZnodeCounts { return t.counts.ZnodeCounts }
 
-// Restricted is the number of znodes whose ACL is not open, ZooKeeper's configuration
-// aside.
+// Restricted is the number of znodes, and of opaque keys, whose ACL is not open;
+// ZooKeeper's configuration aside.
 func (t *Tree) Restricted() int64 { return t.counts.restricted }
 
 // RowBytes is about what the rows of znodes take: the keys and the data of znodes are

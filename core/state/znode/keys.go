@@ -13,7 +13,7 @@ import (
 func (t *Tree) Put(next, prev *core.KV, p *core.Put) error {
 	path, ok := t.mount.path(next.Key)
 	if !ok {
-		return nil
+		return t.putOpaque(next, prev)
 	}
 	next.Time = t.now
 	if prev != nil {
@@ -58,6 +58,7 @@ func (t *Tree) write(path string, n *node, next, prev *core.KV, null bool) error
 	t.changeData(n, old, len(next.Value), next.Lease)
 	n.become(prev)
 	n.null = null
+	overwriteUsage(n, next.Value)
 	if before.implicit {
 		if err := t.countUsage(path, n); err != nil {
 			return err
@@ -142,7 +143,7 @@ func (t *Tree) Deleted(victims []*core.KV) error {
 		if path, ok := t.mount.path(victims[0].Key); ok {
 			return t.disappear(path, victims[0])
 		}
-		return nil
+		return t.deleteOpaque(victims[0])
 	}
 	type victim struct {
 		depth uint32
@@ -153,6 +154,8 @@ func (t *Tree) Deleted(victims []*core.KV) error {
 	for _, kv := range victims {
 		if path, ok := t.mount.path(kv.Key); ok {
 			znodes = append(znodes, victim{keys.Depth(path), path, kv})
+		} else if err := t.deleteOpaque(kv); err != nil {
+			return err
 		}
 	}
 	slices.SortStableFunc(znodes, func(a, b victim) int { return cmp.Compare(b.depth, a.depth) })
