@@ -19,16 +19,24 @@ func (s *server) makeFaces(registry *prometheus.Registry) {
 	s.makeEtcd(registry)
 	s.makeHTTP(registry)
 	if s.bound.zk != nil {
-		s.zk = zk.New(zk.Config{
-			Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
-			Limits:  zk.Limits{Tick: s.cfg.ZooKeeper.Tick},
-			Build:   commit(),
-			Built:   builtAt(),
-			DataDir: s.cfg.Member.DataDir,
-			Metrics: registry,
-			Logger:  s.log,
-		})
+		s.makeZooKeeper(registry)
 	}
+}
+
+func (s *server) makeZooKeeper(registry *prometheus.Registry) {
+	cfg := &s.cfg.ZooKeeper
+	s.zk = zk.New(zk.Config{
+		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
+		Limits:   cfg.Limits,
+		Features: cfg.Features,
+		Security: cfg.Security,
+		Words:    cfg.Words,
+		Build:    commit(),
+		Built:    builtAt(),
+		DataDir:  s.cfg.Member.DataDir,
+		Metrics:  registry,
+		Logger:   s.log,
+	})
 }
 
 // makeEtcd makes etcd's face, on sockets and for the gateway.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,11 +50,7 @@ func (p *process) run() int {
 // complain says in one line why the program ends, and returns its status.
 func (p *process) complain(err error) int {
 	say(p.stderr, "triglot: "+oneLine(err)+"\n")
-	var usage *config.UsageError
-	if errors.As(err, &usage) {
-		return exitUsage
-	}
-	return exitFailed
+	return statusOf(err)
 }
 
 // say writes text for a person, who may have gone: there is nobody else to tell.
@@ -66,18 +61,19 @@ func oneLine(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }
 
-const rootHelp = `Triglot is one replicated store that speaks etcd's protocol.
+const rootHelp = `Triglot is one replicated store that speaks etcd's protocol, ZooKeeper's and HTTP.
 
 Start a server:       triglot serve
 Talk to it:           etcdctl --endpoints=http://localhost:2379 put hello world
-As a drop-in etcd:    triglot etcd --name m1 --data-dir m1.etcd`
+As a drop-in etcd:    triglot etcd --name m1 --data-dir m1.etcd
+As a ZooKeeper:       triglot zookeeper zoo.cfg`
 
 // command is the tree of commands. Those that run a server leave the exit status
 // in status.
 func (p *process) command(status *int) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "triglot",
-		Short:         "A replicated store that speaks etcd's protocol",
+		Short:         "A replicated store that speaks etcd's protocol, ZooKeeper's and HTTP",
 		Long:          rootHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -94,7 +90,7 @@ func (p *process) command(status *int) *cobra.Command {
 	root.Version = version
 	root.SetVersionTemplate(versionText())
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.restoreCommand(), p.snapshotCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.zookeeperCommand(status), p.restoreCommand(), p.snapshotCommand(), p.versionCommand())
 	return root
 }
 

@@ -83,7 +83,7 @@ func TestListenBindsAllOrNothing(t *testing.T) {
 
 	_, err = listen(&config.Config{
 		Listen:    config.Listen{Client: urls("http://" + address)},
-		ZooKeeper: config.ZooKeeper{Listen: taken.Addr().String()},
+		ZooKeeper: config.ZK{Listen: taken.Addr().String()},
 	}, nil)
 	require.ErrorContains(t, err, "--zk-listen "+taken.Addr().String())
 	require.ErrorContains(t, err, "is in use by another process")

@@ -159,7 +159,7 @@ func (p *Process) args() []string {
 		if p.options.EtcdMode {
 			mode = "etcd"
 		} else {
-			args = append(args, "--zk-listen", p.ZKEndpoint())
+			args = append(args, "--zk-listen", p.ZKEndpoint(), "--zk-4lw-whitelist=*")
 		}
 		args = append([]string{mode}, args...)
 	}

@@ -30,7 +30,7 @@ func (c *Config) check() error {
 	c.Extensive = c.metrics == "extensive"
 	switch {
 	case c.Extensive || c.metrics == "basic":
-	case c.Mode == Serve:
+	case c.Mode != Etcd:
 		return fmt.Errorf("--metrics %q is not one of basic, extensive", c.metrics)
 	default: // etcd takes it for basic
 		c.note(slog.LevelWarn, "an option has no effect", "given", "--metrics "+c.metrics, "why", "it is neither basic nor extensive")
@@ -78,7 +78,7 @@ func (c *Config) checkStorage() error {
 // checkOrigins refuses origins that no browser is from. etcd wants a port in each of
 // them, which those of a scheme's own port do not have; serve mode does not.
 func checkOrigins(m Mode, text string) error {
-	if text == "*" || (text == "" && m == Serve) {
+	if text == "*" || (text == "" && m != Etcd) {
 		return nil
 	}
 	for origin := range strings.SplitSeq(text, ",") {
@@ -147,7 +147,10 @@ func (c *Config) checkListen() error {
 			return fmt.Errorf("%s: %w", l.flag, err)
 		}
 	}
-	if len(c.Listen.Client) == 0 {
+	if c.Listen.AdminSocket == off {
+		c.Listen.AdminSocket = ""
+	}
+	if len(c.Listen.Client) == 0 && c.Mode != ZooKeeper {
 		return errors.New("--listen-client-urls is empty: there must be one address for clients")
 	}
 	for _, u := range c.Listen.HTTP {
@@ -193,7 +196,7 @@ func (c *Config) checkCluster() error {
 		if err := checkAdvertise(a.urls); err != nil {
 			return fmt.Errorf("%s %q %s (%w)", a.flag, a.urls.String(), a.form, err)
 		}
-		if len(a.urls) == 0 {
+		if len(a.urls) == 0 && c.Mode != ZooKeeper {
 			return fmt.Errorf("%s is empty: say where this member is found", a.flag)
 		}
 	}

@@ -10,8 +10,9 @@ type Mode uint8
 
 // The modes.
 const (
-	Serve Mode = iota // triglot serve
-	Etcd              // triglot etcd, or the binary under the name etcd
+	Serve     Mode = iota // triglot serve
+	Etcd                  // triglot etcd, or the binary under the name etcd
+	ZooKeeper             // triglot zookeeper
 )
 
 // Config is a checked configuration. Every field has its value, given or default.
@@ -20,7 +21,7 @@ type Config struct {
 	Member    Member
 	Listen    Listen
 	Cluster   Cluster
-	ZooKeeper ZooKeeper
+	ZooKeeper ZK
 	Requests  Requests
 	TLS       TLS
 	Auth      Auth
@@ -95,18 +96,13 @@ type Listen struct {
 	ReusePort bool
 	// Pprof serves profiles where HTTP is served, Traces what gRPC has traced.
 	Pprof, Traces bool
+	// AdminSocket is the path of the socket where gRPC is served to whoever may open it,
+	// as the member itself; empty is none, AdminSocketInData one in the data directory.
+	AdminSocket string
 }
 
-// ZooKeeper is what concerns ZooKeeper's face.
-type ZooKeeper struct {
-	// Listen is the host:port where it is served; empty if it is not.
-	Listen string
-	// Mount is the prefix of the keys that are znodes, empty if none was asked for.
-	Mount string
-	Tick  time.Duration
-
-	listen, prefix string
-}
+// AdminSocketInData stands for a socket in the data directory.
+const AdminSocketInData = "auto"
 
 // Cluster says which cluster the member founds and how it is found.
 type Cluster struct {

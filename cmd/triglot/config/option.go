@@ -34,7 +34,7 @@ type option struct {
 	// *uint64, *uint32, *time.Duration, *[]string, *URLs or *Gates.
 	field func(*Config) any
 	etcd  string // the default
-	serve string // the default in serve mode, if it is another
+	serve string // the default in the other modes, if it is another
 	oneOf []string
 	// valid refuses what the type and oneOf let through.
 	valid func(m Mode, text string) error
@@ -53,7 +53,10 @@ type option struct {
 }
 
 func (o *option) fallback(m Mode) string {
-	if m == Serve && o.serve != "" {
+	if text, ok := zooKeeperDefaults[o.name]; ok && m == ZooKeeper {
+		return text
+	}
+	if m != Etcd && o.serve != "" {
 		return o.serve
 	}
 	return o.etcd
@@ -226,7 +229,8 @@ func lookup(m Mode, name string) (found *option, ok bool) {
 func known(m Mode, fn func(*option)) {
 	for _, group := range options {
 		for i := range group {
-			if o := &group[i]; m == Etcd || !o.etcdOnly {
+			o := &group[i]
+			if m == Etcd || !o.etcdOnly && (m != ZooKeeper || o.name != "config-file") { // zoo.cfg is its file
 				fn(o)
 			}
 		}

@@ -154,26 +154,6 @@ var listenOptions = []option{
 	},
 }
 
-// zkOptions are Triglot's own: in etcd mode there is no ZooKeeper listener unless
-// one is asked for.
-var zkOptions = []option{
-	{
-		name: "zk-listen", group: "ZooKeeper", etcd: off, serve: "127.0.0.1:2181",
-		usage: "host:port where ZooKeeper clients are served, or off",
-		field: func(c *Config) any { return &c.ZooKeeper.listen },
-	},
-	{
-		name: "zk-prefix", group: "ZooKeeper", etcd: "/zk",
-		usage: "prefix of the keys that are znodes: znode /a is key /zk/a; / makes every key below it one; fixed when the cluster is founded",
-		field: func(c *Config) any { return &c.ZooKeeper.prefix },
-	},
-	{
-		name: "zk-tick", group: "ZooKeeper", etcd: "2s",
-		usage: "ZooKeeper's tickTime: a session's timeout is 2 to 20 ticks",
-		field: func(c *Config) any { return &c.ZooKeeper.Tick },
-	},
-}
-
 var clusterOptions = []option{
 	{
 		name: "initial-advertise-peer-urls", group: "Cluster", etcd: "http://localhost:2380",

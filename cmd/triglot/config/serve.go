@@ -11,16 +11,18 @@ import (
 
 // ServeFlags are the flags of serve mode. Define puts them into a flag set; once
 // that has parsed a command line, Load makes the configuration.
-type ServeFlags struct{ given source }
+type ServeFlags struct {
+	mode  Mode
+	given source
+}
 
 // NewServeFlags returns flags that nobody has given.
-func NewServeFlags() *ServeFlags { return &ServeFlags{given: make(source)} }
+func NewServeFlags() *ServeFlags { return &ServeFlags{mode: Serve, given: make(source)} }
 
-// Define adds the flags to fs. Those that serve mode refuses are hidden from
-// help.
+// Define adds the flags to fs. Those that the mode refuses are hidden from help.
 func (f *ServeFlags) Define(fs *pflag.FlagSet) {
-	known(Serve, func(o *option) {
-		flag := fs.VarPF(&flagValue{option: o, given: f.given, fallback: o.fallback(Serve)}, o.name, "", o.usage)
+	known(f.mode, func(o *option) {
+		flag := fs.VarPF(&flagValue{mode: f.mode, option: o, given: f.given, fallback: o.fallback(f.mode)}, o.name, "", o.usage)
 		flag.Hidden = o.fate != honoured
 		if o.isBool() {
 			flag.NoOptDefVal = "true"

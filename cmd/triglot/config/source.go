@@ -82,7 +82,7 @@ func applyGiven(c *Config, all source) error {
 				errs = append(errs, fmt.Errorf("%s: %w", g.from, err))
 			}
 		case o.harmless(g.text):
-		case o.fate == refused, c.Mode == Serve:
+		case o.fate == refused, c.Mode != Etcd:
 			errs = append(errs, fmt.Errorf("%s cannot be honoured: %s", g.from, o.why))
 		default:
 			c.note(slog.LevelWarn, "an option has no effect", "given", g.from, "why", o.why)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/frontends/zk"
 )
 
 func TestZooKeeperDefaults(t *testing.T) {
@@ -12,7 +14,7 @@ func TestZooKeeperDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:2181", c.ZooKeeper.Listen)
 	require.Empty(t, c.ZooKeeper.Mount, "a default is no demand")
-	require.Equal(t, 2*time.Second, c.ZooKeeper.Tick)
+	require.Equal(t, 2*time.Second, c.ZooKeeper.Limits.Tick)
 	require.True(t, c.Listen.Gateway)
 
 	c, err = etcd(t, nil, nil)
@@ -29,15 +31,15 @@ func TestZooKeeperDefaults(t *testing.T) {
 func TestZooKeeperFlags(t *testing.T) {
 	tests := []struct {
 		args []string
-		want ZooKeeper // its exported fields
+		want ZK // its exported fields
 		err  string
 	}{
-		{args: []string{"--zk-listen=off"}, want: ZooKeeper{Tick: 2 * time.Second}},
-		{args: []string{"--zk-listen=:2182"}, want: ZooKeeper{Listen: ":2182", Tick: 2 * time.Second}},
-		{args: []string{"--zk-listen=[::1]:2182"}, want: ZooKeeper{Listen: "[::1]:2182", Tick: 2 * time.Second}},
+		{args: []string{"--zk-listen=off"}, want: ZK{Limits: tick(2 * time.Second)}},
+		{args: []string{"--zk-listen=:2182"}, want: ZK{Listen: ":2182", Limits: tick(2 * time.Second)}},
+		{args: []string{"--zk-listen=[::1]:2182"}, want: ZK{Listen: "[::1]:2182", Limits: tick(2 * time.Second)}},
 		{
 			args: []string{"--zk-prefix=/", "--zk-tick=500ms", "--zk-listen=off"},
-			want: ZooKeeper{Mount: "/", Tick: 500 * time.Millisecond},
+			want: ZK{Mount: "/", Limits: tick(500 * time.Millisecond)},
 		},
 		{args: []string{"--zk-listen=2181"}, err: `--zk-listen "2181" is no host:port, such as 127.0.0.1:2181, and not off`},
 		{args: []string{"--zk-listen=localhost:http"}, err: `port "http" is not a number`},
@@ -55,8 +57,10 @@ func TestZooKeeperFlags(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			c.ZooKeeper.listen, c.ZooKeeper.prefix = "", ""
+			c.ZooKeeper.given = givenZK{}
 			require.Equal(t, test.want, c.ZooKeeper)
 		})
 	}
 }
+
+func tick(d time.Duration) zk.Limits { return zk.Limits{Tick: d} }

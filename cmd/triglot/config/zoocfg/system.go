@@ -126,3 +126,15 @@ func (s *System) TakeEnvironment(environ []string) {
 		s.TakeFlags(strings.Fields(value(name)))
 	}
 }
+
+// Own are the names of the properties that begin with ZooKeeper's prefix and the given
+// one, without both, sorted.
+func (s System) Own(prefix string) []string {
+	var list []string
+	for _, n := range s.sorted() {
+		if rest, ok := strings.CutPrefix(n, "zookeeper."+prefix); ok {
+			list = append(list, rest)
+		}
+	}
+	return list
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/triglot/triglot/cmd/triglot/config"
+)
+
+// Exit statuses of triglot zookeeper that are ZooKeeper's (ExitCode).
+const (
+	exitDataDir     = 3
+	exitAdminServer = 4
+)
+
+// statusError is a reason to end with a status of its own.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+
+// Unwrap returns the reason.
+func (e *statusError) Unwrap() error { return e.err }
+
+// statusOf is the exit status for an error.
+func statusOf(err error) int {
+	var usage *config.UsageError
+	var status *statusError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &status):
+		return status.status
+	}
+	return exitFailed
+}
+
+func (p *process) zookeeperCommand(status *int) *cobra.Command {
+	flags := config.NewZooKeeperFlags()
+	cmd := &cobra.Command{
+		Use:   "zookeeper zoo.cfg",
+		Short: "Run a member with the configuration of a ZooKeeper server",
+		Long: `Run a member with the configuration of a ZooKeeper server: its zoo.cfg with myid, its
+system properties in SERVER_JVMFLAGS, JVMFLAGS and -D. Instead of a file it takes
+what ZooKeeper takes: a port, a directory, a tick time and a number of connections.
+
+The data is in the directory triglot below dataDir; what a ZooKeeper keeps there is
+left alone. etcd's clients and HTTP are served only if asked for, by a flag or by a
+key of the file: triglot.listen-client-urls=http://127.0.0.1:2379. A flag wins over the
+variables TRIGLOT_…, and they over the file.`,
+		Example: `  triglot zookeeper /etc/zookeeper/conf/zoo.cfg
+  triglot zookeeper zoo.cfg --listen-client-urls http://127.0.0.1:2379
+  triglot zookeeper 2181 /var/lib/zookeeper`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &config.UsageError{Err: errors.New("name the configuration file, as in: triglot zookeeper zoo.cfg")}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, legacy, err := flags.Load(args, p.environ)
+			if err != nil {
+				return err
+			}
+			if err := checkLegacy(legacy); err != nil {
+				return &statusError{exitDataDir, err}
+			}
+			*status = p.serve(cfg)
+			return nil
+		},
+	}
+	flags.Define(cmd.Flags())
+	cmd.Flags().SortFlags = false
+	return cmd
+}
+
+// checkLegacy refuses to start with no znodes where a ZooKeeper has some: its clients
+// would find an empty tree, and take it for theirs.
+func checkLegacy(l *config.Legacy) error {
+	const what = "Unable to access datadir, exiting abnormally"
+	if _, err := os.Stat(l.Dirs[0]); l.NoCreate && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: Missing data directory %s, automatic data directory creation is disabled (zookeeper.datadir.autocreate is false)", what, l.Dirs[0])
+	}
+	if l.StartEmpty || l.Begun() {
+		return nil
+	}
+	for _, dir := range l.Dirs {
+		file, err := zooKeeperData(dir)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", what, err)
+		case file != "":
+			return fmt.Errorf("%s: %s is a ZooKeeper's data, which is not imported: with --start-empty Triglot starts with no znodes beside it", what, file)
+		}
+	}
+	return nil
+}
+
+// zooKeeperData returns a file of a ZooKeeper's with data, empty if there is none.
+func zooKeeperData(dir string) (string, error) {
+	dir = filepath.Join(dir, "version-2")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), "snapshot.") && !strings.HasPrefix(e.Name(), "log.") {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Size() > 0 {
+			return filepath.Join(dir, e.Name()), nil
+		}
+	}
+	return "", nil
+}
