@@ -39,6 +39,12 @@ func (s *side) call(c *conn, commands [][]token, mixed bool) ([]string, error) {
 			break
 		}
 	}
+	ended := end == nil && len(got) > 0 && endsConnection(waiting[len(waiting)-1].request, got[len(got)-1].code)
+	if ended { // at once or a little later: what comes until then is shown
+		var more []frameIn
+		more, end = c.until(noXid)
+		got = append(got, more...)
+	}
 	switch {
 	case mixed:
 		events := func(f frameIn) bool { return f.xid == xidEvent }
@@ -57,12 +63,26 @@ func (s *side) call(c *conn, commands [][]token, mixed bool) ([]string, error) {
 		}
 		lines = append(lines, s.unasked(c, f))
 	}
-	if end != nil {
+	switch {
+	case ended:
+		delete(s.conns, c.name)
+		lines = append(lines, c.name+": "+closing(end))
+	case end != nil:
 		delete(s.conns, c.name)
 		lines = append(lines, closing(end))
 	}
 	return lines, nil
 }
+
+// endsConnection says whether the server closes the connection behind its answer: to
+// an opcode that there is not, and to an authentication that fails.
+func endsConnection(q request, code int32) bool {
+	return code == codeAuthFailed || code == codeUnimplemented && !slices.Contains(refusable, q.op)
+}
+
+// refusable are the opcodes that there are and that may be Unimplemented all the same:
+// without extendedTypesEnabled, or on a standalone server.
+var refusable = []int32{opCreate, opCreate2, opCreateContainer, opCreateTTL, opMulti, opReconfig}
 
 // delayEvents moves, in the answers to requests that were sent at once, each event
 // behind the replies of earlier zxids: there ZooKeeper has it. Triglot promises less:

@@ -8,20 +8,6 @@ import (
 	"strings"
 )
 
-// The space of paths is small, so that requests meet.
-var paths = []string{"/a", "/b", "/a/a", "/a/b", "/a/b/c", "/b/a", "/b/c"}
-
-// oddPaths are illegal, reserved or special.
-var oddPaths = []string{
-	`""`, "/", "a", "/a/", "//", "/a//b", "/a/.", "/a/../b", `"/a/\x00"`, `"/\u0001"`, `"/\ue000"`, `"/\U0001F600"`,
-	"/zookeeper", "/zookeeper/config", "/zookeeper/quota", "/zookeeper/quota/a", "/nosuch/a",
-}
-
-// seqPaths are what a number is appended to.
-var seqPaths = []string{"/a/n-", "/a/", "/b/n", "/n-", "/nosuch/n-"}
-
-var values = []string{"", `"x"`, `"yy"`, `""`, "null", "fill=5000"}
-
 // maxSessions is how many sessions are alive at once; a session may be detached
 // for maxDetached steps, so that it never comes to its end by itself.
 const (
@@ -38,6 +24,25 @@ type generator struct {
 	numbered []string         // sequential znodes that were made lately
 	writes   int              // named zxids
 	calm     int              // commands since a connection was closed, which a server may be slow to see
+	profile
+}
+
+// profile is what a run is about: how its servers are configured, and what is drawn.
+type profile struct {
+	ttl     bool // extendedTypesEnabled
+	quota   bool // quotas are set
+	enforce bool // and enforced
+}
+
+// config is what the servers' zoo.cfg have. Nothing is reaped: when that happens is up
+// to each server.
+func (p profile) config() []string {
+	return []string{
+		superConfig,
+		fmt.Sprintf("extendedTypesEnabled=%t", p.ttl),
+		fmt.Sprintf("enforceQuota=%t", p.enforce),
+		"znode.container.checkIntervalMs=86400000",
+	}
 }
 
 // life is what the generator knows of a live session.
@@ -47,7 +52,11 @@ type life struct {
 }
 
 func newGenerator(seed uint64) *generator {
-	return &generator{Rand: rand.New(rand.NewPCG(seed, 0)), sessions: make(map[string]*life)}
+	return &generator{
+		Rand:     rand.New(rand.NewPCG(seed, 0)),
+		sessions: make(map[string]*life),
+		profile:  profile{ttl: seed%2 == 0, quota: seed%3 == 0, enforce: seed%6 == 3},
+	}
 }
 
 // chance is true with probability percent/100.
@@ -78,7 +87,7 @@ func (g *generator) next() string {
 	switch n := g.IntN(100); {
 	case n < 4:
 		return g.connection()
-	case n < 9:
+	case n < 9 && !g.enforce: // ZooKeeper looks at a quota before it has done what is ahead
 		if g.chance(40) {
 			ops := make([]string, 2+g.IntN(6))
 			for i := range ops {
@@ -87,6 +96,10 @@ func (g *generator) next() string {
 			return conn + " mixed " + strings.Join(ops, " | ")
 		}
 		return conn + " pipeline " + strings.Join(g.pipeline(), " | ")
+	case n < 14:
+		return conn + " " + g.auth()
+	case n < 16:
+		return conn + " " + g.rarity()
 	default:
 		return conn + " " + g.op()
 	}
@@ -164,136 +177,6 @@ func (g *generator) pipeline() (ops []string) {
 		ops = append(ops, g.read())
 	}
 	return ops
-}
-
-// op draws one operation.
-func (g *generator) op() string {
-	switch n := g.IntN(100); {
-	case n < 52:
-		return g.write()
-	case n < 82:
-		return g.read()
-	case n < 92:
-		return g.multi()
-	case n < 95:
-		return g.setWatches()
-	default:
-		verb := pick(g, []string{"checkWatches", "removeWatches"})
-		kind := pick(g, []string{"data", "data", "children", "children", "any", "persistent", "recursive", "0", "9"})
-		return fmt.Sprintf("%s %s %s", verb, g.path(), kind)
-	}
-}
-
-func (g *generator) path() string {
-	switch n := g.IntN(100); {
-	case n < 4:
-		return pick(g, oddPaths)
-	case n < 12 && len(g.numbered) > 0:
-		return pick(g, g.numbered)
-	default:
-		return pick(g, paths)
-	}
-}
-
-func (g *generator) version() string {
-	if g.chance(60) {
-		return ""
-	}
-	return fmt.Sprintf(" %d", g.IntN(5)-1)
-}
-
-func (g *generator) value() string {
-	if value := pick(g, values); value != "" {
-		return " " + value
-	}
-	return ""
-}
-
-func (g *generator) create() string {
-	verb := pick(g, []string{"create", "create", "create", "create2", "createContainer"})
-	path, flags := pick(g, paths), ""
-	if g.chance(5) {
-		path = pick(g, oddPaths)
-	}
-	if g.chance(25) {
-		path, flags = pick(g, seqPaths), " seq"
-	}
-	if g.chance(30) {
-		flags += " eph"
-	}
-	switch {
-	case verb == "createContainer":
-		if flags = ""; strings.HasSuffix(path, "-") {
-			path = pick(g, paths)
-		}
-	case g.chance(2):
-		flags = " flags=" + pick(g, []string{"4", "7", "-1", "99"})
-	}
-	return verb + " " + path + g.value() + flags
-}
-
-func (g *generator) write() string {
-	switch n := g.IntN(100); {
-	case n < 48:
-		return g.create()
-	case n < 82:
-		return "delete " + g.path() + g.version()
-	default:
-		return "setData " + g.path() + g.value() + g.version()
-	}
-}
-
-func (g *generator) multi() string {
-	ops := make([]string, g.IntN(5))
-	for i := range ops {
-		ops[i] = g.subOp()
-	}
-	return strings.TrimSpace("multi " + strings.Join(ops, " ; "))
-}
-
-// subOp is an operation of a multi; rarely one that may not be there.
-func (g *generator) subOp() string {
-	switch n := g.IntN(100); {
-	case n < 80:
-		return g.write()
-	case n < 99:
-		return "check " + g.path() + g.version()
-	default:
-		return "getData /a"
-	}
-}
-
-func (g *generator) read() string {
-	switch n := g.IntN(100); {
-	case n < 6:
-		return "getACL " + g.path()
-	case n < 9:
-		return "sync " + g.path()
-	case n < 11:
-		return "ping"
-	}
-	line := pick(g, []string{"exists", "exists", "getData", "getData", "getChildren", "getChildren2"}) + " " + g.path()
-	if g.chance(60) {
-		line += " watch"
-	}
-	return line
-}
-
-func (g *generator) setWatches() string {
-	line := fmt.Sprintf("setWatches z%d", g.IntN(g.writes+1))
-	if g.chance(30) {
-		line = "setWatches last"
-	}
-	for _, kind := range []string{"data", "exist", "child"} {
-		var some []string
-		for range g.IntN(4) {
-			some = append(some, pick(g, paths))
-		}
-		if len(some) > 0 {
-			line += " " + kind + "=" + strings.Join(some, ",")
-		}
-	}
-	return line
 }
 
 // told lets the generator know what came of a command on the reference.

@@ -53,6 +53,9 @@ const (
 	codeMarshalling   = -5
 	codeUnimplemented = -6
 	codeBadArguments  = -8
+	codeAuthFailed    = -115
+
+	noXid = -1 << 31 // of no reply
 )
 
 var errorNames = map[int32]string{

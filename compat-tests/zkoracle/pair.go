@@ -17,14 +17,17 @@ import (
 const pairTick = 3 * time.Second
 
 // pair is the two servers: ZooKeeper, and the one under test, called ours.
-type pair struct{ zooKeeper, ours *side }
+type pair struct {
+	config          []string
+	zooKeeper, ours *side
+}
 
-func startPair(ctx context.Context, t target) (*pair, error) {
-	p := &pair{}
+func startPair(ctx context.Context, t target, config ...string) (*pair, error) {
+	p := &pair{config: config}
 	var errZooKeeper, errOurs error
 	var wg sync.WaitGroup
-	wg.Go(func() { p.zooKeeper, errZooKeeper = start(ctx, zooKeeper, pairTick) })
-	wg.Go(func() { p.ours, errOurs = start(ctx, t, pairTick) })
+	wg.Go(func() { p.zooKeeper, errZooKeeper = start(ctx, zooKeeper, pairTick, config...) })
+	wg.Go(func() { p.ours, errOurs = start(ctx, t, pairTick, config...) })
 	wg.Wait()
 	if err := errors.Join(errZooKeeper, errOurs); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -58,6 +61,7 @@ func (p *pair) do(line string) (zooKeeper, ours []string, err error) {
 // mismatch is a command to which the two sides answered differently, with all that
 // came before it.
 type mismatch struct {
+	config          []string // of the servers
 	script          []string // the command is the last
 	zooKeeper, ours []string
 	log             string // the end of ours
@@ -77,14 +81,14 @@ func (p *pair) step(script []string) (lines []string, err error) {
 		return nil, err
 	}
 	if !slices.Equal(theirs, ours) && allowed(line, theirs, ours) == nil {
-		return nil, &mismatch{script: slices.Clone(script), zooKeeper: theirs, ours: ours, log: p.ours.host.LogTail()}
+		return nil, &mismatch{config: p.config, script: slices.Clone(script), zooKeeper: theirs, ours: ours, log: p.ours.host.LogTail()}
 	}
 	return theirs, nil
 }
 
 // replay runs a script on a fresh pair until a command shows a mismatch.
-func replay(ctx context.Context, t target, script []string) (found *mismatch, err error) {
-	p, err := startPair(ctx, t)
+func replay(ctx context.Context, t target, config, script []string) (found *mismatch, err error) {
+	p, err := startPair(ctx, t, config...)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,10 @@ func TestRandom(t *testing.T) {
 	if *script != "" {
 		text, err := os.ReadFile(*script)
 		require.NoError(t, err)
-		found, err := replay(context.Background(), target, strings.Split(strings.TrimSpace(string(text)), "\n"))
+		config, err := configOf(*script)
+		require.NoError(t, err)
+		commands := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(l string) bool { return strings.HasPrefix(l, "#") })
+		found, err := replay(context.Background(), target, config, commands)
 		require.NoError(t, err)
 		report(t, target, found)
 		return
@@ -52,7 +55,9 @@ func TestRandom(t *testing.T) {
 		for _, kind := range []string{
 			"create ok", "create2 ok", "createContainer ok", "delete ok", "setData ok", "exists ok", "getData ok", "getChildren ok",
 			"getChildren2 ok", "getACL ok", "sync ok", "ping ok", "multi ok", "pipeline ok", "mixed ok", "setWatches ok", "checkWatches ok",
-			"removeWatches ok", "connect ok", "reattach ok", "close ok", "drop ok",
+			"removeWatches ok", "connect ok", "reattach ok", "close ok", "drop ok", "setACL ok", "addWatch ok", "setWatches2 ok", "multiRead ok",
+			"auth ok", "auth AuthFailed", "whoAmI ok", "getEphemerals ok", "getAllChildrenNumber ok", "create NoAuth", "setACL InvalidACL",
+			"reconfig ReconfigDisabled", "op MarshallingError",
 		} {
 			require.NotZero(t, counts[kind], "no %s: the generator is poor", kind)
 		}
@@ -62,12 +67,12 @@ func TestRandom(t *testing.T) {
 
 // randomRun makes one run. The restarts are spread evenly over it.
 func randomRun(ctx context.Context, target target, seed uint64, counts map[string]int) (found *mismatch, err error) {
-	p, err := startPair(ctx, target)
+	g := newGenerator(seed)
+	p, err := startPair(ctx, target, g.config()...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	g := newGenerator(seed)
 	every := *steps/(*restarts+1) + 1
 	var script []string
 	for n := range *steps {
@@ -94,7 +99,7 @@ func count(counts map[string]int, line string, lines []string) {
 	kind := strings.Fields(line)[1]
 	outcome := "ok"
 	for _, name := range errorNames {
-		if name != "ok" && answer(lines, name+" ") != "" {
+		if name != "ok" && (slices.Contains(lines, name) || answer(lines, name+" ") != "") {
 			outcome = name
 		}
 	}
@@ -116,13 +121,17 @@ func report(t *testing.T, target target, found *mismatch) {
 	}
 	if *attempts > 0 {
 		smaller, err := shrink(found, *attempts, func(script []string) (*mismatch, error) {
-			return replay(context.Background(), target, script)
+			return replay(context.Background(), target, found.config, script)
 		})
 		require.NoError(t, err)
 		found = smaller
 	}
 	file := filepath.Join(os.TempDir(), fmt.Sprintf("zkoracle-%d.txt", os.Getpid()))
-	require.NoError(t, os.WriteFile(file, []byte(strings.Join(found.script, "\n")+"\n"), 0o600))
+	text := strings.Join(found.script, "\n") + "\n"
+	for _, line := range found.config {
+		text = "#cfg " + line + "\n" + text
+	}
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	if n := len(found.script); n > 40 && *attempts == 0 {
 		found.script = slices.Concat([]string{"..."}, found.script[n-40:])
 	}
