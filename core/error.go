@@ -51,6 +51,7 @@ const (
 	// session's ephemeral znode: that it goes with its session, and has no children.
 	EphemeralProtected
 	QuotaExceeded // a hard quota of ZooKeeper's
+	BadQuota      // the limits of one do not parse
 
 	// What users and roles refuse (etcd T-80 to T-85).
 
@@ -131,6 +132,7 @@ var kindTexts = [numKinds]string{
 	SessionMoved:            "session moved to another connection",
 	EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
 	QuotaExceeded:           "quota exceeded",
+	BadQuota:                "malformed quota",
 
 	UserEmpty:             "user name is empty",
 	RoleEmpty:             "role name is empty",

@@ -68,7 +68,7 @@ type ZnodeOp struct {
 //
 // It fails with SessionExpired or SessionMoved, or with what the first operation
 // that fails fails with: BadPath, InvalidACL, NoNode, NodeExists, BadVersion,
-// NotEmpty, NoChildrenForEphemerals, NoAuth, QuotaExceeded.
+// NotEmpty, NoChildrenForEphemerals, NoAuth, QuotaExceeded, BadQuota.
 type ZnodeWrite struct {
 	// Session makes the request.
 	Session SessionRef

@@ -48,7 +48,8 @@ func (v *View) Ephemerals(_ context.Context, session core.LeaseID, prefix string
 	if err != nil {
 		return nil, err
 	}
-	if name := strings.TrimSpace(prefix); name == "" || name == "/" {
+	// Java's trim, which knows no other spaces, and takes all that is not to be seen.
+	if name := strings.TrimFunc(prefix, func(r rune) bool { return r <= ' ' }); name == "" || name == "/" {
 		prefix = ""
 	}
 	var paths []string

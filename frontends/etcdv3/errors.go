@@ -49,6 +49,7 @@ var kindErrors = [...]struct {
 	core.SessionMoved:            {code: codes.FailedPrecondition},
 	core.EphemeralProtected:      {err: status.Error(codes.FailedPrecondition, ephemeralProtected)},
 	core.QuotaExceeded:           {code: codes.FailedPrecondition},
+	core.BadQuota:                {code: codes.FailedPrecondition},
 
 	core.UserEmpty:             {err: rpctypes.ErrGRPCUserEmpty},
 	core.RoleEmpty:             {err: rpctypes.ErrGRPCRoleEmpty},

@@ -42,6 +42,7 @@ var wantErrors = map[core.Kind]struct {
 	core.SessionMoved:            {codes.FailedPrecondition, ""},
 	core.EphemeralProtected:      {codes.FailedPrecondition, ephemeralProtected},
 	core.QuotaExceeded:           {codes.FailedPrecondition, ""},
+	core.BadQuota:                {codes.FailedPrecondition, ""},
 	core.NoAuth:                  {codes.PermissionDenied, ""},
 	core.UserEmpty:               {codes.InvalidArgument, "etcdserver: user name is empty"},
 	core.RoleEmpty:               {codes.InvalidArgument, "etcdserver: role name is empty"},

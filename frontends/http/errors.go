@@ -68,6 +68,7 @@ var kindTexts = map[core.Kind]string{
 	core.SessionMoved:            "session moved to another connection",
 	core.EphemeralProtected:      "the key is, or is below, a session's ephemeral znode",
 	core.QuotaExceeded:           "quota exceeded",
+	core.BadQuota:                "bad quota",
 
 	core.LeaderChanged:   "etcdserver: leader changed",
 	core.Stopped:         "etcdserver: server stopped",

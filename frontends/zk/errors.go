@@ -58,6 +58,7 @@ var kindVerdicts = [...]verdict{
 	core.SessionMoved:            {code: wire.SessionMoved, silent: true}, // N4
 	core.EphemeralProtected:      {code: wire.NoChildrenForEphemerals},
 	core.QuotaExceeded:           {code: wire.QuotaExceeded},
+	core.BadQuota:                {code: wire.MarshallingError}, // E4
 
 	// While etcd's authentication is on, a ZooKeeper client may do what its user may.
 	core.UserEmpty:             {code: wire.NoAuth},

@@ -2,7 +2,6 @@ package znode
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -216,8 +215,8 @@ func (t *Tree) checkQuota(path string, count, bytes int) error {
 // hardLimits are those of a quota; negative is none.
 type hardLimits struct{ count, bytes int64 }
 
-// limitsOf reads the hard limits on a path. What is malformed limits nothing: ZooKeeper's
-// own server then fails every write below it with MarshallingError.
+// limitsOf reads the hard limits on a path. It fails with BadQuota if they do not parse,
+// or are null.
 func (t *Tree) limitsOf(of string) (hardLimits, error) {
 	none := hardLimits{count: -1, bytes: -1}
 	path := quotaPath + of + limitsName
@@ -229,35 +228,50 @@ func (t *Tree) limitsOf(of string) (hardLimits, error) {
 	if err != nil || kv == nil {
 		return none, err
 	}
-	limits, err := parseLimits(string(kv.Value))
-	if err != nil {
-		return none, nil //nolint:nilerr // see above
+	numbers, ok := parseTrack(string(kv.Value))
+	if !ok || n.null {
+		return none, core.BadQuota
 	}
-	return limits, nil
+	return hardLimits{count: numberOf(numbers, "countHardLimit"), bytes: numberOf(numbers, "byteHardLimit")}, nil
 }
 
-// parseLimits reads the text of limits: pairs of a name and a number, in any order. The
-// odd sign of equality behind the number of bytes is there for old parsers.
-func parseLimits(text string) (hardLimits, error) {
-	limits := hardLimits{count: -1, bytes: -1}
+// parseTrack reads what the znodes of a quota hold: pairs of a name and a number, in any
+// order (ZooKeeper 3.9 StatsTrack). The odd sign of equality behind the number of bytes
+// is there for old parsers.
+func parseTrack(text string) (numbers map[string]int64, ok bool) {
+	numbers = map[string]int64{}
 	for _, pair := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ';' }) {
 		parts := strings.Split(strings.TrimRight(pair, "="), "=")
 		if len(parts) < 2 {
-			return limits, fmt.Errorf("%q is no limit", pair)
+			return nil, false
 		}
 		number := int64(-1)
 		if parts[1] != "" {
 			var err error
 			if number, err = strconv.ParseInt(parts[1], 10, 64); err != nil {
-				return limits, err
+				return nil, false
 			}
 		}
-		switch parts[0] {
-		case "countHardLimit":
-			limits.count = number
-		case "byteHardLimit":
-			limits.bytes = number
-		}
+		numbers[parts[0]] = number
 	}
-	return limits, nil
+	return numbers, true
+}
+
+// numberOf is a number of parseTrack's, -1 if there is none.
+func numberOf(numbers map[string]int64, name string) int64 {
+	if n, ok := numbers[name]; ok {
+		return n
+	}
+	return -1
+}
+
+// overwriteUsage notes that somebody writes other numbers than were counted: they go on
+// from there, as ZooKeeper's do. What does not parse says nothing.
+func overwriteUsage(n *node, value []byte) {
+	if !n.used.counted {
+		return
+	}
+	if numbers, ok := parseTrack(string(value)); ok {
+		n.used.count, n.used.bytes = numberOf(numbers, "count"), numberOf(numbers, "bytes")
+	}
 }
