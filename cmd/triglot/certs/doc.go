@@ -11,6 +11,9 @@
 // Polling the content rather than waiting for file events is on purpose:
 // Kubernetes replaces a directory by way of a symbolic link, which events miss.
 //
+// ZooKeeper's port has its certificates in stores: JKS, PKCS12 or PEM files that
+// ZooKeeper's properties name (LoadStores). They are kept in the same way.
+//
 // The package owns the loaded certificates and the goroutines that poll and shake
 // hands. It never decides what a client may do, and never writes but where it
 // makes certificates itself (SelfSigned).

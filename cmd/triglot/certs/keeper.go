@@ -16,7 +16,7 @@ const pollInterval = 10 * time.Second
 // Keeper keeps the certificates of one side, clients' or peers', up to date. It
 // is safe for concurrent use.
 type Keeper struct {
-	cfg     Config
+	source  source
 	log     *slog.Logger
 	current atomic.Pointer[loaded]
 
@@ -29,25 +29,37 @@ type Keeper struct {
 	polling sync.WaitGroup
 }
 
+// source is where the certificates are from: what etcd's flags name (Config), or what
+// ZooKeeper's properties do (Stores).
+type source interface {
+	// read reads the files. The sum tells contents, and failures to read, apart.
+	read() (f files, sum [sha256.Size]byte, err error)
+	// parse makes sense of them. The first certificate that is watched is the server's.
+	parse(f files) (*loaded, error)
+}
+
 // Load reads the certificates and watches them until Close. What etcd would
 // refuse is an error that names the flags.
 func Load(cfg Config) (*Keeper, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	k := &Keeper{cfg: cfg, log: cfg.Logger, warned: make(map[[sha256.Size]byte]stage)}
-	if k.log == nil {
-		k.log = slog.New(slog.DiscardHandler)
-	}
+	log := orDiscard(cfg.Logger)
 	if !cfg.verifiesClients() && (len(cfg.AllowedNames) > 0 || len(cfg.AllowedHosts) > 0 || cfg.CRLFile != "") {
-		k.log.Warn("clients are not asked for a certificate: what is said of theirs has no effect",
+		log.Warn("clients are not asked for a certificate: what is said of theirs has no effect",
 			"without", cfg.flag("client-cert-auth")+" or "+cfg.flag("trusted-ca-file"))
 	}
-	files, sum, err := cfg.read()
+	return keep(&cfg, log)
+}
+
+// keep loads the certificates of a source, and watches them.
+func keep(source source, log *slog.Logger) (*Keeper, error) {
+	k := &Keeper{source: source, log: log, warned: make(map[[sha256.Size]byte]stage)}
+	files, sum, err := source.read()
 	if err != nil {
 		return nil, err
 	}
-	l, err := cfg.parse(files)
+	l, err := source.parse(files)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +72,13 @@ func Load(cfg Config) (*Keeper, error) {
 	return k, nil
 }
 
+func orDiscard(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
+}
+
 // Close ends the watching.
 func (k *Keeper) Close() {
 	k.stop()
@@ -70,8 +89,12 @@ func (k *Keeper) Close() {
 func (k *Keeper) TLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, // what counts is in the current one
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			return k.current.Load().server, nil
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			current := k.current.Load().server
+			if current.GetConfigForClient != nil {
+				return current.GetConfigForClient(hello)
+			}
+			return current, nil
 		},
 	}
 }
@@ -80,14 +103,14 @@ func (k *Keeper) TLS() *tls.Config {
 func (k *Keeper) Reload() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	files, sum, err := k.cfg.read()
+	files, sum, err := k.source.read()
 	if sum == k.sum {
 		return // and what was wrong with them has been said
 	}
 	k.sum = sum
 	var l *loaded
 	if err == nil {
-		l, err = k.cfg.parse(files)
+		l, err = k.source.parse(files)
 	}
 	if err != nil {
 		k.log.Warn("certificates have changed and cannot be used; the last good ones stay", "error", err)
@@ -95,7 +118,7 @@ func (k *Keeper) Reload() {
 	}
 	k.current.Store(l)
 	leaf := l.watched[0].cert
-	k.log.Info("certificates have changed and are in use", "cert-file", k.cfg.CertFile,
+	k.log.Info("certificates have changed and are in use", "cert-file", l.watched[0].path,
 		"subject", leaf.Subject.String(), "serial", leaf.SerialNumber.Text(16), "not-after", leaf.NotAfter)
 }
 
