@@ -96,3 +96,15 @@ func (p *program) await(text string) string {
 		}
 	}
 }
+
+// until returns the lines up to the one that contains the text.
+func (p *program) until(text string) []string {
+	p.t.Helper()
+	var lines []string
+	for {
+		lines = append(lines, p.next())
+		if strings.Contains(lines[len(lines)-1], text) {
+			return lines
+		}
+	}
+}
