@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/triglot/triglot/compat-tests/server"
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
@@ -36,29 +35,23 @@ func targetFromEnv() (target, error) {
 const superConfig = "DigestAuthenticationProvider.superDigest=" + superDigest
 
 // start runs an empty server, with lines of zoo.cfg. Sessions live from 2 to 20
-// ticks.
+// ticks. Both servers are given the same file.
 func start(ctx context.Context, t target, tick time.Duration, config ...string) (*side, error) {
-	if t == zooKeeper {
-		jvm := []string{"-XX:TieredStopAtLevel=1"}
-		for _, line := range config {
-			if strings.HasPrefix(line, "znode.container.") { // these have no zookeeper. in front
-				jvm = append(jvm, "-D"+line)
-			}
+	jvm := []string{"-XX:TieredStopAtLevel=1"}
+	for _, line := range config {
+		if strings.HasPrefix(line, "znode.container.") { // these have no zookeeper. in front
+			jvm = append(jvm, "-D"+line)
 		}
-		p, err := zkserver.Start(ctx, zkserver.Options{
-			TickTime: tick,
-			NoSync:   true,
-			Config:   append([]string{"maxClientCnxns=60"}, config...), // ZooKeeper's default
-			JVM:      jvm,
-		})
-		if err != nil {
-			return nil, err
-		}
-		return newSide(p, p.Endpoint()), nil
 	}
-	p, err := server.Start(ctx, server.Options{Target: server.Triglot, Args: []string{"--zk-tick", tick.String()}})
+	p, err := zkserver.Start(ctx, zkserver.Options{
+		Triglot:  t == triglot,
+		TickTime: tick,
+		NoSync:   true,
+		Config:   append([]string{"maxClientCnxns=60"}, config...), // ZooKeeper's default
+		JVM:      jvm,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return newSide(p, p.ZKEndpoint()), nil
+	return newSide(p, p.Endpoint()), nil
 }

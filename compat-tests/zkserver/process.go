@@ -41,6 +41,9 @@ type Options struct {
 	Config []string
 	// JVM are further arguments of java, before the main class.
 	JVM []string
+	// Triglot runs this repository's "triglot zookeeper" on the same zoo.cfg instead.
+	// NoSync and JVM say nothing to it.
+	Triglot bool
 }
 
 // Process is one running server. It is safe for use by one goroutine.
@@ -92,7 +95,7 @@ func (p *Process) Restart(ctx context.Context) error {
 	if p.run != nil {
 		return errors.New("the server is still running")
 	}
-	classpath, err := Classpath()
+	program, err := p.program()
 	if err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (p *Process) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("java", p.args(classpath)...)
+	cmd := exec.Command(program[0], program[1:]...)
 	cmd.Dir = p.dir
 	cmd.Stdout, cmd.Stderr = log, log
 	run, err := server.NewRun(cmd)
@@ -132,6 +135,16 @@ func (p *Process) config() string {
 		"4lw.commands.whitelist=*",
 	}
 	return strings.Join(append(lines, p.options.Config...), "\n") + "\n"
+}
+
+// program is what runs the server, with its arguments.
+func (p *Process) program() ([]string, error) {
+	if p.options.Triglot {
+		binary, err := server.Binary(string(server.Triglot))
+		return []string{binary, "zookeeper", p.configPath()}, err
+	}
+	classpath, err := Classpath()
+	return append([]string{"java"}, p.args(classpath)...), err
 }
 
 // args starts a small virtual machine: it starts in half a second.
