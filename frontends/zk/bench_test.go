@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/wire"
 )
 
@@ -88,29 +87,4 @@ func BenchmarkGetChildren(b *testing.B) {
 	}, func(c *client, _ int) []byte {
 		return c.request(wire.OpGetChildren, &wire.GetChildrenRequest{Path: "/d"})
 	})
-}
-
-// A herd of clients watch one znode, it changes, and all watch it again: one
-// operation is the part of one client.
-func BenchmarkHerd(b *testing.B) {
-	const herd = 10_000
-	table := newWatchTable()
-	subs := make([]*subscriber, herd)
-	for i := range subs {
-		subs[i] = &subscriber{out: &outbox{w: &sink{}}, kick: func() {}}
-	}
-	regs := []registration{{"/hot", watchData}}
-	rev := core.Rev(1)
-	b.ResetTimer()
-	for n := 0; n < b.N; n++ {
-		s := subs[n%herd]
-		table.arm(s, regs)
-		require.True(b, table.settle(s, rev, nil, regs, regs))
-		if n%herd == herd-1 {
-			rev++
-			table.Revisions([]*core.Revision{{
-				Rev: rev, Steps: []core.ZnodeStep{{Event: core.ZnodeDataChanged, Path: "/hot"}},
-			}}, rev)
-		}
-	}
 }

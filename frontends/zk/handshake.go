@@ -103,7 +103,7 @@ func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc}
 	c.out.w = nc
 	c.who.Store(s.newIdentities(nc))
-	c.sub = subscriber{out: &c.out, kick: c.kick}
+	c.sub = subscriber{out: &c.out, kick: c.kick, who: c.known}
 	c.queue.room = sync.NewCond(&c.queue.mu)
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
 	return c

@@ -182,7 +182,7 @@ func TestMissingOpcodesAreAnsweredAndClosed(t *testing.T) {
 	s := startServer(t)
 	for _, op := range []wire.OpCode{
 		0, wire.OpCheck, wire.OpSetACL, 10, wire.OpReconfig, wire.OpDeleteContainer, wire.OpCreateTTL, wire.OpMultiRead, 23, 99,
-		wire.OpSASL, wire.OpGetEphemerals, wire.OpGetAllChildrenNumber, wire.OpSetWatches2, wire.OpAddWatch, wire.OpWhoAmI, 500,
+		wire.OpSASL, wire.OpGetEphemerals, wire.OpGetAllChildrenNumber, wire.OpWhoAmI, 500,
 		wire.OpCreateSession, wire.OpError, -12, 1 << 30, -1 << 31,
 	} {
 		t.Run(op.String(), func(t *testing.T) {

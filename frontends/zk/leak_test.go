@@ -57,7 +57,7 @@ func TestEventsOfAStuckClientTakeFewGoroutines(t *testing.T) {
 	for i := range events {
 		path := fmt.Sprintf("/%d", i)
 		want += len(appendEvent(nil, 1, wire.EventNodeDeleted, path))
-		c.out.event(1, wire.EventNodeDeleted, path)
+		c.out.event(1, appendEvent(nil, 1, wire.EventNodeDeleted, path))
 		c.kick()
 		runtime.Gosched()
 	}

@@ -176,7 +176,7 @@ func (w *world) next() bool {
 func (w *world) publish(do write) {
 	if _, exists := w.znode(core.Rev(len(w.revs))); exists == (do.verb == "create") {
 		if do.pending != nil {
-			do.pending.err = core.NoNode
+			do.pending.res.Rev, do.pending.err = core.Rev(len(w.revs)), core.NoNode
 			close(do.pending.done)
 		}
 		return
@@ -260,6 +260,7 @@ func (v *modelView) Rev() core.Rev {
 	if v.looked {
 		v.w.yield(v.name)
 	}
+	v.looked = true // if only at the revision
 	return v.rev
 }
 

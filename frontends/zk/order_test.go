@@ -37,14 +37,26 @@ func TestOrderModel(t *testing.T) {
 	}
 	rewatch := func(since int64) step {
 		return func(c *conn, xid int32) *request {
-			return decoded(t, c, xid, wire.OpSetWatches, &wire.SetWatches{
-				RelativeZxid: since,
-				DataWatches:  []string{"/a"}, ExistWatches: []string{}, ChildWatches: []string{"/a"},
+			return decoded(t, c, xid, wire.OpSetWatches2, &wire.SetWatches2{
+				SetWatches: wire.SetWatches{
+					RelativeZxid: since,
+					DataWatches:  []string{"/a"}, ExistWatches: []string{}, ChildWatches: []string{"/a"},
+				},
+				PersistentWatches: []string{"/a"}, PersistentRecursiveWatches: []string{},
 			})
 		}
 	}
+	add := func(path string, mode wire.AddWatchMode) step {
+		return func(c *conn, xid int32) *request {
+			return decoded(t, c, xid, wire.OpAddWatch, &wire.AddWatchRequest{Path: path, Mode: mode})
+		}
+	}
+	unwatch := func(c *conn, xid int32) *request {
+		return decoded(t, c, xid, wire.OpRemoveWatches, &wire.RemoveWatchesRequest{Path: "/a", Type: wire.WatcherPersistent})
+	}
 	get, getWatch := read(wire.OpGetData, false), read(wire.OpGetData, true)
 	existsWatch, childrenWatch := read(wire.OpExists, true), read(wire.OpGetChildren2, true)
+	persistent, recursive := add("/a", wire.AddPersistent), add("/", wire.AddPersistentRecursive)
 	for _, scenario := range []struct {
 		name string
 		// others are the revisions that someone else writes, in order.
@@ -65,6 +77,18 @@ func TestOrderModel(t *testing.T) {
 		{"another watches", []string{"set"}, [][]step{{getWatch}, {getWatch}}},
 		{"another writes and watches", nil, [][]step{{getWatch, get}, {set}}},
 		{"another writes and watches later", nil, [][]step{{getWatch}, {set, nil, getWatch}}},
+
+		{"a persistent watch", []string{"set", "child"}, [][]step{{persistent, nil, get}}},
+		{"a persistent watch of what goes", []string{"delete", "create"}, [][]step{{persistent, get}}},
+		{"a recursive watch", []string{"child", "set"}, [][]step{{recursive, nil, get}}},
+		{"a persistent watch added again", []string{"set", "set"}, [][]step{{persistent, persistent}}},
+		{"a persistent watch beside one that fires once", []string{"set", "set"}, [][]step{{persistent, getWatch}}},
+		{"a recursive watch beside one that fires once", []string{"set", "delete"}, [][]step{{recursive, getWatch}}},
+		{"all kinds of watch", []string{"child"}, [][]step{{persistent, recursive, childrenWatch}}},
+		{"a persistent watch behind one that fires once", []string{"set", "set"}, [][]step{{getWatch, persistent}}},
+		{"a persistent watch is removed", []string{"set", "set"}, [][]step{{persistent, unwatch, get}}},
+		{"its own write and a recursive watch", []string{"set"}, [][]step{{recursive, set, get}}},
+		{"another has a persistent watch", []string{"set"}, [][]step{{persistent}, {recursive}}},
 	} {
 		t.Run(scenario.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -98,7 +122,7 @@ type checker struct {
 	*world
 	m *modelConn
 	// set is, of each kind of watch that the client knows to be set, the revision
-	// from which on the next change must be told.
+	// behind which the next change must be told.
 	set map[watchKind]core.Rev
 	// seen is the latest revision that a reply or an event has shown.
 	replied, told core.Rev
@@ -139,23 +163,28 @@ func (k *checker) String() string {
 	return fmt.Sprintf("%s, schedule %v, revisions %v, sent %x", k.m.name, k.schedule.choices, k.verbs, k.m.sent.bytes)
 }
 
-// kinds are the watches that a change of /a hits.
-func kinds(verb string) watchKind {
-	switch verb {
-	case "set", "create":
-		return watchData
-	case "delete":
-		return watchAny
-	case "child":
-		return watchChild
+// eventOf is what a watch of a kind is told of a change: all are of /a but a recursive
+// one, which is of the root.
+func eventOf(kind watchKind, verb string) (e wire.WatcherEvent, any bool) {
+	switch {
+	case verb == "set" && kind != watchChild:
+		return event(wire.EventNodeDataChanged, "/a"), true
+	case verb == "create" && kind != watchChild:
+		return event(wire.EventNodeCreated, "/a"), true
+	case verb == "delete":
+		return event(wire.EventNodeDeleted, "/a"), true
+	case verb == "child" && kind == watchRecursive:
+		return event(wire.EventNodeCreated, "/a/c"), true
+	case verb == "child" && kind != watchData:
+		return event(wire.EventNodeChildrenChanged, "/a"), true
 	}
-	return 0
+	return e, false
 }
 
 // hit is the first revision in (since, upTo] that hits a watch, zero if none does.
 func (k *checker) hit(kind watchKind, since, upTo core.Rev) core.Rev {
 	for rev := since + 1; rev <= upTo; rev++ {
-		if kinds(k.verbs[rev-1])&kind != 0 {
+		if _, hit := eventOf(kind, k.verbs[rev-1]); hit {
 			return rev
 		}
 	}
@@ -165,7 +194,6 @@ func (k *checker) hit(kind watchKind, since, upTo core.Rev) core.Rev {
 func (k *checker) event(h wire.ReplyHeader, r *jute.Reader) {
 	var e wire.WatcherEvent
 	e.Decode(r)
-	require.Equal(k, "/a", e.Path)
 	if h.Zxid == -1 {
 		if k.replays == nil {
 			k.replays = map[wire.EventType]bool{}
@@ -178,29 +206,39 @@ func (k *checker) event(h wire.ReplyHeader, r *jute.Reader) {
 	require.GreaterOrEqual(k, rev, k.told, "events go back: %s", k)
 	k.told = rev
 	fired := false
-	for _, kind := range []watchKind{watchData, watchChild} {
-		if since, set := k.set[kind]; set && kinds(k.verbs[rev-1])&kind != 0 {
-			require.Equal(k, k.hit(kind, since, rev), rev, "an event is lost: %s", k)
+	for kind, since := range k.set {
+		if want, hit := eventOf(kind, k.verbs[rev-1]); !hit || want != e || rev <= since {
+			continue
+		}
+		require.Equal(k, k.hit(kind, since, rev), rev, "an event is lost: %s", k)
+		fired = true
+		if kind.stays() {
+			k.set[kind] = rev
+		} else {
 			delete(k.set, kind)
-			fired = true
 		}
 	}
-	require.True(k, fired, "an event for a watch that is not set: %s", k)
+	require.True(k, fired, "an event for a watch that is not set, or a second one: %s", k)
 }
 
 func (k *checker) reply(q *request, h wire.ReplyHeader) {
 	rev := core.Rev(h.Zxid)
 	require.GreaterOrEqual(k, rev, k.replied, "replies go back: %s", k)
-	if q.pending == nil {
+	if q.pending == nil && q.op != &opRemoveWatches {
 		require.GreaterOrEqual(k, rev, k.told, "a read does not show what was told before: %s", k)
 	}
 	k.replied = rev
+	if q.op == &opRemoveWatches {
+		delete(k.set, watchPersistent)
+	}
 	for kind, since := range k.set {
 		require.Zero(k, k.hit(kind, since, rev), "the event is not before the reply that shows the change: %s", k)
 	}
-	if q.op == &opSetWatches {
-		k.rewatched(q.body.(*wire.SetWatches), rev)
-		return
+	switch q.op {
+	case &opSetWatches2:
+		k.rewatched(q.body.(*rewatch), rev)
+	case &opAddWatch:
+		k.set[q.body.(watchKind)] = rev
 	}
 	if q.watch && (h.Err == wire.OK || q.op.missing) {
 		k.set[q.op.watches] = rev
@@ -208,8 +246,9 @@ func (k *checker) reply(q *request, h wire.ReplyHeader) {
 }
 
 // rewatched is the reply to setWatches: what has not been replayed is set.
-func (k *checker) rewatched(m *wire.SetWatches, rev core.Rev) {
-	since := core.Rev(m.RelativeZxid)
+func (k *checker) rewatched(m *rewatch, rev core.Rev) {
+	since := m.since
+	k.set[watchPersistent] = rev
 	z, exists := k.znode(rev)
 	want := map[wire.EventType]bool{}
 	switch {

@@ -104,24 +104,22 @@ func (o *outbox) appendLocked(frame []byte) {
 	o.packets++
 }
 
-// event appends the event that a watch at path has fired.
-func (o *outbox) event(rev core.Rev, kind wire.EventType, path string) {
+// event appends the frame of an event of a revision.
+func (o *outbox) event(rev core.Rev, frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failed != nil {
 		return
 	}
-	if o.buf == nil {
-		o.buf, o.spare = o.spare, nil
-	}
-	before := len(o.buf)
-	o.buf = appendEvent(o.buf, int64(rev), kind, path)
-	o.packets++
+	o.appendLocked(frame)
 	o.lastEvent = rev
-	if o.eventBytes += len(o.buf) - before; o.eventBytes > maxQueuedEvents {
+	if o.eventBytes += len(frame); o.eventBytes > maxQueuedEvents {
 		o.failLocked(errSlowClient)
 	}
 }
+
+// eventOverhead is the size of the frame of an event whose path is empty.
+const eventOverhead = jute.FrameHeader + 16 + 12
 
 // appendEvent appends the frame of an event.
 func appendEvent(dst []byte, zxid int64, kind wire.EventType, path string) []byte {

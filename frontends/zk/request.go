@@ -90,7 +90,9 @@ var operations = map[wire.OpCode]*operation{
 	wire.OpSync:          &opSync,
 	wire.OpPing:          &opPing,
 	wire.OpAuth:          &opAuth,
+	wire.OpAddWatch:      &opAddWatch,
 	wire.OpSetWatches:    &opSetWatches,
+	wire.OpSetWatches2:   &opSetWatches2,
 	wire.OpCheckWatches:  &opCheckWatches,
 	wire.OpRemoveWatches: &opRemoveWatches,
 }

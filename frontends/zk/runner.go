@@ -192,27 +192,32 @@ func (c *conn) failWrite(q *request, rev core.Rev, err error) error {
 	return c.refuse(q, max(rev, c.run.shown), verdict)
 }
 
-// answerRead answers a read from the current view, or from a newer one if an event
-// that the view does not show is queued already.
+// answerRead answers a read from the current view, or, if an event that the view does
+// not show is queued already, from a newer one. Then it holds later events back: one
+// with persistent watches may be told of many while it reads.
 func (c *conn) answerRead(q *request) error {
-	for {
-		v, err := c.currentView(q)
-		if err != nil {
-			return c.fail(q, err)
-		}
+	v, err := c.currentView(q)
+	if err != nil {
+		return c.fail(q, err)
+	}
+	frame, err := c.look(q, v)
+	if frame == nil {
+		return c.fail(q, err)
+	}
+	if !c.await(v.Rev()) {
+		return errEnded
+	}
+	if rev := v.Rev(); c.out.reply(frame, rev) {
+		c.appended(frame, rev)
+		return nil
+	}
+	return c.watch(q, nil, func(v core.View) ([]byte, error) {
 		frame, err := c.look(q, v)
 		if frame == nil {
-			return c.fail(q, err)
+			return nil, err
 		}
-		if !c.await(v.Rev()) {
-			return errEnded
-		}
-		if rev := v.Rev(); c.out.reply(frame, rev) {
-			c.appended(frame, rev)
-			return nil
-		}
-		c.run.release()
-	}
+		return frame, nil
+	})
 }
 
 // look makes the reply of a read. If the read fails there is an error besides the
@@ -233,24 +238,31 @@ func (c *conn) look(q *request, v core.View) ([]byte, error) {
 
 // answerWatch answers a read that sets a watch.
 func (c *conn) answerWatch(q *request) error {
-	regs := []registration{{q.path, q.op.watches}}
-	return c.watch(q, regs, func(v core.View) ([]byte, []registration, error) {
+	regs := []registration{{path: q.path, kind: q.op.watches}}
+	return c.watch(q, regs, func(v core.View) ([]byte, error) {
 		frame, err := c.look(q, v)
-		switch {
-		case frame == nil:
-			return nil, nil, err
-		case err == nil, q.op.missing && errors.Is(err, core.NoNode):
-			return frame, regs, nil
+		if frame == nil {
+			return nil, err
 		}
-		return frame, nil, nil
+		regs[0].keep = err == nil || q.op.missing && errors.Is(err, core.NoNode)
+		return frame, nil
 	})
 }
 
 // watch answers a request that sets watches: reply makes the reply from a view, and
-// says which of them are to be set. See watchTable.
-func (c *conn) watch(
-	q *request, regs []registration, reply func(core.View) (frames []byte, keep []registration, err error),
-) error {
+// says which of them are to be kept. See watchTable.
+func (c *conn) watch(q *request, regs []registration, reply func(core.View) (frames []byte, err error)) error {
+	failed, err := c.tryWatch(q, regs, reply)
+	if failed != nil {
+		return c.fail(q, failed)
+	}
+	return err
+}
+
+// tryWatch is watch, but for the answer to a request that failed.
+func (c *conn) tryWatch(
+	q *request, regs []registration, reply func(core.View) (frames []byte, err error),
+) (failed, err error) {
 	table := c.srv.watches
 	if !c.run.watching {
 		table.listening(c.srv.following.Listen())
@@ -260,26 +272,22 @@ func (c *conn) watch(
 	if c.run.view != nil && c.run.view.Rev() < since {
 		c.run.release()
 	}
-	for {
-		v, err := c.currentView(q)
-		if err != nil {
-			table.withdraw(&c.sub, regs)
-			return c.fail(q, err)
-		}
-		frames, keep, err := reply(v)
-		if err != nil {
-			table.withdraw(&c.sub, regs)
-			return c.fail(q, err)
-		}
-		if !c.await(v.Rev()) {
-			return errEnded
-		}
-		if rev := v.Rev(); table.settle(&c.sub, rev, frames, regs, keep) {
-			c.appended(frames, rev)
-			return nil
-		}
-		c.run.release()
+	var frames []byte
+	v, failed := c.currentView(q)
+	if failed == nil {
+		frames, failed = reply(v)
 	}
+	if failed != nil {
+		table.withdraw(&c.sub, regs)
+		return failed, nil
+	}
+	rev := v.Rev()
+	if !c.await(rev) {
+		return nil, errEnded
+	}
+	table.settle(&c.sub, rev, frames, regs)
+	c.appended(frames, rev)
+	return nil, nil
 }
 
 // latencies gathers the times of requests until they are answered.

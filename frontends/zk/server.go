@@ -48,6 +48,7 @@ func New(cfg Config) *Server {
 		perIP:     map[string]int{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.watches.judge = judge{store: s.cfg.Store, auth: s.cfg.Auth}
 	s.following = cfg.Znodes.Follow(s.watches)
 	s.unfollow = cfg.Sessions.Follow(s.sessions.changed)
 	if cfg.Metrics != nil {

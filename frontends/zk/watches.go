@@ -1,7 +1,6 @@
 package zk
 
 import (
-	"math/bits"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,38 +9,57 @@ import (
 	"github.com/triglot/triglot/frontends/zk/wire"
 )
 
-// watchKind is a set of the kinds of one-shot watches.
+// watchKind is a kind of watch.
 type watchKind uint8
 
 const (
-	// watchData fires when the znode comes, changes or goes (exists, getData).
-	watchData watchKind = 1 << iota
-	// watchChild fires when its list of children changes or it goes (getChildren).
+	// watchData fires once, when the znode comes, changes or goes (exists, getData).
+	watchData watchKind = iota
+	// watchChild fires once, when its list of children changes or it goes (getChildren).
 	watchChild
+	// watchPersistent fires whenever one of the two would, and stays (addWatch).
+	watchPersistent
+	// watchRecursive fires whenever a znode at its path or anywhere below comes, changes
+	// or goes, and stays (addWatch).
+	watchRecursive
 
-	watchAny = watchData | watchChild
+	watchKinds = iota
 )
 
-// registration asks for watches of some kinds at a path.
-type registration struct {
-	path  string
-	kinds watchKind
-}
+// stays says whether a watch is still set after it has fired.
+func (k watchKind) stays() bool { return k >= watchPersistent }
 
-// watcher is what one subscriber watches at one path.
-type watcher struct {
+// maxWatchedPath is the longest path that a watch is kept of: as long as that of any
+// znode may be, so that a watch on a longer one would never fire.
+const maxWatchedPath = 32 << 10
+
+// watch is that one subscriber watches one path in one way.
+type watch struct {
 	sub *subscriber
-	// set fire when they are hit. arming belong to a read whose reply is not
-	// queued yet: hits are noted.
-	set, arming watchKind
+	// list is where the watch is, at pos; nil once it is there no more.
+	list *watchList
+	pos  int
+	// set fires when it is hit. arming belongs to a request whose reply is not queued
+	// yet: hits are noted.
+	set, arming bool
 }
 
-// hit is what happened to a watch that was arming.
-type hit struct {
-	rev   core.Rev
-	path  string
-	kinds watchKind
-	event wire.EventType
+// watchList is the watches of one kind at one path. It is never empty.
+type watchList struct {
+	path    string
+	kind    watchKind
+	watches []*watch
+}
+
+// watchEvent is something that those who watch are told of.
+type watchEvent struct {
+	rev  core.Rev
+	kind wire.EventType
+	path string
+	// acl is the list by which it may be told (A6).
+	acl core.ZnodeACL
+	// seq numbers the events of a table: a multi may have two that are otherwise alike.
+	seq uint64
 }
 
 // subscriber is a connection as the table of watches knows it. Its fields belong
@@ -50,10 +68,20 @@ type subscriber struct {
 	out *outbox
 	// kick sees to it that out is flushed soon. It must not block.
 	kick func()
-	// watched has every path with a watcher of this subscriber, and what is set
-	// there.
-	watched map[string]watchKind
-	hits    []hit
+	// who is who may be told events, at the moment. It must not block.
+	who func() core.Principal
+	// watched has the subscriber's watches, by kind and path.
+	watched [watchKinds]map[string]*watch
+	// dataPaths is the number of paths with a watch other than one of children.
+	dataPaths int
+
+	// told is the last event that the subscriber was told of, or that is held.
+	told uint64
+	// holding says that a reply is being made: what happens meanwhile is held.
+	holding   bool
+	held      []hit
+	heldBytes int
+
 	// wake is told when the revision that the subscriber waits for is dispatched.
 	wake chan struct{}
 	// dirty says that events were appended since the last kick.
@@ -61,12 +89,21 @@ type subscriber struct {
 	gone  bool
 }
 
-// watchTable is the one-shot watches of all connections. It is a core.Follower:
-// the hub tells it of every revision, and it appends the events to the outboxes of
-// those who watch. It never waits for a connection.
+// hit is an event that is held until the reply is queued that is being made.
+type hit struct {
+	watchEvent
+	// watch is the one that is armed by that reply; nil if the event is for one that
+	// was set before.
+	watch *watch
+}
+
+// watchTable is the watches of all connections. It is a core.Follower: the hub tells
+// it of every revision, and it appends the events to the outboxes of those who watch.
+// It never waits for a connection, and never holds its lock for longer than it takes
+// to tell of one batch of revisions.
 //
 // What it keeps for each connection is this order: the event of a revision
-// precedes every reply that shows that revision, and follows the reply of the read
+// precedes every reply that shows that revision, and follows the reply of the request
 // that set the watch; of the changes that this reply does not show the first one
 // fires. See arm and settle; TestOrderModel runs all interleavings.
 type watchTable struct {
@@ -75,15 +112,22 @@ type watchTable struct {
 	dispatched atomic.Int64
 
 	mu    sync.Mutex
-	paths map[string][]watcher
+	lists [watchKinds]map[string]*watchList
 	// subs are those who ever armed a watch.
 	subs map[*subscriber]struct{}
 	// waiting are those who wait for a revision to be dispatched.
 	waiting []waiter
-	// count is the number of watches set.
+	// count is the number of watches set, as ZooKeeper counts them: see change.
 	count int
 	// dirty are the subscribers to kick.
 	dirty []*subscriber
+	// seq is the number of the last event.
+	seq uint64
+	// frame is the event framed as it is sent, so that the many who watch one znode
+	// share the work.
+	frame  []byte
+	framed uint64
+	judge  judge
 }
 
 type waiter struct {
@@ -92,14 +136,18 @@ type waiter struct {
 }
 
 func newWatchTable() *watchTable {
-	return &watchTable{paths: map[string][]watcher{}, subs: map[*subscriber]struct{}{}}
+	t := &watchTable{subs: map[*subscriber]struct{}{}}
+	for kind := range t.lists {
+		t.lists[kind] = map[string]*watchList{}
+	}
+	return t
 }
 
 // Revisions implements core.Follower.
 func (t *watchTable) Revisions(revs []*core.Revision, upTo core.Rev) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.paths) > 0 {
+	if t.watched() {
 		for _, rev := range revs {
 			for i := range rev.Steps {
 				t.step(rev.Rev, &rev.Steps[i])
@@ -113,6 +161,16 @@ func (t *watchTable) Revisions(revs []*core.Revision, upTo core.Rev) {
 		t.dirty[i] = nil
 	}
 	t.dirty = t.dirty[:0]
+}
+
+// watched says whether there is any watch.
+func (t *watchTable) watched() bool {
+	for kind := range t.lists {
+		if len(t.lists[kind]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Lost implements core.Follower. Those whose events are lost are closed: they set
@@ -178,21 +236,39 @@ func (t *watchTable) await(s *subscriber, rev core.Rev, done <-chan struct{}) bo
 	}
 }
 
+// eventTypes are how watchers are told of what happened to a znode.
+var eventTypes = [...]wire.EventType{
+	core.ZnodeCreated:     wire.EventNodeCreated,
+	core.ZnodeDeleted:     wire.EventNodeDeleted,
+	core.ZnodeDataChanged: wire.EventNodeDataChanged,
+}
+
 // step fires the watches that one step of a revision hits: those on the znode
-// first, then those on its parent's children (W1).
+// first, then those on its parent's children (W1; ZooKeeper 3.9 DataTree).
 func (t *watchTable) step(rev core.Rev, step *core.ZnodeStep) {
-	switch step.Event {
-	case core.ZnodeCreated:
-		t.fire(hit{rev, step.Path, watchData, wire.EventNodeCreated})
-	case core.ZnodeDataChanged:
-		t.fire(hit{rev, step.Path, watchData, wire.EventNodeDataChanged})
-		return
-	case core.ZnodeDeleted:
-		t.fire(hit{rev, step.Path, watchAny, wire.EventNodeDeleted})
+	e := t.event(rev, eventTypes[step.Event], step.Path, step.ACL)
+	t.fire(watchData, e.path, &e)
+	if step.Event == core.ZnodeDeleted {
+		t.fire(watchChild, e.path, &e)
 	}
-	if step.Path != "/" {
-		t.fire(hit{rev, parent(step.Path), watchChild, wire.EventNodeChildrenChanged})
+	t.fire(watchPersistent, e.path, &e)
+	if len(t.lists[watchRecursive]) > 0 {
+		t.fire(watchRecursive, e.path, &e)
+		for path := e.path; path != "/"; {
+			path = parent(path)
+			t.fire(watchRecursive, path, &e)
+		}
 	}
+	if step.Event != core.ZnodeDataChanged && step.Path != "/" {
+		e = t.event(rev, wire.EventNodeChildrenChanged, parent(step.Path), step.Parent)
+		t.fire(watchChild, e.path, &e)
+		t.fire(watchPersistent, e.path, &e)
+	}
+}
+
+func (t *watchTable) event(rev core.Rev, kind wire.EventType, path string, acl core.ZnodeACL) watchEvent {
+	t.seq++
+	return watchEvent{rev: rev, kind: kind, path: path, acl: acl, seq: t.seq}
 }
 
 // parent is the path of a znode's parent.
@@ -203,199 +279,81 @@ func parent(path string) string {
 	return "/"
 }
 
-// fire fires the watches of some kinds at a path. A subscriber gets one event,
-// whatever it watches there (W1).
-func (t *watchTable) fire(h hit) {
-	all := t.paths[h.path]
-	if len(all) == 0 {
+// fire fires the watches of one kind at a path.
+func (t *watchTable) fire(kind watchKind, at string, e *watchEvent) {
+	list := t.lists[kind][at]
+	if list == nil {
 		return
 	}
-	rest := all[:0]
-	for _, w := range all {
-		if w.arming&h.kinds != 0 {
-			w.sub.hits = append(w.sub.hits, h)
+	if kind.stays() {
+		for _, w := range list.watches {
+			t.hit(w, e)
 		}
-		if fired := w.set & h.kinds; fired != 0 {
-			t.send(w.sub, h)
-			t.change(&w, w.set&^fired, h.path)
-		}
-		if w.set|w.arming != 0 {
+		return
+	}
+	rest := list.watches[:0]
+	for _, w := range list.watches {
+		t.hit(w, e)
+		t.change(w, false)
+		if w.arming {
+			w.pos = len(rest)
 			rest = append(rest, w)
+		} else {
+			delete(w.sub.watched[kind], at)
+			w.list = nil
 		}
 	}
-	clear(all[len(rest):])
-	t.store(h.path, rest)
+	clear(list.watches[len(rest):])
+	if list.watches = rest; len(rest) == 0 {
+		delete(t.lists[kind], at)
+	}
 }
 
-// send appends an event and remembers that its reader has to be woken.
-func (t *watchTable) send(s *subscriber, h hit) {
-	s.out.event(h.rev, h.event, h.path)
-	if !s.dirty {
+// hit tells, or will, of an event that is one for a watch.
+func (t *watchTable) hit(w *watch, e *watchEvent) {
+	if w.arming {
+		t.hold(w.sub, e, w)
+	}
+	if w.set {
+		t.tell(w.sub, e)
+	}
+}
+
+// tell tells a subscriber of an event, once, however many of its watches it hits (W1).
+func (t *watchTable) tell(s *subscriber, e *watchEvent) {
+	if s.told == e.seq || s.gone {
+		return
+	}
+	s.told = e.seq
+	if s.holding {
+		t.hold(s, e, nil)
+		return
+	}
+	if t.deliver(s, e) && !s.dirty {
 		s.dirty = true
 		t.dirty = append(t.dirty, s)
 	}
 }
 
-// change makes set the watches that are set by w, and keeps the books.
-func (t *watchTable) change(w *watcher, set watchKind, path string) {
-	t.count += bits.OnesCount8(uint8(set)) - bits.OnesCount8(uint8(w.set))
-	w.set = set
-	if w.set|w.arming == 0 {
-		delete(w.sub.watched, path)
-	} else {
-		w.sub.watched[path] = set
-	}
-}
-
-// store makes all the watchers of a path.
-func (t *watchTable) store(path string, all []watcher) {
-	if len(all) == 0 {
-		delete(t.paths, path)
+// hold keeps an event until the reply is queued that is being made.
+func (t *watchTable) hold(s *subscriber, e *watchEvent, w *watch) {
+	if s.heldBytes += len(e.path) + eventOverhead; s.heldBytes > maxQueuedEvents {
+		s.out.fail(errSlowClient)
 		return
 	}
-	t.paths[path] = all
+	s.held = append(s.held, hit{*e, w})
 }
 
-// update lets do change the watcher of a subscriber at a path, if there is one, or
-// else add is set.
-func (t *watchTable) update(s *subscriber, path string, add bool, do func(*watcher)) {
-	all := t.paths[path]
-	i := len(all)
-	if _, known := s.watched[path]; known {
-		// From the end: most often it is one of the last, whose read is just being
-		// answered, and before it may be a herd of others.
-		for i--; all[i].sub != s; i-- {
-		}
-	} else {
-		if !add {
-			return
-		}
-		all = append(all, watcher{sub: s})
-	}
-	do(&all[i])
-	if all[i].set|all[i].arming == 0 {
-		last := len(all) - 1
-		all[i], all[last] = all[last], watcher{}
-		all = all[:last]
-	}
-	t.store(path, all)
-}
-
-// arm begins to watch, before the read that sets the watches looks. From now on
-// hits are noted, until settle or withdraw. It returns the last revision
-// dispatched: the read must look at a view that is at least as new, as what was
-// dispatched before was not noted.
-func (t *watchTable) arm(s *subscriber, regs []registration) core.Rev {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s.gone {
-		return 0
-	}
-	t.subs[s] = struct{}{}
-	if s.watched == nil {
-		s.watched = map[string]watchKind{}
-	}
-	for _, r := range regs {
-		t.update(s, r.path, true, func(w *watcher) {
-			w.arming |= r.kinds
-			s.watched[r.path] = w.set
-		})
-	}
-	return core.Rev(t.dispatched.Load())
-}
-
-// settle queues the reply of a read at a view of rev, all events up to which are
-// dispatched, and sets those of the watches armed that keep names. A hit after rev
-// fires at once, behind the reply. It reports false, and does nothing, if an event
-// newer than the view is queued already: the read must look again.
-func (t *watchTable) settle(s *subscriber, rev core.Rev, reply []byte, armed, keep []registration) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s.gone {
-		return true
-	}
-	if !s.out.reply(reply, rev) {
+// deliver appends an event, unless the subscriber may not be told of it. (The watch has
+// fired even so: ZooKeeper 3.9 WatchManager.triggerWatch, NIOServerCnxn.process.)
+func (t *watchTable) deliver(s *subscriber, e *watchEvent) bool {
+	if !t.judge.allows(s, e) {
 		return false
 	}
-	for _, r := range keep {
-		t.update(s, r.path, false, func(w *watcher) { t.change(w, w.set|w.arming&r.kinds, r.path) })
+	if t.framed != e.seq {
+		t.frame = appendEvent(t.frame[:0], int64(e.rev), e.kind, e.path)
+		t.framed = e.seq
 	}
-	t.disarm(s, armed)
-	for _, h := range s.hits {
-		if h.rev > rev {
-			t.refire(s, h)
-		}
-	}
-	s.hits = nil
+	s.out.event(e.rev, t.frame)
 	return true
-}
-
-// withdraw ends what arm began without a reply that the watches could follow.
-func (t *watchTable) withdraw(s *subscriber, armed []registration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.disarm(s, armed)
-	s.hits = nil
-}
-
-// refire fires the watches just set that a noted hit is for. Those that were hit
-// before, or were set before the read, are no longer set.
-func (t *watchTable) refire(s *subscriber, h hit) {
-	t.update(s, h.path, false, func(w *watcher) {
-		if fired := w.set & h.kinds; fired != 0 {
-			s.out.event(h.rev, h.event, h.path)
-			t.change(w, w.set&^fired, h.path)
-		}
-	})
-}
-
-// disarm ends what arm began.
-func (t *watchTable) disarm(s *subscriber, regs []registration) {
-	for _, r := range regs {
-		t.update(s, r.path, false, func(w *watcher) {
-			w.arming &^= r.kinds
-			t.change(w, w.set, r.path)
-		})
-	}
-}
-
-// has says whether a watch of one of the kinds is set.
-func (t *watchTable) has(s *subscriber, path string, kinds watchKind) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return s.watched[path]&kinds != 0
-}
-
-// remove takes away the watches of some kinds; it reports whether there were any
-// (W4).
-func (t *watchTable) remove(s *subscriber, path string, kinds watchKind) (removed bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.update(s, path, false, func(w *watcher) {
-		removed = w.set&kinds != 0
-		t.change(w, w.set&^kinds, path)
-	})
-	return removed
-}
-
-// drop forgets a subscriber. Its kick is not called any more.
-func (t *watchTable) drop(s *subscriber) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s.gone = true
-	for path := range s.watched {
-		t.update(s, path, false, func(w *watcher) {
-			w.arming = 0
-			t.change(w, 0, path)
-		})
-	}
-	delete(t.subs, s)
-	s.watched, s.hits = nil, nil
-}
-
-// watches is the number of watches set.
-func (t *watchTable) watches() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.count
 }

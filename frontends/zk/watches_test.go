@@ -1,7 +1,6 @@
 package zk
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -208,13 +207,11 @@ func TestTooManyEvents(t *testing.T) {
 		return &subscriber{out: &outbox{w: w}, kick: func() {}}
 	}
 	a, b := subscribe(&slow), subscribe(&fine)
-	path := "/" + string(make([]byte, 1<<20))
-	one := []registration{{path, watchData}}
+	path := "/" + string(make([]byte, 30<<10))
 	for rev := core.Rev(1); a.out.reason() == nil; rev++ {
-		require.Less(t, rev, core.Rev(20))
+		require.Less(t, rev, core.Rev(20<<10))
 		for _, s := range []*subscriber{a, b} {
-			table.arm(s, one)
-			table.settle(s, rev, nil, one, one)
+			watchNow(table, s, watchData, path, rev)
 		}
 		table.Revisions([]*core.Revision{{Rev: rev, Steps: []core.ZnodeStep{{Event: core.ZnodeDataChanged, Path: path}}}}, rev)
 		_, err := b.out.flush()
@@ -224,87 +221,143 @@ func TestTooManyEvents(t *testing.T) {
 	require.NoError(t, b.out.reason())
 }
 
+// watchNow sets a watch behind an empty reply.
+func watchNow(t *watchTable, s *subscriber, kind watchKind, path string, rev core.Rev) {
+	regs := []registration{{path: path, kind: kind, keep: true}}
+	t.arm(s, regs)
+	t.settle(s, rev, nil, regs)
+}
+
+// modelKey is a watch of a naive model.
+type modelKey struct {
+	subscriber int
+	kind       watchKind
+	path       string
+}
+
 // The books of the table agree with each other and with a naive model, whatever is
 // done to it.
 func TestWatchTableKeepsItsBooks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := newWatchTable()
-		subs := make([]*subscriber, 3)
-		model := map[string]watchKind{} // by subscriber and path
-		for i := range subs {
-			subs[i] = &subscriber{out: &outbox{w: &sink{}}, kick: func() {}}
+		b := &books{table: newWatchTable(), model: map[modelKey]bool{}, paths: []string{"/", "/a", "/a/b", "/c"}}
+		for range 3 {
+			b.subs = append(b.subs, &subscriber{out: &outbox{w: &sink{}}, kick: func() {}})
 		}
-		paths := []string{"/", "/a", "/a/b", "/c"}
-		rev := core.Rev(0)
-		key := func(i int, path string) string { return fmt.Sprint(i, path) }
-		t.Repeat(map[string]func(*rapid.T){
-			"watch": func(t *rapid.T) {
-				i := rapid.IntRange(0, 2).Draw(t, "subscriber")
-				reg := registration{rapid.SampledFrom(paths).Draw(t, "path"), watchKind(rapid.IntRange(1, 3).Draw(t, "kinds"))}
-				table.arm(subs[i], []registration{reg})
-				if rapid.Bool().Draw(t, "keep") {
-					require.True(t, table.settle(subs[i], rev, nil, []registration{reg}, []registration{reg}))
-					model[key(i, reg.path)] |= reg.kinds
-				} else {
-					table.withdraw(subs[i], []registration{reg})
-				}
-			},
-			"remove": func(t *rapid.T) {
-				i := rapid.IntRange(0, 2).Draw(t, "subscriber")
-				path, kinds := rapid.SampledFrom(paths).Draw(t, "path"), watchKind(rapid.IntRange(1, 3).Draw(t, "kinds"))
-				want := model[key(i, path)]&kinds != 0
-				require.Equal(t, want, table.has(subs[i], path, kinds))
-				require.Equal(t, want, table.remove(subs[i], path, kinds))
-				model[key(i, path)] &^= kinds
-			},
-			"change": func(t *rapid.T) {
-				step := core.ZnodeStep{
-					Event: core.ZnodeEvent(rapid.IntRange(0, 2).Draw(t, "event")), Path: rapid.SampledFrom(paths).Draw(t, "path"),
-				}
-				rev++
-				table.Revisions([]*core.Revision{{Rev: rev, Steps: []core.ZnodeStep{step}}}, rev)
-				for i := range subs {
-					hit := watchData
-					if step.Event == core.ZnodeDeleted {
-						hit = watchAny
-					}
-					model[key(i, step.Path)] &^= hit
-					if step.Event != core.ZnodeDataChanged && step.Path != "/" {
-						model[key(i, parent(step.Path))] &^= watchChild
-					}
-				}
-			},
-			"drop": func(t *rapid.T) {
-				i := rapid.IntRange(0, 2).Draw(t, "subscriber")
-				table.drop(subs[i])
-				subs[i] = &subscriber{out: &outbox{w: &sink{}}, kick: func() {}}
-				for _, path := range paths {
-					delete(model, key(i, path))
-				}
-			},
-			"": func(t *rapid.T) {
-				count, watchers := 0, 0
-				for i, s := range subs {
-					for _, path := range paths {
-						kinds := model[key(i, path)]
-						require.Equal(t, kinds, s.watched[path])
-						for _, kind := range []watchKind{watchData, watchChild} {
-							if kinds&kind != 0 {
-								count++
-							}
-						}
-						if kinds != 0 {
-							watchers++
-						}
-					}
-				}
-				require.Equal(t, count, table.count)
-				for path, all := range table.paths {
-					require.NotEmpty(t, all, path)
-					watchers -= len(all)
-				}
-				require.Zero(t, watchers)
-			},
-		})
+		t.Repeat(map[string]func(*rapid.T){"watch": b.watch, "remove": b.remove, "change": b.change, "drop": b.drop, "": b.check})
 	})
+}
+
+// books is a table and a naive model of it.
+type books struct {
+	table *watchTable
+	subs  []*subscriber
+	paths []string
+	model map[modelKey]bool
+	rev   core.Rev
+}
+
+func (b *books) draw(t *rapid.T) modelKey {
+	return modelKey{
+		rapid.IntRange(0, len(b.subs)-1).Draw(t, "subscriber"),
+		watchKind(rapid.IntRange(0, watchKinds-1).Draw(t, "kind")),
+		rapid.SampledFrom(b.paths).Draw(t, "path"),
+	}
+}
+
+func (b *books) watch(t *rapid.T) {
+	key := b.draw(t)
+	keep := rapid.Bool().Draw(t, "keep")
+	regs := []registration{{path: key.path, kind: key.kind, keep: keep}}
+	if rapid.Bool().Draw(t, "twice") {
+		regs = append(regs, regs[0])
+	}
+	s := b.subs[key.subscriber]
+	b.table.arm(s, regs)
+	if !rapid.Bool().Draw(t, "settle") {
+		b.table.withdraw(s, regs)
+		return
+	}
+	b.table.settle(s, b.rev, nil, regs)
+	b.model[key] = b.model[key] || keep
+}
+
+func (b *books) remove(t *rapid.T) {
+	key := b.draw(t)
+	s, one := b.subs[key.subscriber], []watchKind{key.kind}
+	require.Equal(t, b.model[key], b.table.has(s, key.path, one))
+	require.Equal(t, b.model[key], b.table.remove(s, key.path, one))
+	delete(b.model, key)
+}
+
+func (b *books) change(t *rapid.T) {
+	step := core.ZnodeStep{
+		Event: core.ZnodeEvent(rapid.IntRange(0, 2).Draw(t, "event")), Path: rapid.SampledFrom(b.paths).Draw(t, "path"),
+	}
+	b.rev++
+	b.table.Revisions([]*core.Revision{{Rev: b.rev, Steps: []core.ZnodeStep{step}}}, b.rev)
+	for i := range b.subs {
+		delete(b.model, modelKey{i, watchData, step.Path})
+		if step.Event == core.ZnodeDeleted {
+			delete(b.model, modelKey{i, watchChild, step.Path})
+		}
+		if step.Event != core.ZnodeDataChanged && step.Path != "/" {
+			delete(b.model, modelKey{i, watchChild, parent(step.Path)})
+		}
+	}
+}
+
+func (b *books) drop(t *rapid.T) {
+	i := rapid.IntRange(0, len(b.subs)-1).Draw(t, "subscriber")
+	b.table.drop(b.subs[i])
+	b.subs[i] = &subscriber{out: &outbox{w: &sink{}}, kick: func() {}}
+	for key := range b.model {
+		if key.subscriber == i {
+			delete(b.model, key)
+		}
+	}
+}
+
+func (b *books) check(t *rapid.T) {
+	var want watchSummary
+	count, all, watched := 0, 0, map[string]bool{}
+	for i, s := range b.subs {
+		var paths []string
+		for _, path := range b.paths {
+			var set [watchKinds]bool
+			for kind := range set {
+				set[kind] = b.model[modelKey{i, watchKind(kind), path}]
+				require.Equal(t, set[kind], s.set(watchKind(kind), path))
+				if set[kind] {
+					all++
+				}
+			}
+			if set[watchData] || set[watchPersistent] || set[watchRecursive] {
+				count++
+				paths = append(paths, path)
+				watched[path] = true
+			}
+			if set[watchChild] || set[watchPersistent] {
+				count++
+			}
+		}
+		if len(paths) > 0 {
+			want.connections++
+			want.watches += len(paths)
+		}
+		require.ElementsMatch(t, paths, b.table.watchedData(s))
+	}
+	want.paths = len(watched)
+	require.Equal(t, want, b.table.summary())
+	require.Equal(t, count, b.table.count)
+	for kind, lists := range b.table.lists {
+		for path, list := range lists {
+			require.NotEmpty(t, list.watches, path)
+			for i, w := range list.watches {
+				require.Equal(t, i, w.pos)
+				require.Same(t, w, w.sub.watched[kind][path])
+			}
+			all -= len(list.watches)
+		}
+	}
+	require.Zero(t, all)
 }
