@@ -199,12 +199,16 @@ func showKVs(kvs []*core.KV) string {
 
 // showKV is key=value{create,mod,version[,lease]}; a tombstone is -key{mod}.
 func showKV(kv *core.KV) string {
-	if kv.Deleted() {
-		return fmt.Sprintf("-%s{%d}", kv.Key, kv.ModRev)
+	acl := ""
+	if kv.ACL != core.ACLOpen {
+		acl = fmt.Sprintf(",acl %d", kv.ACL)
 	}
-	lease := ""
+	if kv.Deleted() {
+		return fmt.Sprintf("-%s{%d%s}", kv.Key, kv.ModRev, acl)
+	}
+	lease := acl
 	if kv.Lease != 0 {
-		lease = fmt.Sprintf(",lease %d", kv.Lease)
+		lease = fmt.Sprintf(",lease %d%s", kv.Lease, acl)
 	}
 	value := "=" + string(kv.Value)
 	if kv.Value == nil {

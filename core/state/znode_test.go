@@ -28,14 +28,23 @@ import (
 //	stat           each line is a path; prints the znodes
 //	ls             each line is a path; prints the children
 //	walk           prints all znodes, after checking that they are in order
+//	ids            each line is a scheme and an id of who makes the next requests; nobody
+//	               if there are none
+//	later D        lets time pass
+//	reap [never=D] each line is a path; one command reaps those that are due
+//	due [never=D]  prints what a reaper would find
+//	below          each line is a path; prints the number of znodes below it
+//	ephemerals S   each line is a prefix; prints the paths of a session's
 //
 // An operation is a name, a path, and
 //
-//	create         data, and any of: seq, ephemeral, container, acl, null
+//	create         data, and any of: seq, ephemeral, container, ttl=D, null, ACL
 //	set            data, and any of: null, v=VERSION
+//	setacl         ACL, and v=VERSION
 //	delete, check  v=VERSION if it matters
 //
-// A path or data in quotes is unquoted. A znode is shown as
+// ACL is acl=PERMS:SCHEME:ID,... or, of one that is malformed, acl. A path or data in
+// quotes is unquoted. With "enforce" behind S, hard quotas hold. A znode is shown as
 //
 //	path = "data" [czxid mzxid pzxid, version cversion, times] and what else it is
 func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, bool) {
@@ -45,11 +54,15 @@ func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, boo
 			out.WriteString(fn(strings.TrimSpace(line)) + "\n")
 		}
 	}
-	session := core.SessionRef{ID: 10, Epoch: 1}
-	if len(d.CmdArgs) > 0 {
-		if id, err := strconv.Atoi(d.CmdArgs[0].Key); err == nil {
+	session, enforce := core.SessionRef{ID: 10, Epoch: 1}, false
+	for _, arg := range d.CmdArgs {
+		if id, err := strconv.Atoi(arg.Key); err == nil {
 			session.ID = core.LeaseID(id)
 		}
+		enforce = enforce || arg.Key == "enforce"
+	}
+	if r.keeperTranscript(t, d, session.ID, each) {
+		return out.String(), true
 	}
 	switch d.Cmd {
 	case "mount":
@@ -63,10 +76,10 @@ func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, boo
 		})
 	case "zk":
 		each(func(line string) string {
-			return r.run(&core.ZnodeWrite{Session: session, Ops: []core.ZnodeOp{parseOp(t, line)}})
+			return r.run(&core.ZnodeWrite{Session: session, Ops: []core.ZnodeOp{parseOp(t, line)}, EnforceQuota: enforce})
 		})
 	case "multi":
-		w := &core.ZnodeWrite{Session: session, Multi: true}
+		w := &core.ZnodeWrite{Session: session, Multi: true, EnforceQuota: enforce}
 		for line := range strings.Lines(d.Input) {
 			w.Ops = append(w.Ops, parseOp(t, line))
 		}
@@ -117,12 +130,23 @@ func parseOp(t testing.TB, line string) core.ZnodeOp {
 		op.Type = core.ZnodeSetData
 	case "check":
 		op.Type = core.ZnodeCheck
+	case "setacl":
+		op.Type = core.ZnodeSetACL
 	default:
 		require.Fail(t, "unknown operation", line)
 	}
 	for _, w := range rest {
 		version, isVersion := strings.CutPrefix(w, "v=")
+		acl, isACL := strings.CutPrefix(w, "acl=")
+		ttl, isTTL := strings.CutPrefix(w, "ttl=")
 		switch {
+		case isACL:
+			op.OpenACL, op.ACL = false, parseACL(t, acl)
+		case isTTL:
+			var err error
+			op.TTL, err = time.ParseDuration(ttl)
+			require.NoError(t, err)
+			op.Kind = core.ZnodeTTL
 		case isVersion:
 			n, err := strconv.Atoi(version)
 			require.NoError(t, err)
@@ -170,8 +194,12 @@ func (r *rig) showZnodeAt(path string) string {
 		data = "null"
 	}
 	acl := ""
-	if z.ACL != core.ACLOpen {
+	switch z.ACL {
+	case core.ACLOpen:
+	case core.ACLReadOnly:
 		acl = " read-only"
+	default:
+		acl = fmt.Sprintf(" acl %d", z.ACL)
 	}
 	return fmt.Sprintf("%s = %s %s%s", path, data, showStat(z.Stat), acl)
 }
@@ -199,6 +227,9 @@ func showSteps(steps []core.ZnodeStep) string {
 			sep = " : "
 		}
 		fmt.Fprintf(&b, "%s%s %s", sep, [...]string{"created", "deleted", "changed"}[s.Event], s.Path)
+		if s.ACL != core.ACLOpen || s.Parent != core.ACLOpen {
+			fmt.Fprintf(&b, " (acl %d, parent's %d)", s.ACL, s.Parent)
+		}
 	}
 	return b.String()
 }
@@ -231,7 +262,7 @@ func (r *rig) walk() string {
 			isZnode[r.mount+path] = true
 		}
 		counts.Znodes++
-		counts.Bytes += int64(len(path) + len(z.Data))
+		counts.Bytes += int64(len(path))
 		rowBytes += int64(len(path) + 64)
 		implicit := ""
 		if kv == nil {
@@ -239,6 +270,7 @@ func (r *rig) walk() string {
 			require.Zero(r.t, z.DataLength)
 			require.Zero(r.t, z.EphemeralOwner)
 		} else {
+			counts.Bytes += int64(len(kv.Value)) // what the numbers of a quota show is not stored
 			require.Equal(r.t, kv.ModRev, z.Mzxid)
 			require.LessOrEqual(r.t, z.Czxid, kv.CreateRev)
 			require.Equal(r.t, kv.Lease, z.EphemeralOwner)
@@ -262,6 +294,7 @@ func (r *rig) walk() string {
 	}
 	require.Empty(r.t, children, "znodes without a parent")
 	r.checkOpaque(isZnode)
+	r.checkIndex()
 	require.Equal(r.t, counts, v.ZnodeCounts())
 	require.Equal(r.t, rowBytes, v.RowBytes())
 	fmt.Fprintf(&out, "%d znodes, %d ephemeral, %d bytes\n", counts.Znodes, counts.Ephemerals, counts.Bytes)

@@ -182,6 +182,12 @@ func (t *Tree) charge(path string, count, bytes int) error {
 	if err != nil || !ok {
 		return err
 	}
+	if _, ok := t.before.used[of]; !ok {
+		if t.before.used == nil {
+			t.before.used = map[string]usage{}
+		}
+		t.before.used[of] = n.used
+	}
 	n.used.count += int64(count)
 	n.used.bytes += int64(bytes)
 	t.set(stats, &n)
@@ -189,9 +195,9 @@ func (t *Tree) charge(path string, count, bytes int) error {
 }
 
 // checkQuota fails with QuotaExceeded if more znodes at path, or more data, are more
-// than a hard limit (ZooKeeper 3.9 ZooKeeperServer.checkQuota). In a multi it sees what
-// the operations before did, which ZooKeeper's own does not: there a multi may exceed
-// a quota by any number.
+// than a hard limit (ZooKeeper 3.9 ZooKeeperServer.checkQuota). Each operation of a multi
+// is judged by what was used before the multi, as ZooKeeper's are: what the operations
+// before it took or freed does not count.
 func (t *Tree) checkQuota(path string, count, bytes int) error {
 	of, err := t.quotaOf(path)
 	if err != nil || of == "" {
@@ -202,11 +208,15 @@ func (t *Tree) checkQuota(path string, count, bytes int) error {
 		return err
 	}
 	_, n, ok, err := t.usageOf(of)
-	switch {
-	case err != nil || !ok:
+	if err != nil || !ok {
 		return err
-	case count != 0 && limits.count >= 0 && n.used.count+int64(count) > limits.count,
-		bytes != 0 && limits.bytes >= 0 && n.used.bytes+int64(bytes) > limits.bytes:
+	}
+	used := n.used
+	if before, ok := t.before.used[of]; ok {
+		used = before
+	}
+	if count != 0 && limits.count >= 0 && used.count+int64(count) > limits.count ||
+		bytes != 0 && limits.bytes >= 0 && used.bytes+int64(bytes) > limits.bytes {
 		return core.QuotaExceeded
 	}
 	return nil

@@ -43,17 +43,24 @@ type Tree struct {
 	// counts are the counters as of now, saved what the store has of them.
 	counts, saved counters
 
-	// What follows is of the command under way: its revision and time, the counters
-	// before it, and what it has done: the steps from first on, and whether anything at all.
+	// What follows is of the command under way: its revision and time, what was before
+	// it, and what it has done: the steps from first on, and whether anything at all.
 	rev     core.Rev
 	now     int64
-	before  counters
+	before  beginning
 	touched bool
 	first   int
 	// steps is memory for those of many commands. It is not written again.
 	steps []core.ZnodeStep
 
 	key, row, value []byte // buffers
+}
+
+// beginning is what was before a command: the counters, and what quotas used that it
+// has changed since.
+type beginning struct {
+	counters
+	used map[string]usage
 }
 
 // Bootstrap writes the mount and the znodes that every store has.
@@ -108,11 +115,11 @@ func (t *Tree) Mount() *Mount { return &t.mount }
 // Begin starts a command that will take revision rev, at a time in milliseconds
 // since 1970.
 func (t *Tree) Begin(rev core.Rev, now int64) {
-	t.rev, t.now, t.before, t.touched, t.first = rev, now, t.counts, false, len(t.steps)
+	t.rev, t.now, t.before, t.touched, t.first = rev, now, beginning{counters: t.counts}, false, len(t.steps)
 }
 
 // Undo forgets what the command under way has done; the caller undoes the rows.
-func (t *Tree) Undo() { t.counts, t.touched, t.steps = t.before, false, t.steps[:t.first] }
+func (t *Tree) Undo() { t.counts, t.touched, t.steps = t.before.counters, false, t.steps[:t.first] }
 
 // Changed reports whether the command has changed a znode, be it without a step.
 func (t *Tree) Changed() bool { return t.touched }
