@@ -35,6 +35,9 @@ type Config struct {
 	Built time.Time
 	// DataDir is what `conf` says.
 	DataDir string
+	// Process has the metrics of the rest of the process, of which ZooKeeper's page and
+	// `mntr` show some; nil is none.
+	Process prometheus.Gatherer
 	// Metrics is where the face's metrics are registered; nil is nowhere.
 	Metrics prometheus.Registerer
 	// Logger is slog.Default if nil.

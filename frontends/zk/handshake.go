@@ -27,16 +27,17 @@ func (s *Server) handle(nc net.Conn) {
 	in := frames{r: nc, max: s.cfg.Limits.MaxFrame}
 	head, err := in.need(jute.FrameHeader)
 	if err != nil {
+		s.turnedAway(err)
 		return
 	}
-	if word := string(head); words[word] != nil {
+	if text := string(head); known(text) {
 		s.stats.received.Add(1)
-		_, _ = nc.Write(s.answerWord(word, nc)) // nobody to tell
-		s.stats.sent.Add(1)
+		s.tell(text, nc, &in)
 		return
 	}
 	frame, err := in.next()
 	if err != nil {
+		s.turnedAway(err)
 		return
 	}
 	s.stats.received.Add(1)
@@ -78,11 +79,13 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	c := s.newConn(nc)
 	c.run.shown = rev
 	c.timeout = s.cfg.timeout(time.Duration(m.TimeOut) * time.Millisecond)
+	s.stats.count(connectionRequests)
 	if m.SessionID == 0 {
 		err = s.openSession(ctx, c, &m)
 	} else {
 		s.sessions.begin(core.LeaseID(m.SessionID))
 		defer s.sessions.end(core.LeaseID(m.SessionID))
+		s.stats.count(connectionRevalidations)
 		err = s.attachSession(ctx, c, &m)
 	}
 	if err == nil {
@@ -96,12 +99,15 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 		c.close(err)
 		return nil, err
 	}
+	c.stats.received.Add(1)
+	c.stats.opened(c.run.shown, s.clock())
 	return c, nil
 }
 
 func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc}
 	c.out.w = nc
+	c.stats.established = time.Now()
 	c.who.Store(s.newIdentities(nc))
 	c.sub = subscriber{out: &c.out, kick: c.kick, who: c.known}
 	c.queue.room = sync.NewCond(&c.queue.mu)

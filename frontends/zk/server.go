@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -28,10 +29,25 @@ type Server struct {
 	// handlers is a goroutine for each connection.
 	handlers sync.WaitGroup
 
+	duty
+
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[net.Conn]struct{}
 	perIP     map[string]int
+}
+
+// duty is what the server is told to do besides, and what it does at present.
+type duty struct {
+	// words are the four-letter words that are answered.
+	words     map[string]bool
+	traceMask atomic.Int64
+	// readOnly says that clients are served that only read, for want of a leader
+	// (readonly.go).
+	readOnly atomic.Bool
+	// localSessions are the sessions of those clients, handshaking the handshakes of TLS
+	// under way.
+	localSessions, handshaking atomic.Int64
 }
 
 // New makes a Server. It panics if Config.Metrics has the metrics of another
@@ -47,12 +63,14 @@ func New(cfg Config) *Server {
 		conns:     map[net.Conn]struct{}{},
 		perIP:     map[string]int{},
 	}
+	s.words = enabledWords(s.cfg.Words, s.cfg.Features.ReadOnly)
+	s.traceMask.Store(defaultTraceMask)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.watches.judge = judge{store: s.cfg.Store, auth: s.cfg.Auth}
 	s.following = cfg.Znodes.Follow(s.watches)
 	s.unfollow = cfg.Sessions.Follow(s.sessions.changed)
 	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(newCollector(s))
+		cfg.Metrics.MustRegister(&collector{s: s})
 	}
 	return s
 }
@@ -118,8 +136,8 @@ func (s *Server) start(nc net.Conn) {
 	ip := remoteIP(nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || s.cfg.Limits.MaxPerIP > 0 && s.perIP[ip] >= s.cfg.Limits.MaxPerIP {
-		s.stats.rejected.Add(1)
+	if s.ctx.Err() != nil || tooMany(len(s.conns), s.cfg.Limits.MaxConns) || tooMany(s.perIP[ip], s.cfg.Limits.MaxPerIP) {
+		s.stats.count(connectionsRejected)
 		_ = nc.Close()
 		return
 	}
@@ -132,6 +150,9 @@ func (s *Server) start(nc net.Conn) {
 	})
 }
 
+// tooMany says whether there are as many as there may be; a limit of zero is none.
+func tooMany(n, limit int) bool { return limit > 0 && n >= limit }
+
 // finish forgets a connection and closes it.
 func (s *Server) finish(nc net.Conn, ip string) {
 	defer nc.Close() //nolint:errcheck // most often it is closed already
@@ -142,6 +163,7 @@ func (s *Server) finish(nc net.Conn, ip string) {
 		delete(s.perIP, ip)
 	}
 	s.stats.connections.Add(-1)
+	s.stats.count(connectionDrops)
 }
 
 func remoteIP(nc net.Conn) string {

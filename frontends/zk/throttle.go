@@ -27,9 +27,14 @@ func (c *conn) handOver(q *request) (core.Pending, error) {
 		}
 		var s settled
 		s.result, s.err = p.Wait(c.ctx)
-		if !errors.Is(s.err, core.TooManyRequests) || c.srv.clock()-began > c.timeout/3 {
+		if !errors.Is(s.err, core.TooManyRequests) {
 			return s, nil
 		}
+		if c.srv.clock()-began > c.timeout/3 {
+			c.srv.stats.count(throttledOps)
+			return s, nil
+		}
+		c.srv.stats.count(throttleWaits)
 		if err := c.pause(pause); err != nil {
 			return nil, err
 		}

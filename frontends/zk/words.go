@@ -2,186 +2,240 @@ package zk
 
 import (
 	"bytes"
-	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
-	"os"
-	"runtime"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/triglot/triglot/frontends/zk/jute"
 )
 
-// words are the four-letter words that there are, each with what answers it. Those
-// that have nothing are known and not enabled, as on a ZooKeeper whose
-// 4lw.commands.whitelist does not have them.
-var words = map[string]func(s *Server, b *bytes.Buffer, nc net.Conn){
+// word answers a four-letter word.
+type word func(s *Server, b *bytes.Buffer, nc net.Conn)
+
+// words are the four-letter words that ZooKeeper 3.9 knows (FourLetterCommands), with
+// what answers each. Any other four bytes are the length of a frame.
+var words = map[string]word{
+	"conf": whileServing((*Server).writeConf),
+	"cons": whileServing((*Server).writeCons),
+	"crst": whileServing((*Server).resetConnections),
+	"dirs": whileServing((*Server).writeDirs),
+	"dump": whileServing((*Server).writeDump),
+	"envi": (*Server).writeEnvi,
+	"gtmk": func(s *Server, b *bytes.Buffer, _ net.Conn) { b.WriteString(strconv.FormatInt(s.traceMask.Load(), 10)) },
+	"hash": whileServing(func(*Server, *bytes.Buffer, net.Conn) {}), // as a ZooKeeper that has not yet logged a digest
+	"isro": (*Server).writeIsro,
+	"mntr": whileServing((*Server).writeMntr),
 	"ruok": func(_ *Server, b *bytes.Buffer, _ net.Conn) { b.WriteString("imok") },
+	"srst": whileServing((*Server).resetStats),
 	"srvr": whileServing((*Server).writeSrvr),
 	"stat": whileServing((*Server).writeStat),
-	"mntr": whileServing((*Server).writeMntr),
-	"conf": whileServing((*Server).writeConf),
-	"envi": (*Server).writeEnvi,
-	"isro": (*Server).writeIsro,
-
-	"cons": disabled("cons"), "crst": disabled("crst"), "dirs": disabled("dirs"), "dump": disabled("dump"),
-	"gtmk": disabled("gtmk"), "hash": disabled("hash"), "icfg": disabled("icfg"), "lsnp": disabled("lsnp"),
-	"srst": disabled("srst"), "stmk": disabled("stmk"), "sysp": disabled("sysp"), "wchc": disabled("wchc"),
-	"wchp": disabled("wchp"), "wchs": disabled("wchs"),
+	"stmk": nil, // see setTraceMask
+	"wchc": whileServing((*Server).writeWatchesByConnection),
+	"wchp": whileServing((*Server).writeWatchesByPath),
+	"wchs": whileServing((*Server).writeWatchSummary),
+	// What telnet sends when it is closed.
+	"\xff\xf4\xff\xfd": nil,
 }
 
-// answerWord is the whole answer to a four-letter word.
-func (s *Server) answerWord(word string, nc net.Conn) []byte {
+// telnetClose is the name under which that is enabled and refused.
+const telnetClose = "telnet close"
+
+// notServing answers the words that need a leader while there is none.
+const notServing = "This ZooKeeper instance is not currently serving requests"
+
+// defaultTraceMask is ZooTrace's; it means nothing here but can be set.
+const defaultTraceMask = 306
+
+// enabledWords is the whitelist: those named, all for "*", and those that ZooKeeper's
+// own scripts need.
+func enabledWords(list []string, readOnly bool) map[string]bool {
+	enabled := map[string]bool{"srvr": true, "isro": readOnly}
+	for _, name := range list {
+		if name = strings.TrimSpace(name); name != "*" {
+			enabled[name] = true
+			continue
+		}
+		for known := range words {
+			enabled[wordName(known)] = true
+		}
+	}
+	return enabled
+}
+
+func wordName(known string) string {
+	if known[0] == 0xff {
+		return telnetClose
+	}
+	return known
+}
+
+// answerWord is the whole answer to a word that there is; rest reads the bytes behind
+// it. It fails if a word lacks what must follow.
+func (s *Server) answerWord(text string, nc net.Conn, rest func(n int) ([]byte, error)) ([]byte, error) {
 	var b bytes.Buffer
-	words[word](s, &b, nc)
-	return b.Bytes()
+	switch name := wordName(text); {
+	case !s.words[name]:
+		b.WriteString(name + " is not executed because it is not in the whitelist.\n")
+	case text == "stmk":
+		mask, err := rest(8)
+		if err != nil {
+			return nil, err
+		}
+		s.traceMask.Store(int64(binary.BigEndian.Uint64(mask)))
+		fmt.Fprintf(&b, "%d", s.traceMask.Load())
+	case words[text] != nil:
+		words[text](s, &b, nc)
+	}
+	return b.Bytes(), nil
 }
 
-func disabled(word string) func(*Server, *bytes.Buffer, net.Conn) {
-	return func(_ *Server, b *bytes.Buffer, _ net.Conn) {
-		b.WriteString(word + " is not executed because it is not in the whitelist.\n")
+// known says whether the first bytes of a connection are a four-letter word.
+func known(text string) bool {
+	_, ok := words[text]
+	return ok
+}
+
+// tell answers a word, in full.
+func (s *Server) tell(text string, nc net.Conn, in *frames) {
+	answer, err := s.answerWord(text, nc, func(n int) ([]byte, error) {
+		b, err := in.need(jute.FrameHeader + n)
+		if err != nil {
+			return nil, err
+		}
+		return b[jute.FrameHeader:], nil
+	})
+	if err != nil {
+		return
+	}
+	_, _ = nc.Write(answer) // nobody to tell
+	s.stats.sent.Add(1)
+}
+
+// turnedAway counts a connection that ended before it asked for anything.
+func (s *Server) turnedAway(err error) {
+	var e net.Error
+	switch {
+	case errors.Is(err, errFrameLength):
+		s.stats.count(largeRequests)
+	case errors.As(err, &e) && e.Timeout():
+		s.stats.count(sessionlessExpired)
 	}
 }
 
-func whileServing(write func(*Server, *bytes.Buffer, net.Conn)) func(*Server, *bytes.Buffer, net.Conn) {
+// whileServing has a word answered only while requests are.
+func whileServing(write word) word {
 	return func(s *Server, b *bytes.Buffer, nc net.Conn) {
 		if !s.serving() {
-			b.WriteString("This ZooKeeper instance is not currently serving requests\n")
+			b.WriteString(notServing + "\n")
 			return
 		}
 		write(s, b, nc)
 	}
 }
 
-// serving says whether requests can be served: there is a leader.
-func (s *Server) serving() bool { return s.cfg.Cluster.Self().Leader != 0 }
+// serving says whether requests are served: there is a leader, or clients are served
+// that only read.
+func (s *Server) serving() bool { return s.cfg.Cluster.Self().Leader != 0 || s.readOnly.Load() }
 
-// fullVersion is the version as ZooKeeper prints it, but for the date: it is the
-// one form that all clients can read (go-zookeeper FLWSrvr).
-func (s *Server) fullVersion() string {
-	return fmt.Sprintf("%s-%s, built on %s", s.cfg.Version, s.cfg.Build, s.cfg.Built.UTC().Format("01/02/2006 15:04 UTC"))
+func (s *Server) resetConnections(b *bytes.Buffer, _ net.Conn) {
+	s.resetConnectionStats()
+	b.WriteString("Connection stats reset.\n")
 }
 
-// mode is the server's role.
-func (s *Server) mode() string {
-	members, err := s.cfg.Cluster.Members(context.Background(), false)
-	if err == nil && len(members) == 1 {
-		return "standalone"
+func (s *Server) resetConnectionStats() {
+	for _, c := range s.sessions.list() {
+		c.stats.reset()
 	}
-	switch self := s.cfg.Cluster.Self(); {
-	case self.Leader == self.Member:
-		return "leader"
-	case self.Learner:
-		return "observer"
-	}
-	return "follower"
+}
+
+func (s *Server) resetStats(b *bytes.Buffer, _ net.Conn) {
+	s.stats.reset()
+	b.WriteString("Server stats reset.\n")
 }
 
 func (s *Server) writeIsro(b *bytes.Buffer, _ net.Conn) {
-	if s.serving() {
+	switch {
+	case s.readOnly.Load():
+		b.WriteString("ro")
+	case s.serving():
 		b.WriteString("rw")
-	} else {
+	default:
 		b.WriteString("null")
 	}
 }
 
-func (s *Server) writeSrvr(b *bytes.Buffer, _ net.Conn) {
-	fmt.Fprintf(b, "Zookeeper version: %s\n", s.fullVersion())
-	s.writeFigures(b)
+func (s *Server) writeWatchSummary(b *bytes.Buffer, _ net.Conn) {
+	w := s.watches.summary()
+	fmt.Fprintf(b, "%d connections watching %d paths\nTotal watches:%d\n", w.connections, w.paths, w.watches)
 }
 
-func (s *Server) writeStat(b *bytes.Buffer, nc net.Conn) {
-	fmt.Fprintf(b, "Zookeeper version: %s\nClients:\n", s.fullVersion())
-	for _, c := range s.sessions.list() {
-		c.queue.mu.Lock()
-		queued := c.queue.outstanding
-		c.queue.mu.Unlock()
-		writeClient(b, c.nc, 1, queued, c.stats.received.Load(), c.stats.sent.Load())
-	}
-	writeClient(b, nc, 0, 0, 1, 0)
-	b.WriteString("\n")
-	s.writeFigures(b)
-}
-
-// writeClient writes the line of a connection; interest is whether the server reads
-// from it.
-func writeClient(b *bytes.Buffer, nc net.Conn, interest, queued int, received, sent uint64) {
-	fmt.Fprintf(b, " /%s[%d](queued=%d,recved=%d,sent=%d)\n", nc.RemoteAddr(), interest, queued, received, sent)
-}
-
-func (s *Server) writeFigures(b *bytes.Buffer) {
-	least, mean, most := s.stats.latency.milliseconds()
-	fmt.Fprintf(b, "Latency min/avg/max: %d/%s/%d\n", least, javaDouble(mean), most)
-	fmt.Fprintf(b, "Received: %d\n", s.stats.received.Load())
-	fmt.Fprintf(b, "Sent: %d\n", s.stats.sent.Load())
-	fmt.Fprintf(b, "Connections: %d\n", s.stats.connections.Load())
-	fmt.Fprintf(b, "Outstanding: %d\n", s.stats.outstanding.Load())
-	fmt.Fprintf(b, "Zxid: 0x%x\n", int64(s.cfg.Cluster.Status().Rev))
-	fmt.Fprintf(b, "Mode: %s\n", s.mode())
-	fmt.Fprintf(b, "Node count: %d\n", s.cfg.Znodes.Counts().Znodes)
-}
-
-// javaDouble prints a number as Java does those of this size: with a point.
-func javaDouble(f float64) string {
-	text := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(text, ".") {
-		text += ".0"
-	}
-	return text
-}
-
-func (s *Server) writeMntr(b *bytes.Buffer, _ net.Conn) {
-	line := func(key string, value any) { fmt.Fprintf(b, "zk_%s\t%v\n", key, value) }
-	line("version", s.fullVersion())
-	line("server_state", s.mode())
-	for _, g := range s.gauges() {
-		value := strconv.FormatFloat(g.value, 'f', -1, 64)
-		if g.name == "avg_latency" {
-			value = javaDouble(g.value)
+func (s *Server) writeWatchesByConnection(b *bytes.Buffer, _ net.Conn) {
+	for _, g := range s.dataWatches().sessions() {
+		fmt.Fprintf(b, "0x%x\n", g.session)
+		for _, path := range g.paths {
+			fmt.Fprintf(b, "\t%s\n", path)
 		}
-		line(g.name, value)
 	}
+	b.WriteString("\n")
 }
 
-func (s *Server) writeConf(b *bytes.Buffer, nc net.Conn) {
-	_, port, err := net.SplitHostPort(nc.LocalAddr().String())
-	if err != nil {
-		port = "-1"
+func (s *Server) writeWatchesByPath(b *bytes.Buffer, _ net.Conn) {
+	for _, g := range s.dataWatches().paths() {
+		fmt.Fprintf(b, "%s\n", g.path)
+		for _, id := range g.sessions {
+			fmt.Fprintf(b, "\t0x%x\n", id)
+		}
 	}
-	size := s.cfg.Cluster.Status().Size
-	tick := s.cfg.Limits.Tick.Milliseconds()
-	for _, line := range []struct {
-		key   string
-		value any
-	}{
-		{"clientPort", port},
-		{"secureClientPort", -1},
-		{"dataDir", s.cfg.DataDir},
-		{"dataDirSize", size},
-		{"dataLogDir", s.cfg.DataDir},
-		{"dataLogSize", size},
-		{"tickTime", tick},
-		{"maxClientCnxns", s.cfg.Limits.MaxPerIP},
-		{"minSessionTimeout", s.cfg.timeout(0).Milliseconds()},
-		{"maxSessionTimeout", 20 * tick},
-		{"clientPortListenBacklog", -1},
-		{"serverId", 0},
-	} {
-		fmt.Fprintf(b, "%s=%v\n", line.key, line.value)
-	}
+	b.WriteString("\n")
 }
 
-func (s *Server) writeEnvi(b *bytes.Buffer, _ net.Conn) {
-	host, _ := os.Hostname() // empty if it is not known
-	dir, _ := os.Getwd()
-	b.WriteString("Environment:\n")
-	for _, line := range [][2]string{
-		{"zookeeper.version", s.fullVersion()},
-		{"host.name", host},
-		{"java.version", "none, this is " + runtime.Version()},
-		{"os.name", runtime.GOOS},
-		{"os.arch", runtime.GOARCH},
-		{"user.dir", dir},
-	} {
-		fmt.Fprintf(b, "%s=%s\n", line[0], line[1])
+// watchReport is who watches the data of what.
+type watchReport struct {
+	bySession map[int64][]string
+	byPath    map[string][]int64
+}
+
+// dataWatches makes a report. What it shows is of a moment for each connection.
+func (s *Server) dataWatches() *watchReport {
+	w := &watchReport{bySession: map[int64][]string{}, byPath: map[string][]int64{}}
+	for _, c := range s.sessions.list() {
+		id := int64(c.session.ID)
+		for _, path := range s.watches.watchedData(&c.sub) {
+			w.bySession[id] = append(w.bySession[id], path)
+			w.byPath[path] = append(w.byPath[path], id)
+		}
 	}
+	return w
+}
+
+type sessionWatches struct {
+	session int64
+	paths   []string
+}
+
+func (w *watchReport) sessions() []sessionWatches {
+	all := make([]sessionWatches, 0, len(w.bySession))
+	for _, id := range sortedKeys(w.bySession) {
+		slices.Sort(w.bySession[id])
+		all = append(all, sessionWatches{id, w.bySession[id]})
+	}
+	return all
+}
+
+type pathWatches struct {
+	path     string
+	sessions []int64
+}
+
+func (w *watchReport) paths() []pathWatches {
+	all := make([]pathWatches, 0, len(w.byPath))
+	for _, path := range sortedKeys(w.byPath) {
+		slices.Sort(w.byPath[path])
+		all = append(all, pathWatches{path, w.byPath[path]})
+	}
+	return all
 }
