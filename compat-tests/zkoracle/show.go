@@ -27,6 +27,8 @@ func showByOp(op int32) func(*side, *reader) string {
 		return showData
 	case opMulti, opMultiRead:
 		return showMulti
+	case opGetEphemerals:
+		return func(_ *side, r *reader) string { return children(r) }
 	default:
 		return showRest
 	}
