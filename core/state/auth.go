@@ -1,10 +1,11 @@
 package state
 
 import (
-	"context"
+	"fmt"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/state/auth"
+	"github.com/triglot/triglot/storage/keys"
 )
 
 // TokenChange is a simple token that was granted, or the end of tokens.
@@ -16,16 +17,63 @@ type TokenChange struct {
 	Index  uint64
 }
 
-// permit fails if who may not have cmd executed now.
+// permit fails if who may not have cmd executed now: by the users and roles first, then
+// by the ACLs of znodes.
 func (m *Machine) permit(who core.Principal, cmd core.Command) error {
-	if who.Member || !m.accounts.Enabled() {
+	if who.Member {
 		return nil
 	}
-	return m.judge(who, cmd)
+	if m.rights.accounts.Enabled() {
+		if err := m.judge(who, cmd); err != nil {
+			return err
+		}
+	}
+	if g := m.guard(who); g != nil {
+		return g.judge(cmd, m.leases.Keys)
+	}
+	return nil
+}
+
+// guard judges one who comes through etcd's or HTTP's face; nil if nothing is forbidden
+// to him by an ACL.
+func (m *Machine) guard(who core.Principal) *guard {
+	if m.rights.lists == 0 {
+		return nil
+	}
+	m.rights.restricted = m.znodes.Restricted()
+	return newGuard(&m.rights, written{m.w}, m.znodes.Mount(), m.bounds(), m.rights.accounts.Identities(who))
+}
+
+// countLists takes in how many ACLs forbid something, which only a command of
+// ZooKeeper's and a compaction change from, or to, none.
+func (m *Machine) countLists() (err error) {
+	m.rights.lists, err = m.acls.Lists()
+	return err
+}
+
+// setPolicy sets what becomes of etcd's and HTTP's requests that touch what ACLs forbid.
+func (m *Machine) setPolicy(c *core.SetZnodeACLPolicy) error {
+	if c.Policy > core.ZnodeACLOff {
+		return core.InvalidArgument
+	}
+	m.rights.policy = c.Policy
+	m.w.SetRow(row(keys.MetaACLPolicy), []byte{byte(c.Policy)})
+	return nil
+}
+
+// decodePolicy reads the row of the policy; there is none in most stores.
+func decodePolicy(b []byte) (core.ZnodeACLPolicy, error) {
+	switch {
+	case b == nil:
+		return core.ZnodeACLDeny, nil
+	case len(b) != 1 || core.ZnodeACLPolicy(b[0]) > core.ZnodeACLOff:
+		return 0, fmt.Errorf("malformed row of the policy of ACLs %x", b)
+	}
+	return core.ZnodeACLPolicy(b[0]), nil
 }
 
 func (m *Machine) judge(who core.Principal, cmd core.Command) error {
-	j := judge{accounts: m.accounts, who: who, attached: m.leases.Keys}
+	j := judge{accounts: m.rights.accounts, who: who, attached: m.leases.Keys}
 	switch c := cmd.(type) {
 	case *core.Put:
 		return j.put(c)
@@ -36,9 +84,9 @@ func (m *Machine) judge(who core.Principal, cmd core.Command) error {
 	case *core.ZnodeWrite:
 		return m.judgeZnodes(&j, c)
 	case *core.LeaseGrant:
-		return m.accounts.Known(who)
+		return m.rights.accounts.Known(who)
 	case *core.LeaseRevoke:
-		if err := m.accounts.Known(who); err != nil {
+		if err := m.rights.accounts.Known(who); err != nil {
 			return err
 		}
 		return j.lease(c.ID)
@@ -48,7 +96,7 @@ func (m *Machine) judge(who core.Principal, cmd core.Command) error {
 		*core.ZnodeReap, *core.SetZnodeACLPolicy:
 		return core.PermissionDenied // a member's own business
 	default:
-		return m.accounts.Admin(who)
+		return m.rights.accounts.Admin(who)
 	}
 }
 
@@ -158,11 +206,11 @@ func (m *Machine) manageAuth(cmd core.Command) (core.Outcome, error) {
 	if grant, ok := cmd.(*core.TokenGrant); ok {
 		return m.grantToken(grant)
 	}
-	next, err := m.accounts.Apply(cmd, m.w)
+	next, err := m.rights.accounts.Apply(cmd, m.w)
 	if err != nil {
 		return nil, err
 	}
-	m.accounts = next
+	m.rights.accounts = next
 	switch c := cmd.(type) { // what ends tokens, and nothing else does, as in etcd
 	case *core.UserDelete:
 		m.delta.Tokens = append(m.delta.Tokens, TokenChange{User: c.Name})
@@ -177,98 +225,16 @@ func (m *Machine) manageAuth(cmd core.Command) (core.Outcome, error) {
 // grantToken has the token table of each member learn of a token. The state itself
 // does not keep it: tokens do not outlive the processes that know them.
 func (m *Machine) grantToken(c *core.TokenGrant) (core.Outcome, error) {
-	if !m.accounts.Enabled() {
+	if !m.rights.accounts.Enabled() {
 		return nil, core.AuthNotEnabled
 	}
-	if c.AuthRev != m.accounts.Rev() {
+	if c.AuthRev != m.rights.accounts.Rev() {
 		return nil, core.AuthOldRevision
 	}
-	if _, ok := m.accounts.User(c.User); !ok {
+	if _, ok := m.rights.accounts.User(c.User); !ok {
 		return nil, core.UserNotFound
 	}
 	index := m.pos.index + 1
 	m.delta.Tokens = append(m.delta.Tokens, TokenChange{User: c.User, Secret: c.Secret, Index: index})
 	return core.TokenOutcome{Index: index}, nil
-}
-
-// Accounts are the users and roles.
-func (v *View) Accounts() *auth.State { return v.accounts }
-
-// Readable implements core.View.
-func (v *View) Readable(core.Interval) error { return nil }
-
-// As is the view as one principal may see it: v itself if it may see everything. It
-// takes over the hold on v.
-func (v *View) As(who core.Principal) core.View {
-	if who.Member || !v.accounts.Enabled() {
-		return v
-	}
-	return &restricted{View: v, who: who}
-}
-
-// restricted is a view as one principal may see it.
-type restricted struct {
-	*View
-	who core.Principal
-}
-
-// Readable implements core.View.
-func (r *restricted) Readable(in core.Interval) error { return r.accounts.MayRead(r.who, in) }
-
-// readable is Readable for a read that is done now: see auth.State.Current.
-func (r *restricted) readable(in core.Interval) error {
-	if err := r.Readable(in); err != nil {
-		return err
-	}
-	return r.accounts.Current(r.who)
-}
-
-// Range implements core.View.
-func (r *restricted) Range(ctx context.Context, q *core.Range) (core.RangeResult, error) {
-	if err := r.readable(q.Interval); err != nil {
-		return core.RangeResult{}, err
-	}
-	return r.View.Range(ctx, q)
-}
-
-// Txn implements core.View.
-func (r *restricted) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
-	j := judge{accounts: r.accounts, who: r.who, attached: r.LeaseKeys}
-	if err := j.txn(t); err != nil {
-		return core.TxnOutcome{}, err
-	}
-	if err := r.accounts.Current(r.who); err != nil {
-		return core.TxnOutcome{}, err
-	}
-	return r.View.Txn(ctx, t)
-}
-
-// Znodes implements core.View.
-func (r *restricted) Znodes() core.ZnodeView { return r }
-
-// Znode implements core.ZnodeView: the znode's key must be readable.
-func (r *restricted) Znode(path string, need core.Perms) (core.Znode, error) {
-	if r.mount == nil {
-		return core.Znode{}, core.Unsupported
-	}
-	if err := r.readable(core.Interval{Key: r.mount.Key(path)}); err != nil {
-		return core.Znode{}, err
-	}
-	return r.View.Znode(path, need)
-}
-
-// Children implements core.ZnodeView: the keys of the children must be readable, too, for
-// they are named.
-func (r *restricted) Children(ctx context.Context, path string) ([]string, core.Znode, error) {
-	if r.mount == nil {
-		return nil, core.Znode{}, core.Unsupported
-	}
-	err := r.readable(core.Interval{Key: r.mount.Key(path)})
-	if err == nil {
-		err = r.readable(r.mount.Below(path))
-	}
-	if err != nil {
-		return nil, core.Znode{}, err
-	}
-	return r.View.Children(ctx, path)
 }

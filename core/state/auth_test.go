@@ -65,7 +65,7 @@ func (r *rig) accountsTranscript(t *testing.T, d *datadriven.TestData) (string, 
 func (r *rig) principal() core.Principal {
 	who := r.who
 	if who.User != "" && who.AuthRev == 0 {
-		who.AuthRev = r.machine.accounts.Rev()
+		who.AuthRev = r.machine.rights.accounts.Rev()
 	}
 	return who
 }

@@ -44,9 +44,9 @@ type Machine struct {
 	pos       position
 	compacted core.Rev
 	// members and alarms are replaced, never changed: views share them.
-	members  []core.Member
-	alarms   []core.Alarm
-	accounts *auth.State
+	members []core.Member
+	alarms  []core.Alarm
+	rights  rights
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 
@@ -163,6 +163,7 @@ func (m *Machine) load() error {
 	}
 	pos, compacted := read(keys.MetaApplied), read(keys.MetaCompacted)
 	members, alarms := read(keys.MetaMembers), read(keys.MetaAlarms)
+	policy := read(keys.MetaACLPolicy)
 	m.downgradeTo = string(read(keys.MetaDowngrade))
 	if err != nil {
 		return err
@@ -183,19 +184,25 @@ func (m *Machine) load() error {
 	if m.compacted, err = decodeRev(compacted); err != nil {
 		return err
 	}
+	if m.rights.policy, err = decodePolicy(policy); err != nil {
+		return err
+	}
 	if m.members, err = decodeMembers(members); err != nil {
 		return err
 	}
 	if m.alarms, err = decodeAlarms(alarms); err != nil {
 		return err
 	}
-	if m.accounts, err = auth.Load(m.w); err != nil {
+	if m.rights.accounts, err = auth.Load(m.w); err != nil {
 		return err
 	}
 	if m.leases, err = lease.Load(m.w); err != nil {
 		return err
 	}
 	m.acls = auth.NewACLs(m.w)
+	if err := m.countLists(); err != nil {
+		return err
+	}
 	m.znodes, err = znode.Open(m.w, m.leases, m.acls)
 	return err
 }
@@ -293,7 +300,7 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		out, err := tx.DeleteRange(c)
 		return m.take(&tx, out, err)
 	case *core.Txn:
-		return m.txn(c, own)
+		return m.txn(c, who, own)
 	case *core.ZnodeWrite:
 		return m.writeZnodes(c, who)
 	case *core.Compact:
@@ -323,7 +330,7 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 	case *core.ZnodeReap:
 		return nil, m.reap(c, term)
 	case *core.SetZnodeACLPolicy:
-		return nil, core.Unsupported
+		return nil, m.setPolicy(c)
 	default:
 		return m.manageAuth(cmd)
 	}
@@ -335,8 +342,13 @@ func (m *Machine) begin(reads bool) kv.Tx {
 		m.znodes.Begin(m.pos.rev+1, m.pos.clock)
 		znodes = m.znodes
 	}
-	return kv.Begin(m.w, m.leases, znodes, kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Room: &m.room.entry, Keep: &m.room.keep}, reads)
+	bounds := m.bounds()
+	bounds.Room, bounds.Keep = &m.room.entry, &m.room.keep
+	return kv.Begin(m.w, m.leases, znodes, bounds, reads)
 }
+
+// bounds are the revisions that can be read.
+func (m *Machine) bounds() kv.Bounds { return kv.Bounds{Rev: m.pos.rev, Compact: m.compacted} }
 
 // take makes what a command changed, if anything, the next revision. It gives the
 // command's result on, and does nothing if the command failed.
@@ -363,9 +375,14 @@ func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, er
 	return out, nil
 }
 
-func (m *Machine) txn(t *core.Txn, own bool) (core.Outcome, error) {
+func (m *Machine) txn(t *core.Txn, who core.Principal, own bool) (core.Outcome, error) {
 	mark := m.w.Mark()
 	tx := m.begin(own)
+	if m.rights.policy == core.ZnodeACLHide && !who.Member {
+		if g := m.guard(who); g != nil {
+			tx.See(hidden{g})
+		}
+	}
 	out, err := tx.Txn(t)
 	if err != nil {
 		m.w.Rollback(mark)
@@ -383,6 +400,12 @@ func (m *Machine) compact(rev core.Rev) error {
 	m.compacted = rev
 	m.delta.Compacted = rev
 	m.w.SetRow(row(keys.MetaCompacted), appendRev(nil, rev))
+	if m.rights.lists > 0 {
+		if err := m.acls.Compact(rev); err != nil {
+			return err
+		}
+		return m.countLists()
+	}
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
-	"github.com/triglot/triglot/core/state/auth"
 	"github.com/triglot/triglot/core/state/kv"
 	"github.com/triglot/triglot/core/state/lease"
 	"github.com/triglot/triglot/core/state/znode"
@@ -34,8 +33,7 @@ type View struct {
 	numbers core.ZnodeCounts
 	members []core.Member
 	alarms  []core.Alarm
-	// accounts are the users and roles.
-	accounts *auth.State
+	rights  rights
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 }
@@ -45,23 +43,22 @@ func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
 	m.shared.open.Add(1)
 	v := &View{
-		shared:  &m.shared,
-		snap:    snap,
-		reader:  mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
-		index:   m.pos.index,
-		written: m.w.Written(),
-		keys:    m.pos.keys,
-		bounds:  kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.shared.counts},
-		members: m.members,
-		alarms:  m.alarms,
-
-		accounts: m.accounts,
-
+		shared:      &m.shared,
+		snap:        snap,
+		reader:      mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
+		index:       m.pos.index,
+		written:     m.w.Written(),
+		keys:        m.pos.keys,
+		bounds:      kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.shared.counts},
+		members:     m.members,
+		alarms:      m.alarms,
+		rights:      m.rights,
 		downgradeTo: m.downgradeTo,
 	}
 	if m.znodes != nil {
 		v.mount, v.numbers = m.znodes.Mount(), m.znodes.Counts()
 		v.rows = m.znodes.RowBytes()
+		v.rights.restricted = m.znodes.Restricted()
 	}
 	v.rows += m.leases.RowBytes()
 	v.numbers.Sessions = m.leases.Sessions()
@@ -125,7 +122,11 @@ func (v *View) Range(ctx context.Context, q *core.Range) (core.RangeResult, erro
 
 // Txn evaluates a transaction that is ReadOnly.
 func (v *View) Txn(ctx context.Context, t *core.Txn) (core.TxnOutcome, error) {
-	out, err := kv.ReadTxn(ctx, v.reader, v.bounds, t)
+	return v.readTxn(ctx, v.reader, v.bounds, t)
+}
+
+func (v *View) readTxn(ctx context.Context, r kv.Reader, b kv.Bounds, t *core.Txn) (core.TxnOutcome, error) {
+	out, err := kv.ReadTxn(ctx, r, b, t)
 	v.shared.reads.ranges.Add(uint64(len(out.Ops)))
 	if len(out.Ops) > 1 {
 		v.shared.reads.txns.Add(1)

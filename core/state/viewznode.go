@@ -71,23 +71,6 @@ func (v *View) Reapable(ctx context.Context, after []byte, limit int, now int64,
 	return due, wrapRead(err)
 }
 
-// ACL implements core.ZnodeView.
-func (v *View) ACL(id core.ZnodeACL) ([]core.ACLEntry, error) {
-	switch id {
-	case core.ACLOpen:
-		return []core.ACLEntry{{Perms: core.PermAll, Scheme: core.SchemeWorld, ID: core.WorldAnyone}}, nil
-	case core.ACLReadOnly:
-		return []core.ACLEntry{{Perms: core.PermRead, Scheme: core.SchemeWorld, ID: core.WorldAnyone}}, nil
-	}
-	return nil, core.Errorf(core.Internal, "there is no ACL %d", id)
-}
-
-// Allows implements core.ZnodeView.
-func (v *View) Allows(core.ZnodeACL, core.Perms) bool { return true }
-
-// Visible implements core.ZnodeView.
-func (v *View) Visible(changes []core.Change) []core.Change { return changes }
-
 // ZnodeCounts are the numbers of znodes and sessions. A store without znodes counts
 // none.
 func (v *View) ZnodeCounts() core.ZnodeCounts { return v.numbers }

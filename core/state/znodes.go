@@ -12,7 +12,7 @@ func (m *Machine) writeZnodes(c *core.ZnodeWrite, who core.Principal) (core.Outc
 	}
 	mark := m.w.Mark()
 	tx := m.begin(false)
-	out, err := m.znodes.Write(&tx, c, m.accounts.Identities(who))
+	out, err := m.znodes.Write(&tx, c, m.rights.accounts.Identities(who))
 	switch {
 	case err != nil:
 		m.w.Rollback(mark)
@@ -21,7 +21,10 @@ func (m *Machine) writeZnodes(c *core.ZnodeWrite, who core.Principal) (core.Outc
 		m.znodes.Undo()
 		return out, nil
 	}
-	return m.take(&tx, out, err)
+	if _, err := m.take(&tx, out, err); err != nil {
+		return nil, err
+	}
+	return out, m.countLists()
 }
 
 // reap deletes what the leader of this very term found to be due, as far as it still is,

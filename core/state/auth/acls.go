@@ -32,12 +32,15 @@ type ACLRows interface {
 // Those that hold one are the rows of znodes, and the newest version of a key if it was
 // written under another list than its znode has now.
 type ACLs struct {
-	rows       ACLRows
+	rows ACLRows
+	// lists is how many there are, unless changed says that this may be wrong.
+	lists      int64
+	changed    bool
 	key, value []byte // buffers
 }
 
 // NewACLs is the table in rows.
-func NewACLs(rows ACLRows) *ACLs { return &ACLs{rows: rows} }
+func NewACLs(rows ACLRows) *ACLs { return &ACLs{rows: rows, changed: true} }
 
 // Intern returns the number of a list, which gets one if it has none. Who interns one
 // must Hold it in the same command, or have the command's rows undone.
@@ -126,15 +129,23 @@ func (t *ACLs) addLists(n int) error {
 		return err
 	}
 	s.lists += uint64(n)
+	t.changed = true
 	t.setSummary(s)
 	return nil
 }
 
 // Lists is how many lists besides the open one znodes have, or had in history that is
-// kept: where there are none, nothing is forbidden to anyone, or ever was.
+// kept: where there are none, nothing is forbidden to anyone, or ever was. It is not for
+// the midst of a command, whose rows may be undone.
 func (t *ACLs) Lists() (int64, error) {
-	s, err := t.summary()
-	return int64(s.lists), err
+	if t.changed {
+		s, err := t.summary()
+		if err != nil {
+			return 0, err
+		}
+		t.lists, t.changed = int64(s.lists), false
+	}
+	return t.lists, nil
 }
 
 func decodeACLID(b []byte) (core.ZnodeACL, error) {

@@ -12,6 +12,8 @@ type Tx struct {
 	// znodes is nil if no key is one.
 	znodes Znodes
 	bounds Bounds
+	// sees is what compares and ranges are made on: w, or what of it may be seen.
+	sees Reader
 	// reads says whether the results of ranges are wanted: only the proposing
 	// member builds them.
 	reads   bool
@@ -30,8 +32,12 @@ type Tx struct {
 // Begin starts a command on the state described by b. z is nil if no key is a
 // znode.
 func Begin(w Writer, l Leases, z Znodes, b Bounds, reads bool) Tx {
-	return Tx{w: w, leases: l, znodes: z, bounds: b, reads: reads}
+	return Tx{w: w, sees: w, leases: l, znodes: z, bounds: b, reads: reads}
 }
+
+// See has compares and ranges see no more than r shows, which reads what the command
+// writes.
+func (tx *Tx) See(r Reader) { tx.sees = r }
 
 // Rev is the store's revision as of what the command has done so far.
 func (tx *Tx) Rev() core.Rev {

@@ -82,7 +82,7 @@ func ReadTxn(ctx context.Context, r Reader, b Bounds, t *core.Txn) (core.TxnOutc
 // Txn runs a transaction. If it fails, Changes is empty but the writer may hold
 // rows: the caller rolls it back to where the transaction began.
 func (tx *Tx) Txn(t *core.Txn) (core.TxnOutcome, error) {
-	p, err := makePlan(tx.w, t)
+	p, err := makePlan(tx.sees, t)
 	if err != nil {
 		return core.TxnOutcome{}, err
 	}
@@ -141,7 +141,7 @@ func (tx *Tx) read(q *core.Range) (core.Outcome, error) {
 		}
 		return nil
 	}
-	res, err := Range(context.Background(), tx.w, b, &bounded)
+	res, err := Range(context.Background(), tx.sees, b, &bounded)
 	switch {
 	case tx.readBytes > MaxTxnReadBytes:
 		return nil, nil
