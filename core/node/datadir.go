@@ -35,6 +35,9 @@ const (
 	asideName  = backup.EtcdMember + ".etcd"
 	// fixturesName holds the certificates that --auto-tls makes, as with etcd.
 	fixturesName = "fixtures"
+	// socketName is the socket of the member's own calls (--admin-socket), which a killed
+	// process leaves behind.
+	socketName = "admin.sock"
 	// reserveName is given up when the disk is nearly full; see lowDisk.
 	reserveName = "reserve"
 	// reserveCategory labels its writes in the engine's statistics.
@@ -161,7 +164,7 @@ func (d *dataDir) checkForeign() error {
 }
 
 // ownNames are the names of a member's files.
-var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName, fixturesName, reserveName}
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName, fixturesName, reserveName, socketName}
 
 // tmpSuffix ends the name of a file that is being written.
 const tmpSuffix = ".tmp"
