@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -108,6 +109,7 @@ func (p *Process) Restart(ctx context.Context) error {
 	}
 	cmd := exec.Command(program[0], program[1:]...)
 	cmd.Dir = p.dir
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TRIGLOT_") })
 	cmd.Stdout, cmd.Stderr = log, log
 	run, err := server.NewRun(cmd)
 	if err = errors.Join(err, log.Close()); err != nil { // the child has its own copy
