@@ -45,6 +45,8 @@ type Config struct {
 
 	// handshake is handshakeTimeout but in tests.
 	handshake time.Duration
+	// readOnlyGrace is likewise.
+	readOnlyGrace time.Duration
 }
 
 // Limits bounds what clients may ask for. A zero is the default of that part.
@@ -89,9 +91,16 @@ type Security struct {
 	// is the subject that may do everything (X509AuthenticationProvider.superUser).
 	X509      bool
 	X509Super string
-	// SASL registers the scheme of SASL; Users are the passwords of DIGEST-MD5.
+	// SASL registers the scheme of SASL; Users are the passwords of DIGEST-MD5, nil if
+	// nobody can authenticate by it.
 	SASL  bool
 	Users map[string]string
+	// SASLSuperPassword, unless it is empty, is the password of the user super instead of
+	// the one in Users (SASLAuthenticationProvider.superPassword).
+	SASLSuperPassword string
+	// AllowSASLFailed lets clients that fail to authenticate by SASL go on as nobody,
+	// unless SASL is required (allowSaslFailedClients).
+	AllowSASLFailed bool
 	// SASLSuper are the sasl ids that may do everything (superUser).
 	SASLSuper []string
 	// RequireSASL turns away clients that do not authenticate by SASL
@@ -118,6 +127,7 @@ func (c Config) withDefaults() Config {
 		c.Limits.MaxFrame = wire.MaxFrame
 	}
 	c.handshake = cmp.Or(c.handshake, handshakeTimeout)
+	c.readOnlyGrace = cmp.Or(c.readOnlyGrace, max(readOnlyGrace, c.Limits.Tick))
 	c.Version = cmp.Or(c.Version, defaultVersion)
 	c.Build = cmp.Or(c.Build, defaultBuild)
 	if c.Built.IsZero() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
+	"github.com/triglot/triglot/frontends/zk/sasl"
 )
 
 const (
@@ -38,6 +39,8 @@ type conn struct {
 	out     outbox
 	sub     subscriber
 	session core.SessionRef
+	// local says that the session is this member's alone (readonly.go).
+	local bool
 	// who is who the client has proven to be by now. The reader alone sets it, where it
 	// reads an auth or a sasl packet, so that every request behind one is made under what
 	// that proved; others read it, as events are judged by it, too.
@@ -47,16 +50,21 @@ type conn struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 
-	// req is the request being read and body its bytes; they are the reader's.
-	req  request
-	body jute.Reader
-	// touched is when the session was last touched, on the server's clock. It is
-	// the reader's.
-	touched time.Duration
-
+	reading
 	queue queue
 	run   runner
 	stats connStats
+}
+
+// reading is what the reader works with, and nobody else.
+type reading struct {
+	// req is the request being read and body its bytes.
+	req  request
+	body jute.Reader
+	// touched is when the session was last touched, on the server's clock.
+	touched time.Duration
+	// exchange is the authentication by SASL, nil if there has been none.
+	exchange *sasl.Exchange
 }
 
 // queue is the requests that wait for their answer.
@@ -141,6 +149,10 @@ func (c *conn) touch(now time.Duration) {
 		return
 	}
 	c.touched = now
+	if c.local {
+		c.keepLocal()
+		return
+	}
 	err := c.srv.cfg.Sessions.Touch(c.ctx, c.session.ID)
 	if err != nil && core.KindOf(err) == core.SessionExpired {
 		c.close(errEnded)

@@ -45,6 +45,11 @@ func (s *Server) handle(nc net.Conn) {
 	if err == nil {
 		c.in = in
 		_ = nc.SetDeadline(time.Time{})
+		if c.local {
+			c.keepLocal()
+			s.localSessions.Add(1)
+			defer s.localSessions.Add(-1)
+		}
 		err = c.serve()
 		s.sessions.remove(c)
 		s.cfg.Logger.Debug("zookeeper connection closed", "client", nc.RemoteAddr(), "session", sessionID(c.session.ID), "reason", err)
@@ -80,9 +85,12 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	c.run.shown = rev
 	c.timeout = s.cfg.timeout(time.Duration(m.TimeOut) * time.Millisecond)
 	s.stats.count(connectionRequests)
-	if m.SessionID == 0 {
+	switch {
+	case s.readOnly.Load():
+		err = s.openLocal(c, &m)
+	case m.SessionID == 0:
 		err = s.openSession(ctx, c, &m)
-	} else {
+	default:
 		s.sessions.begin(core.LeaseID(m.SessionID))
 		defer s.sessions.end(core.LeaseID(m.SessionID))
 		s.stats.count(connectionRevalidations)
@@ -90,6 +98,9 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	}
 	if err == nil {
 		err = s.sessions.add(c)
+	}
+	if err == nil && c.local != s.readOnly.Load() { // followLeader may not have seen c
+		err = errReadOnly
 	}
 	if err == nil {
 		err = s.welcome(c, &m)
@@ -153,6 +164,7 @@ func (s *Server) welcome(c *conn, m *wire.ConnectRequest) error {
 		TimeOut:     int32(c.timeout.Milliseconds()),
 		SessionID:   int64(c.session.ID),
 		Password:    m.Password,
+		ReadOnly:    c.local,
 		HasReadOnly: m.HasReadOnly,
 	})
 }

@@ -78,6 +78,8 @@ var operations = map[wire.OpCode]*operation{
 	wire.OpCreateContainer: &opCreateContainer,
 	wire.OpDelete:          &opDelete,
 	wire.OpSetData:         &opSetData,
+	wire.OpSetACL:          &opSetACL,
+	wire.OpCreateTTL:       &opCreateTTL,
 	wire.OpMulti:           &opMulti,
 	wire.OpCloseSession:    &opCloseSession,
 
@@ -86,10 +88,17 @@ var operations = map[wire.OpCode]*operation{
 	wire.OpGetACL:       &opGetACL,
 	wire.OpGetChildren:  &opGetChildren,
 	wire.OpGetChildren2: &opGetChildren2,
+	wire.OpMultiRead:    &opMultiRead,
+
+	wire.OpGetAllChildrenNumber: &opGetAllChildrenNumber,
+	wire.OpGetEphemerals:        &opGetEphemerals,
 
 	wire.OpSync:          &opSync,
 	wire.OpPing:          &opPing,
 	wire.OpAuth:          &opAuth,
+	wire.OpSASL:          &opSASL,
+	wire.OpWhoAmI:        &opWhoAmI,
+	wire.OpReconfig:      &opReconfig,
 	wire.OpAddWatch:      &opAddWatch,
 	wire.OpSetWatches:    &opSetWatches,
 	wire.OpSetWatches2:   &opSetWatches2,
@@ -109,7 +118,7 @@ func operationOf(code wire.OpCode) *operation {
 }
 
 // commonOperations are those with small numbers.
-var commonOperations = func() (common [wire.OpCreateTTL]*operation) {
+var commonOperations = func() (common [wire.OpMultiRead + 1]*operation) {
 	for code, op := range operations {
 		if code >= 0 && int(code) < len(common) {
 			common[code] = op
@@ -127,16 +136,20 @@ func (q *request) decode(c *conn, frame []byte, r *jute.Reader) error {
 		return err
 	}
 	*q = request{xid: header.Xid, op: operationOf(header.Op), who: c.who.Load(), size: len(frame)}
+	if !c.admits(header.Op) {
+		q.op, q.last = &opTurnedAway, true
+		return nil
+	}
 	if q.op == nil {
 		q.refuse(wire.Unimplemented)
 		q.last = true
 		return nil
 	}
-	if q.op.decode == nil {
+	if c.local && c.decidedLocally(q) || q.op.decode == nil {
 		return nil
 	}
 	if q.op.decode(c, q, r); r.Err() != nil {
-		if q.op == &opAuth {
+		if q.op == &opAuth || q.op == &opSASL {
 			return r.Err() // ZooKeeper 3.9 ZooKeeperServer.processPacket: no reply
 		}
 		q.refuse(wire.MarshallingError)

@@ -69,6 +69,9 @@ func New(cfg Config) *Server {
 	s.watches.judge = judge{store: s.cfg.Store, auth: s.cfg.Auth}
 	s.following = cfg.Znodes.Follow(s.watches)
 	s.unfollow = cfg.Sessions.Follow(s.sessions.changed)
+	if cfg.Features.ReadOnly {
+		s.handlers.Go(s.followLeader)
+	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(&collector{s: s})
 	}
