@@ -11,32 +11,15 @@ import (
 	"github.com/triglot/triglot/frontends/etcdv3"
 	httpfront "github.com/triglot/triglot/frontends/http"
 	"github.com/triglot/triglot/frontends/http/inproc"
-	"github.com/triglot/triglot/frontends/zk"
 )
 
 // makeFaces makes the servers of each protocol.
 func (s *server) makeFaces(registry *prometheus.Registry) {
 	s.makeEtcd(registry)
 	s.makeHTTP(registry)
-	if s.bound.zk != nil {
+	if s.cfg.ZooKeeper.Served() {
 		s.makeZooKeeper(registry)
 	}
-}
-
-func (s *server) makeZooKeeper(registry *prometheus.Registry) {
-	cfg := &s.cfg.ZooKeeper
-	s.zk = zk.New(zk.Config{
-		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
-		Limits:   cfg.Limits,
-		Features: cfg.Features,
-		Security: cfg.Security,
-		Words:    cfg.Words,
-		Build:    commit(),
-		Built:    builtAt(),
-		DataDir:  s.cfg.Member.DataDir,
-		Metrics:  registry,
-		Logger:   s.log,
-	})
 }
 
 // makeEtcd makes etcd's face, on sockets and for the gateway.
@@ -74,6 +57,12 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 		Logger:         s.log,
 	}
 	etcdv3.Register(s.grpc, face)
+	if s.bound.local != nil {
+		s.local = grpc.NewServer(options...)
+		own := face
+		own.AsMember = true
+		etcdv3.Register(s.local, own)
+	}
 	if s.cfg.Listen.Gateway {
 		s.gateway = inproc.New(inproc.Config{
 			MaxRequestBytes: uint(requests.MaxRequestBytes),

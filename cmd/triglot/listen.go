@@ -20,7 +20,9 @@ import (
 // listeners are the bound addresses of a member.
 type listeners struct {
 	client, http, metrics []*endpoint
-	zk                    net.Listener // nil if ZooKeeper's face is off
+	zk                    zkListeners
+	// local is the socket of the member's own calls; nil if there is none.
+	local net.Listener
 }
 
 // endpoint is a bound address. One that is named both by a http:// and by a
@@ -61,13 +63,9 @@ func listen(cfg *config.Config, slots httpfront.Slots) (*listeners, error) {
 			e.plain = e.plain || !config.Secure(u)
 		}
 	}
-	if address := cfg.ZooKeeper.Listen; address != "" {
-		bound, err := bind("tcp", address, cfg.Listen.ReusePort)
-		if err != nil {
-			l.close()
-			return nil, fmt.Errorf("--zk-listen %s: %w, or --zk-listen=off", address, err)
-		}
-		l.zk = slots.Limit(bound)
+	if err := l.zk.listen(cfg, slots); err != nil {
+		l.close()
+		return nil, err
 	}
 	return l, nil
 }
@@ -88,8 +86,9 @@ func (l *listeners) close() {
 	for _, e := range l.endpoints() {
 		_ = e.Close() // nothing was accepted, or what was has its owner
 	}
-	if l.zk != nil {
-		_ = l.zk.Close()
+	l.zk.close()
+	if l.local != nil {
+		_ = l.local.Close()
 	}
 }
 

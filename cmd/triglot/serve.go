@@ -65,7 +65,7 @@ func (p *process) start(cfg *config.Config, log *journal, signals, hangups <-cha
 	case r := <-started:
 		if r.err != nil {
 			log.fatal(p, r.err)
-			return exitFailed
+			return statusOf(r.err)
 		}
 		r.server.hangups = hangups
 		return p.attend(cfg, log, r.server, signals)
@@ -152,6 +152,9 @@ func (p *process) announce(cfg *config.Config, log *slog.Logger, s *server) {
 
 // announceEndpoints says where what is served, in etcd's words.
 func (s *server) announceEndpoints() {
+	if s.bound.local != nil {
+		s.log.Info("the member's own calls are taken", "socket", s.bound.local.Addr().String())
+	}
 	grpcTraffic := "grpc+http"
 	if len(s.bound.http) > 0 {
 		grpcTraffic = "grpc"
@@ -173,9 +176,7 @@ func (s *server) announceEndpoints() {
 	for _, u := range withBoundPorts(s.cfg.Listen.Metrics, s.bound.metrics) {
 		s.log.Info("serving metrics", "address", u.String())
 	}
-	if s.bound.zk != nil {
-		s.log.Info("serving client traffic insecurely; this is strongly discouraged!", "traffic", "zookeeper", "address", s.bound.zk.Addr().String())
-	}
+	s.announceZooKeeper()
 }
 
 // stop runs end, which ends a member in good order. It returns early if that takes

@@ -18,7 +18,6 @@ import (
 	"github.com/triglot/triglot/core/node"
 	httpfront "github.com/triglot/triglot/frontends/http"
 	"github.com/triglot/triglot/frontends/http/inproc"
-	"github.com/triglot/triglot/frontends/zk"
 )
 
 // server is a member and its faces. It owns the goroutines that serve; stop waits
@@ -34,15 +33,22 @@ type server struct {
 	clientURLs config.URLs
 	node       *node.Node
 
-	grpc *grpc.Server
-	// gateway carries the calls of the JSON gateway; nil if there is none.
-	gateway          *inproc.Channel
+	calls
 	clients, metrics *http.Server
-	zk               *zk.Server // nil if it is not served
+	zk               zkFace
 	splitters        []*httpfront.Splitter
 
 	broken  chan error // a listener that failed for good
 	serving sync.WaitGroup
+}
+
+// calls are the servers of etcd's calls.
+type calls struct {
+	grpc *grpc.Server
+	// local serves the member's own calls; nil if there is no socket for them.
+	local *grpc.Server
+	// gateway carries the calls of the JSON gateway; nil if there is none.
+	gateway *inproc.Channel
 }
 
 // startServer binds the addresses and starts the member. It does not serve yet.
@@ -65,7 +71,7 @@ func startServer(cfg *config.Config, log *slog.Logger) (*server, error) {
 func (s *server) start(memory node.Memory) error {
 	cfg, log := s.cfg, s.log
 	var err error
-	if s.certs, err = loadCertificates(&cfg.TLS, cfg.Listen, log); err != nil {
+	if s.certs, err = loadCertificates(cfg, log); err != nil {
 		return err
 	}
 	bound, err := listen(cfg, connectionSlots(log))
@@ -82,7 +88,7 @@ func (s *server) start(memory node.Memory) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := s.node.Mount(); !ok && bound.zk != nil {
+	if _, ok := s.node.Mount(); !ok && cfg.ZooKeeper.Served() {
 		return errors.Join(errors.New("this cluster was founded by a version without znodes and has none: start it with --zk-listen=off, or found a new one"),
 			s.node.Stop(context.Background()))
 	}
@@ -91,6 +97,9 @@ func (s *server) start(memory node.Memory) error {
 		return errors.Join(err, s.node.Stop(context.Background()))
 	}
 	s.secure()
+	if bound.local, err = listenLocal(cfg, log); err != nil {
+		return errors.Join(err, s.node.Stop(context.Background()))
+	}
 	registerID(registry, s.node.Status().Member)
 	s.makeFaces(registry)
 	return nil
@@ -137,6 +146,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 				Period:    cfg.Member.Compaction.Period,
 				Revisions: cfg.Member.Compaction.Revisions,
 			},
+			Reaper:    cfg.ZooKeeper.Reaper,
 			Collector: node.Collector{BatchRows: int(cfg.Member.Storage.BatchRows), Pause: cfg.Member.Storage.Pause},
 		},
 		Auth: node.AuthConfig{
@@ -189,8 +199,9 @@ func (s *server) serve() {
 	for _, e := range s.bound.http {
 		s.goServe(func() error { return s.clients.Serve(e) })
 	}
-	if s.zk != nil {
-		s.goServe(func() error { return s.zk.Serve(s.bound.zk) })
+	s.serveZooKeeper()
+	if s.local != nil {
+		s.goServe(func() error { return s.local.Serve(s.bound.local) })
 	}
 	for _, e := range s.bound.metrics {
 		s.goServe(func() error { return s.metrics.Serve(e) })
@@ -218,19 +229,22 @@ func (s *server) stop() error {
 	defer cancel()
 	var drains sync.WaitGroup
 	drains.Go(func() { drainGRPC(ctx, s.grpc) })
+	if s.local != nil {
+		drains.Go(func() { drainGRPC(ctx, s.local) })
+	}
 	if s.gateway != nil {
 		drains.Go(s.gateway.Close) // its watches end with a line that says why
 	}
-	for _, h := range []*http.Server{s.clients, s.metrics} {
+	for _, h := range append(s.zk.pages(), s.clients, s.metrics) {
 		drains.Go(func() {
 			if h.Shutdown(ctx) != nil {
 				_ = h.Close() // cut off what did not finish
 			}
 		})
 	}
-	if s.zk != nil {
+	if s.zk.server != nil {
 		drains.Go(func() {
-			if err := s.zk.Shutdown(ctx); err != nil {
+			if err := s.zk.server.Shutdown(ctx); err != nil {
 				s.log.Warn("ZooKeeper connections were not closed in time", "error", err)
 			}
 		})

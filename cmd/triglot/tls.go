@@ -17,21 +17,29 @@ import (
 	httpfront "github.com/triglot/triglot/frontends/http"
 )
 
-// keepers keep the certificates of the addresses for clients and for peers; nil
-// where there is no need of one.
-type keepers struct{ client, peer *certs.Keeper }
+// keepers keep the certificates of the addresses for clients, for peers, and for
+// ZooKeeper's clients if those have their own; nil where there is no need of one.
+type keepers struct{ client, peer, zk *certs.Keeper }
 
 // loadCertificates loads the certificates that are given. Those of clients matter
 // only if an address asks for TLS, as in etcd.
-func loadCertificates(cfg *config.TLS, listen config.Listen, log *slog.Logger) (k keepers, err error) {
+func loadCertificates(all *config.Config, log *slog.Logger) (k keepers, err error) {
+	cfg := &all.TLS
 	for name, c := range map[string]*config.Certificates{"client": &cfg.Client, "peer": &cfg.Peer} {
 		if c.Has() {
 			log.Info("starting with "+name+" TLS", "cert-file", c.CertFile, "key-file", c.KeyFile, "trusted-ca-file", c.TrustedCAFile,
 				"client-cert-auth", c.ClientCertAuth, "crl-file", c.CRLFile, "auto-tls", c.Auto)
 		}
 	}
-	urls := slices.Concat(listen.Client, listen.HTTP, listen.Metrics)
-	if slices.ContainsFunc(urls, config.Secure) && !cfg.Client.Auto {
+	zooKeeper := all.ZooKeeper.Secured()
+	if stores := all.ZooKeeper.TLS.Stores; zooKeeper && stores.Key.Path != "" {
+		stores.Logger = log
+		if k.zk, err = certs.LoadStores(stores); err != nil {
+			return k, err
+		}
+		zooKeeper = false
+	}
+	if (zooKeeper || slices.ContainsFunc(clientURLs(all), config.Secure)) && !cfg.Client.Auto {
 		if k.client, err = certs.Load(certificates(cfg, false, log)); err != nil {
 			return k, err
 		}
@@ -42,6 +50,19 @@ func loadCertificates(cfg *config.TLS, listen config.Listen, log *slog.Logger) (
 	return k, err
 }
 
+// clientURLs are the addresses that have the certificates of clients.
+func clientURLs(cfg *config.Config) config.URLs {
+	return slices.Concat(cfg.Listen.Client, cfg.Listen.HTTP, cfg.Listen.Metrics)
+}
+
+// zooKeeper is the keeper of ZooKeeper's listeners.
+func (k *keepers) zooKeeper() *certs.Keeper {
+	if k.zk != nil {
+		return k.zk
+	}
+	return k.client
+}
+
 // makeMissing makes the certificates of --auto-tls and --peer-auto-tls, as far as
 // they are needed.
 func (k *keepers) makeMissing(cfg *config.Config, log *slog.Logger) error {
@@ -50,12 +71,13 @@ func (k *keepers) makeMissing(cfg *config.Config, log *slog.Logger) error {
 		peer   bool
 		given  *config.Certificates
 		urls   config.URLs
+		others bool // there are addresses that are no URLs
 		keeper **certs.Keeper
 	}{
-		{"client", false, &cfg.TLS.Client, slices.Concat(cfg.Listen.Client, cfg.Listen.HTTP, cfg.Listen.Metrics), &k.client},
-		{"peer", true, &cfg.TLS.Peer, cfg.Listen.Peer, &k.peer},
+		{"client", false, &cfg.TLS.Client, clientURLs(cfg), cfg.ZooKeeper.Secured() && k.zk == nil, &k.client},
+		{"peer", true, &cfg.TLS.Peer, cfg.Listen.Peer, false, &k.peer},
 	} {
-		if !side.given.Auto || !slices.ContainsFunc(side.urls, config.Secure) {
+		if !side.given.Auto || !side.others && !slices.ContainsFunc(side.urls, config.Secure) {
 			continue
 		}
 		c := certificates(&cfg.TLS, side.peer, log)
@@ -110,7 +132,7 @@ func certificates(cfg *config.TLS, peer bool, log *slog.Logger) certs.Config {
 }
 
 func (k *keepers) reload() {
-	for _, keeper := range []*certs.Keeper{k.client, k.peer} {
+	for _, keeper := range []*certs.Keeper{k.client, k.peer, k.zk} {
 		if keeper != nil {
 			keeper.Reload()
 		}
@@ -118,7 +140,7 @@ func (k *keepers) reload() {
 }
 
 func (k *keepers) close() {
-	for _, keeper := range []*certs.Keeper{k.client, k.peer} {
+	for _, keeper := range []*certs.Keeper{k.client, k.peer, k.zk} {
 		if keeper != nil {
 			keeper.Close()
 		}
@@ -128,6 +150,7 @@ func (k *keepers) close() {
 // secure puts TLS on the addresses that are to have it. Nothing has been accepted
 // yet.
 func (s *server) secure() {
+	s.secureZooKeeper()
 	for _, e := range s.bound.endpoints() {
 		if !e.secure {
 			continue

@@ -21,8 +21,8 @@ func (s *server) welcome() string {
 	}
 	trusting, _ := s.trusting(s.clientURLs[0])
 	line("etcd", s.clientURLs.String(), fmt.Sprintf("etcdctl --endpoints=%s %sput %s world", s.clientURLs.Strings()[0], trusting, key))
-	if s.bound.zk != nil {
-		address := s.bound.zk.Addr().String()
+	if s.bound.zk.client != nil {
+		address := s.bound.zk.client.Addr().String()
 		line("ZooKeeper", address, fmt.Sprintf("zkCli.sh -server %s get %s", address, znode))
 	}
 	if s.gateway != nil {

@@ -1,6 +1,7 @@
 package etcdv3
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"time"
 
@@ -25,7 +26,13 @@ type Config struct {
 	// ClientCertAuth lets the common name of a verified client certificate stand for
 	// a token (--client-cert-auth).
 	ClientCertAuth bool
-	Limits         Limits
+	// CertificateID is who a verified client certificate says that its owner is to ACLs
+	// of the scheme "x509", as ZooKeeper's face has it; nil, and an empty one, is nobody.
+	CertificateID func(*x509.Certificate) string
+	// AsMember has every call made by the member itself, whoever calls: for a socket that
+	// only its owner may open.
+	AsMember bool
+	Limits   Limits
 	// ElectionTimeout paces the check for a leader on streams that require one:
 	// three without a leader end such a stream (etcd T-50). Zero is 1 s.
 	ElectionTimeout time.Duration

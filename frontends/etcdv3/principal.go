@@ -2,6 +2,9 @@ package etcdv3
 
 import (
 	"context"
+	"crypto/x509"
+	"net"
+	"net/netip"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -16,9 +19,19 @@ import (
 const bearer = "Bearer "
 
 // principal says who makes a call: the owner of the token that it carries or, with
-// Config.ClientCertAuth, of the certificate of its connection (etcd T-81, T-85). It
-// fails with InvalidAuthToken. While authentication is off it costs a load.
+// Config.ClientCertAuth, of the certificate of its connection (etcd T-81, T-85); and who
+// that is to the ACLs of znodes. It fails with InvalidAuthToken.
 func (f *face) principal(ctx context.Context) (core.Principal, error) {
+	if f.AsMember {
+		return core.Principal{Member: true}, nil
+	}
+	who, err := f.user(ctx)
+	who.IDs = f.identities(ctx)
+	return who, err
+}
+
+// user says who makes a call as etcd's users and roles know it.
+func (f *face) user(ctx context.Context) (core.Principal, error) {
 	if !f.authenticates() {
 		return core.Principal{}, nil
 	}
@@ -31,6 +44,44 @@ func (f *face) principal(ctx context.Context) (core.Principal, error) {
 	default:
 		return f.Auth.Resolve(ctx, core.Credentials{CertificateSubject: certificateSubject(ctx)})
 	}
+}
+
+// identities says who makes a call to the ACLs of znodes: the address that the call
+// comes from, and the subject of the certificate that its connection was verified with.
+func (f *face) identities(ctx context.Context) core.Identities {
+	var ids core.Identities
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ids
+	}
+	if ip := addressOf(p.Addr); ip.IsValid() {
+		var text [64]byte
+		ids = ids.With(core.SchemeIP, string(ip.Unmap().WithZone("").AppendTo(text[:0])))
+	}
+	if cert := verifiedCertificate(p); cert != nil && f.CertificateID != nil {
+		if subject := f.CertificateID(cert); subject != "" {
+			ids = ids.With(schemeX509, subject)
+		}
+	}
+	return ids
+}
+
+// schemeX509 has the subjects of certificates, as ZooKeeper's does.
+const schemeX509 = "x509"
+
+// addressOf is the address that a call comes from, invalid if it has none.
+func addressOf(a net.Addr) netip.Addr {
+	switch a := a.(type) {
+	case nil:
+		return netip.Addr{}
+	case *net.TCPAddr:
+		return a.AddrPort().Addr()
+	}
+	from, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Addr()
 }
 
 // authenticates reports whether it matters who makes a call.
@@ -68,39 +119,43 @@ func tokenOf(ctx context.Context) (token string, shown bool) {
 // certificateSubject is the common name of the certificate that the connection was
 // verified with, or empty.
 func certificateSubject(ctx context.Context) string {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return ""
-	}
-	tls, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok {
-		return ""
-	}
-	for _, chain := range tls.State.VerifiedChains {
-		if len(chain) > 0 {
-			return chain[0].Subject.CommonName
+	if p, ok := peer.FromContext(ctx); ok {
+		if cert := verifiedCertificate(p); cert != nil {
+			return cert.Subject.CommonName
 		}
 	}
 	return ""
 }
 
-// mayWatch fails if the caller may not read all keys of an interval. It takes the
-// range_end as the client gave it: a permission is on exactly that. Who has begun to
-// watch goes on, whatever is revoked (etcd T-43).
-func (f *face) mayWatch(ctx context.Context, in core.Interval) error {
-	if !f.authenticates() {
+// verifiedCertificate is the certificate that a connection was verified with, or nil.
+func verifiedCertificate(p *peer.Peer) *x509.Certificate {
+	tls, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok {
 		return nil
 	}
+	for _, chain := range tls.State.VerifiedChains {
+		if len(chain) > 0 {
+			return chain[0]
+		}
+	}
+	return nil
+}
+
+// mayWatch says who the caller is that wants to watch, and fails if it may not read all
+// keys of an interval. It takes the range_end as the client gave it: a permission is on
+// exactly that. Who has begun to watch goes on, whatever is revoked (etcd T-43). What
+// ACLs forbid is left out of the events one by one.
+func (f *face) mayWatch(ctx context.Context, in core.Interval) (core.Principal, error) {
 	who, err := f.principal(ctx)
-	if err != nil {
-		return err
+	if err != nil || !f.authenticates() {
+		return who, err
 	}
 	view, err := f.Store.View(ctx, who, core.Consistency{})
 	if err != nil {
-		return err
+		return who, err
 	}
 	defer view.Close()
-	return view.Readable(in)
+	return who, view.Readable(in)
 }
 
 // watchRefusal is the reason that etcd gives for a watch that the caller may not

@@ -13,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/triglot/triglot/cmd/triglot/certs"
 	"github.com/triglot/triglot/cmd/triglot/jaas"
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/node"
 	"github.com/triglot/triglot/frontends/zk"
 )
 
@@ -35,8 +37,8 @@ type ZK struct {
 	// Words are the four-letter words that are answered; nil is ZooKeeper's default.
 	Words       []string
 	TLS         ZKTLS
-	AdminServer AdminServer
-	Reaper      Reaper
+	AdminServer zk.AdminConfig
+	Reaper      node.Reaper
 
 	given givenZK
 }
@@ -50,51 +52,12 @@ type givenZK struct {
 	maxPerIP, maxConns, maxFrame   uint64
 }
 
-// ZKTLS is how ZooKeeper's clients are served with TLS. The zero value has the
-// certificates of etcd's clients.
+// ZKTLS is how ZooKeeper's clients are served with TLS. Without a key store they get
+// what etcd's clients get.
 type ZKTLS struct {
-	KeyStore, TrustStore Store
-	// ClientAuth says whether clients must show a certificate: none, want, need; empty
-	// is need, as with ZooKeeper.
-	ClientAuth string
-	// Protocols and Suites are Java's names; none is what Go has by default.
-	Protocols, Suites []string
+	Stores certs.Stores
 	// Unification serves TLS on the port without as well (client.portUnification).
 	Unification bool
-	// VerifyHost has a client's certificate name the host that it comes from.
-	VerifyHost bool
-}
-
-// Store is a file with keys and certificates.
-type Store struct {
-	Location string
-	// Password and the file that holds it; a secret.
-	Password, PasswordPath string
-	// Type is JKS, PEM or PKCS12; empty follows from the name of the file.
-	Type string
-}
-
-// Has reports whether there is one.
-func (s *Store) Has() bool { return s.Location != "" }
-
-// AdminServer is what ZooKeeper's admin.* say, but for the address.
-type AdminServer struct {
-	// URL is the path below which its commands are; empty is /commands.
-	URL string
-	// NoSnapshot and NoRestore take away these commands.
-	NoSnapshot, NoRestore bool
-	// RestInterval is the shortest time between two snapshots; zero is the default.
-	RestInterval time.Duration
-}
-
-// Reaper says how containers and znodes past their time are looked for. Zeros are
-// ZooKeeper's defaults.
-type Reaper struct {
-	Interval  time.Duration
-	PerMinute int
-	// NeverUsed is how long a container that never had a child is left alone; zero is
-	// for ever.
-	NeverUsed time.Duration
 }
 
 // off is the value of an address that is not served.
@@ -107,6 +70,14 @@ const (
 	minTick = 100 * time.Millisecond
 	maxTick = time.Minute
 )
+
+// Served reports whether there is anything of ZooKeeper's face.
+func (z *ZK) Served() bool {
+	return z.Listen != "" || z.Secure != "" || z.Admin != "" || z.Metrics != ""
+}
+
+// Secured reports whether any of its clients are served with TLS.
+func (z *ZK) Secured() bool { return z.Secure != "" || z.Listen != "" && z.TLS.Unification }
 
 // takeMount notes the prefix if it was asked for: a cluster that has another is
 // then refused, one that was founded with another by default is not.

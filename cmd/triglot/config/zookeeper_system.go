@@ -7,28 +7,38 @@ import (
 	"strings"
 	"time"
 
+	"github.com/triglot/triglot/cmd/triglot/certs"
 	"github.com/triglot/triglot/cmd/triglot/config/zoocfg"
+	"github.com/triglot/triglot/core/node"
+	"github.com/triglot/triglot/frontends/zk"
 )
 
 // takeSystem takes those of ZooKeeper's properties that no flag stands for: secrets,
 // and what only one who comes from ZooKeeper asks for.
 func (c *Config) takeSystem(z *zoocfg.Config) error {
-	zk, system := &c.ZooKeeper, z.System
-	zk.Features.Reconfig = z.Reconfig
-	zk.given.jaasSection = system.Text("sasl.serverconfig")
+	face, system := &c.ZooKeeper, z.System
+	face.Features.Reconfig = z.Reconfig
+	face.given.jaasSection = system.Text("sasl.serverconfig")
 	c.takeSecurity(system)
-	zk.AdminServer = AdminServer{
-		URL:          system.Text("admin.commandURL"),
-		NoSnapshot:   isFalse(system.Text("admin.snapshot.enabled")),
-		NoRestore:    isFalse(system.Text("admin.restore.enabled")),
-		RestInterval: time.Duration(system.Number("admin.rateLimiterIntervalInMS", 0)) * time.Millisecond,
+	ms := func(name string) time.Duration { return time.Duration(system.Number(name, 0)) * time.Millisecond }
+	face.AdminServer = zk.AdminConfig{
+		CommandURL:    system.Text("admin.commandURL"),
+		NoSnapshot:    isFalse(system.Text("admin.snapshot.enabled")),
+		NoRestore:     isFalse(system.Text("admin.restore.enabled")),
+		RateLimit:     ms("admin.rateLimiterIntervalInMS"),
+		InitialConfig: z.Text,
 	}
-	zk.Reaper = Reaper{
-		Interval:  time.Duration(system.Number("znode.container.checkIntervalMs", 0)) * time.Millisecond,
-		PerMinute: system.Number("znode.container.maxPerMinute", 0),
-		NeverUsed: time.Duration(system.Number("znode.container.maxNeverUsedIntervalMs", 0)) * time.Millisecond,
+	for _, name := range []string{"admin.forceHttps", "admin.needClientAuth"} {
+		if system.Is(name) { // who asks for it would be served without
+			return fmt.Errorf("zookeeper.%s cannot be honoured: the AdminServer is served without TLS", name)
+		}
 	}
-	if zk.Reaper.Interval < 0 || zk.Reaper.PerMinute < 0 || zk.Reaper.NeverUsed < 0 {
+	face.Reaper = node.Reaper{
+		CheckInterval: ms("znode.container.checkIntervalMs"),
+		MaxPerMinute:  system.Number("znode.container.maxPerMinute", 0),
+		NeverUsed:     ms("znode.container.maxNeverUsedIntervalMs"),
+	}
+	if r := face.Reaper; r.CheckInterval < 0 || r.MaxPerMinute < 0 || r.NeverUsed < 0 {
 		return errors.New("znode.container.checkIntervalMs, maxPerMinute and maxNeverUsedIntervalMs must not be negative")
 	}
 	if system.Is("emulate353TTLNodes") {
@@ -75,32 +85,25 @@ func (c *Config) takeSecurity(system zoocfg.System) {
 
 // takeZKTLS takes ssl.*.
 func (c *Config) takeZKTLS(system zoocfg.System) error {
-	t := &c.ZooKeeper.TLS
-	store := func(name string) Store {
+	store := func(name string) certs.Store {
 		name = "ssl." + name + "."
-		return Store{
-			Location: system.Text(name + "location"),
+		return certs.Store{
+			Path: system.Text(name + "location"), Type: system.Text(name + "type"),
 			Password: system.Text(name + "password"), PasswordPath: system.Text(name + "passwordPath"),
-			Type: system.Text(name + "type"),
 		}
 	}
-	*t = ZKTLS{
-		KeyStore: store("keyStore"), TrustStore: store("trustStore"),
-		ClientAuth:  strings.ToLower(system.Text("ssl.clientAuth")),
-		Protocols:   splitList(orText(system.Text("ssl.enabledProtocols"), system.Text("ssl.protocol"))),
-		Suites:      splitList(system.Text("ssl.ciphersuites")),
+	c.ZooKeeper.TLS = ZKTLS{
+		Stores: certs.Stores{
+			Key: store("keyStore"), Trust: store("trustStore"),
+			ClientAuth:       system.Text("ssl.clientAuth"),
+			Protocol:         system.Text("ssl.protocol"),
+			EnabledProtocols: system.Text("ssl.enabledProtocols"),
+			CipherSuites:     system.Text("ssl.ciphersuites"),
+			VerifyHosts:      system.Is("ssl.clientHostnameVerification") && !isFalse(system.Text("ssl.hostnameVerification")),
+			ReverseLookup:    system.Is("ssl.allowReverseDnsLookup"),
+			CRL:              system.Is("ssl.crl"), OCSP: system.Is("ssl.ocsp"),
+		},
 		Unification: system.Is("client.portUnification"),
-		VerifyHost:  system.Is("ssl.clientHostnameVerification"),
-	}
-	switch t.ClientAuth {
-	case "", "none", "want", "need":
-	default:
-		return fmt.Errorf("ssl.clientAuth: No enum constant of NONE, WANT, NEED: %s", t.ClientAuth)
-	}
-	for _, name := range []string{"ssl.crl", "ssl.ocsp"} {
-		if system.Is(name) { // to go on without it would let revoked certificates in
-			return fmt.Errorf("zookeeper.%s cannot be honoured: certificates are not looked up at their issuers", name)
-		}
 	}
 	if provider := orText(system.Text("ssl.authProvider"), "x509"); provider != "x509" {
 		return fmt.Errorf("No auth provider configured for the SSL authentication scheme '%s'.", provider) //nolint:staticcheck // ZooKeeper's words

@@ -15,6 +15,8 @@ import (
 type Config struct {
 	// Path is the file; empty if the arguments were a port and a directory.
 	Path string
+	// Text is the file without the secrets in it.
+	Text string
 	// DataDir and LogDir are dataDir and dataLogDir, which is the former by default.
 	DataDir, LogDir string
 	// Client and Secure are where clients are served, without and with TLS.
@@ -185,6 +187,9 @@ func (c *Config) readFile(path string) ([]Property, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if path == c.Path {
+		c.Text = withoutSecrets(text)
 	}
 	return lastOfEach(text)
 }

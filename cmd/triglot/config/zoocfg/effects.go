@@ -40,7 +40,7 @@ var usedProperties = []string{
 	"ssl.authProvider", "ssl.ciphersuites", "ssl.clientAuth", "ssl.crl", "ssl.enabledProtocols", "ssl.ocsp", "ssl.protocol",
 	"ssl.keyStore.location", "ssl.keyStore.password", "ssl.keyStore.passwordPath", "ssl.keyStore.type",
 	"ssl.trustStore.location", "ssl.trustStore.password", "ssl.trustStore.passwordPath", "ssl.trustStore.type",
-	"ssl.hostnameVerification", "ssl.clientHostnameVerification",
+	"ssl.hostnameVerification", "ssl.clientHostnameVerification", "ssl.allowReverseDnsLookup",
 	"X509AuthenticationProvider.superUser",
 }
 
@@ -71,6 +71,6 @@ var mootProperties = strings.Fields(`
 	request_stale_latency_check request_throttle_drop_stale request_throttle_max_requests request_throttle_stall_time
 	request_throttler.shutdownTimeout requireKerberosConfig root.logger security.auth_to_local serializeLastProcessedZxid.enabled
 	server.principal server.realm serverCnxnFactory snapCount snapSizeLimitInKb snapshot.compression.method
-	snapshot.trust.empty snapshotSizeFactor ssl.allowReverseDnsLookup ssl.context.supplier.class
+	snapshot.trust.empty snapshotSizeFactor ssl.context.supplier.class
 	ssl.handshakeDetectionTimeoutMillis ssl.sslProvider tcpKeepAlive throttled_op_wait_time txnLogSizeLimitInKb
 	watchManagerName watcherCleanIntervalInSeconds watcherCleanThreadsNum watcherCleanThreshold`)

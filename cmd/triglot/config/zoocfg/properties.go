@@ -166,3 +166,21 @@ func hex(digits []byte) (unit uint16, err error) {
 func trim(s string) string {
 	return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' })
 }
+
+// withoutSecrets writes *** for the values of keys that are secrets, and leaves out the
+// comments in front of them.
+func withoutSecrets(text []byte) string {
+	var b strings.Builder
+	r := lineReader{rest: text}
+	for len(r.rest) > 0 {
+		before := r.rest
+		line, ok := r.next()
+		key, _ := splitLine(line)
+		if name := strings.ToLower(string(key)); ok && (strings.Contains(name, "password") || strings.Contains(name, "digest")) {
+			b.WriteString(string(key) + "=***\n")
+			continue
+		}
+		b.Write(before[:len(before)-len(r.rest)])
+	}
+	return b.String()
+}
