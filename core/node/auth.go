@@ -42,6 +42,7 @@ type auth struct {
 	scheme    token.Scheme
 	tokens    *token.Table
 	passwords passwords
+	proven    *proven
 	// waiting is what the logins under way hold, see maxWaitingLogins.
 	waiting atomic.Int64
 	// from is the applied index behind which tokens were granted in this process's
@@ -64,7 +65,7 @@ func (a *auth) init(n *Node) error {
 		n.cfg.Logger.Warn("--auth-token has options that are not known", "options", a.scheme.Unknown)
 	}
 	a.tokens = token.NewTable(cfg.TokenTTL, time.Now)
-	a.passwords = newPasswords(cfg.BcryptCost)
+	a.passwords, a.proven = newPasswords(cfg.BcryptCost), newProven()
 	if a.passwords.cost != cfg.BcryptCost {
 		n.cfg.Logger.Warn("--bcrypt-cost makes no sense: passwords are hashed with the default", "given", cfg.BcryptCost, "cost", a.passwords.cost)
 	}
@@ -108,10 +109,10 @@ func (a *auth) Resolve(ctx context.Context, c core.Credentials) (core.Principal,
 	switch {
 	case !s.Enabled():
 		return core.Principal{}, nil
+	case c.ZooKeeper:
+		return a.zookeeper(ctx, s, &c)
 	case c.Token != "":
 		return a.bearer(ctx, s, c.Token)
-	case c.ZooKeeper:
-		return core.Principal{User: core.ZooKeeperUser, AuthRev: core.AnyAuthRev}, nil
 	case c.CertificateSubject != "":
 		return core.Principal{User: c.CertificateSubject, AuthRev: s.Rev()}, nil
 	}

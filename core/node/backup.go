@@ -142,6 +142,9 @@ func (n *Node) hash(ctx context.Context, who core.Principal, run func(*state.Vie
 		return core.Stopped
 	}
 	defer v.Close()
+	if err := v.MaySeeAll(who); err != nil {
+		return err
+	}
 	return run(v, n.pace(ctx, hashShare))
 }
 
@@ -158,7 +161,7 @@ func (n *Node) Snapshot(ctx context.Context, who core.Principal) (core.Snapshot,
 	default:
 		return core.Snapshot{}, core.TooManyRequests
 	}
-	s, err := n.snapshot(ctx)
+	s, err := n.snapshot(ctx, who)
 	if err != nil {
 		n.upkeep.backups.slots.release()
 		return core.Snapshot{}, err
@@ -167,7 +170,7 @@ func (n *Node) Snapshot(ctx context.Context, who core.Principal) (core.Snapshot,
 }
 
 // snapshot makes a snapshot in a slot, which its body gives up.
-func (n *Node) snapshot(ctx context.Context) (s core.Snapshot, err error) {
+func (n *Node) snapshot(ctx context.Context, who core.Principal) (s core.Snapshot, err error) {
 	if err := n.acquire(ctx, n.upkeep.backups.making); err != nil {
 		return core.Snapshot{}, err
 	}
@@ -188,6 +191,10 @@ func (n *Node) snapshot(ctx context.Context) (s core.Snapshot, err error) {
 	v := n.published.hold()
 	if v == nil {
 		return core.Snapshot{}, core.Stopped
+	}
+	if err := v.MaySeeAll(who); err != nil {
+		v.Close()
+		return core.Snapshot{}, err
 	}
 	begin := time.Now()
 	out, err := backup.Export(ctx, v, backup.ExportOptions{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/member"
 	"github.com/triglot/triglot/storage"
 )
@@ -52,6 +53,10 @@ type Config struct {
 	// Auth is how callers prove who they are; the zero value has defaults.
 	Auth   AuthConfig
 	Leases Leases
+	// ACLPolicy is what becomes of etcd's and HTTP's requests that touch what the ACLs of
+	// znodes forbid (--zk-acl-over-etcd): a setting of the cluster, which this member has
+	// it take when it starts; nil leaves it as it is, at first core.ZnodeACLDeny.
+	ACLPolicy *core.ZnodeACLPolicy
 	// Memory bounds what the member caches; the zero value has defaults.
 	Memory Memory
 

@@ -316,9 +316,13 @@ func (l *leases) Status(ctx context.Context, who core.Principal, id core.LeaseID
 	default:
 		s.Remaining = s.Granted
 	}
-	if keys {
-		s.Keys, err = v.LeaseKeys(id)
+	if !keys {
+		return s, nil
 	}
+	if s.Keys, err = v.LeaseKeys(id); err != nil {
+		return core.LeaseStatus{}, err
+	}
+	s.Keys, err = v.VisibleKeys(who, s.Keys)
 	return s, err
 }
 

@@ -240,8 +240,8 @@ func (n *Node) awaitViews() error {
 // known.
 const introduceRetry = 100 * time.Millisecond
 
-// introduce tells the cluster this member's name and client URLs, as soon as it
-// can: a replay may take longer than a request may.
+// introduce tells the cluster this member's name and client URLs, and what it is asked
+// for by this member's configuration, as soon as it can: a replay may take longer than a request may.
 func (n *Node) introduce(ctx context.Context) {
 	for {
 		err := n.tryIntroduce(ctx)
@@ -263,6 +263,7 @@ func (n *Node) tryIntroduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	policy := view.ACLPolicy()
 	self := core.Member{ID: n.disk.id.member}
 	for _, m := range view.Members() {
 		if m.ID == self.ID {
@@ -270,6 +271,11 @@ func (n *Node) tryIntroduce(ctx context.Context) error {
 		}
 	}
 	view.Close()
+	if asked := n.cfg.ACLPolicy; asked != nil && *asked != policy {
+		if _, err := n.do(ctx, &core.SetZnodeACLPolicy{Policy: *asked}); err != nil {
+			return err
+		}
+	}
 	if self.Name == n.cfg.Name && slices.Equal(self.ClientURLs, n.cfg.AdvertiseClientURLs) {
 		return nil
 	}
