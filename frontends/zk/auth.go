@@ -1,14 +1,25 @@
 package zk
 
 import (
+	"cmp"
 	"context"
+	"crypto/md5"  //nolint:gosec // these are what ZooKeeper's ids are made of
+	"crypto/sha1" //nolint:gosec // likewise
+	"crypto/sha256"
+	"crypto/sha3"
+	"crypto/sha512"
+	"encoding/base64"
+	"hash"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
+	"github.com/triglot/triglot/frontends/zk/wire"
 )
 
 // The schemes that ZooKeeper has besides those that core gives a meaning to.
@@ -52,7 +63,7 @@ func (s *Server) newIdentities(nc net.Conn) *identities {
 	if s.cfg.Security.SkipACL {
 		i.acl = i.acl.With(core.SchemeSuper, "")
 	}
-	return i
+	return s.withCertificate(i, nc)
 }
 
 // with is i and one more identity. Credentials are what etcd's authentication is shown
@@ -82,12 +93,10 @@ func (s *Server) principal(ctx context.Context, i *identities) core.Principal {
 	}
 	who, err := s.cfg.Auth.Resolve(ctx, i.credentials)
 	if err != nil {
-		who = core.Principal{} // who may do nothing
+		return core.Principal{IDs: i.acl} // who may do nothing
 	}
 	who.IDs = i.acl
-	if ctx.Err() == nil {
-		i.resolved.Store(&resolution{rev: status.Rev, who: who})
-	}
+	i.resolved.Store(&resolution{rev: status.Rev, who: who})
 	return who
 }
 
@@ -108,4 +117,88 @@ func javaAddress(s string) string {
 		groups = append(groups, strconv.FormatUint(uint64(b[i])<<8|uint64(b[i+1]), 16))
 	}
 	return strings.Join(groups, ":")
+}
+
+// decodeAuth adds what an auth packet proves to the identities of the connection. What
+// proves nothing ends it (ZooKeeper 3.9 ZooKeeperServer.processPacket).
+func decodeAuth(c *conn, q *request, r *jute.Reader) {
+	var m wire.AuthPacket
+	if m.Decode(r); r.Err() != nil {
+		return
+	}
+	if !c.authenticate(m.Scheme, m.Auth) {
+		q.refuse(wire.AuthFailed)
+		q.last = true
+	}
+}
+
+// authenticate says whether auth proves something under a scheme, as the provider of
+// ZooKeeper 3.9 sees it (handleAuthentication). A null auth is no digest.
+func (c *conn) authenticate(scheme string, auth []byte) bool {
+	switch scheme {
+	case core.SchemeIP:
+		return true // it is known from the beginning
+	case schemeDigest:
+		return auth != nil && c.authenticateDigest(jute.Text(auth))
+	case schemeX509: // what the client's certificate proved, if it has one
+		for proven := range c.who.Load().proven.All() {
+			if proven == schemeX509 {
+				return c.srv.registered(schemeX509)
+			}
+		}
+	}
+	return false
+}
+
+// authenticateDigest takes a user and a password for what they are: they prove to be
+// one who knows them. There may be no colon between (A2).
+func (c *conn) authenticateDigest(secret string) bool {
+	hash, ok := digestAlgorithms[strings.ToUpper(cmp.Or(c.srv.cfg.Security.DigestAlgorithm, defaultDigest))]
+	if !ok {
+		return false
+	}
+	h := hash()
+	h.Write([]byte(secret)) // never fails
+	user, password, _ := strings.Cut(secret, ":")
+	id := user + ":" + base64.StdEncoding.EncodeToString(h.Sum(nil))
+	if super := c.srv.cfg.Security.SuperDigest; super != "" && id == super {
+		c.identify(core.SchemeSuper, "")
+	}
+	now := c.who.Load()
+	shown := now.credentials
+	digest := core.Digest{User: user, Password: password}
+	if len(password) <= maxPassword && !slices.Contains(shown.Digests, digest) {
+		shown.Digests = append(slices.Clip(shown.Digests), digest)
+	}
+	if next := now.with(schemeDigest, id, shown); len(next.proven) <= maxProven {
+		c.who.Store(next)
+		return true
+	}
+	return false
+}
+
+// maxProven is how much may be proven on a connection, in bytes: it goes with each of
+// its requests.
+const maxProven = 64 << 10
+
+// maxPassword is the longest password, in bytes, that is kept to be shown to etcd's
+// authentication: bcrypt takes none that is longer.
+const maxPassword = 72
+
+const defaultDigest = "SHA1"
+
+// digestAlgorithms are the hashes of Java that digests may be made with, by the names
+// that it knows them by in capitals.
+var digestAlgorithms = map[string]func() hash.Hash{
+	"MD5": md5.New, "SHA": sha1.New, "SHA1": sha1.New, "SHA-1": sha1.New,
+	"SHA-224": sha256.New224, "SHA-256": sha256.New,
+	"SHA-384": sha512.New384, "SHA-512": sha512.New, "SHA-512/224": sha512.New512_224, "SHA-512/256": sha512.New512_256,
+	"SHA3-224": func() hash.Hash { return sha3.New224() }, "SHA3-256": func() hash.Hash { return sha3.New256() },
+	"SHA3-384": func() hash.Hash { return sha3.New384() }, "SHA3-512": func() hash.Hash { return sha3.New512() },
+}
+
+// ValidDigestAlgorithm says whether Security.DigestAlgorithm may be name.
+func ValidDigestAlgorithm(name string) bool {
+	_, ok := digestAlgorithms[strings.ToUpper(name)]
+	return ok || name == ""
 }

@@ -1,49 +1,78 @@
 package zk
 
 import (
+	"context"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
 	"github.com/triglot/triglot/frontends/zk/wire"
 )
 
-var opMulti = operation{
-	name: "multi", decode: decodeMulti, reply: replyMulti, run: (*conn).emptyMulti,
+var (
+	opMulti = operation{
+		name: "multi", decode: decodeMulti, reply: replyMulti, run: (*conn).emptyMulti,
+	}
+	opMultiRead    = operation{name: "multiRead", decode: decodeMultiRead, read: readMulti, sees: seesAll}
+	opMultiNotRead = operation{name: "multiRead", run: (*conn).refuseMultiRead}
+)
+
+// part is one operation of a multi: which, because the results differ, and what it
+// fails with, unless that is OK, for a reason that apply does not know of.
+type part struct {
+	kind    wire.OpCode
+	refusal wire.ErrorCode
 }
 
-// decodeMulti makes one command of the operations. The types of those that create
-// are kept, because the results differ.
-func decodeMulti(_ *conn, q *request, r *jute.Reader) {
+// decodeMulti makes one command of the operations.
+func decodeMulti(c *conn, q *request, r *jute.Reader) {
 	var m wire.MultiRequest
 	m.Decode(r)
 	if r.Err() != nil || len(m.Ops) == 0 {
 		return // one without operations changes nothing and is no command (M3)
 	}
-	w := &core.ZnodeWrite{Ops: make([]core.ZnodeOp, len(m.Ops)), Multi: true}
-	kinds := make([]wire.OpCode, len(m.Ops))
+	w := &core.ZnodeWrite{
+		Ops: make([]core.ZnodeOp, len(m.Ops)), Multi: true, EnforceQuota: c.srv.cfg.Features.EnforceQuota,
+	}
+	parts := make([]part, len(m.Ops))
 	for i := range m.Ops {
 		op := &m.Ops[i]
-		kinds[i] = op.Runs()
-		switch kinds[i] {
-		case wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer:
-			w.Ops[i] = createOp(kinds[i], op.Path, op.Data, op.ACL, op.Flags)
-			if !op.Flags.Valid() { // BadArguments, as for a path that is not one
-				w.Ops[i].Path = ""
-			}
+		parts[i].kind = op.Runs()
+		switch parts[i].kind {
+		case wire.OpCreate, wire.OpCreate2, wire.OpCreateContainer, wire.OpCreateTTL:
+			w.Ops[i], parts[i].refusal = c.createPart(op)
 		case wire.OpDelete:
 			w.Ops[i] = core.ZnodeOp{Type: core.ZnodeDelete, Path: op.Path, Version: op.Version}
 		case wire.OpSetData:
 			w.Ops[i] = setDataOp(op.Path, op.Data, op.Version)
 		case wire.OpCheck:
 			w.Ops[i] = core.ZnodeOp{Type: core.ZnodeCheck, Path: op.Path, Version: op.Version}
-		case wire.OpCreateTTL:
-			q.refuse(wire.Unimplemented)
-			return
 		default:
 			r.Fail(wire.ErrMulti) // reads are for multiRead
 			return
 		}
+		if parts[i].refusal == wire.MarshallingError {
+			q.refuse(wire.MarshallingError) // the multi's, not the part's
+			return
+		}
 	}
-	q.cmd, q.body = w, kinds
+	q.cmd, q.body = w, parts
+}
+
+// createPart is a create in a multi. One that is refused is a create of no path, at
+// which the multi fails unless it has failed before.
+func (c *conn) createPart(m *wire.MultiOp) (core.ZnodeOp, wire.ErrorCode) {
+	code, ttl := m.Runs(), int64(noTTL)
+	if code == wire.OpCreateTTL {
+		ttl = m.TTL
+	}
+	if refusal := c.refusesMode(code, m.Flags, ttl); refusal != wire.OK {
+		return core.ZnodeOp{Type: core.ZnodeCreate}, refusal
+	}
+	fixed := c.fixupACL(m.ACL)
+	if fixed.null && createPath(m.Path) {
+		return core.ZnodeOp{}, wire.MarshallingError
+	}
+	return createOp(code, m.Path, m.Data, fixed, m.Flags, ttl), wire.OK
 }
 
 // emptyMulti answers a multi without operations.
@@ -54,18 +83,18 @@ func (c *conn) emptyMulti(q *request) error {
 // replyMulti answers with a result for each operation. If one failed, those before
 // it say OK and those behind it RuntimeInconsistency (M2).
 func replyMulti(q *request, o core.Outcome, dst []byte) []byte {
-	outcome, kinds := o.(*core.ZnodeOutcome), q.body.([]wire.OpCode)
-	for i, kind := range kinds {
-		result := wire.MultiResult{Op: kind}
+	outcome, parts := o.(*core.ZnodeOutcome), q.body.([]part)
+	for i, part := range parts {
+		result := wire.MultiResult{Op: part.kind}
 		switch {
 		case outcome.Ops == nil:
-			result = wire.MultiResult{Op: wire.OpError, Err: failedResult(i, outcome)}
-		case kind == wire.OpCreate:
+			result = wire.MultiResult{Op: wire.OpError, Err: failedResult(i, part, outcome)}
+		case part.kind == wire.OpCreate:
 			result.Path = outcome.Ops[i].Path
-		case kind == wire.OpCreate2, kind == wire.OpCreateContainer:
+		case part.kind == wire.OpCreate2, part.kind == wire.OpCreateContainer, part.kind == wire.OpCreateTTL:
 			result.Op, result.Path = wire.OpCreate2, outcome.Ops[i].Path
 			result.Stat = wireStat(&outcome.Ops[i].Stat)
-		case kind == wire.OpSetData:
+		case part.kind == wire.OpSetData:
 			result.Stat = wireStat(&outcome.Ops[i].Stat)
 		}
 		dst = result.Append(dst)
@@ -74,12 +103,63 @@ func replyMulti(q *request, o core.Outcome, dst []byte) []byte {
 }
 
 // failedResult is what operation i of a multi that failed says.
-func failedResult(i int, outcome *core.ZnodeOutcome) wire.ErrorCode {
+func failedResult(i int, p part, outcome *core.ZnodeOutcome) wire.ErrorCode {
 	switch {
 	case i < outcome.Failed:
 		return wire.OK
 	case i > outcome.Failed:
 		return wire.RuntimeInconsistency
+	case p.refusal != wire.OK:
+		return p.refusal
 	}
 	return kindVerdict(outcome.Err).code
+}
+
+// maxReply is how much a multiRead may read, in bytes: a request that is small can name
+// the same large znode some ten thousand times.
+const maxReply = 64 << 20
+
+// decodeMultiRead decodes a multi of reads. Their watches do not count (ZooKeeper 3.9
+// MultiOperationRecord).
+func decodeMultiRead(_ *conn, q *request, r *jute.Reader) {
+	m := new(wire.MultiRequest)
+	m.Decode(r)
+	if r.Err() == nil && len(m.Ops) > 0 && !m.Ops[0].Reads() {
+		q.op = &opMultiNotRead
+	}
+	q.body = m
+}
+
+// refuseMultiRead answers a multiRead of writes. ZooKeeper 3.9 has no results behind the
+// error, but their end.
+func (c *conn) refuseMultiRead(q *request) error {
+	return c.answer(q, c.shown(), wire.MarshallingError, (&wire.MultiResponse{}).Append)
+}
+
+// readMulti answers each read for itself, whatever becomes of the others (ZooKeeper 3.9
+// FinalRequestProcessor).
+func readMulti(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
+	for _, op := range q.body.(*wire.MultiRequest).Ops {
+		start := len(dst)
+		if start > maxReply {
+			return dst, core.Errorf(core.RequestTooLarge, "what a multiRead reads exceeds %d bytes", maxReply)
+		}
+		dst = (&wire.MultiHeader{Op: op.Op}).Append(dst)
+		one := request{path: op.Path}
+		var err error
+		if op.Op == wire.OpGetData {
+			dst, err = readData(ctx, v, &one, dst)
+		} else {
+			dst, err = readChildren(ctx, v, &one, dst)
+		}
+		if err == nil {
+			continue
+		}
+		verdict := verdictOf(err)
+		if verdict.silent {
+			return dst, err
+		}
+		dst = (&wire.MultiResult{Op: wire.OpError, Err: verdict.code}).Append(dst[:start])
+	}
+	return (&wire.MultiResponse{}).Append(dst), nil
 }

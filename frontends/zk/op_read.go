@@ -18,6 +18,11 @@ var (
 	opGetChildren  = operation{name: "getChildren", decode: decodeRead, read: readChildren, watches: watchChild}
 	opGetChildren2 = operation{name: "getChildren2", decode: decodeRead, read: readChildren2, watches: watchChild}
 	opGetACL       = operation{name: "getACL", decode: decodeGetACL, read: readACL}
+
+	opGetAllChildrenNumber = operation{
+		name: "getAllChildrenNumber", decode: decodeDescendants, read: readDescendants, sees: seesAll,
+	}
+	opGetEphemerals = operation{name: "getEphemerals", decode: decodeEphemerals, read: readEphemerals, sees: seesAll}
 )
 
 func decodeRead(_ *conn, q *request, r *jute.Reader) {
@@ -36,7 +41,7 @@ func decodeExists(c *conn, q *request, r *jute.Reader) {
 }
 
 func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znodes().Znode(q.path, 0)
+	z, err := v.Znodes().Znode(q.path, core.PermRead)
 	if err != nil {
 		return dst, err
 	}
@@ -44,17 +49,22 @@ func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte,
 }
 
 func readData(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znodes().Znode(q.path, 0)
+	z, err := v.Znodes().Znode(q.path, core.PermRead)
 	if err != nil {
 		return dst, err
 	}
+	return appendData(dst, &z), nil
+}
+
+// appendData appends a znode's data and its stat.
+func appendData(dst []byte, z *core.Znode) []byte {
 	if z.Null {
 		dst = jute.AppendNull(dst)
 	} else {
 		dst = jute.AppendCount(dst, len(z.Data))
 		dst = append(dst, z.Data...)
 	}
-	return appendStat(dst, &z.Stat), nil
+	return appendStat(dst, &z.Stat)
 }
 
 func readChildren(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
@@ -88,22 +98,69 @@ func decodeGetACL(_ *conn, q *request, r *jute.Reader) {
 	q.path = m.Path
 }
 
-// The ACLs that there are.
-var acls = map[core.ZnodeACL][]wire.ACL{
-	core.ACLOpen:     wire.OpenACLUnsafe,
-	core.ACLReadOnly: {{Perms: wire.PermRead, Scheme: "world", ID: "anyone"}},
-}
-
+// readACL shows a list to one who may read or administer the znode; to one who may not
+// do the latter, without the passwords of digests (A5).
 func readACL(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znodes().Znode(q.path, 0)
+	znodes := v.Znodes()
+	z, err := znodes.Znode(q.path, core.PermRead|core.PermAdmin)
 	if err != nil {
 		return dst, err
 	}
-	acl, ok := acls[z.ACL]
-	if !ok {
-		return dst, core.Errorf(core.Internal, "znode %q has ACL %d", q.path, z.ACL)
+	entries, err := znodes.ACL(z.ACL)
+	if err != nil {
+		return dst, err
 	}
-	return (&wire.GetACLResponse{ACL: acl, Stat: wireStat(&z.Stat)}).Append(dst), nil
+	if !znodes.Allows(z.ACL, core.PermAdmin) {
+		entries = masked(entries)
+	}
+	return (&wire.GetACLResponse{ACL: wireACL(entries), Stat: wireStat(&z.Stat)}).Append(dst), nil
+}
+
+func decodeDescendants(_ *conn, q *request, r *jute.Reader) {
+	var m wire.GetAllChildrenNumberRequest
+	m.Decode(r)
+	q.path = m.Path
+}
+
+func readDescendants(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
+	n, err := v.Znodes().Descendants(ctx, q.path)
+	if err != nil {
+		return dst, err
+	}
+	return jute.AppendInt32(dst, int32(n)), nil
+}
+
+func decodeEphemerals(c *conn, q *request, r *jute.Reader) {
+	var m wire.GetEphemeralsRequest
+	m.Decode(r)
+	prefix := m.PrefixPath
+	if trimmed := strings.Trim(prefix, javaSpace); trimmed == "/" || trimmed == "" {
+		prefix = ""
+	}
+	q.body = ephemerals{c.session.ID, prefix}
+}
+
+// ephemerals are those of a session whose paths begin so, be it in the middle of a name.
+type ephemerals struct {
+	session core.LeaseID
+	prefix  string
+}
+
+// javaSpace is what Java's String.trim takes away.
+const javaSpace = "\x00\x01\x02\x03\x04\x05\x06\x07\x08\t\n\v\f\r\x0e\x0f" +
+	"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f "
+
+func readEphemerals(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
+	of := q.body.(ephemerals)
+	paths, err := v.Znodes().Ephemerals(ctx, of.session, of.prefix)
+	if err != nil {
+		return dst, err
+	}
+	dst = jute.AppendCount(dst, len(paths))
+	for _, path := range paths {
+		dst = jute.AppendUstring(dst, path)
+	}
+	return dst, nil
 }
 
 func appendStat(dst []byte, s *core.Stat) []byte {

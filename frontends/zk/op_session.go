@@ -2,6 +2,7 @@ package zk
 
 import (
 	"context"
+	"strings"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
@@ -12,7 +13,9 @@ var (
 	opCloseSession = operation{name: "closeSession", decode: decodeClose, reply: replyNothing}
 	opPing         = operation{name: "ping", run: (*conn).ping}
 	opSync         = operation{name: "sync", decode: decodeSync, run: (*conn).sync}
-	opAuth         = operation{name: "auth", decode: decodeAuth, run: (*conn).authOK}
+	opAuth         = operation{name: "auth", decode: decodeAuth, run: (*conn).done}
+	opWhoAmI       = operation{name: "whoAmI", run: (*conn).whoAmI}
+	opReconfig     = operation{name: "reconfig", decode: decodeReconfig, run: (*conn).done}
 )
 
 // decodeClose makes the last request of a connection.
@@ -28,8 +31,8 @@ func (c *conn) ping(q *request) error {
 	return c.answer(q, c.shown(), wire.OK, nil)
 }
 
-// authOK answers with a header.
-func (c *conn) authOK(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
+// done answers with a header what was done when it was read.
+func (c *conn) done(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
 
 func decodeSync(_ *conn, q *request, r *jute.Reader) {
 	var m wire.SyncRequest
@@ -55,18 +58,31 @@ func (c *conn) sync(q *request) error {
 	return c.answer(q, v.Rev(), wire.OK, (&wire.SyncResponse{Path: q.path}).Append)
 }
 
-// decodeAuth decides on an AuthPacket. There are no ACLs yet that name anyone, so
-// that nothing depends on what a client says it is: digest takes any user and
-// password, and ip needs none, as in ZooKeeper 3.9. Any other scheme fails, which
-// ends the connection.
-func decodeAuth(_ *conn, q *request, r *jute.Reader) {
-	var m wire.AuthPacket
-	m.Decode(r)
-	switch {
+// whoAmI tells the client what it has proven to be: of a digest the name alone (ZooKeeper
+// 3.9 AuthUtil.getClientInfos). Of a scheme that is not registered it has no name.
+func (c *conn) whoAmI(q *request) error {
+	m := wire.WhoAmIResponse{ClientInfo: []wire.ClientInfo{}}
+	for scheme, id := range q.who.proven.All() {
+		switch {
+		case scheme == schemeDigest:
+			id, _, _ = strings.Cut(id, ":")
+		case !c.srv.registered(scheme):
+			id = ""
+		}
+		m.ClientInfo = append(m.ClientInfo, wire.ClientInfo{Scheme: scheme, User: id})
+	}
+	return c.answer(q, c.shown(), wire.OK, m.Append)
+}
+
+// decodeReconfig refuses a change of the configuration: as a ZooKeeper on which it is
+// disabled, or else as a standalone one (3.9 PrepRequestProcessor; E5).
+func decodeReconfig(c *conn, q *request, r *jute.Reader) {
+	var m wire.ReconfigRequest
+	switch m.Decode(r); {
 	case r.Err() != nil:
-	case m.Scheme == "ip", m.Scheme == "digest" && m.Auth != nil:
+	case !c.srv.cfg.Features.Reconfig:
+		q.refuse(wire.ReconfigDisabled)
 	default:
-		q.refuse(wire.AuthFailed)
-		q.last = true
+		q.refuse(wire.Unimplemented)
 	}
 }

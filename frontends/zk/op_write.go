@@ -2,6 +2,8 @@ package zk
 
 import (
 	"bytes"
+	"strings"
+	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
@@ -14,8 +16,11 @@ var (
 	opCreateContainer = operation{
 		name: "createContainer", decode: decodeCreate(wire.OpCreateContainer), reply: replyPathStat,
 	}
+	opCreateTTL = operation{name: "createTTL", decode: decodeCreateTTL, reply: replyPathStat}
+
 	opDelete  = operation{name: "delete", decode: decodeDelete, reply: replyNothing}
 	opSetData = operation{name: "setData", decode: decodeSetData, reply: replyStat}
+	opSetACL  = operation{name: "setACL", decode: decodeSetACL, reply: replyStat}
 )
 
 // single is a ZnodeWrite of one operation, in one allocation.
@@ -24,69 +29,118 @@ type single struct {
 	op [1]core.ZnodeOp
 }
 
-func singleWrite(op core.ZnodeOp) *core.ZnodeWrite {
+func (c *conn) single(op core.ZnodeOp) *core.ZnodeWrite {
 	s := &single{op: [1]core.ZnodeOp{op}}
+	s.EnforceQuota = c.srv.cfg.Features.EnforceQuota
 	s.Ops = s.op[:]
 	return &s.ZnodeWrite
 }
 
 // decodeCreate decodes the body that all kinds of create share.
 func decodeCreate(code wire.OpCode) func(*conn, *request, *jute.Reader) {
-	return func(_ *conn, q *request, r *jute.Reader) {
+	return func(c *conn, q *request, r *jute.Reader) {
 		var m wire.CreateRequest
-		m.Decode(r)
-		switch {
-		case r.Err() != nil:
-		case !m.Flags.Valid():
-			q.refuse(wire.BadArguments)
-		case m.Flags.TTL():
-			q.refuse(wire.Unimplemented) // as where extendedTypesEnabled is false
-		default:
-			q.cmd = singleWrite(createOp(code, m.Path, m.Data, m.ACL, m.Flags))
+		if m.Decode(r); r.Err() == nil {
+			c.create(q, code, &m, noTTL)
 		}
 	}
+}
+
+func decodeCreateTTL(c *conn, q *request, r *jute.Reader) {
+	var m wire.CreateTTLRequest
+	if m.Decode(r); r.Err() == nil {
+		c.create(q, wire.OpCreateTTL, &m.CreateRequest, m.TTL)
+	}
+}
+
+// noTTL is the time to live of a create that has none.
+const noTTL = -1
+
+// create makes the command of a create, or refuses it.
+func (c *conn) create(q *request, code wire.OpCode, m *wire.CreateRequest, ttl int64) {
+	if refusal := c.refusesMode(code, m.Flags, ttl); refusal != wire.OK {
+		q.refuse(refusal)
+		return
+	}
+	fixed := c.fixupACL(m.ACL)
+	if fixed.null && createPath(m.Path) {
+		q.refuse(wire.MarshallingError)
+		return
+	}
+	q.cmd = c.single(createOp(code, m.Path, m.Data, fixed, m.Flags, ttl))
+}
+
+// refusesMode says what is wrong with the kind of znode that a create asks for, before
+// anything else is looked at (ZooKeeper 3.9
+// PrepRequestProcessor.validateCreateRequest).
+func (c *conn) refusesMode(code wire.OpCode, flags wire.CreateMode, ttl int64) wire.ErrorCode {
+	switch {
+	case !flags.Valid():
+		return wire.BadArguments
+	case flags.TTL() && !c.srv.cfg.Features.ExtendedTypes:
+		return wire.Unimplemented
+	case flags.TTL() && (ttl <= 0 || ttl > wire.MaxTTL):
+		return wire.BadArguments
+	case !flags.TTL() && (ttl >= 0 || code == wire.OpCreateTTL):
+		return wire.BadArguments // without the time ZooKeeper itself would not survive it
+	}
+	return wire.OK
+}
+
+// createPath says whether ZooKeeper looks any further at a create of path (3.9
+// PrepRequestProcessor.validatePathForCreate).
+func createPath(path string) bool {
+	return strings.IndexByte(path, '/') >= 0 && strings.IndexByte(path, 0) < 0
 }
 
 // createOp is a create of a kind that there is. The opcode alone decides on a
 // container: create with the flag of one makes a persistent znode (ZooKeeper 3.9
 // PrepRequestProcessor).
-func createOp(code wire.OpCode, path string, data []byte, acl []wire.ACL, flags wire.CreateMode) core.ZnodeOp {
+func createOp(
+	code wire.OpCode, path string, data []byte, acl fixup, flags wire.CreateMode, ttl int64,
+) core.ZnodeOp {
 	op := core.ZnodeOp{
 		Type: core.ZnodeCreate, Path: path,
 		Data: bytes.Clone(data), Null: data == nil,
 		Sequential: flags.Sequential(),
-		OpenACL:    open(acl),
+		ACL:        acl.acl, OpenACL: acl.open,
 	}
 	switch {
 	case code == wire.OpCreateContainer:
 		op.Kind = core.ZnodeContainer
+	case flags.TTL():
+		op.Kind, op.TTL = core.ZnodeTTL, time.Duration(ttl)*time.Millisecond
 	case flags.Ephemeral():
 		op.Kind = core.ZnodeEphemeral
 	}
 	return op
 }
 
-// open says whether an ACL lets the world do everything, and says nothing else.
-// ZooKeeper drops what is said twice (3.9 PrepRequestProcessor.fixupACL).
-func open(acl []wire.ACL) bool {
-	for i := range acl {
-		if acl[i] != wire.OpenACLUnsafe[0] {
-			return false
-		}
+func decodeSetACL(c *conn, q *request, r *jute.Reader) {
+	var m wire.SetACLRequest
+	if m.Decode(r); r.Err() != nil {
+		return
 	}
-	return len(acl) > 0
+	fixed := c.fixupACL(m.ACL)
+	if fixed.null && createPath(m.Path) {
+		q.refuse(wire.MarshallingError)
+		return
+	}
+	q.cmd = c.single(core.ZnodeOp{
+		Type: core.ZnodeSetACL, Path: m.Path, Version: m.Version, ACL: fixed.acl, OpenACL: fixed.open,
+	})
 }
 
-func decodeDelete(_ *conn, q *request, r *jute.Reader) {
+func decodeDelete(c *conn, q *request, r *jute.Reader) {
 	var m wire.DeleteRequest
 	m.Decode(r)
-	q.cmd = singleWrite(core.ZnodeOp{Type: core.ZnodeDelete, Path: m.Path, Version: m.Version})
+	q.cmd = c.single(core.ZnodeOp{Type: core.ZnodeDelete, Path: m.Path, Version: m.Version})
 }
 
-func decodeSetData(_ *conn, q *request, r *jute.Reader) {
+func decodeSetData(c *conn, q *request, r *jute.Reader) {
 	var m wire.SetDataRequest
 	m.Decode(r)
-	q.cmd = singleWrite(setDataOp(m.Path, m.Data, m.Version))
+	q.cmd = c.single(setDataOp(m.Path, m.Data, m.Version))
 }
 
 func setDataOp(path string, data []byte, version int32) core.ZnodeOp {

@@ -3,7 +3,6 @@ package zk
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
@@ -27,7 +26,8 @@ type runner struct {
 	watching bool
 	// unwritten is the bytes of replies appended since the last flush.
 	unwritten int
-	latency   latencies
+	// tally is what was answered since then.
+	tally tally
 }
 
 // release lets go of the view. The next one is newer.
@@ -86,7 +86,10 @@ func (c *conn) answerRequest(q *request) (err error) {
 	default:
 		err = c.answerRead(q)
 	}
-	c.run.latency.add(q.received)
+	c.run.tally.add(q)
+	if err == nil {
+		c.weigh(q, c.run.tally.last)
+	}
 	if err == nil && c.run.unwritten >= flushSize {
 		err = c.rest()
 	}
@@ -104,8 +107,16 @@ func (c *conn) rest() error {
 	if cap(c.run.scratch) > keptBuffer {
 		c.run.scratch = nil
 	}
-	c.srv.stats.latency.merge(&c.run.latency, c.srv.clock())
+	c.account()
 	return c.flush()
+}
+
+// account adds what was answered to the statistics.
+func (c *conn) account() {
+	now := c.srv.clock()
+	c.srv.stats.settle(&c.run.tally, now)
+	c.stats.settle(&c.run.tally, c.run.shown, now)
+	c.run.tally = tally{}
 }
 
 // frame appends the frame of a reply; body may be nil.
@@ -122,6 +133,9 @@ func (c *conn) frame(dst []byte, q *request, rev core.Rev, code wire.ErrorCode, 
 
 // answer appends a reply that no event can contradict.
 func (c *conn) answer(q *request, rev core.Rev, code wire.ErrorCode, body func([]byte) []byte) error {
+	if code == wire.AuthFailed {
+		c.srv.stats.authFailed.Add(1)
+	}
 	frame := c.frame(c.run.scratch[:0], q, rev, code, body)
 	c.out.append(frame)
 	c.appended(frame, rev)
@@ -132,6 +146,7 @@ func (c *conn) answer(q *request, rev core.Rev, code wire.ErrorCode, body func([
 func (c *conn) appended(frame []byte, rev core.Rev) {
 	c.run.scratch = frame[:0]
 	c.run.unwritten += len(frame)
+	c.run.tally.replied(len(frame) - jute.FrameHeader)
 	c.run.shown = max(c.run.shown, rev)
 }
 
@@ -288,19 +303,4 @@ func (c *conn) tryWatch(
 	table.settle(&c.sub, rev, frames, regs)
 	c.appended(frames, rev)
 	return nil, nil
-}
-
-// latencies gathers the times of requests until they are answered.
-type latencies struct {
-	n                     int64
-	sum, earliest, latest time.Duration // of the times of arrival
-}
-
-func (l *latencies) add(received time.Duration) {
-	if l.n == 0 {
-		l.earliest, l.latest = received, received
-	}
-	l.n++
-	l.sum += received
-	l.earliest, l.latest = min(l.earliest, received), max(l.latest, received)
 }

@@ -100,6 +100,15 @@ func (r *Reader) Buffer() []byte {
 // UTF-8 become U+FFFD, in as many places as Java makes them.
 func (r *Reader) Ustring() string { return text(r.Buffer()) }
 
+// UstringOr is Ustring but for null, which reads as the string null.
+func (r *Reader) UstringOr(null string) string {
+	b := r.Buffer()
+	if b == nil && r.err == nil {
+		return null
+	}
+	return text(b)
+}
+
 // NonNull reads a jute ustring that must not be null.
 //
 // ZooKeeper ends a request with MarshallingError where it trips over a null, as

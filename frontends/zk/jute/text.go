@@ -2,6 +2,9 @@ package jute
 
 import "unicode/utf8"
 
+// Text is b as Java makes a string of it: valid UTF-8, with U+FFFD for what is not.
+func Text(b []byte) string { return text(b) }
+
 // text is b as a string that is valid UTF-8.
 func text(b []byte) string {
 	if utf8.Valid(b) {

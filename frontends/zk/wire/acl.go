@@ -8,8 +8,20 @@ import (
 
 // ACL lets whom ID names under Scheme do what Perms says.
 type ACL struct {
-	Perms      int32
+	Perms int32
+	// ID is NullText for null.
 	Scheme, ID string
+}
+
+// NullText is text that is null, where that is told from the empty one. No other is
+// the same, because what was decoded is valid UTF-8.
+const NullText = "\xff"
+
+func appendNullable(dst []byte, s string) []byte {
+	if s == NullText {
+		return jute.AppendNull(dst)
+	}
+	return jute.AppendUstring(dst, s)
 }
 
 // aclSize is the least number of bytes that an ACL takes.
@@ -32,7 +44,7 @@ func decodeACL(r *jute.Reader) []ACL {
 	return vector(r, aclSize, func(a *ACL) {
 		a.Perms = r.Int32()
 		a.Scheme = r.Ustring()
-		a.ID = r.Ustring()
+		a.ID = r.UstringOr(NullText)
 	})
 }
 
@@ -44,7 +56,7 @@ func appendACL(dst []byte, acl []ACL) []byte {
 	for i := range acl {
 		dst = jute.AppendInt32(dst, acl[i].Perms)
 		dst = jute.AppendUstring(dst, acl[i].Scheme)
-		dst = jute.AppendUstring(dst, acl[i].ID)
+		dst = appendNullable(dst, acl[i].ID)
 	}
 	return dst
 }

@@ -33,9 +33,9 @@ func (m *MultiHeader) Append(dst []byte) []byte {
 }
 
 // ErrMulti is the error of a multi that ZooKeeper refuses while it reads it: an
-// operation that no multi may have, a create whose flags are none or want a time
-// to live that it does not have, or writes together with reads (ZooKeeper
-// MultiOperationRecord).
+// operation that no multi may have, a create whose ACL is null or whose flags are none
+// or want a time to live that it does not have, or writes together with reads
+// (ZooKeeper MultiOperationRecord).
 var ErrMulti = errors.New("bad operation in a multi")
 
 // MultiOp is one operation of a multi. Which fields it has is as in the request
@@ -72,7 +72,8 @@ func (m *MultiOp) Runs() OpCode {
 	return m.Op
 }
 
-func (m *MultiOp) reads() bool { return m.Op == OpGetData || m.Op == OpGetChildren }
+// Reads says whether m is an operation of multiRead rather than of multi.
+func (m *MultiOp) Reads() bool { return m.Op == OpGetData || m.Op == OpGetChildren }
 
 // Decode reads the operation whose header has said that it is a m.Op. A multi
 // must not have a null path, whatever may be with the operation by itself.
@@ -80,7 +81,7 @@ func (m *MultiOp) Decode(r *jute.Reader) {
 	switch m.Op {
 	case OpCreate, OpCreate2, OpCreateContainer:
 		m.decodeCreate(r)
-		if !m.Flags.Valid() || m.Flags.TTL() {
+		if !m.Flags.Valid() || m.Flags.TTL() || m.ACL == nil {
 			r.Fail(ErrMulti)
 		}
 	case OpCreateTTL:
@@ -147,7 +148,7 @@ func (m *MultiRequest) Decode(r *jute.Reader) {
 		if op.Decode(r); r.Err() != nil {
 			return
 		}
-		if len(m.Ops) > 0 && op.reads() != m.Ops[0].reads() {
+		if len(m.Ops) > 0 && op.Reads() != m.Ops[0].Reads() {
 			r.Fail(ErrMulti)
 			return
 		}

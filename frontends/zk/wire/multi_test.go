@@ -46,6 +46,9 @@ func TestMultis(t *testing.T) {
 			fill(t, reflect.ValueOf(&op).Elem())
 			op.Op = rapid.SampledFrom(kinds).Draw(t, "op")
 			op.Flags = wire.CreateMode(rapid.Int32Range(0, 4).Draw(t, "flags"))
+			if op.ACL == nil && op.Op != wire.OpCreateTTL {
+				op.ACL = []wire.ACL{} // null is refused
+			}
 			want = (&wire.MultiHeader{Op: op.Op, Err: -1}).Append(want)
 			want = encode(layout, want, opRecords[op.Op], reflect.ValueOf(op))
 			request.Ops = append(request.Ops, op)
@@ -85,7 +88,7 @@ func reread(t *rapid.T, want []byte, m, again message) {
 func TestMultisThatAreRefused(t *testing.T) {
 	multi := func(ops ...wire.MultiOp) []byte { return (&wire.MultiRequest{Ops: ops}).Append(nil) }
 	create := func(op wire.OpCode, flags wire.CreateMode) wire.MultiOp {
-		return wire.MultiOp{Op: op, Path: "/a", Flags: flags}
+		return wire.MultiOp{Op: op, Path: "/a", ACL: wire.OpenACLUnsafe, Flags: flags}
 	}
 	for name, c := range map[string]struct {
 		body []byte
@@ -96,6 +99,8 @@ func TestMultisThatAreRefused(t *testing.T) {
 		"negative flags":             {multi(create(wire.OpCreate2, -1)), wire.ErrMulti},
 		"a TTL that is not given":    {multi(create(wire.OpCreate, wire.PersistentTTL)), wire.ErrMulti},
 		"a container":                {multi(create(wire.OpCreate, wire.Container)), nil},
+		"an ACL of null":             {multi(wire.MultiOp{Op: wire.OpCreate, Path: "/a"}), wire.ErrMulti},
+		"a TTL create's is not seen": {multi(wire.MultiOp{Op: wire.OpCreateTTL, Path: "/a"}), nil},
 		"a TTL create without":       {multi(create(wire.OpCreateTTL, 7)), nil},
 		"reads with writes":          {multi(wire.MultiOp{Op: wire.OpGetData}, wire.MultiOp{Op: wire.OpDelete}), wire.ErrMulti},
 		"writes with reads":          {multi(wire.MultiOp{Op: wire.OpDelete}, wire.MultiOp{Op: wire.OpGetChildren}), wire.ErrMulti},

@@ -138,16 +138,19 @@ func (m *CheckVersionRequest) Append(dst []byte) []byte {
 
 // SyncRequest waits until the server is as new as its leader was; SyncResponse
 // answers it with the same path, which nobody looks at.
-type SyncRequest struct{ Path string }
+type SyncRequest struct {
+	// Path is NullText for null, which the answer repeats.
+	Path string
+}
 
 // SyncResponse answers SyncRequest.
 type SyncResponse = SyncRequest
 
 // Decode reads the message.
-func (m *SyncRequest) Decode(r *jute.Reader) { m.Path = r.Ustring() }
+func (m *SyncRequest) Decode(r *jute.Reader) { m.Path = r.UstringOr(NullText) }
 
 // Append writes the message.
-func (m *SyncRequest) Append(dst []byte) []byte { return jute.AppendUstring(dst, m.Path) }
+func (m *SyncRequest) Append(dst []byte) []byte { return appendNullable(dst, m.Path) }
 
 // ReconfigRequest changes who is a member; GetDataResponse answers it, with the
 // new configuration.
