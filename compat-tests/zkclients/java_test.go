@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/compat-tests/server"
+	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
 // mavenTimeout bounds a run of Maven; a first one downloads some 50 MB.
@@ -145,11 +146,14 @@ func TestJavaClient(t *testing.T) {
 	junit(t, shared, time.Minute, 30, "ClientTest", "WatchTest", "SessionTest")
 }
 
-// TestCurator leaves out CuratorCache and PersistentWatcher: they need persistent
-// watches, which ZooKeeper's face does not have yet.
-func TestCurator(t *testing.T) {
-	t.Log("not run: CuratorCache, PersistentWatcher: persistent watches are not served yet")
-	junit(t, shared, time.Minute, 8, "CuratorTest")
+func TestCurator(t *testing.T) { junit(t, shared, time.Minute, 8, "CuratorTest") }
+
+// TestExtended is what a zoo.cfg turns on, and what comes with it.
+func TestExtended(t *testing.T) {
+	s := startFile(t, zkserver.Options{
+		Config: []string{"extendedTypesEnabled=true"}, JVM: []string{"-Dznode.container.checkIntervalMs=100"},
+	})
+	junit(t, s, 2*time.Minute, 34, "AclTest", "ExtendedTest", "RecipesTest")
 }
 
 func TestOrdering(t *testing.T) {

@@ -100,6 +100,14 @@ func startZooKeeper(tick time.Duration) (*target, error) {
 	return &target{zk: p.Endpoint(), kill: p.Kill, restart: p.Restart, stop: p.Stop, tail: p.LogTail}, nil
 }
 
+// startFile starts the server that TARGET names from a zoo.cfg.
+func startFile(t *testing.T, o zkserver.Options) *target {
+	t.Helper()
+	o.Triglot, o.TickTime, o.NoSync = os.Getenv("TARGET") != "zookeeper", tick, true
+	p := zkserver.StartT(t, o)
+	return &target{zk: p.Endpoint(), kill: p.Kill, restart: p.Restart, stop: p.Stop, tail: p.LogTail}
+}
+
 // startT is start for one test.
 func startT(t *testing.T, tick time.Duration) *target {
 	t.Helper()

@@ -40,7 +40,8 @@ type Options struct {
 	NoSync bool
 	// Config are further lines of zoo.cfg; they come last.
 	Config []string
-	// JVM are further arguments of java, before the main class.
+	// JVM are further arguments of java, before the main class; Triglot gets them in
+	// SERVER_JVMFLAGS.
 	JVM []string
 	// Triglot runs this repository's "triglot zookeeper" on the same zoo.cfg instead.
 	// NoSync and JVM say nothing to it.
@@ -110,6 +111,9 @@ func (p *Process) Restart(ctx context.Context) error {
 	cmd := exec.Command(program[0], program[1:]...)
 	cmd.Dir = p.dir
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TRIGLOT_") })
+	if p.options.Triglot {
+		cmd.Env = append(cmd.Env, "SERVER_JVMFLAGS="+strings.Join(p.options.JVM, " "))
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	run, err := server.NewRun(cmd)
 	if err = errors.Join(err, log.Close()); err != nil { // the child has its own copy

@@ -38,10 +38,7 @@ import org.apache.zookeeper.ZooKeeper;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/**
- * Curator's recipes. CuratorCache and the PersistentWatcher need persistent watches (opcode 106), which are not
- * served yet.
- */
+/** Curator's recipes. */
 class CuratorTest {
   private final List<CuratorFramework> clients = new ArrayList<>();
   private final String root = "/curator-" + UUID.randomUUID();
