@@ -22,7 +22,7 @@ const (
 	once = "00000001"
 	// maxAnswer is the length of the longest answer in bytes (RFC 2831, 2.1.2).
 	maxAnswer = 4096
-	nonceSize = 24 // before base64
+	nonceSize = 30 // before base64: Java's are as long
 )
 
 // Why an answer is refused. Clients hear of none of it, operators in the log.
