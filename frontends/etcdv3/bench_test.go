@@ -39,6 +39,13 @@ func (v *cannedView) Range(context.Context, *core.Range) (core.RangeResult, erro
 	return core.RangeResult{KVs: v.kvs, Count: int64(len(v.kvs))}, nil
 }
 
+// allSeen has nothing hidden.
+type allSeen struct{ core.ZnodeView }
+
+func (allSeen) Visible(changes []core.Change) []core.Change { return changes }
+
+func (v *cannedView) Znodes() core.ZnodeView { return allSeen{} }
+
 func (v *cannedView) Rev() core.Rev { return 1000 }
 func (v *cannedView) Close()        {}
 
@@ -122,7 +129,7 @@ func BenchmarkTxn(b *testing.B) {
 
 // BenchmarkEvent measures what a stream does for one response with one event.
 func BenchmarkEvent(b *testing.B) {
-	f := &face{Config: Config{Cluster: constantStatus{}}.withDefaults()}
+	f := &face{Config: Config{Store: &cannedStore{}, Cluster: constantStatus{}}.withDefaults()}
 	c := codec{metrics: f.Metrics}
 	ws := newWatchStream(f, nil, codecConn{c})
 	w := &watch{id: 7, feedID: 1}
@@ -132,7 +139,7 @@ func BenchmarkEvent(b *testing.B) {
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := ws.deliver(&d); err != nil {
+		if err := ws.deliver(b.Context(), &d); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -155,7 +162,7 @@ func (c codecConn) SendMsg(m any) error {
 // change feed gives to all of them.
 func BenchmarkEventToManyStreams(b *testing.B) {
 	const streams = 1000
-	f := &face{Config: Config{Cluster: constantStatus{}}.withDefaults()}
+	f := &face{Config: Config{Store: &cannedStore{}, Cluster: constantStatus{}}.withDefaults()}
 	for _, size := range []int{256, 1 << 10, 30 << 10} {
 		for _, prevKV := range []bool{false, true} {
 			b.Run(fmt.Sprintf("value=%d/prev_kv=%v", size, prevKV), func(b *testing.B) {
@@ -167,7 +174,7 @@ func BenchmarkEventToManyStreams(b *testing.B) {
 				for b.Loop() {
 					d := core.Delivery{Watch: 1, Rev: 900, Changes: []core.Change{{KV: version, Prev: version, Memo: new(core.Memo)}}}
 					for range streams {
-						if err := ws.deliver(&d); err != nil {
+						if err := ws.deliver(b.Context(), &d); err != nil {
 							b.Fatal(err)
 						}
 					}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,10 +96,48 @@ func TestPrincipalOff(t *testing.T) {
 	require.Zero(t, who)
 	require.NoError(t, f.identified(who))
 	require.NoError(t, f.administers(ctx, who))
-	require.NoError(t, f.mayWatch(ctx, core.Interval{}))
+	_, err = f.mayWatch(ctx, core.Interval{})
+	require.NoError(t, err)
 	require.Nil(t, auth.shown)
 	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = f.principal(ctx) }))
 }
+
+// X11: who calls is somebody to ACLs whether authentication is on or not.
+func TestIdentitiesOfCallers(t *testing.T) {
+	f := &face{Config: Config{CertificateID: func(c *x509.Certificate) string { return "CN=" + c.Subject.CommonName }}}
+	ids := core.Identities("")
+	for _, tc := range []struct {
+		addr net.Addr
+		cert string
+		want core.Identities
+	}{
+		{&net.TCPAddr{IP: net.ParseIP("10.1.2.3"), Port: 7}, "", ids.With("ip", "10.1.2.3")},
+		{&net.TCPAddr{IP: net.ParseIP("::ffff:10.1.2.3"), Port: 7}, "", ids.With("ip", "10.1.2.3")},
+		{&net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 7, Zone: "eth0"}, "a", ids.With("ip", "fe80::1").With("x509", "CN=a")},
+		{textAddr("10.1.2.3:80"), "", ids.With("ip", "10.1.2.3")}, // of the gateway
+		{textAddr("[::1]:80"), "", ids.With("ip", "::1")},
+		{textAddr("@"), "", ids},
+		{nil, "", ids},
+	} {
+		p := &peer.Peer{Addr: tc.addr}
+		if tc.cert != "" {
+			chain := []*x509.Certificate{{Subject: pkix.Name{CommonName: tc.cert}}}
+			p.AuthInfo = credentials.TLSInfo{State: tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{chain}}}
+		}
+		who, err := f.principal(peer.NewContext(context.Background(), p))
+		require.NoError(t, err)
+		require.Equal(t, core.Principal{IDs: tc.want}, who)
+	}
+	f.AsMember = true
+	who, err := f.principal(peer.NewContext(context.Background(), &peer.Peer{Addr: textAddr("10.1.2.3:80")}))
+	require.NoError(t, err)
+	require.Equal(t, core.Principal{Member: true}, who)
+}
+
+type textAddr string
+
+func (textAddr) Network() string  { return "tcp" }
+func (a textAddr) String() string { return string(a) }
 
 func TestIdentified(t *testing.T) {
 	f := &face{Config: Config{Auth: &shownAuth{}}}

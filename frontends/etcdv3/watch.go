@@ -90,8 +90,10 @@ func (ws *watchStream) receive(ctx context.Context) error {
 // create adds a watch, or says why not (etcd T-40, T-41, T-43).
 func (ws *watchStream) create(ctx context.Context, r *pb.WatchCreateRequest) error {
 	spec, reason := watchSpec(r)
+	var who core.Principal
 	if r.GetStartRevision() >= 0 { // which is what etcd looks at first
-		if err := ws.mayWatch(ctx, spec.Interval); err != nil {
+		var err error
+		if who, err = ws.mayWatch(ctx, spec.Interval); err != nil {
 			if reason = watchRefusal(err); reason == "" {
 				return err
 			}
@@ -113,6 +115,7 @@ func (ws *watchStream) create(ctx context.Context, r *pb.WatchCreateRequest) err
 	w := &watch{
 		id:       id,
 		feedID:   ws.lastFeedID,
+		who:      who,
 		prevKV:   r.GetPrevKv(),
 		fragment: r.GetFragment(),
 		progress: r.GetProgressNotify(),

@@ -57,6 +57,7 @@ type watchStream struct {
 type watch struct {
 	id       int64
 	feedID   core.WatchID
+	who      core.Principal // who asked for it
 	prevKV   bool
 	fragment bool
 	progress bool
@@ -147,13 +148,13 @@ func (ws *watchStream) send(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := ws.deliver(&d); err != nil {
+		if err := ws.deliver(ctx, &d); err != nil {
 			return err
 		}
 	}
 }
 
-func (ws *watchStream) deliver(d *core.Delivery) error {
+func (ws *watchStream) deliver(ctx context.Context, d *core.Delivery) error {
 	if d.Kind == core.DeliverProgress && d.Watch == core.AllWatches {
 		return ws.sendControl(ws.control(d, invalidWatchID))
 	}
@@ -163,6 +164,12 @@ func (ws *watchStream) deliver(d *core.Delivery) error {
 	}
 	switch d.Kind {
 	case core.DeliverEvents:
+		if err := ws.filter(ctx, w, d); err != nil || len(d.Changes) == 0 {
+			return err
+		}
+		ws.mu.Lock()
+		w.quiet = false
+		ws.mu.Unlock()
 		return ws.sendEvents(w, d)
 	case core.DeliverCreated:
 		resp := ws.control(d, w.id)
@@ -192,14 +199,23 @@ func (ws *watchStream) lookUp(d *core.Delivery) *watch {
 	if w == nil {
 		return nil
 	}
-	switch d.Kind {
-	case core.DeliverEvents:
-		w.quiet = false
-	case core.DeliverCanceled, core.DeliverCompacted:
+	if d.Kind == core.DeliverCanceled || d.Kind == core.DeliverCompacted {
 		delete(ws.byFeedID, w.feedID)
-	default: // nothing changes
 	}
 	return w
+}
+
+// filter leaves out the events that who asked for them may not be told of, by the ACLs
+// of znodes as they are now: the latest view shows at least what is delivered. Where
+// nothing is left out, the changes are what all other streams have.
+func (ws *watchStream) filter(ctx context.Context, w *watch, d *core.Delivery) error {
+	view, err := ws.Store.View(ctx, w.who, core.Consistency{})
+	if err != nil {
+		return err
+	}
+	d.Changes = view.Znodes().Visible(d.Changes)
+	view.Close()
+	return nil
 }
 
 // sendCompacted tells the client that compaction has ended a watch. Its id stays

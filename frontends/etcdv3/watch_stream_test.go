@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -121,6 +122,24 @@ type storeOf struct {
 }
 
 func (s storeOf) Watch(context.Context) (core.Feed, error) { return s.feed, nil }
+
+func (storeOf) View(context.Context, core.Principal, core.Consistency) (core.View, error) {
+	return halfView{}, nil
+}
+
+// halfView is a view of one who may not be told of what has the ACL 7.
+type halfView struct {
+	core.View
+	core.ZnodeView
+}
+
+func (v halfView) Znodes() core.ZnodeView { return v }
+func (halfView) Rev() core.Rev            { return 40 }
+func (halfView) Close()                   {}
+
+func (halfView) Visible(changes []core.Change) []core.Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(c core.Change) bool { return c.KV.ACL == 7 })
+}
 
 type rig struct {
 	*testing.T
