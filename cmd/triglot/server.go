@@ -158,9 +158,10 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			Checkpoint:        cfg.Gates["LeaseCheckpoint"],
 			CheckpointPersist: cfg.Gates["LeaseCheckpointPersist"],
 		},
-		Memory:  memory,
-		Logger:  s.log,
-		Metrics: registry,
+		ACLPolicy: cfg.ZooKeeper.ACLOverEtcd,
+		Memory:    memory,
+		Logger:    s.log,
+		Metrics:   registry,
 	}, nil
 }
 

@@ -85,7 +85,7 @@ var zkOptions = []option{
 	},
 	{
 		name: "zk-acl-over-etcd", group: "ZooKeeper", etcd: "deny", oneOf: []string{"deny", "hide", "off"},
-		usage: "what etcd's and HTTP's clients get of znodes that their ACLs keep from them: deny is an error, hide is nothing, off is everything; fixed when the cluster is founded",
+		usage: "what etcd's and HTTP's clients get of znodes that their ACLs keep from them: deny is an error, hide is nothing, off is everything; the cluster keeps it until one is given",
 		field: func(c *Config) any { return &c.ZooKeeper.given.aclOverEtcd },
 	},
 	{

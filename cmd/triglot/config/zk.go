@@ -28,8 +28,9 @@ type ZK struct {
 	Listen, Secure, Admin, Metrics string
 	// Mount is the prefix of the keys that are znodes, empty if none was asked for.
 	Mount string
-	// ACLOverEtcd is the policy of etcd's and HTTP's faces, asked for or not.
-	ACLOverEtcd core.ZnodeACLPolicy
+	// ACLOverEtcd is the policy of etcd's and HTTP's faces; nil leaves the cluster's as
+	// it is.
+	ACLOverEtcd *core.ZnodeACLPolicy
 
 	Limits   zk.Limits
 	Features zk.Features
@@ -79,9 +80,14 @@ func (z *ZK) Served() bool {
 // Secured reports whether any of its clients are served with TLS.
 func (z *ZK) Secured() bool { return z.Secure != "" || z.Listen != "" && z.TLS.Unification }
 
-// takeMount notes the prefix if it was asked for: a cluster that has another is
-// then refused, one that was founded with another by default is not.
+// takeMount notes what the cluster has, not the member, if it was asked for. A cluster
+// that has another prefix is refused then, one that was founded with another by default
+// is not.
 func (c *Config) takeMount(all source) {
+	if _, given := all["zk-acl-over-etcd"]; given {
+		policy := aclPolicies[c.ZooKeeper.given.aclOverEtcd]
+		c.ZooKeeper.ACLOverEtcd = &policy
+	}
 	if _, given := all["zk-prefix"]; given {
 		c.ZooKeeper.Mount = c.ZooKeeper.given.prefix
 	}
@@ -106,7 +112,6 @@ func (c *Config) checkZooKeeper() error {
 	if !strings.HasPrefix(z.given.prefix, "/") {
 		return fmt.Errorf("--zk-prefix %q must begin with a slash, as in /zk; / makes every key below it a znode", z.given.prefix)
 	}
-	z.ACLOverEtcd = aclPolicies[z.given.aclOverEtcd]
 	for _, check := range []func() error{c.checkSessions, c.checkZKLimits, c.checkZKSecurity} {
 		if err := check(); err != nil {
 			return err
@@ -188,7 +193,7 @@ func (c *Config) checkZKLimits() error {
 // checkZKSecurity reads the files that hold secrets.
 func (c *Config) checkZKSecurity() error {
 	s, g := &c.ZooKeeper.Security, &c.ZooKeeper.given
-	s.X509 = s.X509 || c.ZooKeeper.Secure != "" // as QuorumPeerConfig.configureSSLAuth
+	s.X509 = s.X509 || c.ZooKeeper.Secured() // as QuorumPeerConfig.configureSSLAuth
 	if g.superDigestFile != "" {
 		digest, err := readSecret(g.superDigestFile)
 		if err != nil {

@@ -64,6 +64,8 @@ func (c *Config) takeSecurity(system zoocfg.System) {
 	}
 	s.X509Super = system.Text("X509AuthenticationProvider.superUser")
 	s.SASLSuper = system.List("superUser")
+	s.SASLSuperPassword = system.Text("SASLAuthenticationProvider.superPassword")
+	s.AllowSASLFailed = system.Is("allowSaslFailedClients")
 	s.RequireAuth = system.Is("enforce.auth.enabled") && !system.Is("sessionRequireClientSASLAuth")
 	for scheme := range strings.SplitSeq(system.Text("enforce.auth.schemes"), ",") {
 		if scheme = strings.TrimSpace(scheme); scheme != "" {
