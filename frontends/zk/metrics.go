@@ -32,7 +32,6 @@ const (
 	largeRequests
 	throttledOps
 	throttleWaits
-	unsuccessfulHandshakes
 	snapshots
 	snapshotErrors
 	snapshotsRateLimited
@@ -56,7 +55,6 @@ var counterNames = [numCounters]description{
 	largeRequests:           {"large_requests_rejected", "Connections closed because of a frame that is too long."},
 	throttledOps:            {"throttled_ops", "Requests refused because the store had no room for them."},
 	throttleWaits:           {"request_throttle_wait_count", "Pauses that a client was made to take because the store had no room."},
-	unsuccessfulHandshakes:  {"unsuccessful_handshake", "TLS handshakes that failed."},
 	snapshots:               {"snap_count", "Snapshots made for the AdminServer."},
 	snapshotErrors:          {"snapshot_error_count", "Snapshots that failed."},
 	snapshotsRateLimited:    {"snapshot_rate_limited_count", "Snapshots refused because one was made just before."},
@@ -123,7 +121,6 @@ func (s *Server) gauges() []figure {
 		g("min_client_response_size", "Bytes of the smallest reply.", float64(smallest)),
 		g("max_client_response_size", "Bytes of the largest reply.", float64(largest)),
 		g("auth_failed_count", "Clients refused for what they showed to prove who they are.", float64(s.stats.authFailed.Load())),
-		g("outstanding_tls_handshake", "TLS handshakes under way.", float64(s.handshaking.Load())),
 	}
 	all = append(all, s.stats.oversizes.figures()...)
 	return append(all, s.quorumGauges(g)...)

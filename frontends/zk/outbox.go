@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
@@ -30,6 +31,8 @@ var errSlowClient = errors.New("more events are queued than the client may leave
 // watches. It never blocks one who appends. It is safe for concurrent use.
 type outbox struct {
 	w io.WriteCloser
+	// watched counts the bytes of events of all connections; it may be nil.
+	watched *atomic.Uint64
 
 	writing sync.Mutex // held while w is written; taken before mu
 
@@ -113,6 +116,9 @@ func (o *outbox) event(rev core.Rev, frame []byte) {
 	}
 	o.appendLocked(frame)
 	o.lastEvent = rev
+	if o.watched != nil {
+		o.watched.Add(uint64(len(frame)))
+	}
 	if o.eventBytes += len(frame); o.eventBytes > maxQueuedEvents {
 		o.failLocked(errSlowClient)
 	}

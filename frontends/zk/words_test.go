@@ -1,9 +1,13 @@
 package zk
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"io"
 	"maps"
+	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -246,4 +250,43 @@ func TestJavaDouble(t *testing.T) {
 	for f, want := range map[float64]string{0: "0.0", 1: "1.0", 0.25: "0.25", 12.3456: "12.3456"} {
 		require.Equal(t, want, javaDouble(f))
 	}
+}
+
+// Words are answered on a TLS port, too, and conf tells the ports apart.
+func TestWordsOverTLS(t *testing.T) {
+	s := startServer(t, allWords)
+	l, config := listenTLS(t)
+	served := make(chan error, 1)
+	go func() { served <- s.face.Serve(l) }()
+	t.Cleanup(func() { _ = l.Close() })
+	nc, err := tls.Dial("tcp", l.Addr().String(), config)
+	require.NoError(t, err)
+	defer nc.Close() //nolint:errcheck // it was only read
+	_, err = nc.Write([]byte("conf"))
+	require.NoError(t, err)
+	_ = nc.SetReadDeadline(time.Now().Add(patience))
+	b, err := io.ReadAll(nc)
+	require.NoError(t, err)
+	_, plain, err := net.SplitHostPort(s.address)
+	require.NoError(t, err)
+	_, secure, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(t, err)
+	require.Contains(t, string(b), "clientPort="+plain+"\nsecureClientPort="+secure+"\n")
+}
+
+// secureListener says what it is.
+type secureListener struct{ net.Listener }
+
+func (secureListener) Secure() bool { return true }
+
+// listenTLS listens with a certificate of its own, and returns what a client needs.
+func listenTLS(t *testing.T) (net.Listener, *tls.Config) {
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", s.TLS)
+	require.NoError(t, err)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return secureListener{l}, &tls.Config{RootCAs: roots, ServerName: "example.com"}
 }

@@ -93,6 +93,9 @@ func (l *Listener) start() bool {
 	return !l.closed
 }
 
+// Secure says whether all of its connections are TLS ones.
+func (l *Listener) Secure() bool { return !l.options.Plain }
+
 // Addr implements net.Listener.
 func (l *Listener) Addr() net.Addr { return l.inner.Addr() }
 
