@@ -24,7 +24,7 @@ const (
 	opGetData
 	opSetData
 	opGetACL
-	_
+	opSetACL
 	opGetChildren
 	opSync
 	_
@@ -33,15 +33,23 @@ const (
 	opCheck
 	opMulti
 	opCreate2
-	_
+	opReconfig
 	opCheckWatches
 	opRemoveWatches
 	opCreateContainer
 	_
 	opCreateTTL
+	opMultiRead
 
-	opSetWatches   = 101
-	opCloseSession = -11
+	opAuth                 = 100
+	opSetWatches           = 101
+	opSasl                 = 102
+	opGetEphemerals        = 103
+	opGetAllChildrenNumber = 104
+	opSetWatches2          = 105
+	opAddWatch             = 106
+	opWhoAmI               = 107
+	opCloseSession         = -11
 )
 
 func i32(v int32) string { return string(binary.BigEndian.AppendUint32(nil, uint32(v))) }

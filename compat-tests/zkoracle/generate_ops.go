@@ -172,8 +172,17 @@ func (g *generator) write() string {
 	case n < 85:
 		return g.setACL()
 	default:
-		return "setData " + g.path() + g.value() + g.version()
+		return g.setData()
 	}
+}
+
+// setData spares what only Triglot keeps for itself; see allow.go.
+func (g *generator) setData() string {
+	path := g.path()
+	if path == "/zookeeper/config" {
+		path = "/zookeeper"
+	}
+	return "setData " + path + g.value() + g.version()
 }
 
 // setACL spares the root, which every connection reads after each command.
@@ -205,7 +214,7 @@ func (g *generator) subOp() string {
 	case n < 60:
 		return "delete " + g.path() + g.version()
 	case n < 78:
-		return "setData " + g.path() + g.value() + g.version()
+		return g.setData()
 	case n < 98:
 		return "check " + g.path() + g.version()
 	default:
