@@ -89,6 +89,19 @@ func parseACL(t testing.TB, text string) core.ACL {
 	return core.PackACL(all...)
 }
 
+// eachOpaque calls fn for the keys below the mount that are no znodes.
+func (r *rig) eachOpaque(fn func(path string, kv *core.KV)) {
+	all := &core.Range{Interval: core.Interval{Key: []byte{0}, End: core.FromKey}}
+	res, err := r.view.Range(context.Background(), all)
+	require.NoError(r.t, err)
+	for _, kv := range res.KVs {
+		path, inside := r.machine.znodes.Mount().Inside(kv.Key)
+		if _, is := r.machine.znodes.Mount().PathOf(kv.Key); inside && !is {
+			fn(path, kv)
+		}
+	}
+}
+
 // checkIndex checks that the index says what the rows say, and that every list is held
 // by as many as refer to it.
 func (r *rig) checkIndex() {
@@ -100,6 +113,12 @@ func (r *rig) checkIndex() {
 		znode.IndexRows(key, value, func(key, value []byte) { want[string(key)] = string(value) })
 		return true
 	}))
+	r.eachOpaque(func(path string, kv *core.KV) {
+		if kv.ACL != core.ACLOpen {
+			want[string(keys.AppendZnodeIndex(nil, keys.IndexRestricted, path))] = string(binary.AppendUvarint(nil, uint64(kv.ACL)))
+			held[kv.ACL]++
+		}
+	})
 	got, restricted := map[string]string{}, int64(0)
 	for _, kind := range []keys.ZnodeIndex{keys.IndexContainer, keys.IndexTTL, keys.IndexRestricted} {
 		lower, upper = keys.ZnodeIndexBounds(kind)
@@ -119,14 +138,16 @@ func (r *rig) checkIndex() {
 		path, _ := keys.DecodeZnode(key)
 		z, err := v.Znodes().Znode(string(path), 0)
 		require.NoError(r.t, err)
-		held[z.ACL]++
+		if string(path) != "/zookeeper/config" || z.ACL != core.ACLReadOnly { // which it has from the beginning
+			held[z.ACL]++
+		}
 		if kv := r.key(r.mount + string(path)); kv != nil && kv.ACL != z.ACL {
 			held[kv.ACL]++
 		}
 		return true
 	}))
 	for id, n := range held {
-		if id < core.FirstACL {
+		if id == core.ACLOpen {
 			continue
 		}
 		row, err := v.snap.Get(keys.AppendACLCount(nil, id))

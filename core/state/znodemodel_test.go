@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/triglot/triglot/core"
 )
@@ -16,14 +17,18 @@ import (
 type world struct {
 	mount  string
 	rev    core.Rev
-	keys   map[string]core.KV
+	keys   map[string]keyModel
 	znodes map[string]znodeModel
 	// leases are the epochs of sessions, zero for plain leases.
 	leases map[core.LeaseID]uint64
 
-	// now and steps are of the command under way.
-	now   int64
-	steps []core.ZnodeStep
+	// now, who, enforce, steps and before are of the command under way: before is what
+	// quotas used that it has changed since.
+	now     int64
+	who     core.Identities
+	enforce bool
+	steps   []stepModel
+	before  map[string]usageModel
 	// touched says that a key or a znode has changed.
 	touched bool
 }
@@ -33,16 +38,39 @@ type znodeModel struct {
 	stat                   core.Stat
 	data                   string
 	null, implicit, pinned bool
-	readOnly               bool
 	creates                int32
-	container              bool
+	kind                   core.ZnodeKind
+	ttl                    time.Duration
+	// acl is empty for the open one.
+	acl  core.ACL
+	used usageModel
 }
 
+// stepModel is a step with lists instead of their numbers.
+type stepModel struct {
+	event       core.ZnodeEvent
+	path        string
+	acl, parent core.ACL
+}
+
+// keyModel is a key, and the list that its version was written under.
+type keyModel struct {
+	core.KV
+	acl core.ACL
+}
+
+var (
+	openACL     = core.PackACL(core.ACLEntry{Perms: core.PermAll, Scheme: "world", ID: "anyone"})
+	readOnlyACL = core.PackACL(core.ACLEntry{Perms: core.PermRead, Scheme: "world", ID: "anyone"})
+)
+
 func newWorld(mount string) *world {
-	w := &world{mount: mount, rev: 1, keys: map[string]core.KV{}, znodes: map[string]znodeModel{}, leases: map[core.LeaseID]uint64{}}
+	w := &world{mount: mount, rev: 1, keys: map[string]keyModel{}, znodes: map[string]znodeModel{}, leases: map[core.LeaseID]uint64{}}
 	for _, path := range fixedPaths {
-		w.znodes[path] = znodeModel{implicit: true, pinned: true, readOnly: path == "/zookeeper/config"}
+		w.znodes[path] = znodeModel{implicit: true, pinned: true}
 	}
+	// As ZooKeeper's, whose ACL was set once.
+	w.znodes["/zookeeper/config"] = znodeModel{implicit: true, pinned: true, acl: readOnlyACL, stat: core.Stat{Aversion: -1}}
 	return w
 }
 
@@ -51,7 +79,7 @@ var fixedPaths = []string{"/", "/zookeeper", "/zookeeper/config", "/zookeeper/qu
 func (w *world) clone() *world {
 	c := *w
 	c.keys, c.znodes, c.leases = maps.Clone(w.keys), maps.Clone(w.znodes), maps.Clone(w.leases)
-	c.steps = nil
+	c.steps, c.before = nil, map[string]usageModel{}
 	return &c
 }
 
@@ -79,8 +107,8 @@ func (w *world) statOf(path string) core.Stat {
 	s.NumChildren = int32(len(w.children(path)))
 	s.Cversion = 2*z.creates - s.NumChildren
 	s.DataLength = int32(len(z.data))
-	if z.readOnly {
-		s.Aversion = -1 // as ZooKeeper's, whose ACL was set once
+	if z.used.counted && !z.implicit {
+		s.DataLength = int32(len(z.used.text()))
 	}
 	return s
 }
@@ -102,8 +130,13 @@ func (w *world) counts() core.ZnodeCounts {
 	return c
 }
 
+// step notes what happens to a znode, which is there.
 func (w *world) step(e core.ZnodeEvent, path string) {
-	w.steps = append(w.steps, core.ZnodeStep{Event: e, Path: path})
+	s := stepModel{event: e, path: path, acl: w.znodes[path].acl}
+	if path != "/" {
+		s.parent = w.znodes[parentPath(path)].acl
+	}
+	w.steps = append(w.steps, s)
 	w.touched = true
 }
 
@@ -123,9 +156,26 @@ func (w *world) birth(path string, z znodeModel) {
 	rev := w.rev + 1
 	z.stat.Czxid, z.stat.Mzxid, z.stat.Pzxid = rev, rev, rev
 	z.stat.Ctime, z.stat.Mtime = w.now, w.now
+	w.lease(&z, z.stat.EphemeralOwner)
 	w.znodes[path] = z
+	w.count(path)
 	w.step(core.ZnodeCreated, path)
 	w.touchParent(path, +1)
+	if of, ok := quotaModelOf(path, "/zookeeper_limits"); ok {
+		w.count("/zookeeper/quota" + of + "/zookeeper_stats")
+	}
+	w.charge(path, 1, len(z.data))
+}
+
+// lease makes a znode what the lease of its key makes it.
+func (w *world) lease(z *znodeModel, lease core.LeaseID) {
+	z.stat.EphemeralOwner = lease
+	switch {
+	case lease != 0:
+		z.kind, z.ttl = core.ZnodeEphemeral, 0
+	case z.kind == core.ZnodeEphemeral:
+		z.kind = core.ZnodePersistent
+	}
 }
 
 func (w *world) touchParent(path string, creates int32) {
@@ -136,8 +186,10 @@ func (w *world) touchParent(path string, creates int32) {
 }
 
 func (w *world) death(path string) {
-	delete(w.znodes, path)
 	w.step(core.ZnodeDeleted, path)
+	size := len(w.znodes[path].data)
+	delete(w.znodes, path)
+	w.charge(path, -1, -size)
 	w.touchParent(path, 0)
 	parent := parentPath(path)
 	if p := w.znodes[parent]; p.implicit && !p.pinned && len(w.children(parent)) == 0 {
@@ -148,25 +200,64 @@ func (w *world) death(path string) {
 // data gives a znode other data and a lease.
 func (w *world) change(path, data string, null bool, lease core.LeaseID) {
 	z := w.znodes[path]
+	was, grown := z.implicit, len(data)-len(z.data)
 	z.data, z.null, z.implicit, z.pinned = data, null, false, false
 	z.stat.Version++
 	z.stat.Mzxid, z.stat.Mtime = w.rev+1, w.now
-	z.stat.EphemeralOwner = lease
+	w.lease(&z, lease)
+	z.used.overwrite(data)
 	w.znodes[path] = z
+	if was {
+		w.count(path)
+	}
 	w.step(core.ZnodeDataChanged, path)
+	w.charge(path, 0, grown)
 }
 
 func (w *world) putKey(key, value string, lease core.LeaseID) {
 	kv, ok := w.keys[key]
 	if !ok {
-		kv = core.KV{Key: []byte(key), CreateRev: w.rev + 1}
+		kv.KV = core.KV{Key: []byte(key), CreateRev: w.rev + 1}
 	}
 	kv.Value, kv.ModRev, kv.Version, kv.Lease = []byte(value), w.rev+1, kv.Version+1, lease
-	if _, ok := w.znodeOf(key); ok {
-		kv.Time = w.now
+	if path, ok := w.znodeOf(key); ok {
+		kv.Time, kv.acl = w.now, w.znodes[path].acl
+	} else {
+		kv.acl = w.opaqueACL(key)
 	}
 	w.keys[key] = kv
 	w.touched = true
+}
+
+// opaqueACL is the list that an opaque key is given: that of its nearest ancestor, while
+// anything is restricted.
+func (w *world) opaqueACL(key string) core.ACL {
+	path, ok := strings.CutPrefix(key, w.mount)
+	if !ok || !strings.HasPrefix(path, "/") || len(w.restricted()) == 0 {
+		return ""
+	}
+	if i := strings.Index(path, "//"); i >= 0 {
+		path = path[:i+1]
+	}
+	for path = parentPath(path); !w.has(path); path = parentPath(path) {
+	}
+	return w.znodes[path].acl
+}
+
+// restricted are the paths of znodes and opaque keys whose ACL is not open, sorted.
+func (w *world) restricted() (paths []string) {
+	for path, z := range w.znodes {
+		if z.acl != "" && path != "/zookeeper/config" {
+			paths = append(paths, path)
+		}
+	}
+	for key, kv := range w.keys {
+		if _, ok := w.znodeOf(key); !ok && kv.acl != "" {
+			paths = append(paths, strings.TrimPrefix(key, w.mount))
+		}
+	}
+	slices.Sort(paths)
+	return paths
 }
 
 // put is etcd's.
@@ -200,6 +291,7 @@ func (w *world) birthWithParents(path string, z znodeModel) {
 	if parent := parentPath(path); !w.has(parent) {
 		w.birthWithParents(parent, znodeModel{implicit: true})
 	}
+	z.acl = w.znodes[parentPath(path)].acl
 	w.birth(path, z)
 }
 
@@ -250,7 +342,7 @@ func (w *world) deleteKeys(keys []string) {
 		}
 		w.change(path, "", false, 0)
 		z := w.znodes[path]
-		z.implicit, z.pinned, z.container = true, fixed, false
+		z.implicit, z.pinned, z.kind, z.ttl, z.used = true, fixed, core.ZnodePersistent, 0, usageModel{}
 		w.znodes[path] = z
 	}
 }
@@ -277,9 +369,9 @@ func (w *world) revoke(id core.LeaseID) {
 }
 
 // apply runs a command on a copy of w, which it returns, or w if it failed.
-func (w *world) apply(c core.Command, now int64) (next *world, out *core.ZnodeOutcome, err error) {
+func (w *world) apply(c core.Command, who core.Identities, now int64) (next *world, out *core.ZnodeOutcome, err error) {
 	next = w.clone()
-	next.now, next.touched = now, false
+	next.now, next.who, next.touched = now, who, false
 	switch c := c.(type) {
 	case *core.Put:
 		err = next.put(c)
@@ -310,7 +402,10 @@ func (w *world) apply(c core.Command, now int64) (next *world, out *core.ZnodeOu
 			next.revoke(c.Session.ID)
 		}
 	case *core.ZnodeWrite:
+		next.enforce = c.EnforceQuota
 		out, err = next.zk(c)
+	case *core.ZnodeReap:
+		next.reap(c.Paths[0], c.NeverUsed)
 	default:
 		panic(fmt.Sprintf("%T", c))
 	}
@@ -372,87 +467,4 @@ func (w *world) zk(c *core.ZnodeWrite) (*core.ZnodeOutcome, error) {
 		out.Ops = append(out.Ops, op)
 	}
 	return out, nil
-}
-
-func (w *world) zkOp(session core.LeaseID, op *core.ZnodeOp) (out core.ZnodeOpOutcome, err error) {
-	if op.Type == core.ZnodeCreate {
-		return w.zkCreate(session, op)
-	}
-	parent, path := parentPath(op.Path), op.Path
-	if op.Type == core.ZnodeDelete {
-		switch {
-		case slices.Contains(fixedPaths, path):
-			return out, core.BadPath
-		case !w.has(parent):
-			return out, core.NoNode
-		case w.znodes[parent].readOnly:
-			return out, core.NoAuth
-		}
-	} else if !legal(path) {
-		return out, core.BadPath
-	}
-	z := w.znodes[path]
-	switch {
-	case !w.has(path):
-		return out, core.NoNode
-	case z.readOnly && op.Type == core.ZnodeSetData:
-		return out, core.NoAuth
-	case op.Version != -1 && op.Version != z.stat.Version:
-		return out, core.BadVersion
-	case op.Type == core.ZnodeCheck:
-		return out, nil
-	case op.Type == core.ZnodeSetData:
-		w.change(path, string(op.Data), op.Null, z.stat.EphemeralOwner)
-		w.putKey(w.mount+path, string(op.Data), z.stat.EphemeralOwner)
-		out.Stat = w.statOf(path)
-		return out, nil
-	case len(w.children(path)) > 0:
-		return out, core.NotEmpty
-	}
-	p := w.znodes[parent]
-	p.pinned = p.pinned || p.implicit
-	w.znodes[parent] = p
-	delete(w.keys, w.mount+path)
-	w.death(path)
-	return out, nil
-}
-
-func (w *world) zkCreate(session core.LeaseID, op *core.ZnodeOp) (out core.ZnodeOpOutcome, err error) {
-	parent := parentPath(op.Path)
-	p := w.znodes[parent]
-	switch {
-	case !op.OpenACL:
-		return out, core.InvalidACL
-	case !w.has(parent):
-		return out, core.NoNode
-	case p.readOnly:
-		return out, core.NoAuth
-	}
-	path := op.Path
-	if op.Sequential {
-		for {
-			path = fmt.Sprintf("%s%010d", op.Path, p.creates)
-			if !w.has(path) || !legal(path) {
-				break
-			}
-			p.creates++
-		}
-	}
-	switch {
-	case !legal(path):
-		return out, core.BadPath
-	case w.has(path):
-		return out, core.NodeExists
-	case p.stat.EphemeralOwner != 0:
-		return out, core.NoChildrenForEphemerals
-	}
-	p.pinned = p.implicit
-	w.znodes[parent] = p
-	z := znodeModel{data: string(op.Data), null: op.Null}
-	if op.Kind == core.ZnodeEphemeral {
-		z.stat.EphemeralOwner = session
-	}
-	w.birth(path, z)
-	w.putKey(w.mount+path, string(op.Data), z.stat.EphemeralOwner)
-	return core.ZnodeOpOutcome{Path: path, Stat: w.statOf(path)}, nil
 }

@@ -54,13 +54,16 @@ func (t *Tree) superseded(n *node, prev *core.KV) error {
 	return t.release(prev.ACL)
 }
 
-// changeACL gives a znode, whose key is kv or nil, another list.
-func (t *Tree) changeACL(n *node, kv *core.KV, to core.ZnodeACL) error {
+// changeACL gives the znode at path, whose key is kv or nil, another list.
+func (t *Tree) changeACL(path string, n *node, kv *core.KV, to core.ZnodeACL) error {
 	old := n.acl
 	if old == to {
 		return nil
 	}
 	n.acl = to
+	if path == configPath {
+		return t.changeConfigACL(old, to)
+	}
 	if kv != nil && kv.ACL == old { // it holds what the znode held
 		return t.hold(to)
 	}
@@ -68,6 +71,20 @@ func (t *Tree) changeACL(n *node, kv *core.KV, to core.ZnodeACL) error {
 		if err := t.hold(to); err != nil {
 			return err
 		}
+	}
+	return t.release(old)
+}
+
+// changeConfigACL gives ZooKeeper's configuration another list. It does not hold the one
+// that it has from the beginning, which stays for good.
+func (t *Tree) changeConfigACL(old, to core.ZnodeACL) error {
+	if to != core.ACLReadOnly {
+		if err := t.hold(to); err != nil {
+			return err
+		}
+	}
+	if old == core.ACLReadOnly {
+		return nil
 	}
 	return t.release(old)
 }
@@ -136,7 +153,7 @@ func (t *Tree) runSetACL(c *caller, op *core.ZnodeOp, out *core.ZnodeOpOutcome) 
 		return err
 	}
 	before := n
-	if err := t.changeACL(&n, kv, acl); err != nil {
+	if err := t.changeACL(op.Path, &n, kv, acl); err != nil {
 		return err
 	}
 	n.aversion, n.pinned = nextVersion(n.aversion), n.implicit

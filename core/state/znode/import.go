@@ -69,7 +69,7 @@ func (t *Tree) Recall(key, value []byte, asOf core.Rev) error {
 	default: // it was made anew
 		return t.recalled(path, &before, &n)
 	}
-	if err := t.changeACL(&n, kv, old.acl); err != nil {
+	if err := t.changeACL(path, &n, kv, old.acl); err != nil {
 		return err
 	}
 	return t.recalled(path, &before, &n)

@@ -52,18 +52,25 @@ func (t *Tree) listOpaque(key []byte, from, to core.ZnodeACL) error {
 	if err := t.release(from); err != nil {
 		return err
 	}
+	t.indexOpaque(key, from, to)
+	return nil
+}
+
+func (t *Tree) indexOpaque(key []byte, from, to core.ZnodeACL) {
+	if from == to {
+		return
+	}
 	if from != core.ACLOpen {
 		t.counts.restricted--
 	}
 	t.row = keys.AppendZnodeIndex(t.row[:0], keys.IndexRestricted, t.mount.rest(key))
 	if to == core.ACLOpen {
 		t.store.DeleteRow(t.row)
-		return nil
+		return
 	}
 	t.counts.restricted++
 	t.value = binary.AppendUvarint(t.value[:0], uint64(to))
 	t.store.SetRow(t.row, t.value)
-	return nil
 }
 
 // opaqueACL is the list of an opaque key, the open one if it does not exist.
@@ -76,6 +83,40 @@ func (t *Tree) opaqueACL(key []byte) (core.ZnodeACL, error) {
 		return core.ACLOpen, err
 	}
 	return kv.ACL, nil
+}
+
+// Relist notes that a version of a key, prev, or nil, was written under a list that is
+// known from elsewhere, such as a backup, and not the one that its znode has now: kv gets
+// it. It follows on Put, or on nothing if the rows are known from there as well.
+func (t *Tree) Relist(kv, prev *core.KV, acl core.ZnodeACL, rebuild bool) error {
+	_, legal := t.mount.path(kv.Key)
+	switch {
+	case !t.mount.covers(kv.Key):
+		return nil
+	case legal && rebuild && !kv.Deleted():
+		n, err := t.must(t.mount.rest(kv.Key))
+		if err == nil && acl != n.acl {
+			err = t.hold(acl)
+		}
+		kv.ACL = acl
+		return err
+	case legal || rebuild && kv.Deleted():
+		kv.ACL = acl
+		return nil
+	}
+	counts, from := t.counts, core.ACLOpen
+	if prev != nil {
+		from = prev.ACL
+	}
+	if kv.ACL = acl; kv.Deleted() {
+		acl = core.ACLOpen
+	}
+	if rebuild {
+		return t.listOpaque(kv.Key, from, acl)
+	}
+	t.indexOpaque(kv.Key, from, acl)
+	t.counts = counts // which are known, too
+	return nil
 }
 
 // nearest finds the nearest existing ancestor of what is at a path, which need not be
