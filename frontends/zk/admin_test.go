@@ -177,6 +177,30 @@ func TestAdminSnapshot(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, off.ask(http.MethodPost, "/commands/restore", "digest u:p").Code)
 }
 
+// Guarded commands need all rights on "/", and a snapshot is for who may read all that is
+// in it (design 8; ZooKeeper gives it to whoever has the rights on "/").
+func TestAdminGuardsWhatACLsProtect(t *testing.T) {
+	s := startServer(t, func(c *Config) { c.Security.SuperDigest = superTest })
+	ask := func(auth string) int {
+		return s.admin(AdminConfig{}).ask(http.MethodGet, "/commands/snapshot", auth).Code
+	}
+	c := s.connect()
+	c.auth("digest", "u:p")
+	require.Equal(t, wire.OK, c.createWith("/secret", allow(31, "digest", digestOf)))
+	require.Equal(t, http.StatusForbidden, ask("digest other:p"))
+	require.Equal(t, http.StatusForbidden, ask("ip"))
+	require.Equal(t, http.StatusOK, ask("digest u:p"))
+	require.Equal(t, http.StatusOK, ask("digest super:test"))
+	require.Equal(t, wire.OK, c.setACL("/", -1, allow(31, "digest", digestOf)))
+	require.Equal(t, http.StatusOK, ask("digest u:p"))
+	require.Equal(t, wire.OK, c.setACL("/", -1, allow(15, "digest", digestOf), allow(16, "ip", "127.0.0.1")))
+	w := s.admin(AdminConfig{}).ask(http.MethodGet, "/commands/snapshot", "digest u:p")
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.Equal(t, "{\n  \"command\" : \"snapshot\",\n  \"error\" : \"Not authorized\"\n}", w.Body.String())
+	require.Equal(t, http.StatusForbidden, s.admin(AdminConfig{}).ask(http.MethodPost, "/commands/restore", "digest u:p").Code)
+	require.Equal(t, http.StatusOK, ask("digest super:test"))
+}
+
 func TestAdminWithoutALeader(t *testing.T) {
 	s := startServer(t, func(c *Config) { c.Cluster = leaderless{c.Cluster} })
 	c := s.admin(AdminConfig{CommandURL: "/x"})
