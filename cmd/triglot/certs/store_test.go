@@ -7,12 +7,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/cmd/triglot/certs/certstest"
 )
 
 // testStore is a store of testdata, which keytool and openssl made (testdata/make.sh).
@@ -320,4 +323,50 @@ func FuzzPEM(f *testing.F) {
 		identities, err := pemIdentity(content, "password")
 		require.Equal(t, err == nil, len(identities) == 1 && len(identities[0].Certificate) > 0)
 	})
+}
+
+// The address that counts is that of the connection, whoever sniffed at it before.
+func TestClientHostsOfConnections(t *testing.T) {
+	a := certstest.New(t)
+	a.Issue("server", certstest.Localhost)
+	a.Issue("here", certstest.Localhost)
+	a.Issue("nowhere", certstest.Subject{Name: "nowhere"})
+	both := filepath.Join(t.TempDir(), "server.pem")
+	var content []byte
+	for _, name := range []string{"server.pem", "server.key"} {
+		part, err := os.ReadFile(a.Path(name))
+		require.NoError(t, err)
+		content = append(content, part...)
+	}
+	// Java wants PKCS #8; that of openssl is taken, too.
+	require.NoError(t, os.WriteFile(both, content, 0o600))
+	k, err := LoadStores(Stores{Key: Store{Path: both}, Trust: Store{Path: a.Path("ca.pem")}, VerifyHosts: true})
+	require.NoError(t, err)
+	defer k.Close()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l := NewListener(inner, k.TLS(), ListenOptions{Plain: true})
+	defer l.Close()
+	accepted := make(chan struct{})
+	go func() {
+		defer close(accepted)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("x"))
+			_ = conn.Close()
+		}
+	}()
+	for name, ok := range map[string]bool{"here": true, "nowhere": false} {
+		conn, err := tls.Dial("tcp", l.Addr().String(), a.Client(name))
+		if err == nil { // TLS 1.3: the server may yet refuse
+			_, err = conn.Read(make([]byte, 1))
+			_ = conn.Close()
+		}
+		require.Equal(t, ok, err == nil, "%s: %v", name, err)
+	}
+	require.NoError(t, l.Close())
+	<-accepted
 }
