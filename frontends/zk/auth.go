@@ -167,7 +167,7 @@ func (c *conn) authenticateDigest(secret string) bool {
 	now := c.who.Load()
 	shown := now.credentials
 	digest := core.Digest{User: user, Password: password}
-	if len(password) <= maxPassword && !slices.Contains(shown.Digests, digest) {
+	if len(password) <= maxPassword && len(shown.Digests) < maxShown && !slices.Contains(shown.Digests, digest) {
 		shown.Digests = append(slices.Clip(shown.Digests), digest)
 	}
 	if next := now.with(schemeDigest, id, shown); len(next.proven) <= maxProven {
@@ -184,6 +184,10 @@ const maxProven = 64 << 10
 // maxPassword is the longest password, in bytes, that is kept to be shown to etcd's
 // authentication: bcrypt takes none that is longer.
 const maxPassword = 72
+
+// maxShown is how many digests of a connection etcd's authentication is shown at most:
+// to find one wrong takes it tens of milliseconds.
+const maxShown = 16
 
 const defaultDigest = "SHA1"
 

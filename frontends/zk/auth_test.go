@@ -65,3 +65,53 @@ func TestClientsAreTheUserZooKeeper(t *testing.T) {
 	s.do(&core.AuthDisable{})
 	c.ok(wire.OpGetData, get, new(wire.GetDataResponse))
 }
+
+// While etcd's authentication is on, a client is the etcd user whose name and password
+// it gave as a digest, and that user to ACLs of the scheme "etcd"; root is super. What
+// does not prove a user leaves it who it was (design 8).
+func TestDigestsAreEtcdUsers(t *testing.T) {
+	s := startServer(t)
+	hashes := map[string]string{ // by bcrypt at its least cost
+		"rootpw": "$2a$04$Jfejz14xebmBnmUY8oABc.5CUs8BHQeHltz0hqnvzte0x6BndenGy",
+		"pw":     "$2a$04$XQ7836357yD/OqjSflw2kuLQH1khg8u8DXCH1vXFvO6eKQC.4Ok7G",
+		"other":  "$2a$04$RFJJXOrGaP6ILwL0OmG.4eNgIOS2CHMA4Ud7M62rIr4VIxYPwPxby",
+	}
+	hash := func(password string) []byte { return []byte(hashes[password]) }
+	s.do(
+		&core.UserAdd{Name: core.RootUser, Hash: hash("rootpw")},
+		&core.UserGrantRole{User: core.RootUser, Role: core.RootRole},
+		&core.UserAdd{Name: "alice", Hash: hash("pw")},
+		&core.RoleAdd{Name: "r"},
+		&core.UserGrantRole{User: "alice", Role: "r"},
+		&core.RoleGrantPermission{Role: "r", Permission: core.Permission{
+			Type: core.PermitReadWrite, Interval: core.Interval{Key: []byte("/zk/"), End: []byte("/zk0")},
+		}},
+		&core.AuthEnable{},
+	)
+	c := s.connect()
+	refused := func(c *client, path string) {
+		t.Helper()
+		require.Equal(t, wire.NoAuth, c.createWith(path, open))
+	}
+	refused(c, "/a")
+	c.auth("digest", "alice:wrong")
+	refused(c, "/a")
+	c.auth("digest", "alice:pw")
+	require.Equal(t, wire.OK, c.createWith("/a", allow(31, "etcd", "alice")))
+	c.set("/a", "1")
+	require.Equal(t, []wire.ClientInfo{{Scheme: "ip", User: "127.0.0.1"}, {Scheme: "digest", User: "alice"}, {Scheme: "digest", User: "alice"}}, c.clientInfo())
+
+	root := s.connect()
+	root.auth("digest", "root:rootpw")
+	require.Equal(t, wire.OK, root.createWith("/r", allow(31, "digest", "x:y")))
+	root.get("/a", false)
+	root.get("/r", false)
+	require.Equal(t, wire.NoAuth, c.call(wire.OpGetData, &wire.ReadRequest{Path: "/r"}).Err)
+
+	s.do(&core.UserChangePassword{Name: "alice", Hash: hash("other")})
+	refused(c, "/b")
+	c.auth("digest", "alice:other")
+	require.Equal(t, wire.OK, c.createWith("/b", open))
+	s.do(&core.AuthDisable{})
+	require.Equal(t, wire.NoAuth, s.connect().call(wire.OpGetData, &wire.ReadRequest{Path: "/a"}).Err, "nobody is an etcd user now")
+}
