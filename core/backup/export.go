@@ -195,7 +195,7 @@ func (e *exporter) writeSidecar() error {
 	if err := put(sidecarMeta, []byte(metaRevision), rev); err != nil {
 		return err
 	}
-	for _, bucket := range []string{sidecarRows, sidecarTimes} {
+	for _, bucket := range []string{sidecarRows, sidecarTimes, sidecarACLs} {
 		if err := e.w.MakeBucket(bucket); err != nil {
 			return err
 		}
@@ -245,7 +245,7 @@ func (e *exporter) writeVersion(r *record) error {
 		e.progress.report(e.rows, e.facts.Rev, r.ModRev)
 	}
 	if r.deleted {
-		if err := e.put(&record{KV: core.KV{Key: r.Key, ModRev: r.ModRev}}); err != nil {
+		if err := e.put(&record{KV: core.KV{Key: r.Key, ModRev: r.ModRev, ACL: r.ACL}}); err != nil {
 			return err
 		}
 	}
@@ -279,11 +279,22 @@ func (e *exporter) put(r *record) error {
 		CreateRev: int64(r.CreateRev), Version: r.Version, Lease: int64(r.Lease),
 	}
 	e.sub++
-	if err := e.w.Version(&e.row); err != nil || r.Time == 0 {
+	if err := e.w.Version(&e.row); err != nil {
 		return err
 	}
+	if err := e.tell(sidecarTimes, uint64(r.Time)); err != nil {
+		return err
+	}
+	return e.tell(sidecarACLs, uint64(r.ACL))
+}
+
+// tell says something of the row that was written last, which zero need not be.
+func (e *exporter) tell(bucket string, what uint64) error {
+	if what == 0 {
+		return nil
+	}
 	e.place = e.row.AppendRevisionKey(e.place[:0])
-	return e.w.Foreign(sidecarTimes, e.place, binary.BigEndian.AppendUint64(nil, uint64(r.Time)))
+	return e.w.Foreign(bucket, e.place, binary.BigEndian.AppendUint64(nil, what))
 }
 
 // reachRevision makes the last row one of the store's revision, which is where etcd

@@ -111,7 +111,7 @@ type importer struct {
 	last, carriedRev core.Rev
 	carried          bool
 	leases           map[core.LeaseID]bool
-	times            *times
+	times, acls      *told
 	summary          Summary
 }
 
@@ -199,8 +199,9 @@ func seconds(n int64) time.Duration {
 const lookEvery = 1 << 10
 
 func (in *importer) readVersions() error {
-	in.times = newTimes(in.file)
+	in.times, in.acls = newTold(in.file, sidecarTimes), newTold(in.file, sidecarACLs)
 	defer in.times.stop()
+	defer in.acls.stop()
 	done := int64(0)
 	return in.file.Versions(func(v *etcdfile.Version) error {
 		done += int64(len(v.Key) + len(v.Value) + versionOverhead)
@@ -227,8 +228,16 @@ func (in *importer) readVersions() error {
 			if err != nil {
 				return err
 			}
-			kv.Time = t
+			kv.Time = max(int64(t), 0)
 		}
+		acl, err := in.acls.of(v)
+		if err != nil {
+			return err
+		}
+		if acl > math.MaxUint32 {
+			return fmt.Errorf("damaged: a version of key %q has the ACL %d", v.Key, acl)
+		}
+		kv.ACL = core.ZnodeACL(acl)
 		return in.state.Change(&kv)
 	})
 }
@@ -248,7 +257,7 @@ const versionOverhead = 60
 
 // readRows reads the rows that etcd has no bucket for.
 func (in *importer) readRows() error {
-	count := keys.AppendMeta(nil, keys.MetaZnodes)
+	count, policy := keys.AppendMeta(nil, keys.MetaZnodes), keys.AppendMeta(nil, keys.MetaACLPolicy)
 	return in.file.Rows(sidecarRows, func(key, value []byte) error {
 		key, value, ok := sidecarRow(key, value)
 		if !ok {
@@ -258,6 +267,10 @@ func (in *importer) readRows() error {
 			return in.readSession(id, value)
 		}
 		switch isRow := keys.IsZnode(key) || string(key) == string(count); {
+		case keys.IsACL(key):
+			return in.state.ACLRow(key, value, in.carried)
+		case string(key) == string(policy):
+			return in.state.ACLPolicy(value)
 		case isRow && in.carried:
 			return in.state.Row(key, value)
 		case isRow:
@@ -342,43 +355,46 @@ func (in *importer) readAuth(rest *state.Imported) error {
 // permissionType is one of etcd's, whose order is that of ours.
 func permissionType(t int32) core.PermissionType { return core.PermissionType(t) }
 
-// times goes through the times of versions beside the versions, whose order is the
-// same.
-type times struct {
-	next func() (timeRow, error, bool)
+// told goes through what a bucket tells of versions beside the versions, whose order is
+// the same.
+type told struct {
+	next func() (toldRow, error, bool)
 	stop func()
-	row  timeRow
+	row  toldRow
 	err  error
 	more bool
 }
 
-type timeRow struct {
+type toldRow struct {
 	key  string
-	time int64
+	what uint64
 }
 
-func newTimes(file *etcdfile.Reader) *times {
-	t := &times{}
-	t.next, t.stop = iter.Pull2(func(yield func(timeRow, error) bool) {
-		err := file.Rows(sidecarTimes, func(key, value []byte) error {
+func newTold(file *etcdfile.Reader, bucket string) *told {
+	t := &told{}
+	t.next, t.stop = iter.Pull2(func(yield func(toldRow, error) bool) {
+		if !file.Has(bucket) {
+			return
+		}
+		err := file.Rows(bucket, func(key, value []byte) error {
 			if len(value) != 8 {
-				return fmt.Errorf("the time of version %x has %d bytes", key, len(value))
+				return fmt.Errorf("what bucket %q tells of version %x has %d bytes", bucket, key, len(value))
 			}
-			if !yield(timeRow{string(key), int64(binary.BigEndian.Uint64(value))}, nil) {
+			if !yield(toldRow{string(key), binary.BigEndian.Uint64(value)}, nil) {
 				return io.EOF
 			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, io.EOF) {
-			yield(timeRow{}, err)
+			yield(toldRow{}, err)
 		}
 	})
 	t.row, t.err, t.more = t.next()
 	return t
 }
 
-// of is the time of a version; zero if there is none.
-func (t *times) of(v *etcdfile.Version) (int64, error) {
+// of is what is told of a version; zero if that is nothing.
+func (t *told) of(v *etcdfile.Version) (uint64, error) {
 	if !t.more || t.err != nil {
 		return 0, t.err
 	}
@@ -387,7 +403,7 @@ func (t *times) of(v *etcdfile.Version) (int64, error) {
 		t.row, t.err, t.more = t.next()
 	}
 	if t.more && t.row.key == key {
-		return max(t.row.time, 0), t.err
+		return t.row.what, t.err
 	}
 	return 0, t.err
 }

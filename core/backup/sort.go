@@ -40,7 +40,7 @@ func (r *record) append(dst []byte) []byte {
 	}
 	dst = append(dst, flags)
 	for _, n := range [...]uint64{
-		uint64(r.CreateRev), uint64(r.Version), uint64(r.Lease), uint64(r.Time), r.puts, uint64(len(r.Key)),
+		uint64(r.CreateRev), uint64(r.Version), uint64(r.Lease), uint64(r.Time), uint64(r.ACL), r.puts, uint64(len(r.Key)),
 	} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -54,7 +54,7 @@ func (r *record) decode(b []byte, rev core.Rev) error {
 		return errRecord
 	}
 	flags, rest := b[0], b[1:]
-	var numbers [6]uint64
+	var numbers [7]uint64
 	for i := range numbers {
 		v, n := binary.Uvarint(rest)
 		if n <= 0 {
@@ -62,15 +62,15 @@ func (r *record) decode(b []byte, rev core.Rev) error {
 		}
 		numbers[i], rest = v, rest[n:]
 	}
-	if numbers[5] > uint64(len(rest)) || (flags&recordTombstone != 0) != (numbers[1] == 0) {
+	if numbers[6] > uint64(len(rest)) || (flags&recordTombstone != 0) != (numbers[1] == 0) {
 		return errRecord
 	}
 	r.KV = core.KV{
-		Key: rest[:numbers[5]], Value: rest[numbers[5]:],
+		Key: rest[:numbers[6]], Value: rest[numbers[6]:],
 		CreateRev: core.Rev(numbers[0]), ModRev: rev,
-		Version: int64(numbers[1]), Lease: core.LeaseID(numbers[2]), Time: int64(numbers[3]),
+		Version: int64(numbers[1]), Lease: core.LeaseID(numbers[2]), Time: int64(numbers[3]), ACL: core.ZnodeACL(numbers[4]),
 	}
-	r.puts, r.deleted = numbers[4], flags&recordDeleted != 0
+	r.puts, r.deleted = numbers[5], flags&recordDeleted != 0
 	return nil
 }
 

@@ -90,16 +90,19 @@ func (v *View) EachLeaseRow(fn func(id core.LeaseID, l lease.Lease, row []byte) 
 
 // EachSidecarRow calls fn for the rows of the engine that say what etcd has no place
 // for, in the order of their keys: all of leases, for the times of sessions are in
-// milliseconds, the mount, the number of znodes, and those of znodes. Both slices are
-// valid during the call.
+// milliseconds, the mount, the number of znodes, and those of znodes and ACLs. Both slices
+// are valid during the call.
 func (v *View) EachSidecarRow(pace mvcc.Pace, fn func(key, row []byte) error) error {
-	leases, znodes := keys.Bounds{}, keys.Bounds{}
+	leases, znodes, acls := keys.Bounds{}, keys.Bounds{}, keys.Bounds{}
+	acls.Lower, acls.Upper = keys.ACLBounds()
 	leases.Lower, leases.Upper = keys.LeaseBounds()
 	znodes.Lower, znodes.Upper = keys.ZnodeBounds()
-	if err := v.eachRow(leases.Lower, leases.Upper, fn); err != nil {
-		return err
+	for _, t := range [...]keys.Bounds{acls, leases} {
+		if err := v.eachRow(t.Lower, t.Upper, fn); err != nil {
+			return err
+		}
 	}
-	for _, name := range []keys.Meta{keys.MetaMount, keys.MetaZnodes} {
+	for _, name := range []keys.Meta{keys.MetaACLPolicy, keys.MetaMount, keys.MetaZnodes} {
 		value, err := v.snap.Get(row(name))
 		if err != nil {
 			return wrapRead(err)

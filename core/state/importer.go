@@ -113,7 +113,11 @@ func (i *Importer) Change(kv *core.KV) error {
 		c = imported{sub: i.next, before: present, present: present}
 		i.next++
 	}
+	acl := kv.ACL // whose rules would set that of the znode as it is now
 	if err := i.tellZnodes(kv, c.present); err != nil {
+		return err
+	}
+	if err := i.relist(kv, c.present, acl); err != nil {
 		return err
 	}
 	i.m.w.Put(kv, c.sub, c.before)
@@ -123,6 +127,41 @@ func (i *Importer) Change(kv *core.KV) error {
 		c.present = nil
 	}
 	i.changes[string(kv.Key)] = c
+	return nil
+}
+
+// relist gives a version the list that it was written under.
+func (i *Importer) relist(kv, present *core.KV, acl core.ZnodeACL) error {
+	if i.m.znodes == nil || acl == core.ACLOpen && (present == nil || present.ACL == core.ACLOpen) {
+		return nil
+	}
+	i.m.znodes.Begin(kv.ModRev, kv.Time)
+	return i.m.znodes.Relist(kv, present, acl, i.rebuild)
+}
+
+// ACLRow adds a row of the A table: carried says that all of them are as they were, and
+// not only the lists. It fails if it is none.
+func (i *Importer) ACLRow(key, value []byte, carried bool) error {
+	id, isList := keys.DecodeACL(key)
+	switch {
+	case isList:
+		if err := i.m.acls.Restore(id, core.ACL(value)); err != nil {
+			return err
+		}
+	case carried && auth.CheckACLRow(key, value):
+		i.m.w.SetRow(key, value)
+	case carried:
+		return fmt.Errorf("%q is not a row of an ACL", key)
+	}
+	return i.flushLarge()
+}
+
+// ACLPolicy sets the policy of ACLs from its row.
+func (i *Importer) ACLPolicy(value []byte) error {
+	if _, err := decodePolicy(value); err != nil {
+		return err
+	}
+	i.m.w.SetRow(row(keys.MetaACLPolicy), value)
 	return nil
 }
 
@@ -264,9 +303,15 @@ func (i *Importer) Finish(ctx context.Context, rest *Imported) error {
 	}
 	m := i.m
 	m.pos.rev = max(rest.Rev, i.rev, firstRev)
+	if err := m.acls.Sweep(); err != nil {
+		return err
+	}
 	if rest.Compacted > 0 {
 		m.compacted = rest.Compacted
 		m.w.SetRow(row(keys.MetaCompacted), appendRev(nil, rest.Compacted))
+		if err := m.acls.Compact(rest.Compacted); err != nil {
+			return err
+		}
 	}
 	if len(rest.Alarms) > 0 {
 		m.w.SetRow(row(keys.MetaAlarms), appendAlarms(nil, rest.Alarms))

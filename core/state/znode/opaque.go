@@ -86,8 +86,9 @@ func (t *Tree) opaqueACL(key []byte) (core.ZnodeACL, error) {
 }
 
 // Relist notes that a version of a key, prev, or nil, was written under a list that is
-// known from elsewhere, such as a backup, and not the one that its znode has now: kv gets
-// it. It follows on Put, or on nothing if the rows are known from there as well.
+// known from elsewhere, such as a backup, and which may not be the one that its znode has
+// now: kv gets it. With rebuild it follows on Put of a znode's key; without, the rows are
+// known from there as well.
 func (t *Tree) Relist(kv, prev *core.KV, acl core.ZnodeACL, rebuild bool) error {
 	_, legal := t.mount.path(kv.Key)
 	switch {
@@ -100,7 +101,7 @@ func (t *Tree) Relist(kv, prev *core.KV, acl core.ZnodeACL, rebuild bool) error 
 		}
 		kv.ACL = acl
 		return err
-	case legal || rebuild && kv.Deleted():
+	case legal:
 		kv.ACL = acl
 		return nil
 	}
