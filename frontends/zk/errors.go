@@ -9,11 +9,12 @@ import (
 
 // Why a connection is closed from here.
 var (
-	errEventsLost   = errors.New("the member could not tell all events to its watchers")
-	errMoved        = errors.New("the session moved to another connection")
-	errEnded        = errors.New("the session has ended")
-	errAnswered     = errors.New("the last answer has been given")
-	errUnknownState = errors.New("the outcome of a request is unknown")
+	errEventsLost    = errors.New("the member could not tell all events to its watchers")
+	errUnknownClient = errors.New("etcd's authentication was turned on, and has not seen the client's password")
+	errMoved         = errors.New("the session moved to another connection")
+	errEnded         = errors.New("the session has ended")
+	errAnswered      = errors.New("the last answer has been given")
+	errUnknownState  = errors.New("the outcome of a request is unknown")
 )
 
 // verdict is what a request that failed is answered.

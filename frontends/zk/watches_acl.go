@@ -42,6 +42,12 @@ func (j *judge) allows(s *subscriber, e *watchEvent) bool {
 		return true
 	}
 	key := verdictKey{s.who(), e.acl}
+	if j.guarded && key.who.AuthRev == 0 {
+		// It has asked for nothing since. It does as it comes back, and is told what it
+		// missed.
+		s.out.fail(errUnknownClient)
+		return false
+	}
 	allowed, known := j.verdicts[key]
 	if !known {
 		allowed = j.look(key.who, e)
@@ -79,15 +85,21 @@ func (j *judge) look(who core.Principal, e *watchEvent) bool {
 	return znodes.Allows(e.acl, core.PermRead)
 }
 
-// known is who the client has proven to be by now, without asking etcd's
-// authentication again what it made of that: looking up a password takes long.
+// atOnce is a context for what must not wait.
+var atOnce = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// known is who the client has proven to be by now. It does not wait for etcd's
+// authentication to check a password: who that is may be as of an earlier revision of
+// users and roles. It has no AuthRev if it has never been found out.
 func (c *conn) known() core.Principal {
 	now := c.who.Load()
-	r := now.resolved.Load()
-	if r == nil {
-		return c.srv.principal(c.ctx, now)
+	who := c.srv.principal(atOnce, now)
+	if r := now.resolved.Load(); who.AuthRev == 0 && r != nil {
+		return r.who
 	}
-	who := r.who
-	who.AuthRev = core.AnyAuthRev // what the user may do is looked up now
 	return who
 }

@@ -87,6 +87,32 @@ func TestEventsNeedEtcdsPermission(t *testing.T) {
 	c.told(changed("/other"))
 }
 
+// One whose password was never looked at is not told of anything, and none of the others
+// waits until it is: it is closed, and sets its watches anew.
+func TestEventsDoNotWaitForPasswords(t *testing.T) {
+	s := startServer(t)
+	c, other := s.connect(), s.connect()
+	c.auth("digest", core.RootUser+":secret")
+	c.addWatch("/", wire.AddPersistentRecursive)
+	other.addWatch("/", wire.AddPersistentRecursive)
+	hash, err := s.node.Auth().HashPassword(s.ctx(), "secret")
+	require.NoError(t, err)
+	s.do(
+		&core.UserAdd{Name: core.RootUser, Hash: hash},
+		&core.UserGrantRole{User: core.RootUser, Role: core.RootRole},
+		&core.AuthEnable{},
+	)
+	s.do(&core.Put{Key: []byte("/zk/a")})
+	c.gone()
+	require.Equal(t, wire.NoAuth, other.exists("/", false)) // nobody, who is told nothing
+
+	c = s.connect()
+	c.auth("digest", core.RootUser+":secret")
+	c.addWatch("/", wire.AddPersistentRecursive)
+	s.do(&core.Put{Key: []byte("/zk/b")})
+	c.told(created("/b"))
+}
+
 // aclStore is a store with the lists 2, for the scheme "test" and the id "in", and 3,
 // for nobody.
 type aclStore struct {
