@@ -47,6 +47,74 @@ func TestOrderUnderStress(t *testing.T) {
 	require.Zero(t, s.face.watches.watches())
 }
 
+// TestRecursiveOrderUnderStress has clients watch everything for good while they write and
+// read. All revisions are changes that they are told of: so they are told of each, in
+// order, and a read shows just what has been told.
+func TestRecursiveOrderUnderStress(t *testing.T) {
+	const clients, requests, window = 6, 600, 20
+	s := startServer(t, func(c *Config) { c.Limits.Tick = time.Minute })
+	setup := s.connect()
+	for i := range 3 {
+		setup.create(stressPath(i), "", wire.Persistent)
+	}
+	all := make([]*client, clients)
+	told := make([]int64, clients)
+	for i := range all {
+		all[i] = s.connect()
+		m := &wire.AddWatchRequest{Path: "/", Mode: wire.AddPersistentRecursive}
+		told[i] = all[i].ok(wire.OpAddWatch, m, new(wire.ErrorResponse)).Zxid
+	}
+	var running sync.WaitGroup
+	for i, c := range all {
+		running.Go(func() { told[i] = runRecursive(c, requests, window, told[i]) })
+	}
+	running.Wait()
+	require.False(t, t.Failed())
+	last := setup.set(stressPath(0), "").Mzxid
+	for i, c := range all {
+		for ; told[i] < last; told[i]++ {
+			require.Equal(t, told[i]+1, c.recv().Zxid)
+		}
+		c.ok(wire.OpPing, nil, nil)
+	}
+}
+
+// runRecursive runs a client, and returns the last zxid that it was told.
+func runRecursive(c *client, requests, window int, told int64) int64 {
+	random := rand.New(rand.NewPCG(uint64(c.session.SessionID), 1)) //nolint:gosec // a test
+	var sent []wire.OpCode
+	for done := 0; done < requests; {
+		var batch []byte
+		for len(sent) < window {
+			op, path := wire.OpGetData, stressPath(random.IntN(3))
+			var m message = &wire.GetDataRequest{Path: path}
+			if random.IntN(3) == 0 {
+				op, m = wire.OpSetData, &wire.SetDataRequest{Path: path, Version: -1}
+			}
+			batch = append(batch, c.request(op, m)...)
+			sent = append(sent, op)
+		}
+		c.write(batch)
+		for len(sent) > 0 {
+			r := c.recv()
+			switch {
+			case r.Xid == wire.XidEvent:
+				require.Equal(c, told+1, r.Zxid, "an event is lost, or comes twice")
+				told++
+				continue
+			case sent[0] == wire.OpGetData:
+				require.Equal(c, told, r.Zxid, "a read shows what was told, and no more")
+			default:
+				require.LessOrEqual(c, r.Zxid, told, "the event of a write comes before its reply")
+			}
+			require.Equal(c, wire.OK, r.Err)
+			sent = sent[1:]
+			done++
+		}
+	}
+	return told
+}
+
 func stressPath(i int) string { return fmt.Sprintf("/k%d", i) }
 
 // stressClient is a client that knows what it may be sent.
