@@ -19,6 +19,10 @@ const (
 	// SchemeIP has addresses for identities; in an ACL they may end in a slash and the
 	// number of bits that matter.
 	SchemeIP = "ip"
+	// SchemeSASL has the names of SASL's users, of whom SASLSuper is whom any entry of
+	// the scheme names.
+	SchemeSASL = "sasl"
+	SASLSuper  = "super"
 	// SchemeSuper, with any id, may do everything.
 	SchemeSuper = "super"
 	// SchemeEtcd has the names of etcd's users, while etcd's authentication is on. It is

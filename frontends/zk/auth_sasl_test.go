@@ -214,3 +214,20 @@ func TestAuthenticationEnforced(t *testing.T) {
 	require.Equal(t, wire.OK, c.recv().Err)
 	c.ok(wire.OpPing, nil, nil)
 }
+
+// The SASL user super is whom any entry of SASL's is about, and none of another scheme
+// (ZooKeeper 3.9 SASLAuthenticationProvider.matches); its other powers are those of
+// anyone.
+func TestSASLSuperMatchesEveryUser(t *testing.T) {
+	s := startServer(t, withSASL(nil))
+	bob, super := s.connect(), s.connect()
+	bob.login("bob", "bobsecret", wire.OK)
+	super.login("super", "adminsecret", wire.OK)
+	for path, acl := range map[string]wire.ACL{
+		"/bob": {Perms: wire.PermAll, Scheme: "sasl", ID: "bob"}, "/digest": {Perms: wire.PermAll, Scheme: "digest", ID: "a:b"},
+	} {
+		bob.ok(wire.OpCreate, &wire.CreateRequest{Path: path, ACL: []wire.ACL{acl}}, new(wire.CreateResponse))
+	}
+	require.Equal(t, wire.OK, super.call(wire.OpGetData, &wire.GetDataRequest{Path: "/bob"}).Err)
+	require.Equal(t, wire.NoAuth, super.call(wire.OpGetData, &wire.GetDataRequest{Path: "/digest"}).Err)
+}

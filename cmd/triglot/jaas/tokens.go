@@ -29,6 +29,7 @@ func (t token) String() string {
 		return "the end of the file"
 	case word:
 		return "a word"
+	case symbol:
 	}
 	return fmt.Sprintf("%q", t.text)
 }

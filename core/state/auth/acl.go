@@ -29,9 +29,21 @@ func names(e *core.ACLEntry, ids core.Identities) bool {
 		return e.ID == core.WorldAnyone
 	}
 	for scheme, id := range ids.All() {
-		if scheme == e.Scheme && (id == e.ID || scheme == core.SchemeIP && inNetwork(e.ID, id)) {
+		if scheme == e.Scheme && (id == e.ID || matches(e, id)) {
 			return true
 		}
+	}
+	return false
+}
+
+// matches reports whether an entry is about another id than its own, of the same scheme
+// (the matches of ZooKeeper 3.9's providers).
+func matches(e *core.ACLEntry, id string) bool {
+	switch e.Scheme {
+	case core.SchemeIP:
+		return inNetwork(e.ID, id)
+	case core.SchemeSASL:
+		return id == core.SASLSuper
 	}
 	return false
 }
