@@ -45,6 +45,10 @@ func run(m *testing.M) int {
 // onPurpose are the differences that are meant.
 var onPurpose = map[string]string{
 	"sync astral": "ZooKeeper answers a character beyond the basic plane as two surrogates, which nobody can read",
+
+	"createTTL null":                       "a path of null is refused ahead of all else; ZooKeeper looks at flags and ttl first",
+	"multiRead of a null path":             "ZooKeeper sends an empty list of results behind this error; no other error has a body",
+	"multiRead of children of a null path": "the same",
 }
 
 type request struct {

@@ -30,6 +30,7 @@ func (s *side) call(c *conn, commands [][]token, mixed bool) ([]string, error) {
 		out = append(out, framed...)
 	}
 	c.send(out)
+	s.requests += len(waiting)
 	var got []frameIn
 	var end error
 	for _, w := range waiting {

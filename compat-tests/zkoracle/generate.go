@@ -32,6 +32,8 @@ type profile struct {
 	ttl     bool // extendedTypesEnabled
 	quota   bool // quotas are set
 	enforce bool // and enforced
+	acls    int  // percent of creates with an ACL that is not the open one
+	watches int  // percent of the operations that only watch
 }
 
 // config is what the servers' zoo.cfg have. Nothing is reaped: when that happens is up
@@ -55,7 +57,13 @@ func newGenerator(seed uint64) *generator {
 	return &generator{
 		Rand:     rand.New(rand.NewPCG(seed, 0)),
 		sessions: make(map[string]*life),
-		profile:  profile{ttl: seed%2 == 0, quota: seed%3 == 0, enforce: seed%6 == 3},
+		profile: profile{
+			ttl:     seed%2 == 0,
+			quota:   seed%3 == 0,
+			enforce: seed%6 == 3,
+			acls:    []int{25, 60, 10, 40}[seed%4],
+			watches: []int{0, 0, 15, 30, 0}[seed%5],
+		},
 	}
 }
 
@@ -87,7 +95,7 @@ func (g *generator) next() string {
 	switch n := g.IntN(100); {
 	case n < 4:
 		return g.connection()
-	case n < 9 && !g.enforce: // ZooKeeper looks at a quota before it has done what is ahead
+	case n < 18 && !g.enforce: // ZooKeeper looks at a quota before it has done what is ahead
 		if g.chance(40) {
 			ops := make([]string, 2+g.IntN(6))
 			for i := range ops {
@@ -98,9 +106,9 @@ func (g *generator) next() string {
 			return conn + " mixed " + strings.Join(ops, " | ")
 		}
 		return conn + " pipeline " + strings.Join(g.pipeline(), " | ")
-	case n < 14:
+	case n < 22:
 		return conn + " " + g.auth()
-	case n < 16:
+	case n < 24:
 		return conn + " " + g.rarity()
 	default:
 		return conn + " " + g.op()
@@ -150,6 +158,10 @@ func (g *generator) reattach(name string) string {
 	return conn + " reattach " + name + " timeout=60000" + how
 }
 
+// refusedAsTheyAre is what Triglot refuses without looking at the znodes, with the zxid
+// that its connection was last shown.
+var refusedAsTheyAre = []string{"flags=", "ttl=0", "ttl=-1", "ttl=1099511627776", "getData", "exists", "sync", "op 99", "deleteContainer", "; multi", "multi multi"}
+
 // pipeline draws operations to be sent at once. A write that no read ahead of it could
 // see may be done before that read is answered, which then has a later zxid than
 // ZooKeeper's, and so has what comes behind it. So either all operations are on one
@@ -170,7 +182,7 @@ func (g *generator) pipeline() (ops []string) {
 	}
 	for range 1 + g.IntN(4) {
 		op := pick(g, []func() string{g.write, g.write, g.multi})()
-		if op == "multi" || strings.Contains(op, "flags=") || strings.Contains(op, "getData") || strings.HasPrefix(op, "setACL") {
+		if op == "multi" || strings.HasPrefix(op, "setACL") || slices.ContainsFunc(refusedAsTheyAre, func(s string) bool { return strings.Contains(op, s) }) {
 			op = "multi check /a"
 		}
 		ops = append(ops, op)

@@ -41,6 +41,9 @@ var shortBodies = []string{
 
 // op draws one operation that does not end its connection.
 func (g *generator) op() string {
+	if g.chance(g.watches) {
+		return g.watch()
+	}
 	switch n := g.IntN(100); {
 	case n < 46:
 		return g.write()
@@ -60,6 +63,18 @@ func (g *generator) op() string {
 		verb := pick(g, []string{"checkWatches", "removeWatches"})
 		kind := pick(g, []string{"data", "data", "children", "children", "any", "persistent", "recursive", "persistent", "recursive", "0", "9"})
 		return fmt.Sprintf("%s %s %s", verb, g.watchable(), kind)
+	}
+}
+
+// watch draws what sets a watch and does nothing else.
+func (g *generator) watch() string {
+	switch n := g.IntN(100); {
+	case n < 50:
+		return fmt.Sprintf("addWatch %s %s", g.watchable(), pick(g, []string{"persistent", "recursive"}))
+	case n < 70:
+		return g.setWatches()
+	default:
+		return pick(g, []string{"exists ", "getData ", "getChildren "}) + g.watchable() + " watch"
 	}
 }
 
@@ -157,7 +172,7 @@ func (g *generator) create() string {
 	case g.chance(2):
 		flags = " flags=" + pick(g, []string{"4", "5", "6", "7", "-1", "99"})
 	}
-	if g.chance(25) {
+	if g.chance(g.acls) {
 		flags += " acl=" + g.acl()
 	}
 	return verb + " " + path + g.value() + flags

@@ -91,6 +91,8 @@ func randomRun(ctx context.Context, target target, seed uint64, counts map[strin
 		g.told(p.zooKeeper, line, lines)
 		count(counts, line, lines)
 	}
+	counts["requests"] += p.ours.requests
+	counts["reads to place events"] += p.ours.reads
 	return nil, nil
 }
 

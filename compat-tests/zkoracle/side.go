@@ -29,6 +29,8 @@ type side struct {
 	sessions map[string]session // by the name of the connection that made them
 	clock    *clock
 	quiet    bool // no pings after the commands
+	// requests were sent for commands, reads to place the events.
+	requests, reads int
 }
 
 func newSide(h host, endpoint string) *side {
@@ -119,6 +121,7 @@ func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error
 		s.clock.disturbed()
 		return nil, a.err
 	case "frame":
+		s.requests++
 		c.send(frame(a.hex()))
 		s.clock.disturbed()
 		if !c.ready {
@@ -176,6 +179,7 @@ func (s *side) connect(name, verb string, a *args) ([]string, error) {
 	if err := a.done(); err != nil {
 		return nil, err
 	}
+	s.requests++
 	given, text := c.shake(h)
 	switch {
 	case given.id == 0:
@@ -260,6 +264,7 @@ func (s *side) settle() (lines []string) {
 		}
 		xid, framed := c.encode(request{op: opExists, body: putBool(putString(nil, "/"), false)})
 		c.send(framed)
+		s.reads++
 		got, err := c.until(xid)
 		if err == nil {
 			read := got[len(got)-1]
