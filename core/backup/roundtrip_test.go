@@ -55,6 +55,7 @@ func TestRoundTrip(t *testing.T) {
 		from.collect()
 		to.collect()
 		require.Equal(t, from.describe(), to.describe(), "they go on alike")
+		to.checkReleased()
 	})
 }
 
@@ -82,6 +83,7 @@ func TestRebuiltZnodes(t *testing.T) {
 			to.try(drawEntry(t, &now))
 			to.checkZnodes()
 		}
+		to.checkReleased()
 	})
 }
 
@@ -130,7 +132,17 @@ func drawEntry(t *rapid.T, now *int64) entry {
 	return entry{*now, rapid.SliceOfN(rapid.Custom(drawCommand), 1, 4).Draw(t, "commands")}
 }
 
-var drawKey = rapid.SampledFrom([]string{"a", "a/b", "b", "\x00", "/zk", "/zk/", "/zk/a", "/zk/a/b", "/zk/a/b/c", "/zk/e/f"})
+var drawKey = rapid.SampledFrom([]string{"a", "a/b", "b", "\x00", "/zk", "/zk/", "/zk/a", "/zk/a/b", "/zk/a/b/c", "/zk/e/f", "/zk/a//b", "/zk/e/"})
+
+// someone owns what is not open to the world.
+var someone = core.Principal{IDs: core.Identities("").With("digest", "someone")}
+
+var drawACL = rapid.SampledFrom([]core.ACL{
+	core.PackACL(core.ACLEntry{Perms: core.PermAll, Scheme: "digest", ID: "someone"}),
+	core.PackACL(core.ACLEntry{Perms: core.PermRead, Scheme: core.SchemeWorld, ID: core.WorldAnyone}),
+	core.PackACL(core.ACLEntry{Perms: core.PermWrite, Scheme: "digest", ID: "nobody"}),
+	"",
+})
 
 func drawInterval(t *rapid.T) core.Interval {
 	i := core.Interval{Key: []byte(drawKey.Draw(t, "key"))}
@@ -146,7 +158,9 @@ func drawCommand(t *rapid.T) core.Command {
 	put := func() *core.Put {
 		return &core.Put{Key: []byte(drawKey.Draw(t, "key")), Value: rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "value"), Lease: drawLease(t)}
 	}
-	switch rapid.IntRange(0, 15).Draw(t, "kind") {
+	switch rapid.IntRange(-1, 15).Draw(t, "kind") {
+	case -1:
+		return &core.SetZnodeACLPolicy{Policy: core.ZnodeACLPolicy(rapid.IntRange(0, 1).Draw(t, "policy"))}
 	case 0:
 		return &core.DeleteRange{Interval: drawInterval(t)}
 	case 1:
@@ -174,11 +188,12 @@ func drawCommand(t *rapid.T) core.Command {
 	case 9, 10, 11, 12:
 		c := &core.ZnodeWrite{Session: core.SessionRef{ID: drawLease(t), Epoch: 1}}
 		for range rapid.IntRange(1, 4).Draw(t, "ops") {
+			acl := drawACL.Draw(t, "acl")
 			c.Ops = append(c.Ops, core.ZnodeOp{
-				Type: core.ZnodeOpType(rapid.IntRange(0, 2).Draw(t, "type")),
+				Type: core.ZnodeOpType(rapid.IntRange(0, 4).Draw(t, "type")),
 				Path: rapid.SampledFrom([]string{"/a", "/a/b", "/a/b/c", "/e", "/q/"}).Draw(t, "path"),
 				Data: rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "data"), Null: rapid.IntRange(0, 5).Draw(t, "null") == 0,
-				Version: core.AnyVersion, OpenACL: true,
+				Version: core.AnyVersion, ACL: acl, OpenACL: acl == "",
 				Kind:       core.ZnodeKind(rapid.IntRange(0, 2).Draw(t, "node kind")),
 				Sequential: rapid.IntRange(0, 3).Draw(t, "sequential") == 0,
 			})
@@ -306,7 +321,36 @@ func (r *modelRig) describe() string {
 		}
 		return nil
 	}))
+	for _, who := range []core.Principal{{}, someone} {
+		for _, end := range [][]byte{nil, core.FromKey} {
+			for _, key := range []string{"\x00", "/zk/", "/zk/a", "/zk/a-", "/zk/a/", "/zk/a/b", "/zk/a//b", "/zk/e/", "/zk/e/f"} {
+				require.True(r.t, v.Retain())
+				seen := v.As(who)
+				for _, rev := range []core.Rev{first, (first + v.Rev()) / 2, 0} {
+					res, err := seen.Range(context.Background(), &core.Range{Interval: core.Interval{Key: []byte(key), End: end}, Rev: rev, CountOnly: true})
+					fmt.Fprintf(&out, "%q %q at %d: %d %v\n", key, end, rev, res.Count, err)
+				}
+				seen.Close()
+			}
+		}
+	}
 	return out.String()
+}
+
+// checkReleased checks that no list is left once nothing is that could have one.
+func (r *modelRig) checkReleased() {
+	all := core.Interval{Key: []byte{0}, End: core.FromKey}
+	r.try(entry{0, []core.Command{&core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}}, &core.SessionOpen{ID: 9, Timeout: time.Hour}}})
+	r.try(entry{0, []core.Command{&core.DeleteRange{Interval: all}}})
+	for _, path := range []string{"/a/b/c", "/a/b", "/a", "/e/f", "/e", "/q"} {
+		r.try(entry{0, []core.Command{&core.ZnodeWrite{
+			Session: core.SessionRef{ID: 9, Epoch: 1},
+			Ops:     []core.ZnodeOp{{Type: core.ZnodeDelete, Path: path, Version: core.AnyVersion}},
+		}}})
+	}
+	r.try(entry{0, []core.Command{&core.Put{Key: []byte("last")}, &core.Put{Key: []byte("last")}}})
+	r.try(entry{0, []core.Command{&core.Compact{Rev: r.view.Rev()}}})
+	require.NoError(r.t, r.view.MaySeeAll(core.Principal{}), r.describe())
 }
 
 // checkZnodes checks that znodes, keys and what is counted agree with one another.
@@ -348,7 +392,7 @@ func (r *modelRig) checkZnodes() {
 func rowsIn(t rapid.TB, b []byte) (rows []string) {
 	file, err := etcdfile.NewReader(bytes.NewReader(b), int64(len(b)), etcdfile.HashIgnored)
 	require.NoError(t, err)
-	for _, bucket := range []string{"key", "lease", sidecarTimes} {
+	for _, bucket := range []string{"key", "lease", sidecarTimes, sidecarACLs} {
 		require.NoError(t, file.Rows(bucket, func(key, value []byte) error {
 			rows = append(rows, fmt.Sprintf("%s %x: %x", bucket, key, value))
 			return nil
