@@ -31,7 +31,7 @@ var (
 const (
 	promisedSessions = 20_000
 	promisedBytes    = 1 << 30
-	spareFiles       = 1000 // of the server's, which has files besides
+	spareFiles       = 2000 // the server keeps 1500 for itself
 	sessionTimeout   = 40 * time.Second
 )
 
@@ -129,6 +129,7 @@ func (c *crowd) work(n int, done <-chan struct{}) {
 	defer connected()
 	due := time.NewTicker(pingInterval)
 	defer due.Stop()
+	last := time.Now()
 	for {
 		if len(clients) == n {
 			connected()
@@ -138,8 +139,10 @@ func (c *crowd) work(n int, done <-chan struct{}) {
 				return
 			}
 		} else {
+			began := time.Now()
 			nc, err := open(c.address)
 			if err != nil {
+				err = fmt.Errorf("client %d of a worker, %v after it began to connect: %w", len(clients), time.Since(began), err)
 				c.failed.CompareAndSwap(nil, &err)
 				return
 			}
@@ -152,12 +155,15 @@ func (c *crowd) work(n int, done <-chan struct{}) {
 				continue
 			}
 		}
-		for _, nc := range clients {
+		began, since := time.Now(), time.Since(last)
+		for i, nc := range clients {
 			if err := c.ping(nc); err != nil {
+				err = fmt.Errorf("client %d of a worker, %v after its last ping: %w", i, time.Since(began)+since, err)
 				c.failed.CompareAndSwap(nil, &err)
 				return
 			}
 		}
+		last = time.Now()
 	}
 }
 
