@@ -123,10 +123,16 @@ func java(t *testing.T, s *target, limit time.Duration, args ...string) *exec.Cm
 // well.
 func junit(t *testing.T, s *target, limit time.Duration, tests int, classes ...string) {
 	t.Helper()
-	args := []string{
+	junitWith(t, s, limit, nil, tests, classes...)
+}
+
+// junitWith is junit with further system properties.
+func junitWith(t *testing.T, s *target, limit time.Duration, properties []string, tests int, classes ...string) {
+	t.Helper()
+	args := append(properties,
 		"org.junit.platform.console.ConsoleLauncher", "execute",
 		"--disable-banner", "--disable-ansi-colors", "--details=tree",
-	}
+	)
 	for _, class := range classes {
 		args = append(args, "--select-class=triglot."+class)
 	}
