@@ -88,3 +88,43 @@ func BenchmarkGetChildren(b *testing.B) {
 		return c.request(wire.OpGetChildren, &wire.GetChildrenRequest{Path: "/d"})
 	})
 }
+
+// A reply of many names.
+func BenchmarkGetManyChildren(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			c := startServer(b).connect()
+			c.create("/d", "", wire.Persistent)
+			m := &wire.MultiRequest{}
+			for i := range n {
+				m.Ops = append(m.Ops, wire.MultiOp{Op: wire.OpCreate, Path: fmt.Sprintf("/d/%08d", i), ACL: wire.OpenACLUnsafe})
+				if len(m.Ops) == 1000 {
+					c.ok(wire.OpMulti, m, new(wire.MultiResponse))
+					m.Ops = m.Ops[:0]
+				}
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				c.send(wire.OpGetChildren, &wire.GetChildrenRequest{Path: "/d"})
+				c.recv()
+			}
+		})
+	}
+}
+
+// What a create costs whose ACL is not the open one, at the face.
+func BenchmarkFixupACL(b *testing.B) {
+	c := &conn{srv: &Server{}}
+	c.who.Store(c.srv.newIdentities(nil))
+	for name, acl := range map[string][]wire.ACL{
+		"open": wire.OpenACLUnsafe, "read": {allow(1, "world", "anyone")}, "two": {allow(1, "world", "anyone"), allow(31, "digest", "a:b")},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				c.fixupACL(acl)
+			}
+		})
+	}
+}

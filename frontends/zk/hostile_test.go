@@ -314,7 +314,15 @@ func FuzzConnection(f *testing.F) {
 	}
 	f.Add(true, append(all, requestFrame(8, wire.OpCloseSession, nil)...))
 	f.Add(true, requestFrame(-4, wire.OpAuth, &wire.AuthPacket{Scheme: "digest", Auth: []byte("a:b")}))
-	s := startServer(f)
+	f.Add(true, bytes.Join([][]byte{
+		requestFrame(-4, wire.OpAuth, &wire.AuthPacket{Scheme: "digest", Auth: []byte("super:test")}),
+		requestFrame(1, wire.OpCreate, &wire.CreateRequest{Path: "/a", ACL: []wire.ACL{allow(31, "auth", ""), allow(1, "ip", "::/0")}}),
+		requestFrame(2, wire.OpSetACL, &wire.SetACLRequest{Path: "/a", ACL: []wire.ACL{allow(1, "x509", "CN=a"), allow(2, "sasl", "a@b")}, Version: -1}),
+		requestFrame(3, wire.OpGetACL, &wire.GetACLRequest{Path: "/a"}),
+		requestFrame(4, wire.OpWhoAmI, nil),
+		requestFrame(5, wire.OpDelete, &wire.DeleteRequest{Path: "/a", Version: -1}),
+	}, nil))
+	s := startServer(f, extended, schemes)
 	f.Fuzz(func(t *testing.T, session bool, input []byte) {
 		nc, err := net.Dial("tcp", s.address)
 		require.NoError(t, err)

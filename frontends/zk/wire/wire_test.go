@@ -20,6 +20,21 @@ func FuzzDecode(f *testing.F) {
 		f.Add(byte(i), []byte("\x00\x00\x00\x02/a\x7f\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x01"))
 		f.Add(byte(i), []byte("\x3f\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x01"))
 	}
+	for _, seed := range []message{
+		&wire.SyncRequest{Path: wire.NullText},
+		&wire.SetACLRequest{Path: "/a", ACL: []wire.ACL{{Perms: 31, Scheme: "ip", ID: wire.NullText}}},
+		&wire.MultiRequest{Ops: []wire.MultiOp{
+			{Op: wire.OpCreateTTL, Path: "/a", Flags: wire.PersistentTTL, TTL: wire.MaxTTL},
+			{Op: wire.OpCreate, Path: "/a", ACL: wire.OpenACLUnsafe, Flags: wire.Container},
+		}},
+		&wire.MultiRequest{Ops: []wire.MultiOp{{Op: wire.OpGetData, Path: "/a"}, {Op: wire.OpGetChildren, Path: "/", Watch: true}}},
+		&wire.MultiResponse{Results: []wire.MultiResult{{Op: wire.OpGetChildren, Children: []string{"a"}}, {Op: wire.OpError, Err: wire.NoAuth}}},
+		&wire.WhoAmIResponse{ClientInfo: []wire.ClientInfo{{Scheme: "ip", User: "127.0.0.1"}}},
+	} {
+		for which := range makers { // any decoder may meet any message
+			f.Add(byte(which), seed.Append(nil))
+		}
+	}
 	f.Fuzz(func(t *testing.T, which byte, b []byte) {
 		makeOne := makers[int(which)%len(makers)]
 		m := makeOne()
@@ -46,6 +61,24 @@ func allocated() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.TotalAlloc
+}
+
+// Null is told from the empty text where ZooKeeper tells them apart.
+func TestNullText(t *testing.T) {
+	for _, text := range []string{"", "x", wire.NullText} {
+		acl := wire.SetACLRequest{Path: "/a", ACL: []wire.ACL{{Perms: 1, Scheme: "digest", ID: text}}}
+		var gotACL wire.SetACLRequest
+		r := jute.NewReader(acl.Append(nil))
+		gotACL.Decode(&r)
+		require.NoError(t, r.Err())
+		require.Equal(t, acl, gotACL)
+		sync, gotSync := wire.SyncRequest{Path: text}, wire.SyncRequest{}
+		r = jute.NewReader(sync.Append(nil))
+		gotSync.Decode(&r)
+		require.NoError(t, r.Err())
+		require.Equal(t, sync, gotSync)
+	}
+	require.Equal(t, []byte{0xff, 0xff, 0xff, 0xff}, (&wire.SyncRequest{Path: wire.NullText}).Append(nil))
 }
 
 // TestNullPaths: seen on ZooKeeper 3.9.5. The paths without which ZooKeeper ends with a
