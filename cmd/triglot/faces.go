@@ -11,6 +11,7 @@ import (
 	"github.com/triglot/triglot/frontends/etcdv3"
 	httpfront "github.com/triglot/triglot/frontends/http"
 	"github.com/triglot/triglot/frontends/http/inproc"
+	"github.com/triglot/triglot/frontends/zk"
 )
 
 // makeFaces makes the servers of each protocol.
@@ -53,6 +54,7 @@ func (s *server) makeEtcd(registry *prometheus.Registry) {
 		},
 		ServerVersion:  etcdVersion,
 		ClientCertAuth: s.cfg.TLS.Client.ClientCertAuth,
+		CertificateID:  zk.CertificateID,
 		Metrics:        metrics,
 		Logger:         s.log,
 	}

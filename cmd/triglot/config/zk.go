@@ -109,6 +109,9 @@ func (c *Config) checkZooKeeper() error {
 			return err
 		}
 	}
+	if c.Mode == ZooKeeper && z.Listen == "" && z.Secure == "" && len(c.Listen.Client) == 0 {
+		return errors.New("neither clientPort nor secureClientPort is set: nobody could connect")
+	}
 	if !strings.HasPrefix(z.given.prefix, "/") {
 		return fmt.Errorf("--zk-prefix %q must begin with a slash, as in /zk; / makes every key below it a znode", z.given.prefix)
 	}
