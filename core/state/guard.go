@@ -28,11 +28,13 @@ type rights struct {
 //
 // The rules, by what the key is:
 //
-//   - To read a key takes READ, by the list that it has now; one that does not exist may
-//     be read, as ZooKeeper's exists may be asked. To read a version of the past takes
-//     READ by the list that it was written under, too.
+//   - To read a key takes READ, by the list that it has now; of one that does not exist,
+//     on the nearest existing ancestor, or a refusal would tell that there is one. To
+//     read a version of the past takes READ by the list that it was written under, and
+//     by the present one if there is one.
 //   - To put takes WRITE, or CREATE on the nearest existing ancestor.
-//   - To delete takes DELETE on the parent; of an opaque key, on itself.
+//   - To delete takes DELETE on the parent, or the nearest existing ancestor; of an opaque
+//     key, on itself.
 //   - A range of keys also lists: it takes READ on each znode among whose possible
 //     children there are keys of the range, whether there are any or not.
 type guard struct {
@@ -200,30 +202,52 @@ func (g *guard) mayRead(in core.Interval, at core.Rev) error {
 }
 
 func (g *guard) mayReadKey(key []byte, at core.Rev) error {
-	ok, err := g.sees(key, at)
-	if err == nil && !ok {
-		err = core.PermissionDenied
+	path, ok := g.mount.Inside(key)
+	if !ok {
+		return nil
 	}
-	return err
-}
-
-// sees reports whether a key may be read at a revision.
-func (g *guard) sees(key []byte, at core.Rev) (bool, error) {
-	if _, ok := g.mount.Inside(key); !ok {
-		return true, nil
-	}
+	there := false
 	if g.past(at) {
 		kv, err := g.Get(key, at)
 		if err != nil {
-			return false, err
+			return err
 		}
-		if kv != nil {
-			if ok, err := g.allows(kv.ACL, core.PermRead); err != nil || !ok {
-				return false, err
+		if there = kv != nil; there {
+			if err := g.require(kv.ACL, core.PermRead); err != nil {
+				return err
 			}
 		}
 	}
 	if !g.restricted {
+		return nil
+	}
+	acl, exists, err := g.own(key)
+	if err == nil && !exists && !there {
+		acl, err = g.nearest(path)
+	}
+	if err != nil {
+		return err
+	}
+	return g.require(acl, core.PermRead)
+}
+
+// nearest is the list of the nearest existing ancestor of what is at a path.
+func (g *guard) nearest(path string) (core.ZnodeACL, error) {
+	r, err := znode.NearestRights(g.source, path)
+	return r.ACL, err
+}
+
+// sees reports whether a version, or a tombstone, may be shown.
+func (g *guard) sees(kv *core.KV) (bool, error) {
+	if ok, err := g.allows(kv.ACL, core.PermRead); err != nil || !ok {
+		return false, err
+	}
+	return g.seesKey(kv.Key)
+}
+
+// seesKey reports whether a key may be shown, by the list that it has now.
+func (g *guard) seesKey(key []byte) (bool, error) {
+	if _, ok := g.mount.Inside(key); !ok || !g.restricted {
 		return true, nil
 	}
 	acl, _, err := g.own(key)
@@ -231,15 +255,6 @@ func (g *guard) sees(key []byte, at core.Rev) (bool, error) {
 		return false, err
 	}
 	return g.allows(acl, core.PermRead)
-}
-
-// seesVersion reports whether the principal may be told of a version, or a tombstone, of
-// which it was not asked whether it is of the past.
-func (g *guard) seesVersion(kv *core.KV) (bool, error) {
-	if ok, err := g.allows(kv.ACL, core.PermRead); err != nil || !ok {
-		return false, err
-	}
-	return g.sees(kv.Key, 0)
 }
 
 // mayReadPast judges the versions of a range of the past. There is no index of those that
@@ -275,11 +290,10 @@ func (g *guard) mayPut(p *core.Put) error {
 		return err
 	}
 	if !exists {
-		above, err := znode.NearestRights(g.source, path)
-		if err != nil {
+		if acl, err = g.nearest(path); err != nil {
 			return err
 		}
-		return g.require(above.ACL, core.PermCreate)
+		return g.require(acl, core.PermCreate)
 	}
 	if err := g.require(acl, core.PermWrite); err != nil {
 		return err
@@ -331,26 +345,21 @@ func (g *guard) mayDeleteAt(d *core.DeleteRange, walk *protectedWalk) error {
 	return g.require(walk.acl, core.PermRead) // how many there were is told
 }
 
-// mayDeleteKey judges the delete of one key, if it exists.
+// mayDeleteKey judges the delete of one key, whether it exists or not.
 func (g *guard) mayDeleteKey(key []byte, prev bool) error {
-	if _, ok := g.mount.Inside(key); !ok {
+	path, ok := g.mount.Inside(key)
+	if !ok {
 		return nil
 	}
-	kv, err := g.Get(key, 0)
-	if err != nil || kv == nil {
-		return err
-	}
-	acl, _, err := g.own(key)
+	acl, exists, err := g.own(key)
 	if err != nil {
 		return err
 	}
 	holder := acl
-	if path, legal := g.mount.PathOf(key); legal {
-		parent, _, err := znode.ReadRights(g.source, znode.Parent(path))
-		if err != nil {
+	if _, legal := g.mount.PathOf(key); legal || !exists {
+		if holder, err = g.nearest(path); err != nil { // of a znode, the parent
 			return err
 		}
-		holder = parent.ACL
 	}
 	if err := g.require(holder, core.PermDelete); err != nil || !prev {
 		return err

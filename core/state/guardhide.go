@@ -19,7 +19,14 @@ func (h hidden) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if err != nil || kv == nil {
 		return nil, err
 	}
-	if ok, err := h.sees(key, at); err != nil || !ok {
+	sees := true
+	if h.past(at) {
+		sees, err = h.allows(kv.ACL, core.PermRead)
+	}
+	if err == nil && sees {
+		sees, err = h.seesKey(key)
+	}
+	if err != nil || !sees {
 		return nil, err
 	}
 	return kv, nil

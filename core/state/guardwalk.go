@@ -63,6 +63,8 @@ type protectedWalk struct {
 	// lower and upper are the bounds of what was not read yet; lower is nil at the end.
 	lower, upper []byte
 	above        []string
+	// begins says that the next of above is the first: the uppermost.
+	begins bool
 }
 
 // walkChunk is how many rows of the index are read at a time: in between, other rows are.
@@ -74,7 +76,7 @@ func (g *guard) protected(in core.Interval) *protectedWalk {
 	if !g.restricted {
 		return w
 	}
-	w.above = g.above(in)
+	w.above, w.begins = g.above(in), true
 	all := g.mount.Below("/")
 	from, to := all.Key, all.End
 	if string(in.Key) > string(from) {
@@ -101,7 +103,12 @@ func (w *protectedWalk) next() bool {
 			return false
 		}
 		r, ok, err := znode.ReadRights(w.g.source, path)
-		if w.err = err; err == nil && ok && r.ACL != core.ACLOpen {
+		if err == nil && !ok && w.begins {
+			// What it lists children of need not be there: see guard.
+			r.ACL, err = w.g.nearest(path)
+		}
+		w.begins = false
+		if w.err = err; err == nil && r.ACL != core.ACLOpen {
 			w.protectedZnode = protectedZnode{path, r.ACL}
 			return true
 		}

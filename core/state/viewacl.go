@@ -62,7 +62,7 @@ func (v *View) VisibleKeys(who core.Principal, keys [][]byte) ([][]byte, error) 
 	}
 	var visible [][]byte
 	for _, key := range keys {
-		switch ok, err := g.sees(key, 0); {
+		switch ok, err := g.seesKey(key); {
 		case err != nil:
 			return nil, wrapRead(err)
 		case ok:
@@ -239,7 +239,7 @@ func (r *restricted) Visible(changes []core.Change) []core.Change {
 		return changes
 	}
 	sees := func(kv *core.KV) bool {
-		ok, err := g.seesVersion(kv)
+		ok, err := g.sees(kv)
 		return err == nil && ok // what cannot be read shows nothing
 	}
 	var visible []core.Change
