@@ -78,7 +78,7 @@ func (s *side) call(c *conn, commands [][]token, mixed bool) ([]string, error) {
 // endsConnection says whether the server closes the connection behind its answer: to
 // an opcode that there is not, and to an authentication that fails.
 func endsConnection(q request, code int32) bool {
-	return code == codeAuthFailed || code == codeUnimplemented && !slices.Contains(refusable, q.op)
+	return code == codeAuthFailed || code == codeRequireSasl || code == codeUnimplemented && !slices.Contains(refusable, q.op)
 }
 
 // refusable are the opcodes that there are and that may be Unimplemented all the same:

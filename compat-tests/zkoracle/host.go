@@ -34,22 +34,22 @@ func targetFromEnv() (target, error) {
 // superConfig is the line of zoo.cfg that makes super:test the superuser.
 const superConfig = "DigestAuthenticationProvider.superDigest=" + superDigest
 
-// start runs an empty server, with lines of zoo.cfg. Sessions live from 2 to 20
-// ticks. Both servers are given the same file.
+// start runs an empty server, with lines of zoo.cfg, and of -Dproperty=value. Sessions
+// live from 2 to 20 ticks. Both servers are given the same.
 func start(ctx context.Context, t target, tick time.Duration, config ...string) (*side, error) {
+	lines := []string{"maxClientCnxns=60"} // ZooKeeper's default
 	jvm := []string{"-XX:TieredStopAtLevel=1"}
 	for _, line := range config {
-		if strings.HasPrefix(line, "znode.container.") { // these have no zookeeper. in front
+		switch {
+		case strings.HasPrefix(line, "-D"):
+			jvm = append(jvm, line)
+		case strings.HasPrefix(line, "znode.container.") && t == zooKeeper: // these have no zookeeper. in front
 			jvm = append(jvm, "-D"+line)
+		default:
+			lines = append(lines, line)
 		}
 	}
-	p, err := zkserver.Start(ctx, zkserver.Options{
-		Triglot:  t == triglot,
-		TickTime: tick,
-		NoSync:   true,
-		Config:   append([]string{"maxClientCnxns=60"}, config...), // ZooKeeper's default
-		JVM:      jvm,
-	})
+	p, err := zkserver.Start(ctx, zkserver.Options{Triglot: t == triglot, TickTime: tick, NoSync: true, Config: lines, JVM: jvm})
 	if err != nil {
 		return nil, err
 	}

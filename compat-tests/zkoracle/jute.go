@@ -54,6 +54,7 @@ const (
 	codeUnimplemented = -6
 	codeBadArguments  = -8
 	codeAuthFailed    = -115
+	codeRequireSasl   = -124
 
 	noXid = -1 << 31 // of no reply
 )

@@ -96,7 +96,7 @@ func rarer(verb string, a *args) (q request, known bool) {
 		scheme := a.word()
 		q = request{op: opAuth, body: putBuffer(putString(putInt(nil, 0), scheme), a.data()), read: true, show: nothing}
 	case "sasl":
-		q = request{op: opSasl, body: putBuffer(nil, a.data()), read: true, show: showRest}
+		q = request{op: opSasl, body: putBuffer(nil, a.data()), read: true, show: showToken}
 	case "whoAmI":
 		q = request{op: opWhoAmI, read: true, show: showWho}
 	case "addWatch":

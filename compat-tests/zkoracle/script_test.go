@@ -3,6 +3,7 @@ package zkoracle
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +24,8 @@ const scriptTick = time.Second
 //	TARGET=zookeeper go test ./zkoracle -run TestScript -rewrite
 //
 // A comment "#cfg KEY=VALUE" is a line of the server's zoo.cfg; SUPER in it is the
-// digest of super:test. A directive "run" holds commands, a line each. A command is NAME VERB ..., where
+// digest of super:test, JAAS the file jaas.conf; -DPROPERTY=VALUE is a property. Where
+// the server answers no reads, unsettled keeps them from being sent. A directive "run" holds commands, a line each. A command is NAME VERB ..., where
 // NAME names a connection:
 //
 //	c connect [timeout=MS] [short] [ro] [zxid=Z] [version=N] [zeros=N]
@@ -44,6 +46,7 @@ const scriptTick = time.Second
 //	c checkWatches|removeWatches PATH children|data|any|N
 //	c pipeline OP | OP ...     sends all in one write
 //	c mixed OP | OP ...        the same; shows no zxids of the replies, and events last
+//	c quiet OP                 leaves what else comes of it to the next command
 //	c op N HEX                 a request with the opcode N
 //	c frame HEX | c bytes HEX  sends what follows, with or without a length ahead
 //	c gone                     shows what comes until the server closes
@@ -63,6 +66,7 @@ func TestScript(t *testing.T) {
 		require.NoError(t, err)
 		s, err := start(context.Background(), target, scriptTick, config...)
 		require.NoError(t, err)
+		s.unsettle = slices.Contains(config, unsettled)
 		defer func() { require.NoError(t, s.close()) }()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			require.Equal(t, "run", d.Cmd, d.Pos)
@@ -92,12 +96,19 @@ func TestScript(t *testing.T) {
 	})
 }
 
+// unsettled is a line of no meaning to servers.
+const unsettled = "test.unsettled=true"
+
 // configOf reads the lines of zoo.cfg that a script wants: those behind "#cfg ".
 func configOf(path string) (config []string, err error) {
 	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	jaas, err := filepath.Abs("jaas.conf")
 	for line := range strings.Lines(string(text)) {
 		if setting, found := strings.CutPrefix(strings.TrimSpace(line), "#cfg "); found {
-			config = append(config, strings.ReplaceAll(setting, "SUPER", superDigest))
+			config = append(config, strings.NewReplacer("SUPER", superDigest, "JAAS", jaas).Replace(setting))
 		}
 	}
 	return config, err

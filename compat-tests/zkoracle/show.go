@@ -3,6 +3,7 @@ package zkoracle
 import (
 	"fmt"
 	"hash/crc32"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -63,6 +64,17 @@ func showWho(_ *side, r *reader) string {
 	}
 	slices.Sort(all) // ZooKeeper's are in a concurrent set
 	return fmt.Sprintf("%q", all)
+}
+
+var nonce = regexp.MustCompile(`nonce="[^"]*"`)
+
+// showToken shows what a SASL server says, without what is random of it.
+func showToken(_ *side, r *reader) string {
+	token := r.buffer()
+	if token == nil {
+		return "null"
+	}
+	return fmt.Sprintf("%q", nonce.ReplaceAllString(string(token), "nonce=..."))
 }
 
 // showErrorResponse shows the record that is addWatch's whole answer.

@@ -28,7 +28,8 @@ type side struct {
 	conns    map[string]*conn   // the open ones, by name
 	sessions map[string]session // by the name of the connection that made them
 	clock    *clock
-	quiet    bool // no pings after the commands
+	quiet    bool // no settling after the command
+	unsettle bool // nor after any: the server answers no reads
 	// requests were sent for commands, reads to place the events.
 	requests, reads int
 }
@@ -75,7 +76,7 @@ func (s *side) do(line string) (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if !s.quiet {
+	if !s.quiet && !s.unsettle {
 		lines = append(lines, s.settle()...)
 	}
 	s.quiet = false
@@ -111,6 +112,9 @@ func oneChange(line string) string {
 // on runs a command on an open connection.
 func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error) {
 	switch verb {
+	case "quiet":
+		s.quiet = true
+		return s.call(c, [][]token{words[1:]}, false)
 	case "drop":
 		c.close()
 		delete(s.conns, c.name)

@@ -44,7 +44,7 @@ type Options struct {
 	// SERVER_JVMFLAGS.
 	JVM []string
 	// Triglot runs this repository's "triglot zookeeper" on the same zoo.cfg instead.
-	// NoSync and JVM say nothing to it.
+	// Of JVM it takes the properties (-D); NoSync says nothing to it.
 	Triglot bool
 }
 
@@ -147,7 +147,8 @@ func (p *Process) config() string {
 func (p *Process) program() ([]string, error) {
 	if p.options.Triglot {
 		binary, err := server.Binary(string(server.Triglot))
-		return []string{binary, "zookeeper", p.configPath()}, err
+		properties := slices.DeleteFunc(slices.Clone(p.options.JVM), func(arg string) bool { return !strings.HasPrefix(arg, "-D") })
+		return append([]string{binary, "zookeeper", p.configPath()}, properties...), err
 	}
 	classpath, err := Classpath()
 	return append([]string{"java"}, p.args(classpath)...), err
