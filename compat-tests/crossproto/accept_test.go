@@ -28,6 +28,7 @@ func TestAcceptance(t *testing.T) {
 		{"X12 an illegal path is no znode", x12},
 		{"X13 a sync covers etcd's writes", x13},
 		{"X14 compaction does not concern ZooKeeper", x14},
+		{"X18 null is not empty", x18},
 		{"a revision may change no key", emptyRevision},
 		{"a large multi is one revision", largeMulti},
 		{"a lock's ephemeral is protected", protected},
