@@ -132,9 +132,13 @@ func TestMultiRead(t *testing.T) {
 	}}, &m)
 	_, stat := c.get("/a", false)
 	require.Equal(t, []wire.MultiResult{
-		{Op: wire.OpGetData, Data: []byte("1"), Stat: stat}, {Op: wire.OpGetChildren, Children: []string{"b"}},
-		{Op: wire.OpError, Err: wire.NoNode}, {Op: wire.OpError, Err: wire.NoAuth}, {Op: wire.OpError, Err: wire.NoAuth},
-		{Op: wire.OpError, Err: wire.NoNode}, {Op: wire.OpGetChildren, Children: []string{}},
+		{Op: wire.OpGetData, Data: []byte("1"), Stat: stat},
+		{Op: wire.OpGetChildren, Children: []string{"b"}},
+		{Op: wire.OpError, Err: wire.NoNode},
+		{Op: wire.OpError, Err: wire.NoAuth},
+		{Op: wire.OpError, Err: wire.NoAuth},
+		{Op: wire.OpError, Err: wire.NoNode},
+		{Op: wire.OpGetChildren, Children: []string{}},
 	}, m.Results)
 	c.ok(wire.OpMultiRead, &wire.MultiRequest{}, &m)
 	require.Empty(t, m.Results)
