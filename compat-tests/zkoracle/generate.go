@@ -158,9 +158,15 @@ func (g *generator) reattach(name string) string {
 	return conn + " reattach " + name + " timeout=60000" + how
 }
 
-// refusedAsTheyAre is what Triglot refuses without looking at the znodes, with the zxid
-// that its connection was last shown.
-var refusedAsTheyAre = []string{"flags=", "ttl=0", "ttl=-1", "ttl=1099511627776", "getData", "exists", "sync", "op 99", "deleteContainer", "; multi", "multi multi"}
+// refusedAsItIs says whether Triglot refuses an operation without looking at the znodes:
+// the zxid of that reply is the one that the connection was last shown.
+func (g *generator) refusedAsItIs(op string) bool {
+	signs := []string{"flags=", "ttl=0", "ttl=-1", "ttl=1099511627776", "getData", "exists", "sync", "op 99", "deleteContainer", "; multi", "multi multi"}
+	if !g.ttl {
+		signs = append(signs, "createTTL")
+	}
+	return op == "multi" || slices.ContainsFunc(signs, func(sign string) bool { return strings.Contains(op, sign) })
+}
 
 // pipeline draws operations to be sent at once. A write that no read ahead of it could
 // see may be done before that read is answered, which then has a later zxid than
@@ -182,7 +188,7 @@ func (g *generator) pipeline() (ops []string) {
 	}
 	for range 1 + g.IntN(4) {
 		op := pick(g, []func() string{g.write, g.write, g.multi})()
-		if op == "multi" || strings.HasPrefix(op, "setACL") || slices.ContainsFunc(refusedAsTheyAre, func(s string) bool { return strings.Contains(op, s) }) {
+		if strings.HasPrefix(op, "setACL") || g.refusedAsItIs(op) {
 			op = "multi check /a"
 		}
 		ops = append(ops, op)

@@ -97,9 +97,11 @@ func (g *generator) auth() string {
 // rarity draws what clients seldom or never send. Some of it ends the connection.
 func (g *generator) rarity() string {
 	switch n := g.IntN(100); {
-	case n < 60:
+	case n < 58:
 		return "op " + pick(g, shortBodies)
-	case n < 75:
+	case n < 68:
+		return "sasl " + pick(g, []string{`""`, `"garbage"`, `"username=\"u\""`, "fill=1000", "null"})
+	case n < 78:
 		return "reconfig " + pick(g, []string{"", "leaving=2", `joining="server.2=127.0.0.1:1:2;3"`, "members=x config=5"})
 	default:
 		return "op " + pick(g, []string{"0", "10", "23", "99", "108", "500", "-1", "-2", "13 00000002 2f61 ffffffff", "102", "100 00"})

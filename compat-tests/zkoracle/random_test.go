@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 2, "number of random runs")
+	seeds    = flag.Int("seeds", 4, "number of random runs")
 	seed     = flag.Uint64("seed", 1, "seed of the first random run; the next ones count up")
-	steps    = flag.Int("steps", 750, "commands of each random run")
+	steps    = flag.Int("steps", 1000, "commands of each random run")
 	restarts = flag.Int("restarts", 2, "restarts of the servers within each random run")
 	attempts = flag.Int("shrink", 0, "attempts to make a failing run smaller; each takes about two seconds")
 	script   = flag.String("script", "", "a file of commands to run on a pair, instead of random ones")
@@ -57,7 +57,7 @@ func TestRandom(t *testing.T) {
 			"getChildren2 ok", "getACL ok", "sync ok", "ping ok", "multi ok", "pipeline ok", "mixed ok", "setWatches ok", "checkWatches ok",
 			"removeWatches ok", "connect ok", "reattach ok", "close ok", "drop ok", "setACL ok", "addWatch ok", "setWatches2 ok", "multiRead ok",
 			"auth ok", "auth AuthFailed", "whoAmI ok", "getEphemerals ok", "getAllChildrenNumber ok", "create NoAuth", "setACL InvalidACL",
-			"reconfig ReconfigDisabled", "op MarshallingError",
+			"reconfig ReconfigDisabled", "op MarshallingError", "sasl ok",
 		} {
 			require.NotZero(t, counts[kind], "no %s: the generator is poor", kind)
 		}
