@@ -1,8 +1,9 @@
-// Triglot is one replicated store that speaks etcd's protocol, and later
-// ZooKeeper's and plain HTTP.
+// Triglot is one replicated store that speaks etcd's protocol, ZooKeeper's and plain
+// HTTP.
 //
 //	triglot serve      run a member
 //	triglot etcd       run a member with the command line of the etcd binary
+//	triglot zookeeper  run a member with the configuration of a ZooKeeper server
 //	triglot version    say which version this is
 //
 // A binary (or a link to it) called etcd does what triglot etcd does.
@@ -21,7 +22,8 @@
 //  3. every listener is bound; clients that connect from now on wait;
 //  4. the member is started (core/node) and has applied an entry of its own term;
 //     certificates that are to be made (--auto-tls) are made, now that the data
-//     directory is known to be the member's;
+//     directory is known to be the member's, and so is the socket in it that takes
+//     the member's own calls;
 //  5. gRPC and HTTP are served, and only now the line "ready to serve client
 //     requests" is logged and systemd is told.
 //
@@ -44,6 +46,7 @@
 //
 // When the member reports a fault that it cannot go on after, the process says so
 // in one line and ends with status 1. Mistakes in flags, environment and file end
-// it with status 2. A panic is a bug: it ends the process with Go's own report,
-// and with status 2.
+// it with status 2; triglot zookeeper has ZooKeeper's statuses as well, 3 for its
+// data directory and 4 for AdminServer. A panic is a bug: it ends the process with
+// Go's own report, and with status 2.
 package main

@@ -138,9 +138,7 @@ func TestZooKeeperFailures(t *testing.T) {
 // The socket of the member's own calls is its owner's alone, and goes with the member.
 func TestLocalSocket(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "triglot-") // a short path
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := t.TempDir()
 	r, _ := serving(t, dir, nil, anyPort...)
 	path := filepath.Join(dir, "data", localSocket)
 	info, err := os.Stat(path)

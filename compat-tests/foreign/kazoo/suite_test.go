@@ -106,8 +106,10 @@ func run(t *testing.T) (results map[string]string, output string) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	report := filepath.Join(dir, "report.xml")
-	args := []string{"-m", "pytest", "-p", "no:cacheprovider", "-v", "-W", "ignore",
-		"--timeout", strconv.Itoa(int(testTimeout.Seconds())), "--junitxml", report}
+	args := []string{
+		"-m", "pytest", "-p", "no:cacheprovider", "-v", "-W", "ignore",
+		"--timeout", strconv.Itoa(int(testTimeout.Seconds())), "--junitxml", report,
+	}
 	args = append(args, selection(t, python)...)
 
 	log, err := os.Create(filepath.Join(dir, "log"))

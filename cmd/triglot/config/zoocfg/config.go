@@ -30,8 +30,12 @@ type Config struct {
 	System   System
 	Notes    []Note
 
-	dynamic string // dynamicConfigFile
-	// Given addresses, until both halves are known.
+	raw raw
+}
+
+// raw is what is known of the file before all of it is read.
+type raw struct {
+	dynamic        string // dynamicConfigFile
 	client, secure rawAddress
 	snapRetain     int
 	quorumSASL     quorumSASL
@@ -125,12 +129,12 @@ const (
 
 func newConfig(system System) *Config {
 	return &Config{
-		MaxPerIP:   defaultMaxPerIP,
-		Sessions:   Sessions{tickMS: defaultTick, minMS: -1, maxMS: -1},
-		Ensemble:   Ensemble{ID: -1, Standalone: true},
-		Metrics:    Metrics{Settings: make(map[string]string)},
-		System:     system.clone(),
-		snapRetain: minSnapRetain,
+		MaxPerIP: defaultMaxPerIP,
+		Sessions: Sessions{tickMS: defaultTick, minMS: -1, maxMS: -1},
+		Ensemble: Ensemble{ID: -1, Standalone: true},
+		Metrics:  Metrics{Settings: make(map[string]string)},
+		System:   system.clone(),
+		raw:      raw{snapRetain: minSnapRetain},
 	}
 }
 
@@ -160,10 +164,10 @@ func (c *Config) load(path string) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	if c.dynamic != "" {
+	if c.raw.dynamic != "" {
 		list, err := c.readDynamic()
 		if err != nil {
-			return fmt.Errorf("Error processing %s: %w", c.dynamic, err) //nolint:staticcheck // ZooKeeper's words
+			return fmt.Errorf("Error processing %s: %w", c.raw.dynamic, err)
 		}
 		return c.takeEnsemble(list)
 	}
@@ -243,7 +247,7 @@ func (c *Config) arguments(args []string) error {
 func (c *Config) take(list []Property) error {
 	for _, p := range list {
 		if p.Key == "dynamicConfigFile" { // others depend on it
-			c.dynamic = p.Value
+			c.raw.dynamic = p.Value
 		}
 	}
 	for _, p := range list {
@@ -261,7 +265,7 @@ func (c *Config) takeOne(p Property) error {
 	ofEnsemble := strings.HasPrefix(p.Key, "server.") || isHierarchy(p.Key)
 	setting, ofMetrics := strings.CutPrefix(p.Key, "metricsProvider.")
 	switch {
-	case ofEnsemble && c.dynamic != "":
+	case ofEnsemble && c.raw.dynamic != "":
 		return fmt.Errorf("parameter: %s must be in a separate dynamic config file", p.Key)
 	case ofEnsemble: // takeEnsemble's
 	case ofMetrics:
@@ -275,11 +279,11 @@ func (c *Config) takeOne(p Property) error {
 
 // check does what parseProperties does once all is read.
 func (c *Config) check() error {
-	if err := c.quorumSASL.check(); err != nil {
+	if err := c.raw.quorumSASL.check(); err != nil {
 		return err
 	}
-	if c.snapRetain < minSnapRetain {
-		c.note(slog.LevelWarn, "Invalid autopurge.snapRetainCount. Defaulting to 3", "given", c.snapRetain)
+	if c.raw.snapRetain < minSnapRetain {
+		c.note(slog.LevelWarn, "Invalid autopurge.snapRetainCount. Defaulting to 3", "given", c.raw.snapRetain)
 	}
 	if c.DataDir == "" {
 		return errors.New("dataDir is not set")
@@ -288,10 +292,10 @@ func (c *Config) check() error {
 		c.LogDir = c.DataDir
 	}
 	var err error
-	if c.Client, err = c.client.join("clientPort"); err != nil {
+	if c.Client, err = c.raw.client.join("clientPort"); err != nil {
 		return err
 	}
-	if c.Secure, err = c.secure.join("secureClientPort"); err != nil {
+	if c.Secure, err = c.raw.secure.join("secureClientPort"); err != nil {
 		return err
 	}
 	if err := c.Sessions.check(); err != nil {

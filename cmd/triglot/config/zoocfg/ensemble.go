@@ -17,7 +17,7 @@ func isHierarchy(key string) bool {
 
 // readDynamic reads the file that dynamicConfigFile names.
 func (c *Config) readDynamic() ([]Property, error) {
-	list, err := c.readFile(c.dynamic)
+	list, err := c.readFile(c.raw.dynamic)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +167,7 @@ func parseServer(key, id, text string) (Server, error) {
 		}
 		port, err := strconv.ParseUint(parts[len(parts)-1], 10, 16)
 		if err != nil {
-			return s, fmt.Errorf("Address unresolved: %s", client) //nolint:staticcheck // ZooKeeper's words
+			return s, fmt.Errorf("Address unresolved: %s", client)
 		}
 		s.Client = Address{Host: "0.0.0.0", Port: int(port), Given: true}
 		if len(parts) == 2 {
@@ -198,7 +198,7 @@ func parseServerAddress(id int64, whole, text string) (isObserver bool, err erro
 	var ports [2]uint64
 	for i := range ports {
 		if ports[i], err = strconv.ParseUint(parts[i+1], 10, 16); err != nil {
-			return false, fmt.Errorf("Address unresolved: %s:%s", parts[0], parts[i+1]) //nolint:staticcheck // ZooKeeper's words
+			return false, fmt.Errorf("Address unresolved: %s:%s", parts[0], parts[i+1])
 		}
 	}
 	if ports[0] == ports[1] {

@@ -18,10 +18,10 @@ var quorumKeys = map[string]setter{
 	"dataDir":    directory(func(c *Config) *string { return &c.DataDir }),
 	"dataLogDir": directory(func(c *Config) *string { return &c.LogDir }),
 
-	"clientPort":              port(func(c *Config) *rawAddress { return &c.client }),
-	"clientPortAddress":       text(func(c *Config) *string { return &c.client.host }),
-	"secureClientPort":        port(func(c *Config) *rawAddress { return &c.secure }),
-	"secureClientPortAddress": text(func(c *Config) *string { return &c.secure.host }),
+	"clientPort":              port(func(c *Config) *rawAddress { return &c.raw.client }),
+	"clientPortAddress":       text(func(c *Config) *string { return &c.raw.client.host }),
+	"secureClientPort":        port(func(c *Config) *rawAddress { return &c.raw.secure }),
+	"secureClientPortAddress": text(func(c *Config) *string { return &c.raw.secure.host }),
 	"clientPortListenBacklog": ignoredNumber,
 
 	"tickTime":          number(func(c *Config) *int { return &c.Sessions.tickMS }),
@@ -45,7 +45,7 @@ var quorumKeys = map[string]setter{
 	"localSessionsUpgradingEnabled": ignoredBool,
 
 	// The log and the history are kept as long as they are needed, and no longer.
-	"autopurge.snapRetainCount": number(func(c *Config) *int { return &c.snapRetain }),
+	"autopurge.snapRetainCount": number(func(c *Config) *int { return &c.raw.snapRetain }),
 	"autopurge.purgeInterval":   ignoredNumber,
 
 	// They matter to ensembles of several servers.
@@ -56,9 +56,9 @@ var quorumKeys = map[string]setter{
 	"sslQuorum":                               ignoredBool,
 	"portUnification":                         ignoredBool,
 	"sslQuorumReloadCertFiles":                ignoredBool,
-	"quorum.auth.enableSasl":                  boolean(func(c *Config) *bool { return &c.quorumSASL.enabled }),
-	"quorum.auth.serverRequireSasl":           boolean(func(c *Config) *bool { return &c.quorumSASL.server }),
-	"quorum.auth.learnerRequireSasl":          boolean(func(c *Config) *bool { return &c.quorumSASL.learner }),
+	"quorum.auth.enableSasl":                  boolean(func(c *Config) *bool { return &c.raw.quorumSASL.enabled }),
+	"quorum.auth.serverRequireSasl":           boolean(func(c *Config) *bool { return &c.raw.quorumSASL.server }),
+	"quorum.auth.learnerRequireSasl":          boolean(func(c *Config) *bool { return &c.raw.quorumSASL.learner }),
 	"quorum.auth.learner.saslLoginContext":    ignoredText,
 	"quorum.auth.server.saslLoginContext":     ignoredText,
 	"quorum.auth.kerberos.servicePrincipal":   ignoredText,
@@ -196,6 +196,7 @@ func (c *Config) noteProperty(key string) {
 	switch effectOf(key) {
 	case unknown:
 		c.note(slog.LevelWarn, "ZooKeeper has no such property: it changes nothing", "property", "zookeeper."+key)
+	case used:
 	case moot:
 		c.note(slog.LevelInfo, "a property of ZooKeeper changes nothing here", "property", "zookeeper."+key)
 	}
