@@ -98,7 +98,12 @@ func drawCommand(t *rapid.T) core.Command {
 
 // drawUpkeep draws what members do for themselves, and administrators for them.
 func drawUpkeep(t *rapid.T) core.Command {
-	switch rapid.IntRange(0, 3).Draw(t, "upkeep command") {
+	switch rapid.IntRange(0, 5).Draw(t, "upkeep command") {
+	case 4, 5:
+		return &core.ZnodeReap{
+			Paths: []string{drawZnodePath.Draw(t, "path"), drawZnodePath.Draw(t, "path")},
+			Term:  uint64(rapid.IntRange(1, 2).Draw(t, "term")), NeverUsed: 50 * time.Millisecond,
+		}
 	case 0:
 		return &core.SetDowngrade{Target: rapid.SampledFrom([]string{"", "3.6.0", "3.5.0"}).Draw(t, "target")}
 	case 1:
