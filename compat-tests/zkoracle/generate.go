@@ -171,7 +171,7 @@ func (g *generator) refusedAsItIs(op string) bool {
 // pipeline draws operations to be sent at once. A write that no read ahead of it could
 // see may be done before that read is answered, which then has a later zxid than
 // ZooKeeper's, and so has what comes behind it. So either all operations are on one
-// path, or the writes are together; and what only shows a zxid is not among them.
+// path, or the writes come first; and what only shows a zxid is not among them.
 // Mixed pipelines, of which no zxids are compared, have nearly any.
 func (g *generator) pipeline() (ops []string) {
 	if g.chance(50) {
@@ -182,9 +182,6 @@ func (g *generator) pipeline() (ops []string) {
 				"getData " + path + " watch", "getChildren2 " + path + " watch"}))
 		}
 		return ops
-	}
-	for range g.IntN(3) {
-		ops = append(ops, g.read())
 	}
 	for range 1 + g.IntN(4) {
 		op := pick(g, []func() string{g.write, g.write, g.multi})()
