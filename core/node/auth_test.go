@@ -153,7 +153,7 @@ func TestWhoShowsWhat(t *testing.T) {
 		{core.Credentials{}, core.Principal{}},
 		{core.Credentials{CertificateSubject: "cert"}, core.Principal{User: "cert", AuthRev: 9}},
 		{core.Credentials{CertificateSubject: "cert", Token: alice}, core.Principal{User: "alice", AuthRev: 9}},
-		{core.Credentials{ZooKeeper: true}, core.Principal{User: "zookeeper", AuthRev: core.AnyAuthRev}},
+		{core.Credentials{ZooKeeper: true}, core.Principal{AuthRev: core.AnyAuthRev}}, // nobody: there is no user "zookeeper"
 	} {
 		who, err := g.Auth().Resolve(testContext(t), c.shown)
 		require.NoError(t, err)
