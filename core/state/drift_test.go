@@ -26,8 +26,8 @@ func TestSizeComesBack(t *testing.T) {
 			}
 		}
 		r.commit()
-		r.apply(&core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}})
 		r.who = core.Principal{Member: true}
+		r.apply(&core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}})
 		for id := range core.LeaseID(4) {
 			r.apply(&core.LeaseRevoke{ID: id})
 			for epoch := range uint64(9) {
