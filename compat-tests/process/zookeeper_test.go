@@ -1,0 +1,83 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/server"
+	"github.com/triglot/triglot/compat-tests/zkserver"
+)
+
+// zooTimeout bounds a start that fails.
+const zooTimeout = 30 * time.Second
+
+// What a ZooKeeper does not start with, triglot zookeeper does not either: the exit
+// status is the same, and so are the words.
+func TestZooCfgThatZooKeeperRefuses(t *testing.T) {
+	classpath, err := zkserver.Classpath()
+	require.NoError(t, err)
+	triglot, err := server.Binary("triglot")
+	require.NoError(t, err)
+	const ok = "dataDir=DIR/data\nclientPort=0\n"
+	tests := []struct{ name, text, words string }{
+		{"no directory", "clientPort=0", "dataDir is not set"},
+		{"no tick", ok + "tickTime=0", "tickTime is not set"},
+		{"a tick that is no number", ok + "tickTime=2s", `For input string: "2s"`},
+		{"timeouts the wrong way round", ok + "minSessionTimeout=2\nmaxSessionTimeout=1", "minSessionTimeout must not be larger than maxSessionTimeout"},
+		{"an address without a port", "dataDir=DIR/data\nclientPortAddress=127.0.0.1", "clientPortAddress is set but clientPort is not set"},
+		{"neither true nor false", ok + "reconfigEnabled=yes", "Invalid option yes for reconfigEnabled. Choose 'true' or 'false.'"},
+		{"an election of the past", ok + "electionAlg=0", "Invalid electionAlg value. Only 3 is supported."},
+		{"an unknown kind of peer", ok + "peerType=learner", "Unrecognised peertype: learner"},
+		{"metrics of an unknown class", ok + "metricsProvider.className=a.B", "metrics provider class was not found"},
+		{"quorum authentication by halves", ok + "quorum.auth.serverRequireSasl=true", "quorum.auth.enableSasl is disabled, so cannot enable quorum.auth.serverRequireSasl"},
+		{"nobody votes", ok + "standaloneEnabled=false", "standaloneEnabled = false then number of participants should be >0"},
+		{"an observer alone", ok + "server.1=127.0.0.1:1:2:observer", "Observers w/o participants is an invalid configuration"},
+		{"one port twice", ok + "server.1=127.0.0.1:1:1", "Client and election port must be different! Please update the configuration file on server.1"},
+		{"an ensemble without limits", ok + "server.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4", "initLimit is not set"},
+		{"an ensemble without myid", ok + "initLimit=1\nsyncLimit=1\nserver.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4", "myid file is missing"},
+		{"servers here and there", ok + "dynamicConfigFile=DIR/d\nserver.1=127.0.0.1:1:2", "must be in a separate dynamic config file"},
+		{"no dynamic file", ok + "dynamicConfigFile=DIR/d", "Error processing "},
+		{"an escape that is none", ok + `a=\u00`, `Malformed \uxxxx encoding.`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			theirs, theirText := startZoo(t, test.text, "java", "-Xmx64m", "-XX:TieredStopAtLevel=1", "-cp", classpath, zkserver.MainServer)
+			ours, ourText := startZoo(t, test.text, triglot, "zookeeper")
+			require.Contains(t, theirText, test.words)
+			require.Contains(t, ourText, test.words)
+			require.Equal(t, theirs, ours)
+			require.Equal(t, 1, strings.Count(ourText, "\n"), "one line says why: %s", ourText)
+		})
+	}
+}
+
+// startZoo starts a server with a zoo.cfg, which is to fail, and returns its exit
+// status and what it said.
+func startZoo(t *testing.T, text string, command ...string) (status int, said string) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "zoo.cfg")
+	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), zooTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], append(command[1:], path)...)
+	cmd.Dir = dir
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String()
+}
