@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -157,6 +159,9 @@ func (s *side) connect(name, verb string, a *args) ([]string, error) {
 		old.close() // a client has one connection
 	}
 	c, err := open(name, s.endpoint)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) { // before dialling was done
+		return []string{closing(io.EOF)}, nil
+	}
 	if err != nil {
 		return []string{"cannot connect: " + err.Error()}, nil
 	}
