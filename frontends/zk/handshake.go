@@ -47,8 +47,6 @@ func (s *Server) handle(nc net.Conn) {
 		_ = nc.SetDeadline(time.Time{})
 		if c.local {
 			c.keepLocal()
-			s.localSessions.Add(1)
-			defer s.localSessions.Add(-1)
 		}
 		err = c.serve()
 		s.sessions.remove(c)

@@ -113,7 +113,7 @@ func (s *Server) gauges() []figure {
 		g("ephemerals_count", "Ephemeral znodes.", float64(counts.Ephemerals)),
 		g("approximate_data_size", "Bytes of all paths and data of znodes.", float64(counts.Bytes)),
 		g("global_sessions", "Sessions.", float64(counts.Sessions)),
-		g("local_sessions", "Sessions of this member alone: those of clients that it serves read-only.", float64(s.localSessions.Load())),
+		g("local_sessions", "Sessions of this member alone: those of clients that it serves read-only.", float64(s.local.count())),
 		g("open_file_descriptor_count", "Open file descriptors.", float64(open)),
 		g("max_file_descriptor_count", "File descriptors that the process may open.", float64(limit)),
 		double(g("connection_drop_probability", "Part of connections refused at random: none.", 0)),

@@ -1,9 +1,13 @@
 package zk
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -44,6 +48,9 @@ func (s *Server) followLeader() {
 		if readOnly := now-led >= s.cfg.readOnlyGrace; s.readOnly.Swap(readOnly) != readOnly {
 			s.cfg.Logger.Warn("zookeeper clients are served read-only for want of a leader, or no longer", "read-only", readOnly)
 			s.closeClients(!readOnly)
+			if !readOnly {
+				s.local.clear()
+			}
 		}
 	}
 }
@@ -57,31 +64,101 @@ func (s *Server) closeClients(local bool) {
 	}
 }
 
-// openLocal gives the connection a session that this member alone knows, and only as
-// long as the connection: there is nobody to replicate it (ZooKeeper 3.9
-// ReadOnlyZooKeeperServer). One that exists cannot be renewed.
+// localSessions are the sessions that this member alone knows: there is nobody to
+// replicate them. Each lives its timeout beyond what was last heard of it.
+type localSessions struct {
+	mu    sync.Mutex
+	known map[core.LeaseID]localSession
+}
+
+type localSession struct {
+	password []byte
+	// until is when it runs out, on the server's clock.
+	until time.Duration
+}
+
+// open makes a session, or finds the one that m names, which m's password must fit.
+func (l *localSessions) open(m *wire.ConnectRequest, now, timeout time.Duration) (core.LeaseID, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.known, func(_ core.LeaseID, s localSession) bool { return s.until < now })
+	id := core.LeaseID(m.SessionID)
+	if id != 0 {
+		s, ok := l.known[id]
+		if !ok || subtle.ConstantTimeCompare(s.password, m.Password) == 0 {
+			return 0, false
+		}
+	} else {
+		m.Password = make([]byte, wire.PasswordSize)
+		rand.Read(m.Password) // never fails
+		var b [8]byte
+		rand.Read(b[:])
+		id = core.LeaseID(binary.BigEndian.Uint64(b[:])>>1 | 1)
+	}
+	if l.known == nil {
+		l.known = map[core.LeaseID]localSession{}
+	}
+	l.known[id] = localSession{password: bytes.Clone(m.Password), until: now + timeout}
+	return id, true
+}
+
+// touch gives a session its timeout again.
+func (l *localSessions) touch(id core.LeaseID, until time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s, ok := l.known[id]; ok {
+		s.until = until
+		l.known[id] = s
+	}
+}
+
+func (l *localSessions) forget(id core.LeaseID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.known, id)
+}
+
+// count is how many there are, those included that have run out of late.
+func (l *localSessions) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.known)
+}
+
+func (l *localSessions) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.known = nil
+}
+
+// openLocal gives the connection a local session (ZooKeeper 3.9
+// ReadOnlyZooKeeperServer). One that is not local cannot be renewed; whether it exists
+// this member cannot tell, so that it says nothing (N5).
 func (s *Server) openLocal(c *conn, m *wire.ConnectRequest) error {
-	switch {
-	case !m.ReadOnly:
+	if !m.ReadOnly {
 		return errNeedsLeader
-	case m.SessionID != 0:
+	}
+	id, ok := s.local.open(m, s.clock(), c.timeout)
+	if !ok {
 		return errRenewal
 	}
-	m.Password = make([]byte, wire.PasswordSize)
-	rand.Read(m.Password) // never fails
-	var id [8]byte
-	rand.Read(id[:])
-	c.session = core.SessionRef{ID: core.LeaseID(binary.BigEndian.Uint64(id[:])>>1 | 1)}
-	c.local = true
-	c.touched = s.clock()
+	c.session, c.local, c.touched = core.SessionRef{ID: id}, true, s.clock()
 	return nil
 }
 
 // keepLocal lets a local session run out with its timeout.
-func (c *conn) keepLocal() { _ = c.nc.SetReadDeadline(time.Now().Add(c.timeout)) } // else the read fails, too
+func (c *conn) keepLocal() {
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.timeout)) // else the read fails, too
+	c.srv.local.touch(c.session.ID, c.srv.clock()+c.timeout)
+}
 
 // opCloseLocal serves closeSession of a local session.
-var opCloseLocal = operation{name: "closeSession", run: (*conn).done}
+var opCloseLocal = operation{name: "closeSession", run: (*conn).closeLocal}
+
+func (c *conn) closeLocal(q *request) error {
+	c.srv.local.forget(c.session.ID)
+	return c.answer(q, c.shown(), wire.OK, nil)
+}
 
 // needLeader are the operations that are refused without one (ZooKeeper 3.9
 // ReadOnlyRequestProcessor).

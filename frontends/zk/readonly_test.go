@@ -81,6 +81,9 @@ func TestReadOnlyMode(t *testing.T) {
 		wire.OpSetData:         &wire.SetDataRequest{Path: "/a", Version: -1},
 		wire.OpMulti:           &wire.MultiRequest{},
 		wire.OpSync:            &wire.SyncRequest{Path: "/"},
+		wire.OpSetACL:          &wire.SetACLRequest{Path: "/", ACL: wire.OpenACLUnsafe, Version: -1},
+		wire.OpCreateTTL:       appender(func(dst []byte) []byte { return dst }), // not even decoded
+		wire.OpReconfig:        appender(func(dst []byte) []byte { return dst }),
 	} {
 		require.Equal(t, wire.NotReadOnly, c.call(op, m).Err, "%v", op)
 	}
@@ -90,6 +93,18 @@ func TestReadOnlyMode(t *testing.T) {
 
 	other := s.dial()
 	other.hello(wire.ConnectRequest{TimeOut: 5000, ReadOnly: true, HasReadOnly: true})
+	named := wire.ConnectRequest{
+		TimeOut: 5000, SessionID: other.session.SessionID, Password: other.session.Password, ReadOnly: true, HasReadOnly: true,
+	}
+	moved := s.dial()
+	moved.hello(named)
+	require.Equal(t, other.session.SessionID, moved.session.SessionID, "a local session can be renewed where it is")
+	other.gone()
+	named.Password = make([]byte, wire.PasswordSize)
+	wrong := s.dial()
+	wrong.write(framed(named.Append))
+	wrong.gone()
+	other = moved
 	other.ok(wire.OpCloseSession, nil, nil)
 	other.gone()
 

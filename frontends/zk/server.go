@@ -45,8 +45,8 @@ type duty struct {
 	// readOnly says that clients are served that only read, for want of a leader
 	// (readonly.go).
 	readOnly atomic.Bool
-	// localSessions are the sessions of those clients.
-	localSessions atomic.Int64
+	// local are the sessions of those clients.
+	local localSessions
 }
 
 // New makes a Server. It panics if Config.Metrics has the metrics of another
