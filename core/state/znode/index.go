@@ -81,6 +81,7 @@ func IndexRows(key, value []byte, set func(key, value []byte)) {
 		set(keys.AppendZnodeIndex(nil, keys.IndexContainer, string(path)), nil)
 	case core.ZnodeTTL:
 		set(keys.AppendZnodeIndex(nil, keys.IndexTTL, string(path)), nil)
+	default: // the others are not listed by kind
 	}
 	if n.restricted(string(path)) {
 		set(keys.AppendZnodeIndex(nil, keys.IndexRestricted, string(path)), binary.AppendUvarint(nil, uint64(n.acl)))

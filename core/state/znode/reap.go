@@ -24,8 +24,9 @@ func (n *node) due(written, now int64, neverUsed time.Duration) bool {
 		return n.creates > 0 || neverUsed > 0 && age > neverUsed.Milliseconds()
 	case core.ZnodeTTL:
 		return age > n.ttl
+	default:
+		return false
 	}
-	return false
 }
 
 // Reap deletes the znode at a path if it may be reaped. That it was found to be due
