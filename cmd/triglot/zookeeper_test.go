@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -162,4 +164,27 @@ func TestLocalSocket(t *testing.T) {
 	r = start(t, dir, nil, append([]string{}, append(anyPort, "--admin-socket="+strings.Repeat("a", 200))...)...)
 	require.Equal(t, exitFailed, r.exit())
 	require.Contains(t, r.stderr.String(), "has room for 107 bytes")
+}
+
+// TLS without stores of ZooKeeper's has the certificates of etcd's clients, on a port of
+// its own and on the one without.
+func TestZooKeeperTLSWithOurCertificates(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	zooCfg(t, dir, "secureClientPort=0\nsecureClientPortAddress=127.0.0.1\nclient.portUnification=true\ntriglot.auto-tls=true\n")
+	r := start(t, dir, nil, "triglot", "zookeeper", "zoo.cfg")
+	addresses := r.addresses(3) // the first both ways
+	require.Equal(t, addresses[0], addresses[1])
+	require.Contains(t, fourLetters(t, addresses[0], "srvr"), "Mode: standalone")
+	for _, address := range addresses[1:] {
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write([]byte("srvr"))
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Contains(t, string(answer), "Mode: standalone")
+	}
+	r.stop()
 }

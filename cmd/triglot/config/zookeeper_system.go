@@ -44,6 +44,9 @@ func (c *Config) takeSystem(z *zoocfg.Config) error {
 	if system.Is("emulate353TTLNodes") {
 		c.note(slog.LevelWarn, "znodes of ZooKeeper 3.5.3's kind with a time to live are not known here", "property", "zookeeper.emulate353TTLNodes")
 	}
+	if system.Is("audit.enable") {
+		c.note(slog.LevelWarn, "no audit log is written here", "property", "zookeeper.audit.enable")
+	}
 	return c.takeZKTLS(system)
 }
 

@@ -255,6 +255,9 @@ func (c *Config) take(list []Property) error {
 			return err
 		}
 	}
+	for _, name := range c.System.Own("") {
+		c.noteProperty(name)
+	}
 	return nil
 }
 
@@ -272,7 +275,6 @@ func (c *Config) takeOne(p Property) error {
 		c.Metrics.Settings[setting] = p.Value
 	default:
 		c.System.Set("zookeeper."+p.Key, p.Value)
-		c.noteProperty(p.Key)
 	}
 	return nil
 }

@@ -103,6 +103,11 @@ func TestPropertiesOfFileAndCommandLine(t *testing.T) {
 	require.True(t, c.System.Is("readonlymode.enabled"))
 	require.Equal(t, 3, c.System.Number("maxCnxns", 3))
 	require.Equal(t, "7", s.Text("snapCount"), "the caller's properties are not changed")
+
+	s.Define("zookeeper.snapCuont=7")
+	c, err = Load(write(t, "dataDir=DIR\nclientPort=1\n", nil), s)
+	require.NoError(t, err)
+	require.Contains(t, fmt.Sprint(c.Notes), "zookeeper.snapCuont", "wherever it was given")
 }
 
 // The words of QuorumPeerConfig.

@@ -29,13 +29,13 @@ func effectOf(name string) effect {
 }
 
 var usedProperties = []string{
-	"4lw.commands.whitelist", "admin.commandURL", "admin.enableServer", "admin.forceHttps", "admin.portUnification",
+	"4lw.commands.whitelist", "admin.commandURL", "admin.enableServer", "admin.forceHttps",
 	"admin.rateLimiterIntervalInMS", "admin.restore.enabled", "admin.serverAddress", "admin.serverPort",
 	"admin.snapshot.enabled", "admin.needClientAuth",
 	"allowSaslFailedClients", "client.portUnification", "datadir.autocreate",
 	"DigestAuthenticationProvider.digestAlg", "DigestAuthenticationProvider.enabled", "DigestAuthenticationProvider.superDigest",
-	"enforce.auth.enabled", "enforce.auth.schemes", "enforceQuota", "ensembleAuthName", "extendedTypesEnabled", "forceSync",
-	"globalOutstandingLimit", "maxCnxns",
+	"enforce.auth.enabled", "enforce.auth.schemes", "enforceQuota", "extendedTypesEnabled", "forceSync",
+	"audit.enable", "emulate353TTLNodes", "maxCnxns",
 	"sasl.serverconfig", "SASLAuthenticationProvider.superPassword", "sessionRequireClientSASLAuth", "skipACL", "superUser",
 	"ssl.authProvider", "ssl.ciphersuites", "ssl.clientAuth", "ssl.crl", "ssl.enabledProtocols", "ssl.ocsp", "ssl.protocol",
 	"ssl.keyStore.location", "ssl.keyStore.password", "ssl.keyStore.passwordPath", "ssl.keyStore.type",
@@ -47,16 +47,16 @@ var usedProperties = []string{
 // mootProperties are ZooKeeper 3.9's others: they tune what is made otherwise here,
 // concern ensembles of several servers, or clients.
 var mootProperties = strings.Fields(`
-	IPAuthenticationProvider.usexforwardedfor admin.httpVersion admin.idleTimeout audit.enable audit.impl.class bitHashCacheSize
+	IPAuthenticationProvider.usexforwardedfor admin.httpVersion admin.idleTimeout admin.portUnification audit.impl.class bitHashCacheSize
 	client.certReload clientTcpKeepAlive closeSessionTxn.enabled cnxTimeout commitLogCount commitProcessor.maxCommitBatchSize
 	commitProcessor.maxReadBatchSize commitProcessor.numWorkerThreads commitProcessor.shutdownTimeout
 	connection_throttle_decrease_ratio connection_throttle_drop_decrease connection_throttle_drop_increase
 	connection_throttle_fill_count connection_throttle_fill_time connection_throttle_freeze_time
 	connection_throttle_global_session_weight connection_throttle_local_session_weight
 	connection_throttle_renew_session_weight connection_throttle_tokens connection_throttle_weight_enabled
-	db.autocreate digest.enabled electionPortBindRetry emulate353TTLNodes enableEagerACLCheck fastleader.maxNotificationInterval
+	db.autocreate digest.enabled electionPortBindRetry enableEagerACLCheck ensembleAuthName fastleader.maxNotificationInterval
 	fastleader.minNotificationInterval fips-mode flushDelay follower.skipLearnerRequestToNextProcessor forceSnapshotSync
-	forward_learner_requests_to_commit_processor_disabled fsync.warningthresholdms intBufferStartingSizeBytes jmx.log4j.disable
+	forward_learner_requests_to_commit_processor_disabled fsync.warningthresholdms intBufferStartingSizeBytes globalOutstandingLimit jmx.log4j.disable
 	jmx.log4j.mbean kerberos.canonicalizeHostNames kerberos.minReLoginTimeMs kerberos.removeHostFromPrincipal
 	kerberos.removeRealmFromPrincipal kinit largeRequestMaxBytes largeRequestThreshold leader.ackLoggingFrequency
 	leader.closeSocketAsync leader.maxConcurrentDiffSyncs leader.maxConcurrentSnapSyncs leader.maxTimeToWaitForEpoch

@@ -191,7 +191,7 @@ func (q quorumSASL) check() error {
 	return nil
 }
 
-// noteProperty says so when nobody looks at a key of the file.
+// noteProperty says so when nobody looks at a property.
 func (c *Config) noteProperty(key string) {
 	switch effectOf(key) {
 	case unknown:
