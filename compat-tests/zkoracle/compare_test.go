@@ -165,3 +165,41 @@ func TestTheEndsOfASessionHaveNoOrder(t *testing.T) {
 	sortEnds(lines)
 	require.Equal(t, []string{"w: Deleted /a z1", "w: Deleted /b z1", "v: Deleted /c z1", "w: Deleted /c z2", "w: Deleted /a z1", "ok z1"}, lines)
 }
+
+func TestACLsAreRead(t *testing.T) {
+	for text, want := range map[string][]aclEntry{
+		"open":                   {{31, "world", "anyone"}},
+		"u|read":                 {{31, "digest", digestU}, {1, "world", "anyone"}},
+		"cdrwa:ip:::1|0:x509:CN": {{31, "ip", "::1"}, {0, "x509", "CN"}},
+		"-1:digest:a:b:c":        {{-1, "digest", "a:b:c"}},
+		"rw::":                   {{3, "", ""}},
+		"empty":                  nil,
+	} {
+		got, err := parseACL(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got, text)
+	}
+	for _, text := range []string{"", "nosuch", "x:world:anyone", "r:world", "open|"} {
+		_, err := parseACL(text)
+		require.Error(t, err, text)
+	}
+}
+
+func TestWhatEndsAConnectionIsWaitedFor(t *testing.T) {
+	for _, test := range []struct {
+		op, code int32
+		ends     bool
+	}{
+		{99, codeUnimplemented, true},
+		{opCheck, codeUnimplemented, true},
+		{opCreateTTL, codeUnimplemented, false},
+		{opReconfig, codeUnimplemented, false},
+		{opAuth, codeAuthFailed, true},
+		{opSasl, codeAuthFailed, true},
+		{opPing, codeRequireSasl, true},
+		{opGetData, codeMarshalling, false},
+		{opAuth, 0, false},
+	} {
+		require.Equal(t, test.ends, endsConnection(request{op: test.op}, test.code), test)
+	}
+}
