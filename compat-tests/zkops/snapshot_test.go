@@ -97,7 +97,7 @@ func fetch(t *testing.T, port int) (b []byte, zxid string) {
 	r.Header.Set("Authorization", "digest super:test")
 	answer, err := http.DefaultClient.Do(r)
 	require.NoError(t, err)
-	defer answer.Body.Close() //nolint:errcheck // it was only read
+	defer func() { _ = answer.Body.Close() }() // it was only read
 	b, err = io.ReadAll(answer.Body)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, answer.StatusCode, "%s", b)

@@ -285,8 +285,10 @@ func (a *admin) votingView(*adminRequest) adminReply {
 	for i, m := range a.s.ensemble() {
 		if !m.Learner {
 			view.put(strconv.Itoa(i+1), object{
-				{"server_addresses", m.PeerURLs}, {"election_addresses", m.PeerURLs},
-				{"client_address", first(m.ClientURLs)}, {"learner_type", "participant"},
+				{"server_addresses", m.PeerURLs},
+				{"election_addresses", m.PeerURLs},
+				{"client_address", first(m.ClientURLs)},
+				{"learner_type", "participant"},
 			})
 		}
 	}

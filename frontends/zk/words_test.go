@@ -261,7 +261,7 @@ func TestWordsOverTLS(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	nc, err := tls.Dial("tcp", l.Addr().String(), config)
 	require.NoError(t, err)
-	defer nc.Close() //nolint:errcheck // it was only read
+	defer func() { _ = nc.Close() }() // it was only read
 	_, err = nc.Write([]byte("conf"))
 	require.NoError(t, err)
 	_ = nc.SetReadDeadline(time.Now().Add(patience))

@@ -77,6 +77,7 @@ func (s *Stat) owner() int64 {
 		return ttlOwner | s.TTL.Milliseconds()&maxTTL
 	case core.ZnodeEphemeral:
 		return int64(s.Owner)
+	case core.ZnodePersistent:
 	}
 	return 0
 }
