@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -47,7 +48,8 @@ func AppendCommandAs(dst []byte, who core.Principal, c core.Command) []byte {
 	return AppendCommand(dst, c)
 }
 
-// DecodeCommandAs decodes one command and who asked for it. The command aliases b.
+// DecodeCommandAs decodes one command and who asked for it. The command aliases b, and so
+// do the identities.
 func DecodeCommandAs(b []byte) (core.Command, core.Principal, error) {
 	var who core.Principal
 	if len(b) > 0 && protowire.Number(b[0]>>3) == fieldAs {
@@ -64,7 +66,9 @@ func DecodeCommandAs(b []byte) (core.Command, core.Principal, error) {
 	return c, who, err
 }
 
-// decodeAs reads who asks. It shares nothing with b: it is kept with what was done.
+// decodeAs reads who asks. The user's name is kept with what was done and shares nothing
+// with b. The identities are looked at and forgotten, and come with every write of a
+// ZooKeeper client: they are not copied.
 func decodeAs(who *core.Principal, b []byte) error {
 	s := fields{rest: b}
 	for s.next() {
@@ -76,7 +80,8 @@ func decodeAs(who *core.Principal, b []byte) error {
 		case fieldAsMember:
 			who.Member = s.asBool()
 		case fieldAsIDs:
-			who.IDs = core.Identities(s.asBytes())
+			ids := s.asBytes()
+			who.IDs = core.Identities(unsafe.String(unsafe.SliceData(ids), len(ids)))
 		default: // of a later version
 		}
 	}
