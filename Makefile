@@ -50,7 +50,7 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,fuzz targets of $(FUZZ) each,$(MAKE) -s fuzz)
 	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./zkserver/... ./bench/...)
 	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)
-	$(call part,compat-tests: oracle diff against ZooKeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkoracle/... ./zkframes/...)
+	$(call part,compat-tests: oracle diff against ZooKeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkoracle/... ./zkframes/... ./zkops/...)
 	$(call part,compat-tests: gateway against etcd's,cd compat-tests && $(GO) test -timeout 10m -count=1 ./gateway/...)
 	$(call part,compat-tests: the process$(comma) its metrics and its log,cd compat-tests && $(GO) test -timeout 10m -count=1 ./process/... ./observe/...)
 	$(call part,compat-tests: backups$(comma) in and out,cd compat-tests && $(GO) test -timeout 10m -count=1 ./backup/...)
@@ -59,12 +59,17 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,compat-tests: kill -9 and histories,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crash/...)
 	$(call part,compat-tests: jetcd,$(MAKE) -s jetcd)
 	$(call part,compat-tests: ZooKeeper's clients and etcd3gw,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkclients/...)
+	$(call part,compat-tests: tests of kazoo and go-zookeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./foreign/...)
 	@echo "== all parts: ok, $$(($$(date +%s) - $$(cat $(BUILD)/started))) s"
 
 .PHONY: test-all
 test-all: need-node test ## everything without a limit of time: long diffs, many crashes, the race detector
 	$(call part,race detector,$(GO) test -race -timeout 30m -count=1 ./...)
-	$(call part,etcd's client for Node,cd compat-tests && $(GO) test -timeout 5m -count=1 ./node/...)
+	$(call part,clients for Node,cd compat-tests && $(GO) test -timeout 5m -count=1 ./node/...)
+	$(call part,kazoo's tests$(comma) all of them,cd compat-tests && $(GO) test -timeout 30m -count=1 ./foreign/kazoo -args -whole)
+	$(call part,Kafka$(comma) with its metadata in Triglot,cd compat-tests && $(GO) test -timeout 10m -count=1 ./kafka)
+	$(call part,20 000 idle sessions,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkops -run Idle -args -sessions 20000 -pinging 30s)
+	$(call part,TLS from every kind of store,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkclients -run TLS -args -stores all)
 	$(call part,etcdctl's own checks of a server,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/... -run Checks -args -checks)
 	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 10000 -restarts 4)
 	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 10 -steps 3000)
@@ -154,8 +159,8 @@ clean: ## remove what was built; the data stays
 
 # What the targets need, each with the package that brings it.
 
-.PHONY: need-all need-go need-java need-python need-node
-need-all: need-go need-java need-python
+.PHONY: need-all need-go need-java need-python need-c-client need-node
+need-all: need-go need-java need-python need-c-client
 
 need-go:
 	@command -v $(GO) >/dev/null || { echo "Go is missing: install Go 1.26 or later; Debian 12's own golang-go is too old"; exit 1; }
@@ -167,6 +172,9 @@ need-java:
 
 need-python:
 	@python3 -c 'import venv, ensurepip' 2>/dev/null || { echo "Python with venv is missing: apt-get install python3-venv"; exit 1; }
+
+need-c-client:
+	@test -x /usr/lib/zookeeper/bin/cli_mt || { echo "ZooKeeper's C client is missing: apt-get install zookeeper-bin"; exit 1; }
 
 need-node:
 	@command -v npm >/dev/null || { echo "Node is missing, which test-all needs: apt-get install nodejs npm"; exit 1; }
