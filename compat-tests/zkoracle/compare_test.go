@@ -203,3 +203,26 @@ func TestWhatEndsAConnectionIsWaitedFor(t *testing.T) {
 		require.Equal(t, test.ends, endsConnection(request{op: test.op}, test.code), test)
 	}
 }
+
+func TestDigestsOfAnACLHaveNoOrder(t *testing.T) {
+	shown := func(text string) string {
+		body, err := putACL(nil, text)
+		require.NoError(t, err)
+		return showACL(newSide(nil, ""), &reader{rest: append(body, encodeStat(stat{})...)})
+	}
+	require.Equal(t, shown("r:digest:a:x|r:digest:b:x"), shown("r:digest:b:x|r:digest:a:x"))
+	for _, other := range []string{
+		"r:digest:b:x|w:digest:a:x", "r:digest:b:x|r:world:anyone|r:digest:a:x", "r:ip:1.1.1.1|r:digest:a:x|r:digest:b:x",
+		"r:digest:a:x|r:digest:b:x|r:ip:1.1.1.1", "r:digest:b:x|r:ip:1.1.1.1|r:digest:a:x",
+	} {
+		want, err := parseACL(other)
+		require.NoError(t, err)
+		text := shown(other)
+		for _, e := range want {
+			require.Contains(t, text, e.scheme+":"+e.id)
+		}
+		require.NotEqual(t, shown("r:digest:a:x|r:digest:b:x"), text, other)
+	}
+	require.NotEqual(t, shown("w:digest:a:x|r:digest:b:x"), shown("r:digest:b:x|w:digest:a:x"))
+	require.NotEqual(t, shown("r:ip:b|r:ip:a"), shown("r:ip:a|r:ip:b"), "only digests")
+}

@@ -48,11 +48,21 @@ func showPathStat(s *side, r *reader) string {
 
 func showData(s *side, r *reader) string { return data(r.buffer()) + " " + s.stat(r.stat()) }
 
+// showACL sorts digests of the same permissions that follow one another: where they
+// come from an entry of the scheme auth, ZooKeeper's order is that of a hash table.
 func showACL(s *side, r *reader) string {
 	var all []string
+	from, before := 0, aclEntry{}
 	for n := r.int(); n > 0 && r.err == nil; n-- {
-		all = append(all, fmt.Sprintf("%d:%s:%s", r.int(), r.string(), r.string()))
+		e := aclEntry{r.int(), r.string(), r.string()}
+		if e.scheme != "digest" || e.scheme != before.scheme || e.perms != before.perms {
+			slices.Sort(all[from:])
+			from = len(all)
+		}
+		before = e
+		all = append(all, fmt.Sprintf("%d:%s:%s", e.perms, e.scheme, e.id))
 	}
+	slices.Sort(all[from:])
 	return fmt.Sprintf("%v %s", all, s.stat(r.stat()))
 }
 

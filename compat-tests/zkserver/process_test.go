@@ -26,7 +26,15 @@ func dial(t *testing.T, p *zkserver.Process) *zk.Conn {
 }
 
 func TestKillAndRestartKeepTheData(t *testing.T) {
-	p := zkserver.StartT(t, zkserver.Options{TickTime: 500 * time.Millisecond, NoSync: true, Config: []string{"globalOutstandingLimit=77"}})
+	for name, triglot := range map[string]bool{"ZooKeeper": false, "Triglot": true} {
+		t.Run(name, func(t *testing.T) { killAndRestart(t, triglot) })
+	}
+}
+
+func killAndRestart(t *testing.T, triglot bool) {
+	p := zkserver.StartT(t, zkserver.Options{
+		TickTime: 500 * time.Millisecond, NoSync: true, Config: []string{"globalOutstandingLimit=77"}, Triglot: triglot,
+	})
 	conn := dial(t, p)
 	_, err := conn.Create("/a", []byte("x"), 0, zk.WorldACL(zk.PermAll))
 	require.NoError(t, err)
