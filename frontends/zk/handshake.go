@@ -31,7 +31,7 @@ func (s *Server) handle(nc net.Conn) {
 		return
 	}
 	if text := string(head); known(text) {
-		s.stats.received.Add(1)
+		s.stats.arrived(len(head))
 		s.tell(text, nc, &in)
 		return
 	}
@@ -40,7 +40,7 @@ func (s *Server) handle(nc net.Conn) {
 		s.turnedAway(err)
 		return
 	}
-	s.stats.received.Add(1)
+	s.stats.arrived(jute.FrameHeader + len(frame))
 	c, err := s.handshake(nc, frame)
 	if err == nil {
 		c.in = in
@@ -50,6 +50,9 @@ func (s *Server) handle(nc net.Conn) {
 		}
 		err = c.serve()
 		s.sessions.remove(c)
+		if lost(err) {
+			s.stats.count(connectionDrops)
+		}
 		s.cfg.Logger.Debug("zookeeper connection closed", "client", nc.RemoteAddr(), "session", sessionID(c.session.ID), "reason", err)
 		return
 	}

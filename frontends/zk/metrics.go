@@ -49,7 +49,7 @@ var counterNames = [numCounters]description{
 	watchBytes:              {"watch_bytes", "Bytes of events."},
 	connectionRequests:      {"connection_request_count", "Clients that asked for a session."},
 	connectionRevalidations: {"connection_revalidate_count", "Clients that came back with their session."},
-	connectionDrops:         {"connection_drop_count", "Connections that ended."},
+	connectionDrops:         {"connection_drop_count", "Connections that broke off, or that their client closed without a word."},
 	connectionsRejected:     {"connection_rejected", "Connections refused because there are too many."},
 	sessionlessExpired:      {"sessionless_connections_expired", "Connections that asked for no session in time."},
 	largeRequests:           {"large_requests_rejected", "Connections closed because of a frame that is too long."},

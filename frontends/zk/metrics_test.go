@@ -147,7 +147,7 @@ func TestTallies(t *testing.T) {
 	require.EqualValues(t, 40, most)
 	last, smallest, largest := stats.replies.sizes()
 	require.Equal(t, []int{19, 16, 19}, []int{last, smallest, largest})
-	require.EqualValues(t, 76, stats.counters[bytesReceived].Load())
+	require.EqualValues(t, 76+4*4, stats.counters[bytesReceived].Load())
 	require.EqualValues(t, 3, stats.summaries[readLatency].n.Load())
 	require.EqualValues(t, 1, stats.summaries[updateLatency].n.Load())
 	f := conn.figures()

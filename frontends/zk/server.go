@@ -165,7 +165,6 @@ func (s *Server) finish(nc net.Conn, ip string) {
 		delete(s.perIP, ip)
 	}
 	s.stats.connections.Add(-1)
-	s.stats.count(connectionDrops)
 }
 
 func remoteIP(nc net.Conn) string {

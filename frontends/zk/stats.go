@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/frontends/zk/jute"
 )
 
 // stats counts what a server does, since it started or, what `srst` resets, since
@@ -31,6 +32,12 @@ func (s *stats) reset() {
 	s.sent.Store(0)
 	s.latency.reset()
 	s.replies.reset()
+}
+
+// arrived takes note of a packet of one who has no session.
+func (s *stats) arrived(size int) {
+	s.received.Add(1)
+	s.counters[bytesReceived].Add(uint64(size))
 }
 
 func (s *stats) count(c counter) { s.counters[c].Add(1) }
@@ -67,7 +74,7 @@ func (t *tally) add(q *request) {
 	if q.xid >= 0 {
 		t.xid = q.xid
 	}
-	t.received += uint64(q.size)
+	t.received += uint64(jute.FrameHeader + q.size)
 	if q.pending != nil {
 		t.writes.add(q.received)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -113,6 +114,12 @@ func (s *Server) tell(text string, nc net.Conn, in *frames) {
 	}
 	_, _ = nc.Write(answer) // nobody to tell
 	s.stats.sent.Add(1)
+}
+
+// lost says whether a connection ended because nothing more could be read from it.
+func lost(reason error) bool {
+	var e net.Error
+	return errors.Is(reason, io.EOF) || errors.As(reason, &e)
 }
 
 // turnedAway counts a connection that ended before it asked for anything.

@@ -192,6 +192,8 @@ outstanding_requests	0
 last_client_response_size	16
 min_client_response_size	16
 connection_request_count	2
+connection_drop_count	0
+bytes_received_count	426
 cnt_updatelatency	4
 cnt_readlatency	7`, "\n") {
 		require.Contains(t, text, "zk_"+line+"\n")
