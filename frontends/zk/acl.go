@@ -30,15 +30,17 @@ func (c *conn) fixupACL(list []wire.ACL) fixup {
 		return fixup{open: true} // nearly all are
 	}
 	entries := make([]core.ACLEntry, 0, len(list))
+	seen := make(map[wire.ACL]struct{}, len(list)) // a list may have as many as a frame holds
 	for i := range list {
 		a := &list[i]
-		if slices.Contains(list[:i], *a) {
+		if _, again := seen[*a]; again {
 			continue
 		}
+		seen[*a] = struct{}{}
 		switch {
 		case a.Scheme == schemeAuth:
 			before := len(entries)
-			if entries = c.appendProven(entries, a.Perms); len(entries) == before {
+			if entries = c.appendProven(entries, a.Perms); len(entries) == before || c.expanded > c.srv.cfg.Limits.MaxFrame {
 				return fixup{}
 			}
 			continue
@@ -61,18 +63,26 @@ func (c *conn) fixupACL(list []wire.ACL) fixup {
 var openEntry = core.ACLEntry{Perms: core.PermAll, Scheme: core.SchemeWorld, ID: core.WorldAnyone}
 
 // appendProven appends an entry for each identity that the client has proven: its
-// address is none.
+// address is none. It stops when "auth" has made of the request more than one may be long:
+// of a few bytes that say so, and many identities, there would be gigabytes.
 func (c *conn) appendProven(entries []core.ACLEntry, perms int32) []core.ACLEntry {
 	for scheme, id := range c.who.Load().proven.All() {
+		if c.expanded > c.srv.cfg.Limits.MaxFrame {
+			break
+		}
 		switch scheme {
 		case schemeDigest, schemeX509, schemeSASL:
 			if c.srv.registered(scheme) {
+				c.expanded += len(scheme) + len(id) + aclOverhead
 				entries = append(entries, core.ACLEntry{Perms: core.Perms(perms), Scheme: scheme, ID: id})
 			}
 		}
 	}
 	return entries
 }
+
+// aclOverhead is what an entry of a list takes in a frame besides its texts.
+const aclOverhead = 12
 
 // registered says whether ACLs may name a scheme: those that ZooKeeper has of itself,
 // those that are configured (authProvider), and etcd's users, which is ours.

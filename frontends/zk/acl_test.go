@@ -382,6 +382,43 @@ func TestDigestAlgorithm(t *testing.T) {
 	require.Equal(t, wire.AuthFailed, s.connect().call(wire.OpAuth, &wire.AuthPacket{Scheme: "digest", Auth: []byte("u:p")}).Err)
 }
 
+// A list of as many entries as a frame holds takes no time to speak of, or the session
+// would be over; and no more than a frame comes of a request that says "auth" very often
+// for one who has proven very much.
+func TestLongACLs(t *testing.T) {
+	s := startServer(t)
+	c := s.connect()
+	long := make([]wire.ACL, 30_000)
+	for i := range long {
+		long[i] = allow(int32(i), "ip", "10.1.2.3")
+	}
+	require.Equal(t, wire.OK, c.createWith("/long", long...))
+
+	for i := range 300 {
+		c.auth("digest", fmt.Sprint(i, ":p"))
+	}
+	for i := range long {
+		long[i] = allow(int32(i), "auth", "")
+	}
+	require.Equal(t, wire.InvalidACL, c.createWith("/short", long...))
+	ops := make([]wire.MultiOp, 300)
+	for i := range ops { // each of which would do by itself
+		ops[i] = wire.MultiOp{Op: wire.OpCreate, Path: fmt.Sprint("/", i), ACL: long[:20]}
+	}
+	var m wire.MultiResponse
+	c.ok(wire.OpMulti, &wire.MultiRequest{Ops: ops}, &m)
+	var failed []wire.ErrorCode
+	for _, result := range m.Results {
+		if result.Err != wire.OK && result.Err != wire.RuntimeInconsistency {
+			failed = append(failed, result.Err)
+		}
+	}
+	require.Equal(t, []wire.ErrorCode{wire.InvalidACL}, failed)
+	require.Equal(t, wire.OK, c.createWith("/short", long[:20]...))
+	acl, _ := c.getACL("/short")
+	require.Len(t, acl, 20*300)
+}
+
 // Addresses are told as Java prints them.
 func TestJavaAddress(t *testing.T) {
 	for in, want := range map[string]string{

@@ -135,6 +135,7 @@ func (q *request) decode(c *conn, frame []byte, r *jute.Reader) error {
 	if err := r.Err(); err != nil {
 		return err
 	}
+	c.expanded = 0
 	*q = request{xid: header.Xid, op: operationOf(header.Op), who: c.who.Load(), size: len(frame)}
 	if !c.admits(header.Op) {
 		q.op, q.last = &opTurnedAway, true
