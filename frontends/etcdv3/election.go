@@ -198,7 +198,8 @@ func (s electionServer) observeOne(ctx context.Context, conn observeConn, queue 
 
 // follow calls each with every change of some keys after rev, and the revision that
 // is told with it, until that does not want more. It also ends if changes have been
-// compacted that it has not told of.
+// compacted that it has not told of, and fails with PermissionDenied if there is one that
+// the caller may not be told of.
 func (s electionServer) follow(
 	ctx context.Context, keys core.Interval, rev core.Rev, each func(*core.KV, core.Rev) (more bool, err error),
 ) error {
@@ -212,6 +213,17 @@ func (s electionServer) follow(
 		d, err := feed.Next(ctx)
 		if err != nil || d.Kind == core.DeliverCompacted {
 			return err
+		}
+		who, err := s.principal(ctx)
+		if err != nil {
+			return err
+		}
+		visible, err := s.visible(ctx, who, d.Changes)
+		if err != nil {
+			return err
+		}
+		if len(visible) < len(d.Changes) {
+			return core.PermissionDenied
 		}
 		for i := range d.Changes {
 			if more, err := each(d.Changes[i].KV, d.Rev); err != nil || !more {

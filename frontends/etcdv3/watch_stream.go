@@ -208,14 +208,19 @@ func (ws *watchStream) lookUp(d *core.Delivery) *watch {
 // filter leaves out the events that who asked for them may not be told of, by the ACLs
 // of znodes as they are now: the latest view shows at least what is delivered. Where
 // nothing is left out, the changes are what all other streams have.
-func (ws *watchStream) filter(ctx context.Context, w *watch, d *core.Delivery) error {
-	view, err := ws.Store.View(ctx, w.who, core.Consistency{})
+func (ws *watchStream) filter(ctx context.Context, w *watch, d *core.Delivery) (err error) {
+	d.Changes, err = ws.visible(ctx, w.who, d.Changes)
+	return err
+}
+
+// visible are the changes that a principal may be told of.
+func (f *face) visible(ctx context.Context, who core.Principal, changes []core.Change) ([]core.Change, error) {
+	view, err := f.Store.View(ctx, who, core.Consistency{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	d.Changes = view.Znodes().Visible(d.Changes)
-	view.Close()
-	return nil
+	defer view.Close()
+	return view.Znodes().Visible(changes), nil
 }
 
 // sendCompacted tells the client that compaction has ended a watch. Its id stays
