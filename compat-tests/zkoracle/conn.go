@@ -57,6 +57,16 @@ func (c *conn) close() {
 	c.ready = false
 }
 
+// hangUp closes, and waits until the server has seen it: of a connection whose end
+// comes after a new one's beginning, ZooKeeper forgets which of the two has the session.
+func (c *conn) hangUp() {
+	if half, ok := c.net.(*net.TCPConn); ok && half.CloseWrite() == nil {
+		_ = half.SetReadDeadline(time.Now().Add(patience))
+		_, _ = io.Copy(io.Discard, half) // nobody is left to be told
+	}
+	c.close()
+}
+
 // send writes bytes. That the other side has closed shows when reading.
 func (c *conn) send(b []byte) {
 	if c.net == nil {

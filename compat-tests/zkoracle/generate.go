@@ -140,11 +140,6 @@ func (g *generator) connection() string {
 // reattach moves a session to a connection of the same or of another name.
 func (g *generator) reattach(name string) string {
 	conn := pick(g, []string{name, name + "b"})
-	if old := g.sessions[name].conn; old == conn {
-		// To another connection: of one that the client closes itself, ZooKeeper may see the end
-		// after the new one's beginning, and then forgets which of the two has the session.
-		conn = map[string]string{name: name + "b", name + "b": name}[old]
-	}
 	how := ""
 	switch n := g.IntN(100); {
 	case n < 5:

@@ -118,7 +118,7 @@ func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error
 		s.quiet = true
 		return s.call(c, [][]token{words[1:]}, false)
 	case "drop":
-		c.close()
+		c.hangUp()
 		delete(s.conns, c.name)
 		return nil, nil
 	case "bytes":
@@ -156,7 +156,7 @@ func (s *side) on(c *conn, verb string, a *args, words []token) ([]string, error
 // a new session, "reattach" with one for a session that was made before.
 func (s *side) connect(name, verb string, a *args) ([]string, error) {
 	if old := s.conns[name]; old != nil {
-		old.close() // a client has one connection
+		old.hangUp() // a client has one connection
 	}
 	c, err := open(name, s.endpoint)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) { // before dialling was done
