@@ -390,25 +390,6 @@ func (m *Machine) txn(t *core.Txn, who core.Principal, own bool) (core.Outcome, 
 	return m.take(&tx, out, err)
 }
 
-func (m *Machine) compact(rev core.Rev) error {
-	switch {
-	case rev <= m.compacted:
-		return core.Compacted
-	case rev > m.pos.rev:
-		return core.FutureRev
-	}
-	m.compacted = rev
-	m.delta.Compacted = rev
-	m.w.SetRow(row(keys.MetaCompacted), appendRev(nil, rev))
-	if m.rights.lists > 0 {
-		if err := m.acls.Compact(rev); err != nil {
-			return err
-		}
-		return m.countLists()
-	}
-	return nil
-}
-
 func (m *Machine) grant(c *core.LeaseGrant) (core.Outcome, error) {
 	if c.TTL < time.Millisecond {
 		return nil, core.InvalidArgument // a lease without a deadline would live for ever
