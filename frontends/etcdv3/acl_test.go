@@ -1,6 +1,7 @@
 package etcdv3
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/triglot/triglot/core"
+	epb "github.com/triglot/triglot/frontends/etcdv3/v3electionpb"
 )
 
 // X11 on the wire: a znode that is its owner's cannot be read, listed, watched, changed
@@ -112,4 +114,33 @@ func TestProtectedZnodes(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.maintenance.HashKV(s.ctx(), &pb.HashKVRequest{})
 	require.NoError(t, err)
+}
+
+// Who observes an election is not told of a leader that he may not read: as etcd has it,
+// the stream ends.
+func TestObserveProtectedLeader(t *testing.T) {
+	s := startServer(t)
+	owner := core.Principal{IDs: core.Identities("").With("digest", "owner")}
+	do := func(cmd core.Command) {
+		t.Helper()
+		_, err := s.node.Do(s.ctx(), owner, cmd)
+		require.NoError(t, err)
+	}
+	create := func(path string, acl core.ACL) {
+		do(&core.ZnodeWrite{Session: core.SessionRef{ID: 7, Epoch: 1}, Ops: []core.ZnodeOp{
+			{Type: core.ZnodeCreate, Path: path, Data: []byte("leader"), ACL: acl, OpenACL: acl == ""},
+		}})
+	}
+	do(&core.SessionOpen{ID: 7, Timeout: time.Hour})
+	create("/el", "")
+	stream, err := epb.NewElectionClient(s.conn).Observe(s.ctx(), &epb.LeaderRequest{Name: []byte("/zk/el")})
+	require.NoError(t, err)
+	create("/el/open", "")
+	resp, err := stream.Recv()
+	require.NoError(t, err)
+	require.Equal(t, "leader", string(resp.Kv.Value))
+	do(&core.DeleteRange{Interval: core.Interval{Key: []byte("/zk/el/open")}})
+	create("/el/private", core.PackACL(core.ACLEntry{Perms: core.PermAll, Scheme: "digest", ID: "owner"}))
+	_, err = stream.Recv()
+	require.ErrorIs(t, err, io.EOF)
 }
