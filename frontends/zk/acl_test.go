@@ -390,9 +390,14 @@ func TestLongACLs(t *testing.T) {
 	c := s.connect()
 	long := make([]wire.ACL, 30_000)
 	for i := range long {
-		long[i] = allow(int32(i), "ip", "10.1.2.3")
+		long[i] = allow(int32(32*i+1), "ip", fmt.Sprint("10.1.", i/250, ".", i%250))
 	}
-	require.Equal(t, wire.OK, c.createWith("/long", long...))
+	require.Equal(t, wire.OK, c.createWith("/long", append(long, open)...))
+	checks := make([]wire.MultiOp, 1000) // nor does a request that is judged by it again and again
+	for i := range checks {
+		checks[i] = wire.MultiOp{Op: wire.OpCheck, Path: "/long", Version: -1}
+	}
+	c.ok(wire.OpMulti, &wire.MultiRequest{Ops: checks}, new(wire.MultiResponse))
 
 	for i := range 300 {
 		c.auth("digest", fmt.Sprint(i, ":p"))

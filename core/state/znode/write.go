@@ -17,6 +17,14 @@ type caller struct {
 	ids core.Identities
 	// enforce has hard quotas bind it.
 	enforce bool
+	// verdicts are what lists say, of a multi: a list may be as long as a request, and a
+	// multi may name a znode that has it some ten thousand times.
+	verdicts map[verdictKey]error
+}
+
+type verdictKey struct {
+	acl  core.ZnodeACL
+	need core.Perms
 }
 
 // Write runs a ZnodeWrite of one who is ids to ACLs. If it fails, or the outcome tells of an operation that
@@ -26,6 +34,9 @@ func (t *Tree) Write(tx *kv.Tx, w *core.ZnodeWrite, ids core.Identities) (*core.
 		return nil, err
 	}
 	c := caller{session: w.Session.ID, ids: ids, enforce: w.EnforceQuota}
+	if w.Multi {
+		c.verdicts = map[verdictKey]error{}
+	}
 	out := newOutcome(len(w.Ops))
 	for i := range w.Ops {
 		err := t.run(tx, &c, &w.Ops[i], &out.Ops[i])
@@ -289,7 +300,21 @@ func (t *Tree) present(path string, c *caller, need core.Perms) (node, error) {
 	case need == 0:
 		return n, nil
 	}
-	return n, t.allowed(n.acl, c.ids, need)
+	return n, t.judged(n.acl, c, need)
+}
+
+// judged is allowed, of one list once.
+func (t *Tree) judged(acl core.ZnodeACL, c *caller, need core.Perms) error {
+	if c.verdicts == nil || acl == core.ACLOpen {
+		return t.allowed(acl, c.ids, need)
+	}
+	key := verdictKey{acl, need}
+	verdict, known := c.verdicts[key]
+	if !known {
+		verdict = t.allowed(acl, c.ids, need)
+		c.verdicts[key] = verdict
+	}
+	return verdict
 }
 
 // keyAt reads the key of a znode, nil if it is implicit, which must have the version
