@@ -179,7 +179,7 @@ func (c *conn) authenticateDigest(secret string) bool {
 
 // maxProven is how much may be proven on a connection, in bytes: it goes with each of
 // its requests.
-const maxProven = 64 << 10
+const maxProven = 8 << 10
 
 // maxPassword is the longest password, in bytes, that is kept to be shown to etcd's
 // authentication: bcrypt takes none that is longer.

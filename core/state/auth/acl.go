@@ -16,24 +16,24 @@ func Allows(entries []core.ACLEntry, ids core.Identities, need core.Perms) bool 
 		return true
 	}
 	for i := range entries {
-		if e := &entries[i]; e.Perms&need != 0 && names(e, ids) {
+		if e := &entries[i]; e.Perms&need != 0 && e.Scheme == core.SchemeWorld && e.ID == core.WorldAnyone {
 			return true
+		}
+	}
+	for scheme, id := range ids.All() { // unpacked once: both may be many
+		for i := range entries {
+			if e := &entries[i]; e.Perms&need != 0 && names(e, scheme, id) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// names reports whether an entry is about one who is ids.
-func names(e *core.ACLEntry, ids core.Identities) bool {
-	if e.Scheme == core.SchemeWorld {
-		return e.ID == core.WorldAnyone
-	}
-	for scheme, id := range ids.All() {
-		if scheme == e.Scheme && (id == e.ID || matches(e, id)) {
-			return true
-		}
-	}
-	return false
+// names reports whether an entry is about one who is an id of a scheme; what is about
+// the world is about nobody alone.
+func names(e *core.ACLEntry, scheme, id string) bool {
+	return scheme == e.Scheme && scheme != core.SchemeWorld && (id == e.ID || matches(e, id))
 }
 
 // matches reports whether an entry is about another id than its own, of the same scheme
