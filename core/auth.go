@@ -91,6 +91,9 @@ type Accounts interface {
 type AuthStatus struct {
 	Enabled bool
 	Rev     uint64
+	// ACLs says that an ACL forbids something to somebody, or does so in history that
+	// is kept. While it is false, nobody's Principal.IDs matter.
+	ACLs bool
 }
 
 // RootUser and RootRole are the user without which authentication cannot be turned

@@ -99,8 +99,13 @@ func (a *auth) changed(changes []state.TokenChange) {
 
 // Status implements core.Auth.
 func (a *auth) Status() core.AuthStatus {
-	s := a.state()
-	return core.AuthStatus{Enabled: s.Enabled(), Rev: s.Rev()}
+	v := a.n.published.view.Load() // which needs no hold
+	if v == nil {
+		s := accounts.Empty()
+		return core.AuthStatus{Enabled: s.Enabled(), Rev: s.Rev()}
+	}
+	s := v.Accounts()
+	return core.AuthStatus{Enabled: s.Enabled(), Rev: s.Rev(), ACLs: v.Forbids()}
 }
 
 // Resolve implements core.Auth.

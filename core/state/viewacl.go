@@ -14,6 +14,10 @@ func (v *View) Accounts() *auth.State { return v.rights.accounts }
 // ACLPolicy is what becomes of etcd's and HTTP's requests that touch what ACLs forbid.
 func (v *View) ACLPolicy() core.ZnodeACLPolicy { return v.rights.policy }
 
+// Forbids reports whether an ACL forbids something to somebody, or does so in history
+// that is kept.
+func (v *View) Forbids() bool { return v.rights.lists > 0 }
+
 // Readable implements core.View.
 func (v *View) Readable(core.Interval) error { return nil }
 

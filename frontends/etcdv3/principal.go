@@ -30,6 +30,16 @@ func (f *face) principal(ctx context.Context) (core.Principal, error) {
 	return who, err
 }
 
+// requester is principal for a request that is answered at once: who that is to ACLs is
+// found out only if there are any. The first ones may come while the request is under
+// way; then it is refused what they forbid to strangers.
+func (f *face) requester(ctx context.Context) (core.Principal, error) {
+	if f.AsMember || f.Auth == nil || f.Auth.Status().ACLs {
+		return f.principal(ctx)
+	}
+	return f.user(ctx)
+}
+
 // user says who makes a call as etcd's users and roles know it.
 func (f *face) user(ctx context.Context) (core.Principal, error) {
 	if !f.authenticates() {

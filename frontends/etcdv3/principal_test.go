@@ -179,3 +179,30 @@ func TestWatchRefusal(t *testing.T) {
 	require.Empty(t, watchRefusal(nil))
 	require.Empty(t, watchRefusal(errors.New("something else")))
 }
+
+// Who a caller is to ACLs costs nothing while there are none, and lasts for a stream.
+func TestRequester(t *testing.T) {
+	auth := &statusAuth{}
+	f := &face{Config: Config{Auth: auth}}
+	ctx := peer.NewContext(context.Background(), &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP("10.1.2.3"), Port: 7}})
+	local := core.Principal{IDs: core.Identities("").With("ip", "10.1.2.3")}
+	for acls, want := range map[bool]core.Principal{false: {}, true: local} {
+		auth.status.ACLs = acls
+		who, err := f.requester(ctx)
+		require.NoError(t, err)
+		require.Equal(t, want, who)
+		who, err = f.principal(ctx)
+		require.NoError(t, err)
+		require.Equal(t, local, who)
+	}
+	auth.status.ACLs = false
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = f.requester(ctx) }))
+}
+
+// statusAuth has a status and nothing else.
+type statusAuth struct {
+	core.Auth
+	status core.AuthStatus
+}
+
+func (a *statusAuth) Status() core.AuthStatus { return a.status }

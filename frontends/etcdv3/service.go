@@ -64,7 +64,7 @@ func unary[Req, Resp any](
 	f *face, handle func(context.Context, core.Principal, *Req) (*Resp, error),
 ) grpc.MethodHandler {
 	return method(f, func(ctx context.Context, req *Req) (*Resp, error) {
-		who, err := f.principal(ctx)
+		who, err := f.requester(ctx)
 		if err != nil {
 			if malformed := f.checkAlone(req); malformed != nil {
 				err = malformed // etcd looks at the request first
