@@ -145,10 +145,15 @@ func removeStaleSocket(path string) error {
 		return fmt.Errorf("%s exists and is no socket: choose another path", path)
 	}
 	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		return errors.Join(fmt.Errorf("socket %s is in use by another process: stop it, or choose another path", path), conn.Close())
+	switch {
+	case err == nil:
+		_ = conn.Close() // nothing was asked
+	case errors.Is(err, syscall.ECONNREFUSED): // nobody listens any more
+		return os.Remove(path)
+	case !errors.Is(err, syscall.EAGAIN): // one who is too busy to be called listens
+		return fmt.Errorf("whether socket %s is in use cannot be told: %w", path, err)
 	}
-	return os.Remove(path)
+	return fmt.Errorf("socket %s is in use by another process: stop it, or choose another path", path)
 }
 
 // withBoundPorts replaces port 0 in urls, which lets the kernel choose, by the
