@@ -25,7 +25,7 @@ func TestRemoveStaleSocket(t *testing.T) {
 			require.ErrorIs(t, err, unix.EAGAIN)
 			break
 		}
-		defer conn.Close() //nolint:errcheck // it carries nothing
+		defer conn.Close()
 	}
 	require.ErrorContains(t, removeStaleSocket(path), "in use by another process")
 	require.FileExists(t, path)

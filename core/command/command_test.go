@@ -70,6 +70,16 @@ func examples() []core.Command {
 		&core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: 7, TTL: time.Minute}, {ID: -8, TTL: time.Second}}, Persist: true, Term: 3},
 		&core.ZnodeReap{Paths: []string{"/a", "/b"}, NeverUsed: time.Minute, Term: 7},
 		&core.SetZnodeACLPolicy{Policy: core.ZnodeACLHide},
+		&core.ZnodeRestore{
+			ID: 9, Step: core.ZnodeRestoreFill, Zxid: 1 << 33,
+			Sessions: []core.RestoredSession{{ID: -7, Timeout: time.Second, Secret: core.SecretHash{0: 1, 31: 2}}},
+			Znodes: []core.RestoredZnode{
+				{Path: "/a", Data: []byte("d"), ACL: core.PackACL(core.ACLEntry{Perms: core.PermRead, Scheme: "world", ID: "anyone"}), RestoredLife: core.RestoredLife{
+					Kind: core.ZnodeTTL, TTL: time.Minute, Owner: 7, Czxid: 1, Mzxid: 2, Pzxid: 3, Ctime: 4, Mtime: 5, Version: 6, Creates: -1, Aversion: 8,
+				}},
+				{Path: "/b", Null: true},
+			},
+		},
 		&core.SetDowngrade{Target: "3.6.0"},
 		&core.MemberUpdate{ID: 7, PeerURLs: []string{"http://h:1", "http://h:2"}},
 		&core.AuthEnable{},
@@ -267,8 +277,12 @@ func BenchmarkPut(b *testing.B) {
 }
 
 func TestWhoAsks(t *testing.T) {
-	for _, who := range []core.Principal{{}, {User: "alice", AuthRev: 7}, {Member: true},
-		{AuthRev: core.AnyAuthRev, IDs: core.Identities("").With("ip", "127.0.0.1").With("digest", "a:b")}} {
+	for _, who := range []core.Principal{
+		{},
+		{User: "alice", AuthRev: 7},
+		{Member: true},
+		{AuthRev: core.AnyAuthRev, IDs: core.Identities("").With("ip", "127.0.0.1").With("digest", "a:b")},
+	} {
 		for _, want := range examples() {
 			got, asks, err := DecodeCommandAs(AppendCommandAs(nil, who, want))
 			require.NoError(t, err)

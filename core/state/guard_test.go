@@ -157,8 +157,12 @@ func TestGuardedReads(t *testing.T) {
 		{in("/leaf/own", "/leaf/own!"), true, 0},
 	} {
 		for _, q := range []core.Range{
-			{Interval: c.in}, {Interval: c.in, CountOnly: true}, {Interval: c.in, KeysOnly: true}, {Interval: c.in, Limit: 1},
-			{Interval: c.in, SortTarget: core.SortByModRev, SortOrder: core.SortDescend, Limit: 1}, {Interval: c.in, MinModRev: 1 << 40},
+			{Interval: c.in},
+			{Interval: c.in, CountOnly: true},
+			{Interval: c.in, KeysOnly: true},
+			{Interval: c.in, Limit: 1},
+			{Interval: c.in, SortTarget: core.SortByModRev, SortOrder: core.SortDescend, Limit: 1},
+			{Interval: c.in, MinModRev: 1 << 40},
 			{Interval: c.in, Rev: r.view.Rev() - 1},
 		} {
 			got := r.read(visitor, q)

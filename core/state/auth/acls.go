@@ -317,6 +317,7 @@ func CheckACLRow(key, value []byte) bool {
 		return err == nil
 	case keys.ACLUnused:
 		return len(value) == 0
+	case keys.ACLList: // is read on its own
 	}
 	return false
 }
@@ -375,10 +376,10 @@ func ReadACL(r ACLReader, id core.ZnodeACL) (core.ACL, error) {
 }
 
 func readACL(r ACLReader, id core.ZnodeACL) (acl core.ACL, ok bool, err error) {
-	switch id {
-	case core.ACLOpen:
+	if id == core.ACLOpen {
 		return openACL, true, nil
-	case core.ACLReadOnly:
+	}
+	if id == core.ACLReadOnly {
 		return readOnlyACL, true, nil
 	}
 	b, err := r.Row(keys.AppendACL(nil, id))
