@@ -72,7 +72,7 @@ test-all: need-node test ## everything without a limit of time: long diffs, many
 	$(call part,TLS from every kind of store,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkclients -run TLS -args -stores all)
 	$(call part,etcdctl's own checks of a server,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/... -run Checks -args -checks)
 	$(call part,oracle diff: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds 20 -steps 10000 -restarts 4)
-	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 10 -steps 3000)
+	$(call part,oracle diff against ZooKeeper: long,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds 20 -steps 8600)
 	$(call part,the recordings are still those of the real servers,cd compat-tests && TARGET=zookeeper $(GO) test -timeout 10m -count=1 ./zkoracle && TARGET=etcd $(GO) test -timeout 10m -count=1 ./gateway)
 	$(call part,ZooKeeper's Java clients: a million changes,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkclients/... -run Ordering -args -changes 1000000)
 	$(call part,across the protocols: long,cd compat-tests && $(GO) test -timeout 30m -count=1 ./crossproto/... -args -rounds 1000)
@@ -107,8 +107,8 @@ oracle: need-go build ## the diff against a real etcd: SEEDS=20 STEPS=2000
 	cd compat-tests && $(GO) test -timeout 60m -count=1 ./oracle/... -args -seeds $(or $(SEEDS),20) -steps $(or $(STEPS),2000)
 
 .PHONY: zkoracle
-zkoracle: need-go need-java build ## the diff against a real ZooKeeper: SEEDS=10 STEPS=3000
-	cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds $(or $(SEEDS),10) -steps $(or $(STEPS),3000)
+zkoracle: need-go need-java build ## the diff against a real ZooKeeper: SEEDS=20 STEPS=8600
+	cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds $(or $(SEEDS),20) -steps $(or $(STEPS),8600)
 
 .PHONY: bench
 bench: need-go build ## Go benchmarks with allocations
