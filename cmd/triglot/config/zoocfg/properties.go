@@ -168,7 +168,7 @@ func trim(s string) string {
 }
 
 // withoutSecrets writes *** for the values of keys that are secrets, and leaves out the
-// comments in front of them.
+// comments in front of them, and others that name one: it may be a line of before.
 func withoutSecrets(text []byte) string {
 	var b strings.Builder
 	r := lineReader{rest: text}
@@ -176,11 +176,22 @@ func withoutSecrets(text []byte) string {
 		before := r.rest
 		line, ok := r.next()
 		key, _ := splitLine(line)
-		if name := strings.ToLower(string(key)); ok && (strings.Contains(name, "password") || strings.Contains(name, "digest")) {
+		name, err := unescape(key)
+		if ok && (err != nil || isSecret(name)) {
 			b.WriteString(string(key) + "=***\n")
 			continue
 		}
-		b.Write(before[:len(before)-len(r.rest)])
+		for natural := range strings.SplitAfterSeq(string(before[:len(before)-len(r.rest)]), "\n") {
+			comment := strings.TrimLeft(natural, " \t\f")
+			if comment == "" || comment[0] != '#' && comment[0] != '!' || !isSecret(comment) {
+				b.WriteString(natural)
+			}
+		}
 	}
 	return b.String()
+}
+
+func isSecret(name string) bool {
+	name = strings.ToLower(name)
+	return strings.Contains(name, "password") || strings.Contains(name, "digest")
 }

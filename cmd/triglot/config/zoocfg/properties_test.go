@@ -55,9 +55,11 @@ func TestPropertiesAsJavaReadsThem(t *testing.T) {
 }
 
 func TestSecretsAreLeftOutOfTheText(t *testing.T) {
-	text := "dataDir=/d\n# the store\nssl.keyStore.password = hidden\n" +
+	text := "# where\ndataDir=/d\n# the store\nssl.keyStore.password = hidden\n" +
+		" #ssl.keyStore.passwordPath=hidden\n!superDigest=hidden\n\\u0070assword=hidden\n" +
+		"#password=hidden\n#clients\n" +
 		"DigestAuthenticationProvider.superDigest=super:hid\\\n  den\nclientPort=2181"
-	require.Equal(t, "dataDir=/d\nssl.keyStore.password=***\nDigestAuthenticationProvider.superDigest=***\nclientPort=2181", withoutSecrets([]byte(text)))
+	require.Equal(t, "# where\ndataDir=/d\nssl.keyStore.password=***\n\\u0070assword=***\nDigestAuthenticationProvider.superDigest=***\nclientPort=2181", withoutSecrets([]byte(text)))
 }
 
 func FuzzProperties(f *testing.F) {
