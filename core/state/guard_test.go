@@ -326,6 +326,41 @@ func TestGuardedPast(t *testing.T) {
 	require.Equal(t, "count 2", at("/", "0", 0))
 }
 
+// An event may wait, for a client that is slow to take it, until a compaction has given up
+// the last list that there was: it is told to nobody who cannot have been named by it.
+func TestGuardedEventOlderThanLists(t *testing.T) {
+	r := newGuardRig(t)
+	defer r.close()
+	r.must(owner, put("/open"))
+	r.must(owner, zkOp(core.ZnodeCreate, "/secret", ownersACL))
+	r.must(owner, zkOp(core.ZnodeDelete, "/secret", ""))
+	all := core.Interval{Key: []byte{0}, End: core.FromKey}
+	revs, _, err := r.view.Revisions(context.Background(), 1, all, true, 1<<30)
+	require.NoError(t, err)
+	r.must(owner, put("/last"))
+	r.must(core.Principal{Member: true}, &core.Compact{Rev: r.view.Rev()})
+	require.False(t, r.view.Forbids())
+	shown := func(who core.Principal) (keys []string) {
+		v := r.as(who)
+		defer v.Close()
+		for _, rev := range revs {
+			for _, c := range v.Znodes().Visible(rev.Changes) {
+				keys = append(keys, string(c.KV.Key))
+				require.True(t, v.Znodes().Allows(c.KV.ACL, core.PermRead))
+			}
+		}
+		return keys
+	}
+	require.Equal(t, []string{"/zk/open"}, shown(visitor))
+	require.Equal(t, []string{"/zk/open", "/zk/secret", "/zk/secret"}, shown(core.Principal{Member: true}))
+	r.must(core.Principal{Member: true}, &core.SetZnodeACLPolicy{Policy: core.ZnodeACLOff})
+	v := r.as(visitor)
+	defer v.Close()
+	for _, rev := range revs {
+		require.Len(t, v.Znodes().Visible(rev.Changes), 1)
+	}
+}
+
 // Two stores that differ only in what a visitor may not see give it the same answers:
 // below /s, which is its owner's, anything may have happened, a revision for a revision.
 // Where what is forbidden is refused, the refusals are the same, of all but the names

@@ -30,16 +30,37 @@ func (v *View) ACL(id core.ZnodeACL) ([]core.ACLEntry, error) {
 	return acl.Entries()
 }
 
-// Allows implements core.ZnodeView.
-func (v *View) Allows(core.ZnodeACL, core.Perms) bool { return true }
+// Allows implements core.ZnodeView, for a stranger: nothing is forbidden now, but an
+// event may be older than the compaction that gave up its list.
+func (v *View) Allows(id core.ZnodeACL, need core.Perms) bool {
+	ok, err := auth.AllowsIn(v.reader, id, "", need)
+	return err == nil && ok // what cannot be read allows nothing
+}
 
-// Visible implements core.ZnodeView.
-func (v *View) Visible(changes []core.Change) []core.Change { return changes }
+// Visible implements core.ZnodeView, as Allows does.
+func (v *View) Visible(changes []core.Change) []core.Change {
+	if v.rights.lists > 0 || v.rights.policy == core.ZnodeACLOff {
+		return changes
+	}
+	return visible(changes, func(kv *core.KV) bool { return v.Allows(kv.ACL, core.PermRead) })
+}
 
-// As is the view as one principal may see it: v itself if it may see everything. It
-// takes over the hold on v.
+// whole is a view as the member itself sees it, events of any age included.
+type whole struct{ *View }
+
+func (w whole) Znodes() core.ZnodeView { return w }
+
+func (whole) Allows(core.ZnodeACL, core.Perms) bool { return true }
+
+func (whole) Visible(changes []core.Change) []core.Change { return changes }
+
+// As is the view as one principal may see it: v itself if nothing is forbidden to
+// anybody. It takes over the hold on v.
 func (v *View) As(who core.Principal) core.View {
-	if v.open(who) {
+	switch {
+	case who.Member:
+		return whole{v}
+	case v.open(who):
 		return v
 	}
 	return v.as(who)
@@ -239,13 +260,20 @@ func (r *restricted) Allows(id core.ZnodeACL, need core.Perms) bool {
 // Visible implements core.ZnodeView.
 func (r *restricted) Visible(changes []core.Change) []core.Change {
 	g := r.guard()
-	if g == nil {
+	switch {
+	case g != nil:
+		return visible(changes, func(kv *core.KV) bool {
+			ok, err := g.sees(kv)
+			return err == nil && ok // what cannot be read shows nothing
+		})
+	case r.ids.Super():
 		return changes
 	}
-	sees := func(kv *core.KV) bool {
-		ok, err := g.sees(kv)
-		return err == nil && ok // what cannot be read shows nothing
-	}
+	return r.View.Visible(changes)
+}
+
+// visible returns changes, without the versions that are not seen.
+func visible(changes []core.Change, sees func(*core.KV) bool) []core.Change {
 	var visible []core.Change
 	for i := range changes {
 		c := changes[i]
