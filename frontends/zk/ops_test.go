@@ -2,9 +2,11 @@ package zk
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -338,4 +340,26 @@ func TestConnectionsOfAll(t *testing.T) {
 	require.Eventually(t, func() bool { return s.face.stats.connections.Load() == 1 }, patience, time.Millisecond)
 	s.connect().ok(wire.OpPing, nil, nil)
 	second.ok(wire.OpPing, nil, nil)
+}
+
+// What may take long to read is written at once: a client may ask for it many times, and
+// waits for the first.
+func TestLongReadsAreAnsweredOneByOne(t *testing.T) {
+	s := startServer(t)
+	ours, theirs := net.Pipe()
+	s.face.start(theirs)
+	c := &client{TB: t, nc: ours}
+	t.Cleanup(func() { _ = ours.Close() })
+	c.hello(wire.ConnectRequest{TimeOut: 5000})
+	var many []byte
+	for range 3 {
+		many = append(many, c.request(wire.OpGetAllChildrenNumber, &wire.GetAllChildrenNumberRequest{Path: "/zookeeper"})...)
+	}
+	c.write(many)
+	packet := make([]byte, 4096)
+	for range 3 {
+		n, err := ours.Read(packet) // one write of the server's
+		require.NoError(t, err)
+		require.EqualValues(t, n-jute.FrameHeader, binary.BigEndian.Uint32(packet))
+	}
 }

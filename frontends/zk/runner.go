@@ -90,8 +90,8 @@ func (c *conn) answerRequest(q *request) (err error) {
 	if err == nil {
 		c.weigh(q, c.run.tally.last)
 	}
-	if err == nil && c.run.unwritten >= flushSize {
-		err = c.rest()
+	if err == nil && (c.run.unwritten >= flushSize || q.op.read != nil && q.op.sees == seesAll) {
+		err = c.rest() // also behind reads that may take long: no view is held for many of them
 	}
 	return err
 }
