@@ -3,6 +3,7 @@ package auth
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -176,6 +177,48 @@ func TestACLsKeepWhatIsHeld(t *testing.T) {
 			},
 		})
 	})
+}
+
+// A compaction that finds a great many lists unused gives up some. What it leaves goes as
+// others are made, or with the next compaction.
+func TestACLsAreGivenUpBitByBit(t *testing.T) {
+	const behind = 5
+	rows := memRows{}
+	table := NewACLs(rows)
+	lists := func() int64 {
+		t.Helper()
+		n, err := NewACLs(rows).Lists()
+		require.NoError(t, err)
+		cached, err := table.Lists()
+		require.NoError(t, err)
+		require.Equal(t, n, cached)
+		return n
+	}
+	add := func(name string) core.ZnodeACL {
+		id, err := table.Intern(aclOf(name))
+		require.NoError(t, err)
+		require.NoError(t, table.Hold(id))
+		return id
+	}
+	for i := range freedByCompaction + behind {
+		require.NoError(t, table.Release(add(strconv.Itoa(i)), 7))
+	}
+	require.NoError(t, table.Compact(7))
+	require.EqualValues(t, freedByCompaction+behind, lists())
+	require.NoError(t, table.Compact(8))
+	require.EqualValues(t, behind, lists())
+	table = NewACLs(rows) // it is all in the rows
+	held := add("a")
+	require.EqualValues(t, behind-freedByOne+1, lists())
+	require.NoError(t, table.Release(held, 8))
+	add("b")
+	add("c")
+	require.EqualValues(t, 3, lists(), "what is not to be given up yet stays")
+	add("d")
+	require.EqualValues(t, 4, lists())
+	require.NoError(t, table.Compact(9))
+	require.EqualValues(t, 3, lists())
+	require.Len(t, rows, 3*3+1)
 }
 
 func TestIdentities(t *testing.T) {

@@ -89,16 +89,21 @@ func (t *ACLs) draw() (core.ZnodeACL, error) {
 	}
 	s.next = nextID(id)
 	t.setSummary(s)
-	return id, nil
+	if s.behind != 0 {
+		err = t.free(s.behind, freedByOne)
+	}
+	return id, err
 }
 
 func nextID(id core.ZnodeACL) core.ZnodeACL { return max(id+1, core.FirstACL) }
 
 // summary is what is known of the whole table: the number that the next list gets, if
-// it is free, and how many there are that are held or kept.
+// it is free, how many there are that are held or kept, and, if it is not zero, that
+// lists to which nothing refers since a revision before behind are still to be given up.
 type summary struct {
-	next  core.ZnodeACL
-	lists uint64
+	next   core.ZnodeACL
+	lists  uint64
+	behind core.Rev
 }
 
 func (t *ACLs) summary() (summary, error) {
@@ -109,6 +114,9 @@ func (t *ACLs) summary() (summary, error) {
 	}
 	d := decoder{rest: b}
 	s := summary{next: core.ZnodeACL(d.uvarint()), lists: d.uvarint()}
+	if len(d.rest) > 0 {
+		s.behind = core.Rev(d.uvarint())
+	}
 	if d.bad || len(d.rest) != 0 {
 		return summary{}, fmt.Errorf("malformed row of the ACLs %x", b)
 	}
@@ -119,6 +127,9 @@ func (t *ACLs) setSummary(s summary) {
 	t.key = keys.AppendACLSummary(t.key[:0])
 	t.value = binary.AppendUvarint(t.value[:0], uint64(s.next))
 	t.value = binary.AppendUvarint(t.value, s.lists)
+	if s.behind != 0 {
+		t.value = binary.AppendUvarint(t.value, uint64(s.behind))
+	}
 	t.rows.SetRow(t.key, t.value)
 }
 
@@ -242,15 +253,55 @@ func (t *ACLs) Allows(id core.ZnodeACL, ids core.Identities, need core.Perms) (b
 	return AllowsIn(rowReader{t.rows}, id, ids, need)
 }
 
-// Compact gives up the lists to which nothing refers since a revision before rev, up to
-// which history is compacted. A tombstone of rev itself is still shown.
-func (t *ACLs) Compact(rev core.Rev) error {
-	var gone [][]byte
+// The most lists that a compaction gives up, and that a new list does while there are
+// others: a million at once would hold up all members for half a minute, and with every
+// new one that takes two with it they are never many for long.
+const (
+	freedByCompaction = 4096
+	freedByOne        = 2
+)
+
+// Compact gives up lists to which nothing refers since a revision before rev, up to
+// which history is compacted: all, or some now and the others later. A tombstone of rev
+// itself is still shown.
+func (t *ACLs) Compact(rev core.Rev) error { return t.free(rev, freedByCompaction) }
+
+// free gives up to so many lists up, and notes whether there are others.
+func (t *ACLs) free(rev core.Rev, most int) error {
+	gone, behind, err := t.unused(rev, most)
+	if err != nil {
+		return err
+	}
+	for _, key := range gone {
+		_, id, _ := keys.DecodeACLUnused(key)
+		t.rows.DeleteRow(key)
+		if err := t.remove(id); err != nil {
+			return err
+		}
+	}
+	s, err := t.summary()
+	if err != nil || len(gone) == 0 && behind == s.behind {
+		return err
+	}
+	s.lists -= uint64(len(gone))
+	s.behind = behind
+	t.changed = true
+	t.setSummary(s)
+	return nil
+}
+
+// unused returns the keys of up to so many rows of lists to which nothing refers since a
+// revision before rev; behind is rev if there are others.
+func (t *ACLs) unused(rev core.Rev, most int) (gone [][]byte, behind core.Rev, err error) {
 	var bad error
 	lower, upper := keys.ACLUnusedBounds(rev)
-	err := t.rows.ScanRows(lower, upper, func(key, _ []byte) bool {
+	err = t.rows.ScanRows(lower, upper, func(key, _ []byte) bool {
 		if _, _, ok := keys.DecodeACLUnused(key); !ok {
 			bad = fmt.Errorf("row %x is none of an ACL", key)
+			return false
+		}
+		if len(gone) == most {
+			behind = rev
 			return false
 		}
 		gone = append(gone, append([]byte(nil), key...))
@@ -259,17 +310,10 @@ func (t *ACLs) Compact(rev core.Rev) error {
 	if err == nil {
 		err = bad
 	}
-	for _, key := range gone {
-		if err != nil {
-			break
-		}
-		_, id, _ := keys.DecodeACLUnused(key)
-		t.rows.DeleteRow(key)
-		err = t.remove(id)
-	}
-	return err
+	return gone, behind, err
 }
 
+// remove takes the rows of a list away.
 func (t *ACLs) remove(id core.ZnodeACL) error {
 	t.rows.DeleteRow(keys.AppendACLCount(nil, id))
 	acl, ok, err := readACL(rowReader{t.rows}, id)
@@ -280,7 +324,7 @@ func (t *ACLs) remove(id core.ZnodeACL) error {
 		t.rows.DeleteRow(keys.AppendACLHash(nil, sha256.Sum256([]byte(acl))))
 		t.rows.DeleteRow(keys.AppendACL(nil, id))
 	}
-	return t.addLists(-1)
+	return nil
 }
 
 // Restore gives a list, of a backup, the number that it had there. Holds may have been
@@ -352,9 +396,7 @@ func (t *ACLs) Sweep() error {
 		}
 		var b []byte
 		if b, err = t.rows.GetRow(keys.AppendACLCount(nil, id)); err == nil && b == nil {
-			if err = t.remove(id); err == nil {
-				err = t.addLists(1) // it was not counted
-			}
+			err = t.remove(id)
 		}
 	}
 	return err
