@@ -179,8 +179,13 @@ func paths(revs []revision) []string {
 // newAdmin is an etcd client on the socket that is in the member's data directory.
 func newAdmin(t *testing.T, p *server.Process) *clientv3.Client {
 	t.Helper()
+	return newAdminAt(t, filepath.Join(p.DataDir(), "admin.sock"))
+}
+
+func newAdminAt(t *testing.T, socket string) *clientv3.Client {
+	t.Helper()
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints: []string{"unix://" + filepath.Join(p.DataDir(), "admin.sock")}, DialTimeout: patience, Logger: zap.NewNop(),
+		Endpoints: []string{"unix://" + socket}, DialTimeout: patience, Logger: zap.NewNop(),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })

@@ -46,6 +46,13 @@ func run(m *testing.M) (code int) {
 	return code
 }
 
+// served is where a server serves what.
+type served interface {
+	Endpoint() string   // etcd's clients, as host:port
+	URL() string        // HTTP
+	ZKEndpoint() string // ZooKeeper's clients, as host:port
+}
+
 // faces are a client of each kind. Their paths are znodes' paths: key makes one an
 // etcd key.
 type faces struct {
@@ -58,13 +65,13 @@ type faces struct {
 
 // newFaces makes clients that the end of the test closes. What takes longer than
 // the time given fails.
-func newFaces(t *testing.T, p *server.Process, within time.Duration) *faces {
+func newFaces(t *testing.T, p served, within time.Duration) *faces {
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	t.Cleanup(cancel)
 	return &faces{t: t, ctx: ctx, etcd: newEtcd(t, p), zk: newZK(t, p), http: &gateway{t: t, url: p.URL()}}
 }
 
-func newEtcd(t *testing.T, p *server.Process) *clientv3.Client {
+func newEtcd(t *testing.T, p served) *clientv3.Client {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:   []string{p.Endpoint()},
 		DialTimeout: patience,

@@ -10,8 +10,6 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
-
-	"github.com/triglot/triglot/compat-tests/server"
 )
 
 var open = zk.WorldACL(zk.PermAll)
@@ -41,7 +39,7 @@ const (
 	children = zk.EventNodeChildrenChanged
 )
 
-func newZK(t *testing.T, p *server.Process) *zkClient {
+func newZK(t *testing.T, p served) *zkClient {
 	t.Helper()
 	c := dialZK(t, p)
 	t.Cleanup(c.Close)
@@ -49,7 +47,7 @@ func newZK(t *testing.T, p *server.Process) *zkClient {
 }
 
 // dialZK is newZK for who closes the client itself.
-func dialZK(t *testing.T, p *server.Process) *zkClient {
+func dialZK(t *testing.T, p served) *zkClient {
 	t.Helper()
 	c := &zkClient{t: t}
 	var err error
@@ -123,6 +121,13 @@ func (c *zkClient) watchChildren(path string) {
 	require.NoError(c.t, err)
 }
 
+// awaitPing waits until the client has pinged the server, as it does by itself.
+func (c *zkClient) awaitPing() {
+	c.t.Helper()
+	before := c.line.pingsAnswered()
+	require.Eventually(c.t, func() bool { return c.line.pingsAnswered() > before }, patience, pollEvery)
+}
+
 // get reads a znode that must exist.
 func (c *zkClient) get(path string) (string, *zk.Stat) {
 	c.t.Helper()
@@ -161,6 +166,7 @@ type line struct {
 	// reply is the zxid of the last reply, events those of the events.
 	reply  int64
 	events []int64
+	pings  int // how many were answered
 	conn   net.Conn
 	held   bool
 }
@@ -196,6 +202,12 @@ func (l *line) lastReply() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.reply
+}
+
+func (l *line) pingsAnswered() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pings
 }
 
 // eventZxids are the zxids of all events so far.
@@ -239,6 +251,8 @@ func (c *tapped) frame(b []byte) {
 	switch {
 	case xid == -1:
 		c.line.events = append(c.line.events, zxid)
+	case xid == -2:
+		c.line.pings++
 	case xid >= 0:
 		c.line.reply = zxid
 	}
