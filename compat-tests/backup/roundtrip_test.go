@@ -22,6 +22,7 @@ import (
 type zkClient struct {
 	*zk.Conn
 	address atomic.Pointer[string]
+	dials   atomic.Int32 // how often it has called
 }
 
 func zkConnect(t *testing.T, p *server.Process) *zkClient {
@@ -30,6 +31,7 @@ func zkConnect(t *testing.T, p *server.Process) *zkClient {
 	c.moveTo(p)
 	conn, _, err := zk.Connect([]string{"127.0.0.1:1"}, patience, zk.WithLogger(silent{}),
 		zk.WithDialer(func(network, _ string, timeout time.Duration) (net.Conn, error) {
+			c.dials.Add(1)
 			return net.DialTimeout(network, *c.address.Load(), timeout)
 		}))
 	require.NoError(t, err)
