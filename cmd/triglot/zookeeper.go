@@ -19,6 +19,9 @@ const (
 	exitAdminServer = 4
 )
 
+// memberMark is the file by which core/node knows a member's data directory.
+const memberMark = "member.json"
+
 // statusError is a reason to end with a status of its own.
 type statusError struct {
 	status int
@@ -93,6 +96,9 @@ func checkLegacy(l *config.Legacy) error {
 		return nil
 	}
 	for _, dir := range l.Dirs {
+		if _, err := os.Stat(filepath.Join(dir, memberMark)); err == nil {
+			return fmt.Errorf("%s: %s is itself the data of a triglot serve: with --data-dir %s it is served, with --start-empty Triglot starts with no znodes beside it", what, dir, dir)
+		}
 		file, err := zooKeeperData(dir)
 		switch {
 		case err != nil:

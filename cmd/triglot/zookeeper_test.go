@@ -104,6 +104,23 @@ func TestZooKeepersDataIsNotPassedOver(t *testing.T) {
 	require.Equal(t, "ZKLG", string(content))
 }
 
+// So is who gives the directory of a triglot serve for dataDir.
+func TestServesDataIsNotPassedOver(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r, _ := serving(t, dir, nil, anyPort...)
+	r.stop()
+	data := filepath.Join(dir, "data") // serve's default, and zooCfg's dataDir
+	zooCfg(t, dir, "")
+	r = start(t, dir, nil, "triglot", "zookeeper", "zoo.cfg")
+	require.Equal(t, exitDataDir, r.exit())
+	require.Contains(t, r.stderr.String(), data+" is itself the data of a triglot serve")
+	_, err := os.Stat(filepath.Join(data, "triglot"))
+	require.ErrorIs(t, err, fs.ErrNotExist, "nothing was written")
+	r, _ = serving(t, dir, nil, "triglot", "zookeeper", "zoo.cfg", "--data-dir", data)
+	r.stop()
+}
+
 // ZooKeeper's exit statuses.
 func TestZooKeeperFailures(t *testing.T) {
 	t.Parallel()
@@ -122,7 +139,7 @@ func TestZooKeeperFailures(t *testing.T) {
 		{"datadir.autocreate=false", nil, exitDataDir, "automatic data directory creation is disabled"},
 		{"clientPort=" + port, nil, exitFailed, "clientPort 127.0.0.1:" + port + ": port " + port + " is in use by another process"},
 		{"admin.serverAddress=127.0.0.1\nadmin.serverPort=" + port, nil, exitAdminServer, "admin.serverPort 127.0.0.1:" + port},
-		{"secureClientPort=0", nil, exitFailed, "certificate"},
+		{"secureClientPort=0", nil, exitUsage, "secureClientPort and client.portUnification need a certificate: give ssl.keyStore.location\n"},
 		{"", []string{"--zk-tack=1s"}, exitUsage, "unknown flag --zk-tack: did you mean --zk-tick?"},
 	}
 	for _, test := range tests {

@@ -89,7 +89,7 @@ func (c *Config) checkTLS() error {
 // authorities are named: as with etcd, the scheme of an address decides.
 func (c *Config) noteStrangers() {
 	urls := slices.Concat(c.Listen.Client, c.Listen.HTTP, c.Listen.Metrics)
-	if c.TLS.Client.TrustedCAFile != "" && !slices.ContainsFunc(urls, Secure) {
+	if c.TLS.Client.TrustedCAFile != "" && !slices.ContainsFunc(urls, Secure) && !c.ZooKeeper.SharesTLS() {
 		c.note(slog.LevelWarn, "an option has no effect", "given", "--trusted-ca-file", "why", "no address for clients is https:// or unixs://")
 	}
 }
@@ -109,6 +109,12 @@ func (c *Config) checkSchemes() error {
 		if Secure(u) && !client.Has() {
 			return errors.New("client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")
 		}
+	}
+	if c.ZooKeeper.SharesTLS() && !client.Has() {
+		if c.Mode == ZooKeeper {
+			return errors.New("secureClientPort and client.portUnification need a certificate: give ssl.keyStore.location")
+		}
+		return errors.New("TLS key/cert (--cert-file, --key-file) must be provided for --zk-secure-listen")
 	}
 	for _, u := range c.Listen.Peer {
 		if Secure(u) && !peer.Has() {

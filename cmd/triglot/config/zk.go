@@ -80,6 +80,10 @@ func (z *ZK) Served() bool {
 // Secured reports whether any of its clients are served with TLS.
 func (z *ZK) Secured() bool { return z.Secure != "" || z.Listen != "" && z.TLS.Unification }
 
+// SharesTLS reports whether any of its clients are served with the certificates of
+// etcd's, for want of a key store.
+func (z *ZK) SharesTLS() bool { return z.Secured() && z.TLS.Stores.Key.Path == "" }
+
 // takeMount notes what the cluster has, not the member, if it was asked for. A cluster
 // that has another prefix is refused then, one that was founded with another by default
 // is not.

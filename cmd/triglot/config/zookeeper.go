@@ -18,6 +18,7 @@ import (
 // zooKeeperDefaults are the defaults of triglot zookeeper that are not serve's: what
 // zoo.cfg does not ask for is not served.
 var zooKeeperDefaults = map[string]string{
+	"data-dir":              "", // zoo.cfg says which
 	"zk-listen":             off,
 	"listen-client-urls":    "",
 	"advertise-client-urls": "",

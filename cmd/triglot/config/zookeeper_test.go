@@ -202,6 +202,42 @@ func TestZooKeeperRefused(t *testing.T) {
 	require.ErrorContains(t, err, "myid file is missing")
 }
 
+// Nothing is said of a key that does what it says.
+func TestOwnKeysAreNotCalledVain(t *testing.T) {
+	c, _, _, err := zooKeeper(t, minimal+"triglot.zk-prefix=/a\nsnapCount=1\n", nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, "/a", c.ZooKeeper.Mount)
+	require.Len(t, c.Notes, 1)
+	require.Contains(t, fmt.Sprint(c.Notes), "zookeeper.snapCount")
+}
+
+func TestTLSNeedsACertificate(t *testing.T) {
+	for text, args := range map[string][]string{
+		minimal + "secureClientPort=1":          nil,
+		minimal + "client.portUnification=true": nil,
+		minimal:                                 {"--zk-secure-listen=127.0.0.1:1"},
+		minimal + "secureClientPort=1\nssl.trustStore.location=DIR/none": nil,
+	} {
+		_, _, _, err := zooKeeper(t, text, args, nil)
+		require.ErrorContains(t, err, "need a certificate: give ssl.keyStore.location", text)
+	}
+	for _, enough := range []string{"ssl.keyStore.location=DIR/none", "triglot.auto-tls=true", "triglot.cert-file=DIR/c\ntriglot.key-file=DIR/k"} {
+		_, _, _, err := zooKeeper(t, minimal+"secureClientPort=1\n"+enough, nil, nil)
+		require.NoError(t, err, enough)
+	}
+	_, err := serve(t, []string{"--zk-secure-listen=127.0.0.1:1"}, nil, "")
+	require.EqualError(t, err, "TLS key/cert (--cert-file, --key-file) must be provided for --zk-secure-listen")
+
+	// The authorities are for ZooKeeper's clients then.
+	certs := []string{"--cert-file=c", "--key-file=k", "--trusted-ca-file=a"}
+	c, err := serve(t, append(certs, "--zk-secure-listen=127.0.0.1:1"), nil, "")
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(c.Notes), "has no effect")
+	c, err = serve(t, certs, nil, "")
+	require.NoError(t, err)
+	require.Contains(t, fmt.Sprint(c.Notes), "has no effect")
+}
+
 func TestSeveralServersAreRefusedByName(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "myid"), []byte("1"), 0o600))

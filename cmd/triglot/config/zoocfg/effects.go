@@ -20,9 +20,9 @@ func effectOf(name string) effect {
 	switch {
 	case slices.Contains(usedProperties, name), slices.Contains(bare, name):
 		return used
-	case has("authProvider."), has("superUser."):
+	case has("authProvider."), has("superUser."), has("triglot."): // the last are ours
 		return used
-	case slices.Contains(mootProperties, name), has("ssl.quorum."), has("triglot."):
+	case slices.Contains(mootProperties, name), has("ssl.quorum."):
 		return moot
 	}
 	return unknown
