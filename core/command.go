@@ -5,9 +5,8 @@ import "time"
 // Command is a request to change the replicated state. It is one of *Put,
 // *DeleteRange, *Txn, *Compact, *LeaseGrant, *LeaseRevoke, *LeaseExpire,
 // *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach, *SessionClose,
-// *LeaseCheckpoint, *SetDowngrade, *MemberUpdate, *ZnodeReap, *SetZnodeACLPolicy and
-// those of users and roles in
-// auth.go; the list is closed.
+// *LeaseCheckpoint, *SetDowngrade, *MemberUpdate, *ZnodeReap, *ZnodeRestore,
+// *SetZnodeACLPolicy and those of users and roles in auth.go; the list is closed.
 //
 // A command holds everything that its effect depends on besides the replicated
 // state: a member's flags never enter into apply.

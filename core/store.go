@@ -153,6 +153,13 @@ type Znodes interface {
 	// call, such as a ZooKeeper starts from. It fails with NoAuth for one who may not read
 	// all of them. The caller must close its Body.
 	Snapshot(ctx context.Context, who Principal) (ZnodeSnapshot, error)
+	// Restore replaces all znodes and sessions by those of such a file, of ZooKeeper or
+	// of Snapshot, and returns the revision reached. A file that is not whole, or that the
+	// store cannot have, changes nothing: it fails with InvalidArgument, RequestTooLarge
+	// or NoSpace; and so does one who is not root while authentication is on, or who may
+	// not see all that ACLs protect: PermissionDenied. It is not atomic: others see, and
+	// may write, what there is meanwhile; if it fails later, it is to be done again.
+	Restore(ctx context.Context, who Principal, r io.Reader) (Rev, error)
 }
 
 // ZnodeSnapshot is a snapshot in ZooKeeper's format on its way to the caller.

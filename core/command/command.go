@@ -44,6 +44,7 @@ const (
 
 	fieldZnodeReap         protowire.Number = 30
 	fieldSetZnodeACLPolicy protowire.Number = 31
+	fieldZnodeRestore      protowire.Number = 32
 )
 
 // MaxTxnDepth bounds how deep transactions nest in a command, so that neither
@@ -99,6 +100,8 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 		return appendMessage(dst, fieldMemberUpdate, &commandpb.MemberUpdate{Id: uint64(c.ID), PeerUrls: c.PeerURLs})
 	case *core.ZnodeReap:
 		return appendMessage(dst, fieldZnodeReap, reapToPB(c))
+	case *core.ZnodeRestore:
+		return appendMessage(dst, fieldZnodeRestore, restoreToPB(c))
 	case *core.SetZnodeACLPolicy:
 		return appendMessage(dst, fieldSetZnodeACLPolicy, &commandpb.SetZnodeACLPolicy{Policy: uint32(c.Policy)})
 	default:
@@ -189,6 +192,8 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		return decodeSession(field, body)
 	case fieldZnodeReap:
 		return decodeReap(body)
+	case fieldZnodeRestore:
+		return decodeRestore(body)
 	case fieldSetZnodeACLPolicy:
 		var m commandpb.SetZnodeACLPolicy
 		err := m.UnmarshalVT(body)

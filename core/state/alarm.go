@@ -27,7 +27,7 @@ func (m *Machine) alarmed(cmd core.Command) error {
 func refusedWhenCorrupt(cmd core.Command) bool {
 	switch cmd.(type) {
 	case *core.Put, *core.DeleteRange, *core.Txn, *core.Compact, *core.LeaseGrant, *core.LeaseRevoke,
-		*core.ZnodeWrite, *core.SessionOpen:
+		*core.ZnodeWrite, *core.ZnodeRestore, *core.SessionOpen:
 		return true
 	}
 	return false
@@ -41,6 +41,8 @@ func NeedsSpace(cmd core.Command) bool {
 	switch c := cmd.(type) {
 	case *core.Put, *core.LeaseGrant:
 		return true
+	case *core.ZnodeRestore:
+		return len(c.Znodes) > 0
 	case *core.Txn:
 		return putsIn(c.Then) || putsIn(c.Else)
 	case *core.ZnodeWrite:

@@ -93,7 +93,7 @@ func (m *Machine) judge(who core.Principal, cmd core.Command) error {
 	case *core.SessionOpen, *core.SessionAttach, *core.SessionClose:
 		return nil // the session's secret and epoch say who may
 	case *core.LeaseExpire, *core.LeaseCheckpoint, *core.SetMember, *core.TokenGrant,
-		*core.ZnodeReap, *core.SetZnodeACLPolicy:
+		*core.ZnodeReap, *core.ZnodeRestore, *core.SetZnodeACLPolicy:
 		return core.PermissionDenied // a member's own business
 	default:
 		return m.rights.accounts.Admin(who)

@@ -98,7 +98,9 @@ func drawCommand(t *rapid.T) core.Command {
 
 // drawUpkeep draws what members do for themselves, and administrators for them.
 func drawUpkeep(t *rapid.T) core.Command {
-	switch rapid.IntRange(0, 5).Draw(t, "upkeep command") {
+	switch rapid.IntRange(0, 9).Draw(t, "upkeep command") {
+	case 6, 7, 8, 9:
+		return drawRestore(t)
 	case 4, 5:
 		return &core.ZnodeReap{
 			Paths: []string{drawZnodePath.Draw(t, "path"), drawZnodePath.Draw(t, "path")},

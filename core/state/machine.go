@@ -329,6 +329,8 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return nil, m.setDowngrade(c.Target)
 	case *core.ZnodeReap:
 		return nil, m.reap(c, term)
+	case *core.ZnodeRestore:
+		return m.restore(c)
 	case *core.SetZnodeACLPolicy:
 		return nil, m.setPolicy(c)
 	default:

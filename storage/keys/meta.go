@@ -18,6 +18,7 @@ const (
 	MetaIdentity    Meta = "identity"     // the cluster's id
 	MetaDataWritten Meta = "data-written" // logical bytes ever written to d; mvcc.Writer
 	MetaMount       Meta = "mount"        // the prefix of the keys that are znodes; there is none in a store without znodes
+	MetaRestore     Meta = "restore"      // the restore of the znodes that is under way, or was cut off; there is none by default
 	MetaZnodes      Meta = "znodes"       // how many znodes and ephemerals there are, and the bytes in their paths and data
 
 	// Written by the collector of history.

@@ -200,6 +200,7 @@ type Command struct {
 	//	*Command_MemberUpdate
 	//	*Command_ZnodeReap
 	//	*Command_SetZnodeAclPolicy
+	//	*Command_ZnodeRestore
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -519,6 +520,15 @@ func (x *Command) GetSetZnodeAclPolicy() *SetZnodeACLPolicy {
 	return nil
 }
 
+func (x *Command) GetZnodeRestore() *ZnodeRestore {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_ZnodeRestore); ok {
+			return x.ZnodeRestore
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -643,6 +653,10 @@ type Command_SetZnodeAclPolicy struct {
 	SetZnodeAclPolicy *SetZnodeACLPolicy `protobuf:"bytes,31,opt,name=set_znode_acl_policy,json=setZnodeAclPolicy,proto3,oneof"`
 }
 
+type Command_ZnodeRestore struct {
+	ZnodeRestore *ZnodeRestore `protobuf:"bytes,32,opt,name=znode_restore,json=znodeRestore,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -702,6 +716,8 @@ func (*Command_MemberUpdate) isCommand_Kind() {}
 func (*Command_ZnodeReap) isCommand_Kind() {}
 
 func (*Command_SetZnodeAclPolicy) isCommand_Kind() {}
+
+func (*Command_ZnodeRestore) isCommand_Kind() {}
 
 // As is who asked for a command.
 type As struct {
@@ -2966,6 +2982,298 @@ func (x *TokenGrant) GetSecret() []byte {
 	return nil
 }
 
+type ZnodeRestore struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Step          uint32                 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	Zxid          int64                  `protobuf:"varint,3,opt,name=zxid,proto3" json:"zxid,omitempty"`
+	Sessions      []*RestoredSession     `protobuf:"bytes,4,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	Znodes        []*RestoredZnode       `protobuf:"bytes,5,rep,name=znodes,proto3" json:"znodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ZnodeRestore) Reset() {
+	*x = ZnodeRestore{}
+	mi := &file_command_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ZnodeRestore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ZnodeRestore) ProtoMessage() {}
+
+func (x *ZnodeRestore) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ZnodeRestore.ProtoReflect.Descriptor instead.
+func (*ZnodeRestore) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ZnodeRestore) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ZnodeRestore) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *ZnodeRestore) GetZxid() int64 {
+	if x != nil {
+		return x.Zxid
+	}
+	return 0
+}
+
+func (x *ZnodeRestore) GetSessions() []*RestoredSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *ZnodeRestore) GetZnodes() []*RestoredZnode {
+	if x != nil {
+		return x.Znodes
+	}
+	return nil
+}
+
+type RestoredSession struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	Secret        []byte                 `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"` // its SHA-256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoredSession) Reset() {
+	*x = RestoredSession{}
+	mi := &file_command_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoredSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoredSession) ProtoMessage() {}
+
+func (x *RestoredSession) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoredSession.ProtoReflect.Descriptor instead.
+func (*RestoredSession) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *RestoredSession) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *RestoredSession) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *RestoredSession) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+type RestoredZnode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          []byte                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Null          bool                   `protobuf:"varint,3,opt,name=null,proto3" json:"null,omitempty"`
+	Acl           []byte                 `protobuf:"bytes,4,opt,name=acl,proto3" json:"acl,omitempty"`
+	Kind          uint32                 `protobuf:"varint,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	TtlMs         int64                  `protobuf:"varint,6,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	Owner         int64                  `protobuf:"varint,7,opt,name=owner,proto3" json:"owner,omitempty"`
+	Czxid         int64                  `protobuf:"varint,8,opt,name=czxid,proto3" json:"czxid,omitempty"`
+	Mzxid         int64                  `protobuf:"varint,9,opt,name=mzxid,proto3" json:"mzxid,omitempty"`
+	Pzxid         int64                  `protobuf:"varint,10,opt,name=pzxid,proto3" json:"pzxid,omitempty"`
+	CtimeMs       int64                  `protobuf:"varint,11,opt,name=ctime_ms,json=ctimeMs,proto3" json:"ctime_ms,omitempty"`
+	MtimeMs       int64                  `protobuf:"varint,12,opt,name=mtime_ms,json=mtimeMs,proto3" json:"mtime_ms,omitempty"`
+	Version       int32                  `protobuf:"zigzag32,13,opt,name=version,proto3" json:"version,omitempty"`
+	Creates       int32                  `protobuf:"zigzag32,14,opt,name=creates,proto3" json:"creates,omitempty"`
+	Aversion      int32                  `protobuf:"zigzag32,15,opt,name=aversion,proto3" json:"aversion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoredZnode) Reset() {
+	*x = RestoredZnode{}
+	mi := &file_command_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoredZnode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoredZnode) ProtoMessage() {}
+
+func (x *RestoredZnode) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoredZnode.ProtoReflect.Descriptor instead.
+func (*RestoredZnode) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RestoredZnode) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *RestoredZnode) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *RestoredZnode) GetNull() bool {
+	if x != nil {
+		return x.Null
+	}
+	return false
+}
+
+func (x *RestoredZnode) GetAcl() []byte {
+	if x != nil {
+		return x.Acl
+	}
+	return nil
+}
+
+func (x *RestoredZnode) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetOwner() int64 {
+	if x != nil {
+		return x.Owner
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetCzxid() int64 {
+	if x != nil {
+		return x.Czxid
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetMzxid() int64 {
+	if x != nil {
+		return x.Mzxid
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetPzxid() int64 {
+	if x != nil {
+		return x.Pzxid
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetCtimeMs() int64 {
+	if x != nil {
+		return x.CtimeMs
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetMtimeMs() int64 {
+	if x != nil {
+		return x.MtimeMs
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetCreates() int32 {
+	if x != nil {
+		return x.Creates
+	}
+	return 0
+}
+
+func (x *RestoredZnode) GetAversion() int32 {
+	if x != nil {
+		return x.Aversion
+	}
+	return 0
+}
+
 var File_command_proto protoreflect.FileDescriptor
 
 const file_command_proto_rawDesc = "" +
@@ -2979,7 +3287,7 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xfa\x10\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xc3\x11\n" +
 	"\aCommand\x12&\n" +
 	"\x02as\x18\x0e \x01(\v2\x16.triglot.command.v1.AsR\x02as\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
@@ -3020,7 +3328,8 @@ const file_command_proto_rawDesc = "" +
 	"\rmember_update\x18\x1d \x01(\v2 .triglot.command.v1.MemberUpdateH\x00R\fmemberUpdate\x12>\n" +
 	"\n" +
 	"znode_reap\x18\x1e \x01(\v2\x1d.triglot.command.v1.ZnodeReapH\x00R\tznodeReap\x12X\n" +
-	"\x14set_znode_acl_policy\x18\x1f \x01(\v2%.triglot.command.v1.SetZnodeACLPolicyH\x00R\x11setZnodeAclPolicyB\x06\n" +
+	"\x14set_znode_acl_policy\x18\x1f \x01(\v2%.triglot.command.v1.SetZnodeACLPolicyH\x00R\x11setZnodeAclPolicy\x12G\n" +
+	"\rznode_restore\x18  \x01(\v2 .triglot.command.v1.ZnodeRestoreH\x00R\fznodeRestoreB\x06\n" +
 	"\x04kind\"]\n" +
 	"\x02As\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
@@ -3187,7 +3496,35 @@ const file_command_proto_rawDesc = "" +
 	"TokenGrant\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
 	"\bauth_rev\x18\x02 \x01(\x04R\aauthRev\x12\x16\n" +
-	"\x06secret\x18\x03 \x01(\fR\x06secretB3Z1github.com/triglot/triglot/core/command/commandpbb\x06proto3"
+	"\x06secret\x18\x03 \x01(\fR\x06secret\"\xc2\x01\n" +
+	"\fZnodeRestore\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\rR\x04step\x12\x12\n" +
+	"\x04zxid\x18\x03 \x01(\x03R\x04zxid\x12?\n" +
+	"\bsessions\x18\x04 \x03(\v2#.triglot.command.v1.RestoredSessionR\bsessions\x129\n" +
+	"\x06znodes\x18\x05 \x03(\v2!.triglot.command.v1.RestoredZnodeR\x06znodes\"X\n" +
+	"\x0fRestoredSession\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\x12\x16\n" +
+	"\x06secret\x18\x03 \x01(\fR\x06secret\"\xe6\x02\n" +
+	"\rRestoredZnode\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\fR\x04path\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04null\x18\x03 \x01(\bR\x04null\x12\x10\n" +
+	"\x03acl\x18\x04 \x01(\fR\x03acl\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\rR\x04kind\x12\x15\n" +
+	"\x06ttl_ms\x18\x06 \x01(\x03R\x05ttlMs\x12\x14\n" +
+	"\x05owner\x18\a \x01(\x03R\x05owner\x12\x14\n" +
+	"\x05czxid\x18\b \x01(\x03R\x05czxid\x12\x14\n" +
+	"\x05mzxid\x18\t \x01(\x03R\x05mzxid\x12\x14\n" +
+	"\x05pzxid\x18\n" +
+	" \x01(\x03R\x05pzxid\x12\x19\n" +
+	"\bctime_ms\x18\v \x01(\x03R\actimeMs\x12\x19\n" +
+	"\bmtime_ms\x18\f \x01(\x03R\amtimeMs\x12\x18\n" +
+	"\aversion\x18\r \x01(\x11R\aversion\x12\x18\n" +
+	"\acreates\x18\x0e \x01(\x11R\acreates\x12\x1a\n" +
+	"\baversion\x18\x0f \x01(\x11R\baversionB3Z1github.com/triglot/triglot/core/command/commandpbb\x06proto3"
 
 var (
 	file_command_proto_rawDescOnce sync.Once
@@ -3201,7 +3538,7 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_command_proto_goTypes = []any{
 	(*Entry)(nil),                // 0: triglot.command.v1.Entry
 	(*Batch)(nil),                // 1: triglot.command.v1.Batch
@@ -3243,6 +3580,9 @@ var file_command_proto_goTypes = []any{
 	(*RoleGrantPermission)(nil),  // 37: triglot.command.v1.RoleGrantPermission
 	(*RoleRevokePermission)(nil), // 38: triglot.command.v1.RoleRevokePermission
 	(*TokenGrant)(nil),           // 39: triglot.command.v1.TokenGrant
+	(*ZnodeRestore)(nil),         // 40: triglot.command.v1.ZnodeRestore
+	(*RestoredSession)(nil),      // 41: triglot.command.v1.RestoredSession
+	(*RestoredZnode)(nil),        // 42: triglot.command.v1.RestoredZnode
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
@@ -3278,22 +3618,25 @@ var file_command_proto_depIdxs = []int32{
 	27, // 30: triglot.command.v1.Command.member_update:type_name -> triglot.command.v1.MemberUpdate
 	19, // 31: triglot.command.v1.Command.znode_reap:type_name -> triglot.command.v1.ZnodeReap
 	20, // 32: triglot.command.v1.Command.set_znode_acl_policy:type_name -> triglot.command.v1.SetZnodeACLPolicy
-	9,  // 33: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	8,  // 34: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	8,  // 35: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	6,  // 36: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	4,  // 37: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	5,  // 38: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	7,  // 39: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	16, // 40: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
-	18, // 41: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
-	16, // 42: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
-	25, // 43: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	40, // 33: triglot.command.v1.Command.znode_restore:type_name -> triglot.command.v1.ZnodeRestore
+	9,  // 34: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	8,  // 35: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	8,  // 36: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	6,  // 37: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	4,  // 38: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	5,  // 39: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 40: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	16, // 41: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	18, // 42: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	16, // 43: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	25, // 44: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
+	41, // 45: triglot.command.v1.ZnodeRestore.sessions:type_name -> triglot.command.v1.RestoredSession
+	42, // 46: triglot.command.v1.ZnodeRestore.znodes:type_name -> triglot.command.v1.RestoredZnode
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -3332,6 +3675,7 @@ func file_command_proto_init() {
 		(*Command_MemberUpdate)(nil),
 		(*Command_ZnodeReap)(nil),
 		(*Command_SetZnodeAclPolicy)(nil),
+		(*Command_ZnodeRestore)(nil),
 	}
 	file_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Op_Range)(nil),
@@ -3345,7 +3689,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -154,6 +154,22 @@ func (t *Table) AttachSession(id core.LeaseID, l Lease) (uint64, error) {
 	return l.Epoch, nil
 }
 
+// MoveSession begins a new epoch of a session, which exists, with the timeout and the
+// index of l, and with the secret that it has. It returns the epoch.
+func (t *Table) MoveSession(id core.LeaseID, l Lease) (uint64, error) {
+	b, err := t.rows.GetRow(keys.AppendLease(nil, id))
+	if err != nil {
+		return 0, err
+	}
+	old, err := DecodeRow(b)
+	if err != nil {
+		return 0, err
+	}
+	l.Epoch, l.Secret = old.Epoch+1, old.Secret
+	t.set(id, l)
+	return l.Epoch, nil
+}
+
 // Checkpoint writes down what a lease has left of its time, and returns what it wrote:
 // zero for all of it. A session's is not written down, nor that of a lease that is
 // gone: known is false.
