@@ -47,6 +47,8 @@ type guard struct {
 	// bounds are the revisions that can be read.
 	bounds   kv.Bounds
 	verdicts map[verdict]bool
+	// looks is how many znodes in front of intervals were to be looked at.
+	looks int
 }
 
 // source is what a guard reads: one moment of the state.
@@ -260,17 +262,21 @@ func (g *guard) seesKey(key []byte) (bool, error) {
 // mayReadPast judges the versions of a range of the past. There is no index of those that
 // are protected: it goes over all.
 func (g *guard) mayReadPast(in core.Interval, at core.Rev) error {
-	for _, path := range g.above(in) {
-		kv, err := g.Get(g.mount.Key(path), at)
-		if err == nil && kv != nil {
+	above, err := g.above(in)
+	for _, path := range above {
+		var kv *core.KV
+		if kv, err = g.Get(g.mount.Key(path), at); err == nil && kv != nil {
 			err = g.require(kv.ACL, core.PermRead)
 		}
 		if err != nil {
-			return err
+			break
 		}
 	}
+	if err != nil {
+		return err
+	}
 	var refused error
-	err := g.Scan(in, at, true, func(kv *core.KV) bool {
+	err = g.Scan(in, at, true, func(kv *core.KV) bool {
 		refused = g.require(kv.ACL, core.PermRead)
 		return refused == nil
 	})

@@ -326,6 +326,24 @@ func TestGuardedPast(t *testing.T) {
 	require.Equal(t, "count 2", at("/", "0", 0))
 }
 
+// However many ancestors, or znodes beside which they begin, the keys of a request name,
+// it is judged within a bounded time: all members judge it, one command after the other.
+func TestGuardIsBounded(t *testing.T) {
+	r := plant(t)
+	defer r.close()
+	deep, beside := &core.Txn{}, &core.Txn{}
+	for i := range 40 {
+		deep.Then = append(deep.Then, core.Op{Put: put(fmt.Sprintf("/b%d%s", i, strings.Repeat("/a", 16000)))})
+		from := fmt.Sprintf("/b%02d", i)
+		beside.Compares = append(beside.Compares, core.Compare{Interval: in(from+strings.Repeat("!", 1000), from+"0")})
+	}
+	start := time.Now()
+	require.NoError(t, r.do(visitor, deep).Err)
+	require.Equal(t, core.PermissionDenied, r.do(visitor, beside).Err)
+	require.NoError(t, r.do(visitor, &core.Txn{Compares: beside.Compares[:8]}).Err)
+	require.Less(t, time.Since(start), 10*time.Second)
+}
+
 // An event may wait, for a client that is slow to take it, until a compaction has given up
 // the last list that there was: it is told to nobody who cannot have been named by it.
 func TestGuardedEventOlderThanLists(t *testing.T) {

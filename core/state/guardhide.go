@@ -95,7 +95,11 @@ type sift struct {
 func (h hidden) sift(in core.Interval, at core.Rev) (*sift, error) {
 	s := &sift{guard: h.guard, past: h.past(at), walk: h.protected(in)}
 	if s.past {
-		for _, path := range h.above(in) {
+		above, err := h.above(in)
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range above {
 			kv, err := h.guard.Get(h.mount.Key(path), at)
 			if err == nil && kv != nil {
 				err = s.cover(path, kv.ACL)

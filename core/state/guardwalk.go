@@ -11,20 +11,23 @@ import (
 )
 
 // maxAbove is how many znodes an interval may begin below, or beside, before it is taken
-// for one that asks for what nobody may know: each costs a look at its row. maxBegin is
-// how much of its beginning can be that of a znode.
+// for one that asks for what nobody may know: each costs a look at its row, and may at
+// apply. maxLooks is how many all intervals of a request may. maxBegin is how much of its
+// beginning can be that of a znode.
 const (
 	maxAbove = 1 << 10
+	maxLooks = 1 << 13
 	maxBegin = 64 << 10
 )
 
 // above returns the paths, in order, of znodes in front of an interval that it may list
 // children of, be they there or not: it begins below them, as /a/b does below /a; or
-// between them and their children, as /a-1 does, and what a page begins with, /a\x00.
-func (g *guard) above(in core.Interval) []string {
+// between them and their children, as /a-1 does, and what a page begins with, /a\x00. It
+// fails with PermissionDenied if they are too many.
+func (g *guard) above(in core.Interval) ([]string, error) {
 	path, ok := g.mount.Inside(in.Key)
 	if !ok || in.Single() || !in.Unbounded() && bytes.Compare(in.End, in.Key) <= 0 {
-		return nil
+		return nil, nil
 	}
 	var all []string
 	for i := range min(len(path), maxBegin) {
@@ -39,11 +42,12 @@ func (g *guard) above(in core.Interval) []string {
 		case path[i] < '/' && path[i-1] != '/' && reaches(in, g.mount.Below(path[:i]).Key):
 			all = append(all, path[:i])
 		}
-		if len(all) > maxAbove {
-			break
+		if len(all) > maxAbove || g.looks+len(all) > maxLooks {
+			return nil, core.PermissionDenied
 		}
 	}
-	return all
+	g.looks += len(all)
+	return all, nil
 }
 
 // protectedZnode is a znode, or an opaque key, whose ACL is not open.
@@ -76,7 +80,10 @@ func (g *guard) protected(in core.Interval) *protectedWalk {
 	if !g.restricted {
 		return w
 	}
-	w.above, w.begins = g.above(in), true
+	w.begins = true
+	if w.above, w.err = g.above(in); w.err != nil {
+		return w
+	}
 	all := g.mount.Below("/")
 	from, to := all.Key, all.End
 	if string(in.Key) > string(from) {
@@ -98,10 +105,7 @@ func (g *guard) protected(in core.Interval) *protectedWalk {
 func (w *protectedWalk) next() bool {
 	for len(w.above) > 0 && w.err == nil {
 		path := w.above[0]
-		if w.above = w.above[1:]; len(w.above) == maxAbove {
-			w.err = core.PermissionDenied
-			return false
-		}
+		w.above = w.above[1:]
 		r, ok, err := znode.ReadRights(w.g.source, path)
 		if err == nil && !ok && w.begins {
 			// What it lists children of need not be there: see guard.

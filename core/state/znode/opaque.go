@@ -137,11 +137,18 @@ func (t *Tree) nearest(path string) (node, error) {
 }
 
 // possible cuts off a path what no ancestor can contain, lest a key of nothing but
-// slashes be looked up as often as it is long.
+// slashes, or of thousands of names, be looked up as often as it is long: an ancestor has
+// a legal path.
 func possible(path string) string {
 	path = path[:min(len(path), maxPathLen)]
-	if i := strings.Index(path, "//"); i >= 0 {
-		path = path[:i+1]
+	depth := 0
+	for i := 1; i < len(path); i++ {
+		if path[i] != '/' {
+			continue
+		}
+		if depth++; path[i-1] == '/' || depth > maxPathDepth || depth*i > maxPathLenDepth {
+			return path[:i]
+		}
 	}
 	return path
 }
