@@ -17,7 +17,7 @@ import (
 // its own, so that after a restart every znode's data, version, owner and counter of
 // children are known: as after all answers, or with the one request more that was
 // under way. Sessions live on; those whose clients are gone, the ghosts, end with
-// all of their ephemerals.
+// all of their ephemerals. X16: no multi is seen in part, on either face.
 func TestKillZooKeeper(t *testing.T) {
 	target, err := server.TargetFromEnv()
 	require.NoError(t, err)

@@ -136,6 +136,7 @@ func TestSessionIsALease(t *testing.T) {
 	require.ErrorIs(t, n.Sessions().Touch(testContext(t), 7), core.SessionExpired)
 }
 
+// N7: ids are positive, and drawn by the proposer.
 func TestSessionIDIsDrawn(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	defer stopNode(t, n)
@@ -151,7 +152,7 @@ func TestSessionIDIsDrawn(t *testing.T) {
 	}
 }
 
-// A session lives for its timeout and what a front end may keep a touch back, and
+// N1: a session lives for its timeout and what a front end may keep a touch back, and
 // ends within two ticks of that.
 func TestSessionExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -225,7 +226,7 @@ func TestSessionSurvivesACrash(t *testing.T) {
 	require.Equal(t, core.SessionRef{ID: 7, Epoch: 3}, again)
 }
 
-// A new leadership gives a session its full timeout again, however little it had
+// N2: a new leadership gives a session its full timeout again, however little it had
 // left, and a grace for its client to find the leader.
 func TestRestartGivesTheFullTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -248,7 +249,7 @@ func TestRestartGivesTheFullTimeout(t *testing.T) {
 	})
 }
 
-// Before the deadlines of a new leader run, a touch is not told that the session
+// N5: before the deadlines of a new leader run, a touch is not told that the session
 // has ended: the state says that it has not.
 func TestTouchBeforeDeadlinesRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

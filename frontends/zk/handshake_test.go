@@ -25,6 +25,7 @@ func TestHandshakeMirrorsReadOnly(t *testing.T) {
 	}
 }
 
+// N1: between 2 and 20 ticks.
 func TestTimeoutIsNegotiated(t *testing.T) {
 	s := startServer(t) // a tick of 500 ms
 	for asked, granted := range map[int32]int32{0: 1000, -5: 1000, 999: 1000, 4000: 4000, 10001: 10000, 1 << 30: 10000} {
@@ -34,6 +35,7 @@ func TestTimeoutIsNegotiated(t *testing.T) {
 	}
 }
 
+// N7, N3: ids are positive, passwords cannot be told from them.
 func TestSessionIsNewEachTime(t *testing.T) {
 	s := startServer(t)
 	a, b := s.connect(), s.connect()
@@ -81,6 +83,7 @@ func TestReattachClosesTheOldConnection(t *testing.T) {
 	require.Equal(t, old.session.SessionID, stat.EphemeralOwner)
 }
 
+// Z6: it is closed in silence.
 func TestClientThatHasSeenMoreIsClosed(t *testing.T) {
 	s := startServer(t)
 	c := s.dial()
@@ -88,6 +91,7 @@ func TestClientThatHasSeenMoreIsClosed(t *testing.T) {
 	c.gone()
 }
 
+// N9: what comes behind a ConnectRequest waits for its session.
 func TestRequestsBehindTheHandshakeWait(t *testing.T) {
 	c := startServer(t).dial()
 	b := framed((&wire.ConnectRequest{TimeOut: 5000}).Append)
