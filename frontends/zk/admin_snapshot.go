@@ -99,9 +99,30 @@ func (a *admin) lastSnapshot(*adminRequest) adminReply {
 	return adminReply{object: object{{"zxid", strconv.FormatUint(uint64(zxid), 16)}, {"timestamp", at}}}
 }
 
-// restoreSnapshot refuses, as an AdminServer whose admin.restore.enabled is false: a
-// restore would have to be a replicated command, of which there is none yet.
-func (a *admin) restoreSnapshot(*adminRequest) adminReply {
-	a.s.cfg.Logger.Warn("the restore command is not supported; found a new cluster from the snapshot instead")
-	return adminReply{code: http.StatusServiceUnavailable}
+// restoreSnapshot replaces all znodes by those of a snapshot, which is the body (ZooKeeper
+// 3.9 Commands.RestoreCommand). Like a snapshot, it is for who may see all that ACLs
+// protect. It answers with the revision that the store has then.
+func (a *admin) restoreSnapshot(r *adminRequest) adminReply {
+	if a.cfg.NoRestore {
+		a.s.cfg.Logger.Warn("the restore command is disabled")
+		return adminReply{code: http.StatusServiceUnavailable}
+	}
+	if !a.restore.allow(time.Now()) {
+		a.s.stats.count(restoresRateLimited)
+		return adminReply{code: http.StatusTooManyRequests}
+	}
+	began := time.Now()
+	rev, err := a.s.cfg.Znodes.Restore(r.Context(), r.who, r.Body)
+	switch {
+	case err != nil && forbidden(err):
+		return refusal(http.StatusForbidden, "Not authorized")
+	case errors.Is(err, core.TooManyRequests):
+		return adminReply{code: http.StatusTooManyRequests}
+	case err != nil:
+		a.s.stats.count(restoreErrors)
+		a.s.cfg.Logger.Warn("the restore failed", "error", err)
+		return adminReply{code: http.StatusInternalServerError}
+	}
+	a.s.stats.summaries[restoreTime].observe(time.Since(began), 1)
+	return told(field{"last_zxid", int64(rev)})
 }

@@ -171,11 +171,55 @@ func TestAdminSnapshot(t *testing.T) {
 		return c.ask(http.MethodGet, "/commands/snapshot", "digest u:p").Code == http.StatusTooManyRequests
 	}, patience, time.Millisecond)
 
-	off := s.admin(AdminConfig{NoSnapshot: true})
+	off := s.admin(AdminConfig{NoSnapshot: true, NoRestore: true})
 	w = off.ask(http.MethodGet, "/commands/snapshot", "digest u:p")
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	require.Equal(t, "{\n  \"command\" : \"snapshot\",\n  \"error\" : null\n}", w.Body.String())
 	require.Equal(t, http.StatusServiceUnavailable, off.ask(http.MethodPost, "/commands/restore", "digest u:p").Code)
+}
+
+// A restore answers as ZooKeeper's: a snapshot, another too soon, nonsense, and nothing.
+// It ends the connections of sessions that are not in the snapshot, and what was written
+// since is gone.
+func TestAdminRestore(t *testing.T) {
+	s := startServer(t)
+	client := s.connect()
+	client.create("/a", "data", wire.Persistent)
+	const restore, auth = "/commands/restore", "digest u:p"
+	snapshot := s.admin(AdminConfig{}).ask(http.MethodGet, "/commands/snapshot", auth).Body.String()
+	later := s.connect()
+	later.create("/later", "x", wire.Persistent)
+	often, seldom := s.admin(AdminConfig{RateLimit: time.Nanosecond}), s.admin(AdminConfig{})
+	send := func(c adminClient, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, restore, strings.NewReader(body))
+		r.Header.Set("Authorization", auth)
+		w := httptest.NewRecorder()
+		c.handler.ServeHTTP(w, r)
+		return w
+	}
+	check := func(name string, w *httptest.ResponseRecorder) {
+		t.Helper()
+		code, body := recordedAdmin(t, "post_restore_"+name)
+		require.Equal(t, code, statusOf(w), name)
+		require.Equal(t, adminShape(body), adminShape(w.Body.String()), name)
+		require.Equal(t, "application/json", w.Header().Get("Content-Type"))
+	}
+	before := s.node.Status().Rev
+	check("bad", send(often, "nonsense"))
+	check("empty", send(often, ""))
+	check("bad", send(often, snapshot[:len(snapshot)-1]))
+	require.Equal(t, before, s.node.Status().Rev, "nothing was changed")
+	check("ok", send(seldom, snapshot))
+	check("limited", send(seldom, snapshot))
+	require.Equal(t, http.StatusServiceUnavailable, send(s.admin(AdminConfig{NoRestore: true}), snapshot).Code)
+	client.gone()
+	later.gone()
+	c := s.connect()
+	data, stat := c.get("/a", false)
+	require.Equal(t, "data", data)
+	require.EqualValues(t, 2, stat.Czxid)
+	require.Greater(t, stat.Mzxid, stat.Czxid)
+	require.Equal(t, wire.NoNode, c.exists("/later", false))
 }
 
 // Guarded commands need all rights on "/", and a snapshot is for who may read all that is

@@ -70,6 +70,7 @@ const (
 	readLatency timing = iota
 	updateLatency
 	snapshotTime
+	restoreTime
 	numSummaries
 )
 
@@ -77,6 +78,7 @@ var summaryNames = [numSummaries]description{
 	readLatency:   {"readlatency", "Milliseconds from a request that only reads to its reply."},
 	updateLatency: {"updatelatency", "Milliseconds from a request that writes to its reply."},
 	snapshotTime:  {"snapshottime", "Milliseconds that a snapshot took."},
+	restoreTime:   {"restore_time", "Milliseconds that a restore took."},
 }
 
 // figure is one of the figures of `mntr`, with the type that Prometheus is told.
@@ -172,7 +174,7 @@ type namedFigures struct {
 func (s *Server) summed(p processFigures) []namedFigures {
 	all := make([]namedFigures, 0, numSummaries+2)
 	for i, d := range summaryNames {
-		all = append(all, namedFigures{d, s.stats.summaries[i].figures(), timing(i) != snapshotTime})
+		all = append(all, namedFigures{d, s.stats.summaries[i].figures(), timing(i) < snapshotTime})
 	}
 	return append(all,
 		namedFigures{description{"fsynctime", "Milliseconds that a sync of the log took."}, p.fsync, false},
