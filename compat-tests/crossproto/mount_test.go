@@ -165,6 +165,7 @@ func x12(f *faces) {
 	f.zk.watchChildren("/")
 	illegal := []string{
 		"/x12/", "/x12//b", "/x12/./b", "/x12/..", "/x12/a/", "/x12/\xff", "/x12/b\x00c", "/x12/b\x1fc",
+		"/x12/\U0001F600", "/x12/\ue000", "/x12/\u009f", "/x12/\ufff0",
 		"x12", "foo/bar",
 	}
 	for _, p := range illegal {
