@@ -141,7 +141,7 @@ func (r *rig) checkIndex() {
 		if string(path) != "/zookeeper/config" || z.ACL != core.ACLReadOnly { // which it has from the beginning
 			held[z.ACL]++
 		}
-		if kv := r.key(r.mount + string(path)); kv != nil && kv.ACL != z.ACL {
+		if kv := r.key(r.mount + string(path)); r.machine.znodes.Mount().Covers([]byte(r.mount+string(path))) && kv != nil && kv.ACL != z.ACL {
 			held[kv.ACL]++
 		}
 		return true
@@ -156,4 +156,13 @@ func (r *rig) checkIndex() {
 		require.Positive(r.t, size, "ACL %d", id)
 		require.Equal(r.t, n, holds, "holds on ACL %d", id)
 	}
+	lower, upper = keys.ACLBounds()
+	require.NoError(r.t, rows.ScanRows(lower, upper, func(key, _ []byte) bool {
+		if id, ok := keys.DecodeACL(key); ok {
+			row, err := v.snap.Get(keys.AppendACLCount(nil, id))
+			require.NoError(r.t, err)
+			require.NotEmpty(r.t, row, "ACL %d was never held", id)
+		}
+		return true
+	}))
 }

@@ -121,19 +121,12 @@ func (t *Tree) Restore(tx *kv.Tx, z *core.RestoredZnode) error {
 	if strings.HasPrefix(z.Path, configPath+"/") {
 		return nil
 	}
-	acl := core.ACLOpen
-	if z.ACL != "" {
-		var err error
-		if acl, err = t.acls.Intern(z.ACL); err != nil {
-			return err
-		}
-	}
 	n, ok, err := t.get(z.Path)
 	switch {
 	case err != nil:
 		return err
 	case ok:
-		return t.replace(tx, z, n, acl)
+		return t.replace(tx, z, n)
 	}
 	parentPath := parentOf(z.Path)
 	parent, ok, err := t.get(parentPath)
@@ -141,6 +134,10 @@ func (t *Tree) Restore(tx *kv.Tx, z *core.RestoredZnode) error {
 		return err
 	}
 	if protected, err := t.isSessions(parentPath, &parent); err != nil || protected {
+		return err
+	}
+	acl, err := t.internRestored(z)
+	if err != nil {
 		return err
 	}
 	n = node{acl: acl, null: z.Null}
@@ -158,13 +155,26 @@ func (t *Tree) Restore(tx *kv.Tx, z *core.RestoredZnode) error {
 	return nil
 }
 
+// internRestored returns the number of a znode's list. The znode is to hold it: one that is
+// left out must not leave its list behind.
+func (t *Tree) internRestored(z *core.RestoredZnode) (core.ZnodeACL, error) {
+	if z.ACL == "" {
+		return core.ACLOpen, nil
+	}
+	return t.acls.Intern(z.ACL)
+}
+
 // replace makes a znode that there is as it was in a snapshot: one that every store has,
 // or that somebody has made since the restore began.
-func (t *Tree) replace(tx *kv.Tx, z *core.RestoredZnode, n node, acl core.ZnodeACL) error {
+func (t *Tree) replace(tx *kv.Tx, z *core.RestoredZnode, n node) error {
 	if n.children > 0 && t.sessions.IsSession(z.Owner) {
 		return nil
 	}
 	prev, err := t.keyValue(z.Path, &n)
+	if err != nil {
+		return err
+	}
+	acl, err := t.internRestored(z)
 	if err != nil {
 		return err
 	}
