@@ -46,10 +46,6 @@ func (z znodes) Restore(ctx context.Context, who core.Principal, r io.Reader) (c
 	default:
 		return 0, core.TooManyRequests
 	}
-	if err := n.acquire(ctx, backups.making); err != nil {
-		return 0, err
-	}
-	defer backups.making.release()
 	dir, err := n.backupDir()
 	if err != nil {
 		return 0, fmt.Errorf("restore of the znodes: %w", err)
@@ -67,6 +63,10 @@ func (z znodes) Restore(ctx context.Context, who core.Principal, r io.Reader) (c
 	if err := n.receive(ctx, f, r); err != nil {
 		return 0, err
 	}
+	if err := n.acquire(ctx, backups.making); err != nil { // only now: a caller may be slow
+		return 0, err
+	}
+	defer backups.making.release()
 	restore := znodeRestore{n: n, file: f, begin: time.Now()}
 	if err := restore.check(ctx); err != nil {
 		return 0, err
@@ -88,12 +88,11 @@ func (n *Node) mayRestore(ctx context.Context, who core.Principal) error {
 	return v.MaySeeAll(who)
 }
 
-// receive puts a file on the disk, as long as there is room for it, and for as much again
-// in the store.
+// receive puts a file on the disk, as long as there is room for it.
 func (n *Node) receive(ctx context.Context, f *os.File, r io.Reader) error {
 	for {
-		if usage, err := n.cfg.FS.GetDiskUsage(n.cfg.DataDir); err == nil && usage.AvailBytes < 2*receiveStep {
-			return core.Errorf(core.NoSpace, "the disk of --data-dir %s has no room for the snapshot to restore", n.cfg.DataDir)
+		if err := n.restoreRoom(receiveStep); err != nil {
+			return err
 		}
 		copied, err := io.CopyN(f, r, receiveStep)
 		switch {
@@ -107,6 +106,20 @@ func (n *Node) receive(ctx context.Context, f *os.File, r io.Reader) error {
 			return io.ErrShortWrite
 		}
 	}
+}
+
+// restoreRoom fails if so many bytes more would bring the disk near where the low-disk
+// alarm stops all writes.
+func (n *Node) restoreRoom(bytes int64) error {
+	usage, err := n.cfg.FS.GetDiskUsage(n.cfg.DataDir)
+	if err != nil {
+		return nil //nolint:nilerr // a file system that does not tell is tried
+	}
+	mark := (&lowDisk{n: n}).watermark(usage.TotalBytes)
+	if usage.AvailBytes < 2*mark+uint64(bytes) {
+		return core.Errorf(core.NoSpace, "the disk of --data-dir %s has %d bytes left: the snapshot to restore needs more room", n.cfg.DataDir, usage.AvailBytes)
+	}
+	return nil
 }
 
 // znodeRestore is one restore, from a file on the disk.
@@ -196,10 +209,24 @@ func (r *znodeRestore) check(ctx context.Context) error {
 	case r.znodes == 0 || r.zxid > core.MaxRestoredZxid:
 		return core.Errorf(core.InvalidArgument, "the snapshot has %d znodes, and zxid 0x%x", r.znodes, int64(r.zxid))
 	}
+	return r.room()
+}
+
+// room fails if the store may not, or cannot, take what the snapshot holds: it is written
+// to the log, to the engine's, and to its tables.
+func (r *znodeRestore) room() error {
+	for _, alarm := range r.n.Status().Alarms {
+		switch alarm.Type {
+		case core.AlarmNoSpace:
+			return core.NoSpace
+		case core.AlarmCorrupt:
+			return core.Corrupt
+		}
+	}
 	if quota := r.n.cfg.Limits.QuotaBytes; quota > 0 && r.n.size()+r.bytes > quota {
 		return core.Errorf(core.NoSpace, "the snapshot takes %d bytes: with the history of the store that is more than its quota", r.bytes)
 	}
-	return nil
+	return r.n.restoreRoom(3 * r.bytes)
 }
 
 // follows reports whether a znode can follow another where children come right behind

@@ -182,6 +182,11 @@ func TestZnodeRestoreOfABadFile(t *testing.T) {
 	cancel()
 	_, err := n.Znodes().Restore(ctx, core.Principal{}, bytes.NewReader(b))
 	require.ErrorIs(t, err, core.Canceled)
+	alarm := &core.SetAlarm{Alarm: core.Alarm{Member: 1, Type: core.AlarmNoSpace}, On: true}
+	_, err = n.Do(testContext(t), core.Principal{}, alarm)
+	require.NoError(t, err)
+	_, err = restoreZnodes(t, n, b)
+	require.ErrorIs(t, err, core.NoSpace)
 	require.Equal(t, rev, n.Status().Rev)
 	require.Equal(t, "me", get(t, n, "/zk/mine"))
 }
