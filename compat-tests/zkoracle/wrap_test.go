@@ -1,14 +1,20 @@
 package zkoracle
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/adler32"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/go-zookeeper/zk"
 	"github.com/stretchr/testify/require"
 
+	"github.com/triglot/triglot/compat-tests/server"
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
@@ -41,26 +47,27 @@ func snapshotOf(znodes []aged) []byte {
 	return append(append(b, seal...), 0, 0, 0, 1, '/')
 }
 
-// What counters do at their end, which no test reaches by counting: a real ZooKeeper
-// starts from a snapshot that is close to it.
+// agedTree is close to the ends of its counters, which no test reaches by counting.
+var agedTree = []aged{
+	{path: ""}, {path: "/zookeeper"}, {path: "/zookeeper/quota"},
+	{path: "/s", cversion: 1<<31 - 1},
+	{path: "/v", version: 1<<31 - 1, aversion: 1<<31 - 1},
+	{path: "/w", version: -2, aversion: -2},
+}
+
+// A real ZooKeeper starts from a snapshot that is close to the ends of its counters.
 //
 // S2: "overflow prints -2147483648" is right only while the creates are under way, in
 // one multi or a pipeline: the tree keeps the larger of two counters, and so the one of
 // 3.9.5 stops at 2147483647, with pzxid, and the same name fails from then on.
-// Triglot's goes on (core/state/znode TestSequenceWraps).
 //
 // S4: versions wrap. 3.9.5 gives a version -1, which matches any; 3.10
-// (ZOOKEEPER-4743) and Triglot go on with 0 (core/state/znode TestVersionsWrap).
+// (ZOOKEEPER-4743) and Triglot go on with 0.
 func TestCountersOfAnOldZooKeeper(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "data", "version-2", "snapshot.1")
 	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	require.NoError(t, os.WriteFile(file, snapshotOf([]aged{
-		{path: ""}, {path: "/zookeeper"}, {path: "/zookeeper/quota"},
-		{path: "/s", cversion: 1<<31 - 1},
-		{path: "/v", version: 1<<31 - 1, aversion: 1<<31 - 1},
-		{path: "/w", version: -2, aversion: -2},
-	}), 0o600))
+	require.NoError(t, os.WriteFile(file, snapshotOf(agedTree), 0o600))
 	p := zkserver.StartT(t, zkserver.Options{Dir: dir, NoSync: true})
 	s := newSide(p, p.Endpoint())
 	defer func() {
@@ -86,5 +93,55 @@ func TestCountersOfAnOldZooKeeper(t *testing.T) {
 		lines, err := s.do(step.command)
 		require.NoError(t, err)
 		require.Equal(t, []string{step.answer}, lines, step.command)
+	}
+}
+
+// Triglot restores the same snapshot. Its counter goes on (S2), and its versions skip the
+// one that matches any (S4).
+func TestCountersOfAnOldTree(t *testing.T) {
+	port, err := server.FreePort()
+	require.NoError(t, err)
+	p := zkserver.StartT(t, zkserver.Options{Triglot: true, Config: []string{
+		superConfig, "admin.enableServer=true", "admin.serverAddress=127.0.0.1", fmt.Sprintf("admin.serverPort=%d", port),
+	}})
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		fmt.Sprintf("http://127.0.0.1:%d/commands/restore", port), bytes.NewReader(snapshotOf(agedTree)))
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "digest super:test")
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, answer.Body.Close()) }()
+	require.Equal(t, http.StatusOK, answer.StatusCode)
+
+	conn, _, err := zk.Connect([]string{p.Endpoint()}, 10*time.Second, zk.WithLogInfo(false))
+	require.NoError(t, err)
+	defer conn.Close()
+	stat := func(path string) *zk.Stat {
+		_, s, err := conn.Exists(path)
+		require.NoError(t, err)
+		return s
+	}
+	open := zk.WorldACL(zk.PermAll)
+	require.EqualValues(t, -2, stat("/s").Cversion)
+	next := &zk.CreateRequest{Path: "/s/m", Acl: open, Flags: zk.FlagSequence}
+	made, err := conn.Multi(next, next, next)
+	require.NoError(t, err)
+	var names []string
+	for _, m := range made {
+		names = append(names, m.String)
+	}
+	require.Equal(t, []string{"/s/m2147483647", "/s/m-2147483648", "/s/m-2147483647"}, names)
+	require.EqualValues(t, 1, stat("/s").Cversion)
+	name, err := conn.Create("/s/n", nil, zk.FlagSequence, open)
+	require.NoError(t, err)
+	require.Equal(t, "/s/n-2147483646", name)
+	for path, version := range map[string]int32{"/v": 1<<31 - 1, "/w": -2} {
+		next := map[string]int32{"/v": -1 << 31, "/w": 0}[path]
+		s, err := conn.Set(path, nil, version)
+		require.NoError(t, err)
+		require.Equal(t, next, s.Version)
+		s, err = conn.SetACL(path, open, version)
+		require.NoError(t, err)
+		require.Equal(t, next, s.Aversion)
 	}
 }
