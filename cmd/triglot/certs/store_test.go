@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -224,6 +225,26 @@ func TestStoresClientAuth(t *testing.T) {
 
 // ssl.clientHostnameVerification: the certificate is for the client's address, or for a
 // name of it, if those are looked for.
+// Who can connect without a trust store is said at the start.
+func TestWithoutTrustStore(t *testing.T) {
+	for auth, want := range map[string]string{
+		"":     "clients need a certificate: all are refused",
+		"need": "clients need a certificate: all are refused",
+		"want": "clients with a certificate are refused",
+		"none": "",
+	} {
+		var log bytes.Buffer
+		k, err := LoadStores(Stores{Key: testStore("server.jks"), ClientAuth: auth, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		k.Close()
+		if want == "" {
+			require.NotContains(t, log.String(), "trustStore", auth)
+			continue
+		}
+		require.Contains(t, log.String(), want, auth)
+	}
+}
+
 func TestClientHosts(t *testing.T) {
 	cert := authorityIssue(t, "client.p12")
 	names := fakeDNS{names: map[string][]string{"10.0.0.1": {"localhost."}, "10.0.0.2": {"elsewhere."}}}

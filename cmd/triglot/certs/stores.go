@@ -55,7 +55,11 @@ func LoadStores(s Stores) (*Keeper, error) {
 		log.Warn("names in ssl.protocol, ssl.enabledProtocols or ssl.ciphersuites are not known here and left out",
 			"names", strings.Join(v.ignored, ","))
 	}
-	if auth != tls.NoClientCert && s.Trust.Path == "" {
+	switch {
+	case s.Trust.Path != "":
+	case auth == tls.RequireAndVerifyClientCert:
+		log.Warn("ssl.trustStore.location is not given, and clients need a certificate: all are refused", "ssl.clientAuth", "need")
+	case auth != tls.NoClientCert:
 		log.Warn("ssl.trustStore.location is not given: clients with a certificate are refused", "ssl.clientAuth", s.ClientAuth)
 	}
 	return keep(&storeSource{Stores: s, versions: v, auth: auth}, log)
