@@ -54,9 +54,9 @@ func tables() string {
 			}
 		})
 	}
-	section("Refused", "In both modes, unless the value asks for what happens anyway.", refused)
-	section("Without effect", "In etcd mode accepted with one warning in the log that names the option; `serve` refuses them.", ignored)
-	b.WriteString("\n## Older names\n\nIn etcd mode accepted with one warning in the log; `serve` does not know them.\n\n| flag | is |\n|---|---|\n")
+	section("Refused", "In all modes, unless the value asks for what happens anyway.", refused)
+	section("Without effect", "In etcd mode accepted with one warning in the log that names the option; `serve` and `zookeeper` refuse them.", ignored)
+	b.WriteString("\n## Older names\n\nIn etcd mode accepted with one warning in the log; `serve` and `zookeeper` do not know them.\n\n| flag | is |\n|---|---|\n")
 	known(Etcd, func(o *option) {
 		switch {
 		case o.aliasOf != "":
@@ -65,7 +65,7 @@ func tables() string {
 			fmt.Fprintf(&b, "| `--%s` | gate `%s` |\n", o.name, o.gate)
 		}
 	})
-	b.WriteString("\n## Long gone\n\nIn etcd mode accepted in silence, with or without a value, as etcd does; `serve` does not know them.\n\n")
+	b.WriteString("\n## Long gone\n\nIn etcd mode accepted in silence, with or without a value, as etcd does; `serve` and `zookeeper` do not know them.\n\n")
 	var names []string
 	known(Etcd, func(o *option) {
 		if o.fate == legacy {
