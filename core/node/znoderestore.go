@@ -132,6 +132,9 @@ type znodeRestore struct {
 	zxid   core.Rev
 	znodes int64
 	bytes  int64
+	// sessions are those of the file, which live on while it is restored.
+	sessions []core.LeaseID
+	touched  time.Time
 }
 
 // each calls fn for the znodes of the file, having called begin with what precedes them.
@@ -178,6 +181,7 @@ func sizeOf(z *core.RestoredZnode) int {
 func (r *znodeRestore) check(ctx context.Context) error {
 	sessions := func(h *zksnap.Header) error {
 		for _, s := range h.Sessions {
+			r.sessions = append(r.sessions, s.ID)
 			if s.ID == 0 || s.Timeout < time.Millisecond {
 				return core.Errorf(core.InvalidArgument, "the snapshot has session 0x%x with a timeout of %v", uint64(s.ID), s.Timeout)
 			}
@@ -311,6 +315,18 @@ func (r *znodeRestore) clear(ctx context.Context, sessions []zksnap.Session) err
 	}
 }
 
+// touch gives the sessions of the file their full timeouts again: what they own comes
+// back in the end only, and so may their clients. It does so now and then, or now.
+func (r *znodeRestore) touch(now bool) {
+	if !now && time.Since(r.touched) < core.TouchInterval {
+		return
+	}
+	for _, id := range r.sessions {
+		r.n.leases.touch(id) // one that has ended by now has
+	}
+	r.touched = time.Now()
+}
+
 // step has one step replicated and applied.
 func (r *znodeRestore) step(ctx context.Context, c *core.ZnodeRestore) (rev core.Rev, more bool, err error) {
 	c.ID = r.id
@@ -319,5 +335,6 @@ func (r *znodeRestore) step(ctx context.Context, c *core.ZnodeRestore) (rev core
 		return 0, false, err
 	}
 	out, _ := res.Outcome.(core.ZnodeRestoreOutcome)
+	r.touch(c.Step == core.ZnodeRestoreEnd)
 	return res.Rev, out.More, nil
 }

@@ -104,6 +104,11 @@ func TestZnodeRestoreOfMany(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	defer stopNode(t, n)
 	put(t, n, "/zk/a", "1")
+	feed, err := n.Watch(testContext(t))
+	require.NoError(t, err)
+	defer feed.Close()
+	all := core.WatchSpec{Interval: core.Interval{Key: []byte("/zk/a")}, Start: 1}
+	feed.Add(1, all)
 	mine, err := n.Znodes().Snapshot(testContext(t), core.Principal{})
 	require.NoError(t, err)
 	early, err := io.ReadAll(mine.Body)
@@ -119,6 +124,24 @@ func TestZnodeRestoreOfMany(t *testing.T) {
 	require.Equal(t, "1", get(t, n, "/zk/a"))
 	require.EqualValues(t, 1+5, n.Znodes().Counts().Znodes)
 	require.Greater(t, put(t, n, "/zk/a", "2"), again)
+	feed.Add(2, all)
+	seen := map[core.WatchID][]string{} // along with the restore, and from behind the gap of revisions
+	for len(seen[1]) < 4 || len(seen[2]) < 4 {
+		d, err := feed.Next(testContext(t))
+		require.NoError(t, err)
+		for _, c := range d.Changes {
+			seen[d.Watch] = append(seen[d.Watch], string(c.KV.Value))
+		}
+	}
+	want := []string{"1", "", "1", "2"}
+	require.Equal(t, map[core.WatchID][]string{1: want, 2: want}, seen)
+	hash, err := n.HashKV(testContext(t), core.Principal{}, rev)
+	require.NoError(t, err)
+	_, err = n.Do(testContext(t), core.Principal{}, &core.Compact{Rev: rev - 100}) // in the gap
+	require.NoError(t, err)
+	compacted, err := n.HashKV(testContext(t), core.Principal{}, rev)
+	require.NoError(t, err)
+	require.Equal(t, hash.Hash, compacted.Hash)
 }
 
 func writtenSnapshot(t testing.TB, zxid core.Rev, nodes []*zksnap.Node, sessions ...zksnap.Session) []byte {
