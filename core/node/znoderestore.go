@@ -220,12 +220,10 @@ func (r *znodeRestore) check(ctx context.Context) error {
 // to the log, to the engine's, and to its tables.
 func (r *znodeRestore) room() error {
 	for _, alarm := range r.n.Status().Alarms {
-		switch alarm.Type {
-		case core.AlarmNoSpace:
-			return core.NoSpace
-		case core.AlarmCorrupt:
+		if alarm.Type == core.AlarmCorrupt {
 			return core.Corrupt
 		}
+		return core.NoSpace
 	}
 	if quota := r.n.cfg.Limits.QuotaBytes; quota > 0 && r.n.size()+r.bytes > quota {
 		return core.Errorf(core.NoSpace, "the snapshot takes %d bytes: with the history of the store that is more than its quota", r.bytes)
