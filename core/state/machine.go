@@ -248,6 +248,9 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 	}
 	m.pos.clock = max(m.pos.clock, e.Frame.TimeMS)
 	m.room.entry = kv.MaxDeleteBytes
+	if m.znodes != nil {
+		m.znodes.BeginEntry()
+	}
 	for i := range e.Frame.Batches {
 		b := &e.Frame.Batches[i]
 		own := e.Own != nil && e.Own(b.Member, b.Incarnation)
@@ -259,6 +262,11 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 			if own {
 				replies = append(replies, reply)
 			}
+		}
+	}
+	if m.znodes != nil {
+		if err := m.znodes.EndEntry(); err != nil {
+			return nil, fmt.Errorf("state: entry %d: %w", e.Index, err)
 		}
 	}
 	m.pos.index, m.pos.term = e.Index, e.Term

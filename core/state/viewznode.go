@@ -74,3 +74,13 @@ func (v *View) Reapable(ctx context.Context, after []byte, limit int, now int64,
 // ZnodeCounts are the numbers of znodes and sessions. A store without znodes counts
 // none.
 func (v *View) ZnodeCounts() core.ZnodeCounts { return v.numbers }
+
+// Counting reports whether there is a quota whose numbers are not counted yet: each entry
+// of the log goes on with that.
+func (v *View) Counting() (bool, error) {
+	if v.mount == nil {
+		return false, nil
+	}
+	is, err := znode.Counting(rowScanner{v.snap})
+	return is, wrapRead(err)
+}

@@ -120,7 +120,7 @@ func (r *rig) checkIndex() {
 		}
 	})
 	got, restricted := map[string]string{}, int64(0)
-	for _, kind := range []keys.ZnodeIndex{keys.IndexContainer, keys.IndexTTL, keys.IndexRestricted} {
+	for _, kind := range []keys.ZnodeIndex{keys.IndexContainer, keys.IndexTTL, keys.IndexRestricted, keys.IndexCounting} {
 		lower, upper = keys.ZnodeIndexBounds(kind)
 		require.NoError(r.t, rows.ScanRows(lower, upper, func(key, value []byte) bool {
 			got[string(key)] = string(value)

@@ -102,7 +102,7 @@ func compareIndex(t *rapid.T, r *rig, w *world) {
 	if paths := w.restricted(); len(paths) > 0 {
 		want[keys.IndexRestricted] = paths
 	}
-	for _, kind := range []keys.ZnodeIndex{keys.IndexContainer, keys.IndexTTL, keys.IndexRestricted} {
+	for _, kind := range []keys.ZnodeIndex{keys.IndexContainer, keys.IndexTTL, keys.IndexRestricted, keys.IndexCounting} {
 		lower, upper := keys.ZnodeIndexBounds(kind)
 		require.NoError(t, rowScanner{r.view.snap}.ScanRows(lower, upper, func(key, _ []byte) bool {
 			_, path, ok := keys.DecodeZnodeIndex(key)

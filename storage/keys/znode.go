@@ -80,6 +80,7 @@ type ZnodeIndex byte
 const (
 	IndexContainer  ZnodeIndex = 'c' // containers
 	IndexTTL        ZnodeIndex = 't' // znodes with a time to live
+	IndexCounting   ZnodeIndex = 'u' // znodes that show what a quota uses, which is still being counted
 	IndexRestricted ZnodeIndex = 'a' // znodes whose ACL is not open, but for ZooKeeper's configuration
 )
 

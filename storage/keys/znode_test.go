@@ -69,7 +69,7 @@ func FuzzDecodeZnode(f *testing.F) {
 }
 
 func TestZnodeIndexOrder(t *testing.T) {
-	kinds := rapid.SampledFrom([]ZnodeIndex{IndexContainer, IndexTTL, IndexRestricted})
+	kinds := rapid.SampledFrom([]ZnodeIndex{IndexContainer, IndexTTL, IndexRestricted, IndexCounting})
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := drawPath(t, "a"), drawPath(t, "b")
 		ia, ib := kinds.Draw(t, "kind a"), kinds.Draw(t, "kind b")

@@ -8,7 +8,8 @@ import (
 )
 
 // The index, the x table, lists the znodes that somebody looks after: containers and
-// those with a time to live, for the reaper; those whose ACL is not open, for the faces
+// those with a time to live, for the reaper; those that show what a quota
+// uses, while that is being counted; those whose ACL is not open, for the faces
 // that read keys. It says nothing that the rows do not say: the value of a restricted
 // one is its list's number, the others have none.
 
@@ -17,7 +18,7 @@ import (
 func (n *node) restricted(path string) bool { return n.acl != core.ACLOpen && path != configPath }
 
 func (n *node) isIndexed(path string) bool {
-	return n.kind >= core.ZnodeContainer || n.restricted(path)
+	return n.kind >= core.ZnodeContainer || n.used.counting || n.restricted(path)
 }
 
 // reindex brings the index in step with a znode that was before and is after; nil is
@@ -35,6 +36,8 @@ func (t *Tree) reindex(path string, before, after *node) {
 	}
 	t.list(keys.IndexContainer, path, before.kind == core.ZnodeContainer, after.kind == core.ZnodeContainer)
 	t.list(keys.IndexTTL, path, before.kind == core.ZnodeTTL, after.kind == core.ZnodeTTL)
+	t.list(keys.IndexCounting, path, before.used.counting, after.used.counting)
+	t.count.pending = t.count.pending || after.used.counting
 	was, is := before.restricted(path), after.restricted(path)
 	if is && (!was || before.acl != after.acl) {
 		t.row = keys.AppendZnodeIndex(t.row[:0], keys.IndexRestricted, path)
@@ -82,6 +85,9 @@ func IndexRows(key, value []byte, set func(key, value []byte)) {
 	case core.ZnodeTTL:
 		set(keys.AppendZnodeIndex(nil, keys.IndexTTL, string(path)), nil)
 	default: // the others are not listed by kind
+	}
+	if n.used.counting {
+		set(keys.AppendZnodeIndex(nil, keys.IndexCounting, string(path)), nil)
 	}
 	if n.restricted(string(path)) {
 		set(keys.AppendZnodeIndex(nil, keys.IndexRestricted, string(path)), binary.AppendUvarint(nil, uint64(n.acl)))

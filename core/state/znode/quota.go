@@ -1,12 +1,10 @@
 package znode
 
 import (
-	"context"
 	"strconv"
 	"strings"
 
 	"github.com/triglot/triglot/core"
-	"github.com/triglot/triglot/storage/keys"
 )
 
 // A quota on the znode at a path is two ordinary znodes below /zookeeper/quota and that
@@ -25,9 +23,11 @@ const (
 
 // usage is how many znodes there are at and below a path, and the size of their data.
 type usage struct {
-	// counted says that the numbers hold.
-	counted      bool
-	count, bytes int64
+	// counted says that the numbers hold; counting that they are still being counted:
+	// those of the znodes up to at, in the order of their rows, or of none yet.
+	counted, counting bool
+	at                string
+	count, bytes      int64
 }
 
 // text is what a znode of numbers shows.
@@ -52,20 +52,8 @@ func isLimits(path string) bool {
 	return ok
 }
 
-// countUsage counts what is at and below the path that the znode n at path shows the
-// numbers of, if it is such a one.
-func (t *Tree) countUsage(path string, n *node) error {
-	of, ok := cutQuota(path, statsName)
-	if !ok {
-		return nil
-	}
-	var err error
-	n.used, err = t.measure(of)
-	return err
-}
-
 // limited notes that a znode was made, which may be the limits of a quota: what was
-// there before is counted now, if the znode for it is there already.
+// there before is counted from now on, if the znode for it is there already.
 func (t *Tree) limited(path string) error {
 	of, ok := cutQuota(path, limitsName)
 	if !ok {
@@ -77,61 +65,13 @@ func (t *Tree) limited(path string) error {
 	if err != nil || !ok {
 		return err
 	}
+	before := n
 	if err := t.countUsage(stats, &n); err != nil {
 		return err
 	}
 	t.set(stats, &n)
+	t.reindex(stats, &before, &n)
 	return nil
-}
-
-// measure counts the znodes at and below a path, which takes as long as there are many.
-func (t *Tree) measure(of string) (usage, error) {
-	used := usage{counted: true}
-	n, ok, err := t.get(of)
-	if err != nil || !ok {
-		return used, err
-	}
-	kv, err := t.keyValue(of, &n)
-	if err != nil {
-		return used, err
-	}
-	if kv != nil {
-		used.bytes = int64(len(kv.Value))
-	}
-	below, err := countBelow(context.Background(), t.store, of)
-	if err != nil {
-		return used, err
-	}
-	used.count = 1 + below
-	err = t.store.Scan(t.mount.Below(of), 0, false, func(kv *core.KV) bool {
-		if _, ok := t.mount.path(kv.Key); ok {
-			used.bytes += int64(len(kv.Value))
-		}
-		return true
-	})
-	return used, err
-}
-
-// countBelow is the number of rows below a znode: a level after the other, each of which
-// lies together.
-func countBelow(ctx context.Context, s Scanner, path string) (total int64, err error) {
-	for level := uint32(1); level <= maxPathDepth; level++ {
-		lower, upper, _ := keys.LevelBounds(path, level)
-		before := total
-		err := s.ScanRows(lower, upper, func(_, _ []byte) bool {
-			total++
-			return total%checkEvery != 0 || ctx.Err() == nil
-		})
-		switch {
-		case err != nil:
-			return 0, err
-		case ctx.Err() != nil:
-			return 0, core.ContextError(ctx.Err())
-		case total == before:
-			return total, nil
-		}
-	}
-	return total, nil
 }
 
 // quotaOf is the path of the nearest quota at or above a znode; empty if there is none.
@@ -179,7 +119,7 @@ func (t *Tree) charge(path string, count, bytes int) error {
 		return err
 	}
 	stats, n, ok, err := t.usageOf(of)
-	if err != nil || !ok {
+	if err != nil || !ok || !n.used.includes(path) {
 		return err
 	}
 	if _, ok := t.before.used[of]; !ok {
@@ -282,6 +222,6 @@ func overwriteUsage(n *node, value []byte) {
 		return
 	}
 	if numbers, ok := parseTrack(string(value)); ok {
-		n.used.count, n.used.bytes = numberOf(numbers, "count"), numberOf(numbers, "bytes")
+		n.used = usage{counted: true, count: numberOf(numbers, "count"), bytes: numberOf(numbers, "bytes")}
 	}
 }

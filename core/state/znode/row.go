@@ -2,6 +2,7 @@ package znode
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/triglot/triglot/core"
@@ -53,6 +54,7 @@ type past struct {
 //	mzxid, mtime                              uvarints, if flagImplicit is set
 //	ttl                                       uvarint, if the kind is ZnodeTTL
 //	count, bytes                              uvarints, if flagCounted is set
+//	length of at, at                          uvarint and bytes, if flagCounting is set
 const (
 	kindBits = 1<<2 - 1
 
@@ -61,8 +63,7 @@ const (
 	flagPinned   = 1 << 4
 	flagOwn      = 1 << 5
 	flagCounted  = 1 << 6
-
-	knownFlags = kindBits | flagNull | flagImplicit | flagPinned | flagOwn | flagCounted
+	flagCounting = 1 << 7 // all bits have a meaning
 )
 
 func (n *node) append(dst []byte) []byte {
@@ -70,7 +71,7 @@ func (n *node) append(dst []byte) []byte {
 	for _, f := range [...]struct {
 		is  bool
 		bit byte
-	}{{n.null, flagNull}, {n.implicit, flagImplicit}, {n.pinned, flagPinned}, {n.own, flagOwn}, {n.used.counted, flagCounted}} {
+	}{{n.null, flagNull}, {n.implicit, flagImplicit}, {n.pinned, flagPinned}, {n.own, flagOwn}, {n.used.counted, flagCounted}, {n.used.counting, flagCounting}} {
 		if f.is {
 			flags |= f.bit
 		}
@@ -97,13 +98,17 @@ func (n *node) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(n.used.count))
 		dst = binary.AppendUvarint(dst, uint64(n.used.bytes))
 	}
+	if n.used.counting {
+		dst = binary.AppendUvarint(dst, uint64(len(n.used.at)))
+		dst = append(dst, n.used.at...)
+	}
 	return dst
 }
 
 // decodeNode reads a row's value.
 func decodeNode(b []byte) (node, error) {
-	if len(b) == 0 || b[0]&^knownFlags != 0 {
-		return node{}, fmt.Errorf("znode row of an unknown format: %x", b)
+	if len(b) == 0 {
+		return node{}, errors.New("a znode row is empty")
 	}
 	flags, d := b[0], decoder{b: b[1:]}
 	n := node{
@@ -128,6 +133,10 @@ func decodeNode(b []byte) (node, error) {
 	}
 	if n.used.counted = flags&flagCounted != 0; n.used.counted {
 		n.used.count, n.used.bytes = int64(d.uvarint()), int64(d.uvarint())
+	}
+	if n.used.counting = flags&flagCounting != 0; n.used.counting {
+		d.bad = d.bad || !n.used.counted
+		n.used.at = d.string()
 	}
 	if d.bad || len(d.b) > 0 {
 		return node{}, fmt.Errorf("malformed znode row: %x", b)
@@ -161,6 +170,18 @@ func (d *decoder) skip(n int) uint64 {
 	}
 	d.b = d.b[n:]
 	return 1
+}
+
+// string reads what is behind its length.
+func (d *decoder) string() string {
+	size := d.uvarint()
+	if size > uint64(len(d.b)) {
+		d.bad = true
+		return ""
+	}
+	s := string(d.b[:size])
+	d.b = d.b[size:]
+	return s
 }
 
 // version is that of the data. kv is the znode's key, nil if it is implicit.

@@ -35,6 +35,9 @@ func drawNode(t *rapid.T) node {
 	}
 	if n.used.counted = rapid.Bool().Draw(t, "counted"); n.used.counted {
 		n.used.count, n.used.bytes = rapid.Int64().Draw(t, "count"), rapid.Int64().Draw(t, "bytes")
+		if n.used.counting = rapid.Bool().Draw(t, "counting"); n.used.counting {
+			n.used.at = rapid.String().Draw(t, "at")
+		}
 	}
 	return n
 }
@@ -64,7 +67,7 @@ func FuzzRow(f *testing.F) {
 	f.Add(n.append(nil))
 	n.implicit, n.pinned, n.base, n.czxid = true, true, -7, 5
 	f.Add(n.append(nil))
-	n.kind, n.ttl, n.used = core.ZnodeTTL, 1000, usage{true, 2, 30}
+	n.kind, n.ttl, n.used = core.ZnodeTTL, 1000, usage{counted: true, count: 2, bytes: 30}
 	f.Add(n.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, err := decodeNode(b)

@@ -43,24 +43,27 @@ type Tree struct {
 	// counts are the counters as of now, saved what the store has of them.
 	counts, saved counters
 
+	// count is what is kept in mind of quotas that are not counted yet.
+	count counting
+
 	// What follows is of the command under way: its revision and time, what was before
-	// it, and what it has done: the steps from first on, and whether anything at all.
+	// it, and whether it has done anything at all.
 	rev     core.Rev
 	now     int64
 	before  beginning
 	touched bool
-	first   int
 	// steps is memory for those of many commands. It is not written again.
 	steps []core.ZnodeStep
 
 	key, row, value []byte // buffers
 }
 
-// beginning is what was before a command: the counters, and what quotas used that it
-// has changed since.
+// beginning is what was before a command: the counters, where its steps begin, and what
+// quotas used that it has changed since.
 type beginning struct {
 	counters
-	used map[string]usage
+	first int
+	used  map[string]usage
 }
 
 // Bootstrap writes the mount and the znodes that every store has.
@@ -94,7 +97,7 @@ func Open(store Store, sessions Sessions, acls ACLs) (*Tree, error) {
 	if err != nil || prefix == nil {
 		return nil, err
 	}
-	t := &Tree{store: store, sessions: sessions, acls: acls}
+	t := &Tree{store: store, sessions: sessions, acls: acls, count: counting{countRoom, true}}
 	if t.mount, err = ParseMount(string(prefix)); err != nil {
 		return nil, err
 	}
@@ -115,11 +118,13 @@ func (t *Tree) Mount() *Mount { return &t.mount }
 // Begin starts a command that will take revision rev, at a time in milliseconds
 // since 1970.
 func (t *Tree) Begin(rev core.Rev, now int64) {
-	t.rev, t.now, t.before, t.touched, t.first = rev, now, beginning{counters: t.counts}, false, len(t.steps)
+	t.rev, t.now, t.before, t.touched = rev, now, beginning{counters: t.counts, first: len(t.steps)}, false
 }
 
 // Undo forgets what the command under way has done; the caller undoes the rows.
-func (t *Tree) Undo() { t.counts, t.touched, t.steps = t.before.counters, false, t.steps[:t.first] }
+func (t *Tree) Undo() {
+	t.counts, t.touched, t.steps = t.before.counters, false, t.steps[:t.before.first]
+}
 
 // Changed reports whether the command has changed a znode, be it without a step.
 func (t *Tree) Changed() bool { return t.touched }
@@ -127,10 +132,10 @@ func (t *Tree) Changed() bool { return t.touched }
 // Steps is what the command has done to znodes, in order; nil if that is nothing.
 // The caller owns it once the command is done.
 func (t *Tree) Steps() []core.ZnodeStep {
-	if len(t.steps) == t.first {
+	if len(t.steps) == t.before.first {
 		return nil
 	}
-	return t.steps[t.first:len(t.steps):len(t.steps)]
+	return t.steps[t.before.first:len(t.steps):len(t.steps)]
 }
 
 // get reads the row of a znode; ok is false if there is none.
@@ -163,9 +168,9 @@ func (t *Tree) set(path string, n *node) {
 // another.
 func (t *Tree) step(e core.ZnodeEvent, path string, acl, parent core.ZnodeACL) {
 	if len(t.steps) == cap(t.steps) {
-		own := t.steps[t.first:]
+		own := t.steps[t.before.first:]
 		t.steps = append(make([]core.ZnodeStep, 0, max(minSteps, 2*len(own))), own...)
-		t.first = 0
+		t.before.first = 0
 	}
 	t.steps = append(t.steps, core.ZnodeStep{Event: e, Path: path, ACL: acl, Parent: parent})
 	t.touched = true

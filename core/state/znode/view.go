@@ -137,3 +137,25 @@ func Descendants(ctx context.Context, s Scanner, path string, all int64) (int64,
 
 // PathOf returns the path of the znode whose key it is; ok is false if it is none's.
 func (m Mount) PathOf(key []byte) (path string, ok bool) { return m.path(key) }
+
+// countBelow is the number of rows below a znode: a level after the other, each of which
+// lies together.
+func countBelow(ctx context.Context, s Scanner, path string) (total int64, err error) {
+	for level := uint32(1); level <= maxPathDepth; level++ {
+		lower, upper, _ := keys.LevelBounds(path, level)
+		before := total
+		err := s.ScanRows(lower, upper, func(_, _ []byte) bool {
+			total++
+			return total%checkEvery != 0 || ctx.Err() == nil
+		})
+		switch {
+		case err != nil:
+			return 0, err
+		case ctx.Err() != nil:
+			return 0, core.ContextError(ctx.Err())
+		case total == before:
+			return total, nil
+		}
+	}
+	return total, nil
+}

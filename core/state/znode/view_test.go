@@ -55,7 +55,7 @@ func TestReadTellsDamage(t *testing.T) {
 
 	s := &fakeStore{rows: map[string]string{string(keys.AppendZnode(nil, "/a")): "\xffnonsense"}}
 	_, err = Read(s, "/zk", "/a")
-	require.ErrorContains(t, err, "znode row of an unknown format")
+	require.ErrorContains(t, err, "malformed znode row")
 
 	broken := errors.New("broken")
 	s.err = broken
