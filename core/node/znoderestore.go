@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -219,8 +220,8 @@ func (r *znodeRestore) check(ctx context.Context) error {
 // room fails if the store may not, or cannot, take what the snapshot holds: it is written
 // to the log, to the engine's, and to its tables.
 func (r *znodeRestore) room() error {
-	for _, alarm := range r.n.Status().Alarms {
-		if alarm.Type == core.AlarmCorrupt {
+	if alarms := r.n.Status().Alarms; len(alarms) > 0 {
+		if slices.ContainsFunc(alarms, func(a core.Alarm) bool { return a.Type == core.AlarmCorrupt }) {
 			return core.Corrupt
 		}
 		return core.NoSpace
