@@ -288,8 +288,13 @@ func TestStepsOfARestore(t *testing.T) {
 	require.NoError(t, try(&core.ZnodeRestore{ID: 1}))
 	require.NoError(t, try(&core.ZnodeRestore{ID: 1, Step: core.ZnodeRestoreFill, Znodes: []core.RestoredZnode{{Path: "/a"}}}))
 	for _, bad := range []core.RestoredZnode{
-		{Path: "a"}, {Path: "/a//b"}, {Path: "/c", ACL: "\xff"}, {Path: "/c", RestoredLife: core.RestoredLife{Kind: core.ZnodeEphemeral}},
-		{Path: "/c", RestoredLife: core.RestoredLife{Kind: 9}}, {Path: "/c", RestoredLife: core.RestoredLife{Pzxid: 99}}, {Path: "/c", RestoredLife: core.RestoredLife{TTL: time.Second}},
+		{Path: "a"},
+		{Path: "/a//b"},
+		{Path: "/c", ACL: "\xff"},
+		{Path: "/c", RestoredLife: core.RestoredLife{Kind: core.ZnodeEphemeral}},
+		{Path: "/c", RestoredLife: core.RestoredLife{Kind: 9}},
+		{Path: "/c", RestoredLife: core.RestoredLife{Pzxid: 99}},
+		{Path: "/c", RestoredLife: core.RestoredLife{TTL: time.Second}},
 		{Path: "/", RestoredLife: core.RestoredLife{Kind: core.ZnodeContainer}},
 	} {
 		c := &core.ZnodeRestore{ID: 1, Step: core.ZnodeRestoreFill, Znodes: []core.RestoredZnode{{Path: "/b"}, bad}}
