@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/binary"
 	"errors"
+	"iter"
 	"time"
 )
 
@@ -45,25 +46,49 @@ func PackACL(entries ...ACLEntry) ACL {
 	return ACL(b)
 }
 
+// MaxACL is the longest list, packed, that can be given to a znode. ZooKeeper bounds it
+// with the request alone (jute.maxbuffer), but a list is read whenever its znode is
+// touched, here at apply.
+const MaxACL = 64 << 10
+
 // Entries unpacks the list. The caller owns it.
 func (a ACL) Entries() ([]ACLEntry, error) {
 	var all []ACLEntry
-	for rest := string(a); rest != ""; {
-		perms, n := uvarint(rest)
-		if n <= 0 || perms > 1<<32-1 {
-			return nil, errACL
-		}
-		e := ACLEntry{Perms: Perms(int32(uint32(perms)))}
-		var ok bool
-		if e.Scheme, rest, ok = cutPacked(rest[n:]); !ok {
-			return nil, errACL
-		}
-		if e.ID, rest, ok = cutPacked(rest); !ok {
-			return nil, errACL
+	for e, err := range a.All() {
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, e)
 	}
 	return all, nil
+}
+
+// All goes through the entries, in order. If the list does not decode, it ends with an
+// error.
+func (a ACL) All() iter.Seq2[ACLEntry, error] {
+	return func(yield func(ACLEntry, error) bool) {
+		for rest := string(a); rest != ""; {
+			perms, n := uvarint(rest)
+			if n <= 0 || perms > 1<<32-1 {
+				yield(ACLEntry{}, errACL)
+				return
+			}
+			scheme, behind, ok := cutPacked(rest[n:])
+			if !ok {
+				yield(ACLEntry{}, errACL)
+				return
+			}
+			id, behind, ok := cutPacked(behind)
+			if !ok {
+				yield(ACLEntry{}, errACL)
+				return
+			}
+			if !yield(ACLEntry{Perms: Perms(int32(uint32(perms))), Scheme: scheme, ID: id}, nil) {
+				return
+			}
+			rest = behind
+		}
+	}
 }
 
 // ZnodeACL names an access control list of the store.

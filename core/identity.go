@@ -94,6 +94,9 @@ func cutPacked(s string) (front, rest string, ok bool) {
 
 // uvarint is binary.Uvarint of a string.
 func uvarint(s string) (value uint64, n int) {
+	if s != "" && s[0] < 0x80 { // most are
+		return uint64(s[0]), 1
+	}
 	var head [binary.MaxVarintLen64]byte
 	return binary.Uvarint(head[:copy(head[:], s)])
 }

@@ -58,8 +58,50 @@ func TestAllows(t *testing.T) {
 		{cdrwa, "ip", "10.1.2.3", core.Identities("").With("ip", "::ffff:10.1.2.3"), r, true},
 		{cdrwa, "digest", "10.1.2.3", ids, r, false},
 	} {
-		entries := []core.ACLEntry{{Perms: core.PermWrite, Scheme: "digest", ID: "nobody:x"}, {Perms: c.perms, Scheme: c.scheme, ID: c.id}}
-		require.Equal(t, c.want, Allows(entries, c.ids, c.need), "%+v", c)
+		acl := core.PackACL(core.ACLEntry{Perms: core.PermWrite, Scheme: "digest", ID: "nobody:x"},
+			core.ACLEntry{Perms: c.perms, Scheme: c.scheme, ID: c.id})
+		many := c.ids
+		for i := range fewIdentities {
+			many = many.With("digest", "many:"+strconv.Itoa(i))
+		}
+		for _, ids := range []core.Identities{c.ids, many} {
+			got, err := Allows(acl, ids, c.need)
+			require.NoError(t, err)
+			require.Equal(t, c.want, got, "%+v %q", c, ids)
+		}
+	}
+	_, err := Allows("\x01\x09", ids, r)
+	require.Error(t, err)
+}
+
+// BenchmarkAllows is what the longest list costs that forbids, whoever asks.
+func BenchmarkAllows(b *testing.B) {
+	list := func(scheme string, id func(i int) string) core.ACL {
+		var entries []core.ACLEntry
+		for i, size := 0, 0; size < core.MaxACL-100; i++ {
+			entries = append(entries, core.ACLEntry{Perms: core.PermAll, Scheme: scheme, ID: id(i)})
+			size += len(scheme) + len(id(i)) + 3
+		}
+		return core.PackACL(entries...)
+	}
+	few, many := core.Identities("").With("ip", "10.1.2.3"), core.Identities("").With("ip", "10.1.2.3")
+	for i := range 200 {
+		many = many.With("digest", "user:hashhashhashhashhashhash"+strconv.Itoa(i))
+	}
+	for name, acl := range map[string]core.ACL{
+		"ip":     list("ip", func(i int) string { return "10.2." + strconv.Itoa(i/250%250) + "." + strconv.Itoa(i%250) }),
+		"digest": list("digest", func(i int) string { return "u:" + strconv.Itoa(i) }),
+	} {
+		for who, ids := range map[string]core.Identities{"few": few, "many": many} {
+			b.Run(name+"/"+who, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					ok, err := Allows(acl, ids, core.PermRead)
+					require.NoError(b, err)
+					require.False(b, ok)
+				}
+			})
+		}
 	}
 }
 

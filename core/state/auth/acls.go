@@ -440,9 +440,8 @@ func AllowsIn(r ACLReader, id core.ZnodeACL, ids core.Identities, need core.Perm
 	if err != nil || !ok {
 		return false, err
 	}
-	entries, err := acl.Entries()
-	if err != nil {
+	if ok, err = Allows(acl, ids, need); err != nil {
 		return false, fmt.Errorf("ACL %d: %w", id, err)
 	}
-	return Allows(entries, ids, need), nil
+	return ok, nil
 }

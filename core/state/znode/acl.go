@@ -116,8 +116,15 @@ func wellFormed(op *core.ZnodeOp) bool {
 	if op.OpenACL {
 		return true
 	}
-	entries, err := op.ACL.Entries()
-	return err == nil && len(entries) > 0
+	if op.ACL == "" || len(op.ACL) > core.MaxACL {
+		return false
+	}
+	for _, err := range op.ACL.All() {
+		if err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // intern returns the number of the list of an operation.
