@@ -2,10 +2,12 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/state"
 )
 
 // Reaper sets the pace at which containers and znodes with a time to live are deleted
@@ -27,6 +29,12 @@ const (
 	reapBatchesPerMinute = 60
 	// maxReapBatch bounds the paths of one command.
 	maxReapBatch = 1000
+	// reapRest is how many times as long as it has looked the reaper rests: there may be
+	// millions of znodes that are not due yet, and it is not to keep a core busy.
+	reapRest = 9
+	// countPause is the pause between entries that do nothing but go on counting for a
+	// quota, while nobody writes.
+	countPause = 50 * time.Millisecond
 )
 
 func (r Reaper) withDefaults() Reaper {
@@ -47,13 +55,15 @@ func (r Reaper) validate() error {
 	return nil
 }
 
-// pace is how many are deleted at a time, and the pause after so many.
-func (r Reaper) pace(deleted int) (batch int, pause time.Duration) {
-	batch = min(max(r.MaxPerMinute/reapBatchesPerMinute, 1), maxReapBatch)
-	return batch, time.Duration(deleted) * time.Minute / time.Duration(r.MaxPerMinute)
+// batch is how many are deleted at a time.
+func (r Reaper) batch() int { return min(max(r.MaxPerMinute/reapBatchesPerMinute, 1), maxReapBatch) }
+
+// pause is that after it took so long to look for so many to delete.
+func (r Reaper) pause(deleted int, looked time.Duration) time.Duration {
+	return max(time.Duration(deleted)*time.Minute/time.Duration(r.MaxPerMinute), reapRest*looked)
 }
 
-// reap looks for znodes that are due, while this member leads, until ctx ends. It only
+// reap looks for znodes that are due, and goes on with quotas, while this member leads, until ctx ends. It only
 // proposes: apply decides once more, by the clock of its entry.
 func (n *Node) reap(ctx context.Context) {
 	tick := time.NewTicker(n.cfg.Reaper.CheckInterval)
@@ -64,30 +74,29 @@ func (n *Node) reap(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := n.reapDue(ctx); err != nil && ctx.Err() == nil && core.KindOf(err) != core.LeaderChanged {
-			n.cfg.Logger.Warn("deleting containers that are due failed; it is tried again", "error", err)
+		err := errors.Join(n.reapDue(ctx), n.countQuotas(ctx))
+		if err != nil && ctx.Err() == nil && core.KindOf(err) != core.LeaderChanged {
+			n.cfg.Logger.Warn("looking after znodes failed; it is tried again", "error", err)
 		}
 	}
 }
 
-// reapDue goes once through all znodes that may become due.
+// reapDue goes once through all znodes that may become due, however long that takes: the
+// next time begins where the index does.
 func (n *Node) reapDue(ctx context.Context) error {
 	var after []byte
 	for {
-		leader, term, _, _ := n.driver.Status()
-		view := n.published.hold()
-		if view == nil || leader != n.disk.id.member {
-			if view != nil {
-				view.Close()
-			}
+		view, term := n.led()
+		if view == nil {
 			return nil
 		}
-		batch, _ := n.cfg.Reaper.pace(0)
-		due, err := view.Reapable(ctx, after, batch, time.Now().UnixMilli(), n.cfg.Reaper.NeverUsed)
+		began := time.Now()
+		due, err := view.Reapable(ctx, after, n.cfg.Reaper.batch(), began.UnixMilli(), n.cfg.Reaper.NeverUsed)
 		view.Close()
 		if err != nil {
 			return err
 		}
+		looked := time.Since(began)
 		if len(due.Paths) > 0 {
 			if _, err := n.do(ctx, &core.ZnodeReap{Paths: due.Paths, NeverUsed: n.cfg.Reaper.NeverUsed, Term: term}); err != nil {
 				return err
@@ -97,11 +106,52 @@ func (n *Node) reapDue(ctx context.Context) error {
 			return nil
 		}
 		after = due.Last
-		_, pause := n.cfg.Reaper.pace(len(due.Paths))
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !rested(ctx, n.cfg.Reaper.pause(len(due.Paths), looked)) {
 			return nil
 		}
 	}
+}
+
+// led is a view of the state, which the caller closes, and the term, while this member
+// leads; nil otherwise.
+func (n *Node) led() (*state.View, uint64) {
+	leader, term, _, _ := n.driver.Status()
+	if leader != n.disk.id.member {
+		return nil, 0
+	}
+	return n.published.hold(), term
+}
+
+// rested waits. It reports false if ctx ends first.
+func rested(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// countQuotas goes on counting what quotas of large trees use, with entries that do
+// nothing else, until they are counted or it is time for the reaper again: it would stand
+// still while nobody writes.
+func (n *Node) countQuotas(ctx context.Context) error {
+	for began := time.Now(); time.Since(began) < n.cfg.Reaper.CheckInterval; {
+		view, term := n.led()
+		if view == nil {
+			return nil
+		}
+		counting, err := view.Counting()
+		view.Close()
+		if err != nil || !counting {
+			return err
+		}
+		if _, err := n.do(ctx, &core.ZnodeReap{Term: term}); err != nil {
+			return err
+		}
+		if !rested(ctx, countPause) {
+			return nil
+		}
+	}
+	return nil
 }

@@ -118,9 +118,36 @@ func TestReaperConfig(t *testing.T) {
 	cfg.Reaper.MaxPerMinute = -1
 	_, err := Start(cfg)
 	require.ErrorContains(t, err, "the pace of the reaper of containers is negative")
-	batch, pause := Reaper{MaxPerMinute: 1}.pace(1)
-	require.Equal(t, 1, batch)
-	require.Equal(t, time.Minute, pause)
-	batch, _ = Reaper{MaxPerMinute: 1 << 30}.pace(0)
-	require.Equal(t, maxReapBatch, batch)
+	require.Equal(t, 1, Reaper{MaxPerMinute: 1}.batch())
+	require.Equal(t, maxReapBatch, Reaper{MaxPerMinute: 1 << 30}.batch())
+	require.Equal(t, time.Minute, Reaper{MaxPerMinute: 1}.pause(1, time.Millisecond))
+	require.Equal(t, 9*time.Millisecond, Reaper{MaxPerMinute: 1}.pause(0, time.Millisecond), "millions that are not due keep no core busy")
+}
+
+// A quota on a large tree is counted even if nobody writes.
+func TestQuotaIsCountedWhileNobodyWrites(t *testing.T) {
+	onReaper(t, Reaper{}, func(r *reaperRig) {
+		const count = 7000
+		w := &core.ZnodeWrite{Session: core.SessionRef{ID: 7, Epoch: 1}, Multi: true}
+		for _, path := range []string{"/q", "/zookeeper/quota/q", "/zookeeper/quota/q/zookeeper_limits"} {
+			r.create(path, core.ZnodePersistent, 0)
+		}
+		for i := range count {
+			w.Ops = append(w.Ops, core.ZnodeOp{Type: core.ZnodeCreate, Path: fmt.Sprintf("/q/%d", i), OpenACL: true})
+		}
+		_, err := r.n.Do(testContext(r), core.Principal{}, w)
+		require.NoError(r, err)
+		r.create("/zookeeper/quota/q/zookeeper_stats", core.ZnodePersistent, 0)
+		used := func() string {
+			v, err := r.n.View(testContext(r), core.Principal{}, core.Consistency{})
+			require.NoError(r, err)
+			defer v.Close()
+			z, err := v.Znodes().Znode("/zookeeper/quota/q/zookeeper_stats", 0)
+			require.NoError(r, err)
+			return string(z.Data)
+		}
+		require.NotEqual(r, "count=7001,bytes=0", used())
+		pass(62 * time.Second)
+		require.Equal(r, "count=7001,bytes=0", used())
+	})
 }
