@@ -44,6 +44,8 @@ func TestWhoAZooKeeperClientIs(t *testing.T) {
 	check(as(core.ZooKeeperUser), core.Credentials{Digests: []core.Digest{alice}})
 
 	g.auth.waiting.Add(maxWaitingLogins)
+	check(as(core.ZooKeeperUser), core.Credentials{Digests: []core.Digest{alice}}) // it is known to be wrong
+	alice.Password = "another"
 	_, err := g.Auth().Resolve(testContext(t), core.Credentials{ZooKeeper: true, Digests: []core.Digest{alice}})
 	require.ErrorIs(t, err, core.TooManyRequests)
 	g.auth.waiting.Add(-maxWaitingLogins)

@@ -43,6 +43,8 @@ type auth struct {
 	tokens    *token.Table
 	passwords passwords
 	proven    *proven
+	// refuted are digests that are wrong.
+	refuted *proven
 	// waiting is what the logins under way hold, see maxWaitingLogins.
 	waiting atomic.Int64
 	// from is the applied index behind which tokens were granted in this process's
@@ -65,7 +67,7 @@ func (a *auth) init(n *Node) error {
 		n.cfg.Logger.Warn("--auth-token has options that are not known", "options", a.scheme.Unknown)
 	}
 	a.tokens = token.NewTable(cfg.TokenTTL, time.Now)
-	a.passwords, a.proven = newPasswords(cfg.BcryptCost), newProven()
+	a.passwords, a.proven, a.refuted = newPasswords(cfg.BcryptCost), newProven(), newProven()
 	if a.passwords.cost != cfg.BcryptCost {
 		n.cfg.Logger.Warn("--bcrypt-cost makes no sense: passwords are hashed with the default", "given", cfg.BcryptCost, "cost", a.passwords.cost)
 	}

@@ -47,6 +47,9 @@ func (a *auth) digest(ctx context.Context, s *accounts.State, d core.Digest) (bo
 	if len(matched) > 0 && bytes.Equal(matched, u.Hash) {
 		return true, nil
 	}
+	if refuted := a.refuted.hash(d); len(refuted) > 0 && bytes.Equal(refuted, u.Hash) {
+		return false, nil
+	}
 	size := int64(len(d.User) + len(d.Password) + loginOverhead)
 	defer a.waiting.Add(-size)
 	if a.waiting.Add(size) > maxWaitingLogins {
@@ -54,6 +57,7 @@ func (a *auth) digest(ctx context.Context, s *accounts.State, d core.Digest) (bo
 	}
 	switch err := a.passwords.check(ctx, u.Hash, d.Password); core.KindOf(err) {
 	case core.AuthFailed:
+		a.refuted.add(d, u.Hash)
 		return false, nil
 	default:
 		if err == nil {
@@ -68,8 +72,10 @@ const maxProven = 4096
 
 // proven remembers which digests were found to match which hash of a user's password:
 // ZooKeeper's clients show theirs on each connection, all at once when a member comes
-// back, and each look takes tens of milliseconds. It holds no password, but a hash of it
-// under a key that ends with the process. Safe for concurrent use.
+// back, and each look takes tens of milliseconds. Another one remembers those that were
+// found not to match it: a connection shows all that it has whenever it has one more. It
+// holds no password, but a hash of it under a key that ends with the process. Safe for
+// concurrent use.
 type proven struct {
 	key [32]byte
 
