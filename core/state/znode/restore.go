@@ -107,7 +107,7 @@ func Restorable(z *core.RestoredZnode) bool {
 		return false
 	}
 	entries, err := z.ACL.Entries()
-	return err == nil && (z.ACL == "" || len(entries) > 0)
+	return err == nil && len(z.ACL) <= core.MaxACL && (z.ACL == "" || len(entries) > 0)
 }
 
 // Restore makes a znode as it was in a snapshot; a lease that it goes with exists. One
