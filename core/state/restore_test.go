@@ -291,7 +291,8 @@ func TestStepsOfARestore(t *testing.T) {
 	for _, bad := range []core.RestoredZnode{
 		{Path: "a"},
 		{Path: "/a//b"},
-		{Path: "/c", ACL: "\xff"}, {Path: "/c", ACL: core.PackACL(core.ACLEntry{Scheme: "x", ID: strings.Repeat("x", core.MaxACL)})},
+		{Path: "/c", ACL: "\xff"},
+		{Path: "/c", ACL: core.PackACL(core.ACLEntry{Scheme: "x", ID: strings.Repeat("x", core.MaxACL)})},
 		{Path: "/c", RestoredLife: core.RestoredLife{Kind: core.ZnodeEphemeral}},
 		{Path: "/c", RestoredLife: core.RestoredLife{Kind: 9}},
 		{Path: "/c", RestoredLife: core.RestoredLife{Pzxid: 99}},
