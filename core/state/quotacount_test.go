@@ -120,14 +120,14 @@ func TestQuotaCountsABoundedNumber(t *testing.T) {
 
 // Whatever is written while a quota is being counted, by both faces, is counted once.
 func TestQuotaCountedMeanwhile(t *testing.T) {
+	r := bigTree(t, 7000) // for all: it takes a while to make
+	defer r.close()
 	rapid.Check(t, func(t *rapid.T) {
-		r := bigTree(t, 5000)
-		defer r.close()
 		r.must(znodeWrite(core.ZnodeOp{Type: core.ZnodeCreate, Path: benchStats}))
 		for range rapid.IntRange(1, 6).Draw(t, "entries") {
 			var cmds []core.Command
 			for range rapid.IntRange(0, 5).Draw(t, "commands") {
-				at := rapid.SampledFrom([]int{0, 4, 2000, 4000, 4996}).Draw(t, "at")
+				at := rapid.SampledFrom([]int{0, 4, 2000, 4000, 6992}).Draw(t, "at")
 				path := fmt.Sprintf("/bench/%06d/%d", at, at+rapid.IntRange(1, 4).Draw(t, "child"))
 				data := rapid.SliceOfN(rapid.Byte(), 0, 9).Draw(t, "data")
 				cmds = append(cmds, rapid.SampledFrom([]core.Command{
@@ -145,6 +145,7 @@ func TestQuotaCountedMeanwhile(t *testing.T) {
 		r.must(znodeWrite(core.ZnodeOp{Type: core.ZnodeDelete, Path: benchStats}))
 		r.must(znodeWrite(core.ZnodeOp{Type: core.ZnodeCreate, Path: benchStats}))
 		require.Equal(t, r.usedInTheEnd(), got)
+		r.must(znodeWrite(core.ZnodeOp{Type: core.ZnodeDelete, Path: benchStats}))
 		lower, upper := keys.ZnodeIndexBounds(keys.IndexCounting)
 		require.NoError(t, rowScanner{r.view.snap}.ScanRows(lower, upper, func(key, _ []byte) bool {
 			require.Fail(t, "it is counted", "%s", key)
