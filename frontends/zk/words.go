@@ -67,6 +67,16 @@ func enabledWords(list []string, readOnly bool) map[string]bool {
 	return enabled
 }
 
+// IsWord reports whether ZooKeeper answers a word that the whitelist has.
+func IsWord(name string) bool {
+	for known := range words {
+		if wordName(known) == name {
+			return true
+		}
+	}
+	return false
+}
+
 func wordName(known string) string {
 	if known[0] == 0xff {
 		return telnetClose
