@@ -142,6 +142,9 @@ func (d *dataDir) checkForeign() error {
 		return fmt.Errorf("--data-dir %s cannot be read: %w; give a directory", d.path, err)
 	}
 	has := func(name string) bool { return slices.Contains(names, name) }
+	if err := d.checkWithin(names); err != nil {
+		return err
+	}
 	for _, name := range names {
 		switch {
 		case slices.Contains(ownNames, name):
@@ -159,6 +162,20 @@ func (d *dataDir) checkForeign() error {
 	if (has(logName) || has(stateName)) && !has(markerName) && !has(foundName) {
 		return fmt.Errorf("data directory %s holds %s or %s but no %s, which says whose they are: "+
 			"restore that file, or give an empty --data-dir", d.path, logName, stateName, markerName)
+	}
+	return nil
+}
+
+// checkWithin refuses a directory in which a member has its own, which is what a
+// triglot zookeeper makes of ZooKeeper's dataDir.
+func (d *dataDir) checkWithin(names []string) error {
+	for _, name := range names {
+		if slices.Contains(ownNames, name) {
+			continue
+		}
+		if _, err := d.fs.Stat(d.fs.PathJoin(d.join(name), markerName)); err == nil {
+			return fmt.Errorf("data directory %s is not a member's, but holds the one of a member: give --data-dir %s", d.path, d.join(name))
+		}
 	}
 	return nil
 }

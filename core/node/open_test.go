@@ -233,6 +233,11 @@ func TestOpenRefuses(t *testing.T) {
 		{"etcd's directory", func(t *testing.T, cfg *Config) { write(t, *cfg, "member", "") }, "is Triglot's, and etcd has been started on it: remove data/member"},
 		{"ZooKeeper's directory", func(t *testing.T, cfg *Config) { write(t, *cfg, "myid", "1") }, "is ZooKeeper's"},
 		{"somebody's file", func(t *testing.T, cfg *Config) { write(t, *cfg, "thesis.txt", "") }, `holds "thesis.txt", which is not Triglot's`},
+		{"a member's directory within", func(t *testing.T, cfg *Config) {
+			write(t, *cfg, "myid", "1")
+			require.NoError(t, cfg.FS.MkdirAll("data/triglot", 0o700))
+			write(t, *cfg, "triglot/"+markerName, "{}")
+		}, "holds the one of a member: give --data-dir data/triglot"},
 		{"the state is gone", func(t *testing.T, cfg *Config) { require.NoError(t, cfg.FS.RemoveAll("data/state")) }, "the state is empty"},
 		{"two members", func(_ *testing.T, cfg *Config) {
 			cfg.Cluster.Peers = []Peer{{Name: "default", URLs: []string{"http://localhost:2380"}}, {Name: "b", URLs: []string{"http://h:1"}}}
