@@ -38,6 +38,8 @@ type raw struct {
 	dynamic        string // dynamicConfigFile
 	client, secure rawAddress
 	snapRetain     int
+	oracle         string // oraclePath
+	marked         bool   // byteOrderMark is at the start of the file
 	quorumSASL     quorumSASL
 }
 
@@ -138,6 +140,12 @@ func newConfig(system System) *Config {
 	}
 }
 
+// byteOrderMark is what some editors put at the start of UTF-8. Java reads it as three
+// characters.
+const byteOrderMark = "\xef\xbb\xbf"
+
+const hasMark = "the file begins with a byte order mark, which is part of its first key, to ZooKeeper too: save it as UTF-8 without one"
+
 // maxFileBytes bounds a file: a larger one is some other file.
 const maxFileBytes = 1 << 20
 
@@ -148,7 +156,13 @@ func Load(path string, system System) (*Config, error) {
 	c := newConfig(system)
 	c.Path = path
 	if err := c.load(path); err != nil {
+		if c.raw.marked {
+			err = fmt.Errorf("%w (%s)", err, hasMark)
+		}
 		return nil, &InvalidError{path, err}
+	}
+	if c.raw.marked {
+		c.note(slog.LevelWarn, hasMark)
 	}
 	return c, nil
 }
@@ -194,6 +208,7 @@ func (c *Config) readFile(path string) ([]Property, error) {
 	}
 	if path == c.Path {
 		c.Text = withoutSecrets(text)
+		c.raw.marked = strings.HasPrefix(string(text), byteOrderMark)
 	}
 	return lastOfEach(text)
 }
@@ -258,6 +273,7 @@ func (c *Config) take(list []Property) error {
 	for _, name := range c.System.Own("") {
 		c.noteProperty(name)
 	}
+	c.noteValues()
 	return nil
 }
 

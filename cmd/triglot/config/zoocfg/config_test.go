@@ -110,6 +110,28 @@ func TestPropertiesOfFileAndCommandLine(t *testing.T) {
 	require.Contains(t, fmt.Sprint(c.Notes), "zookeeper.snapCuont", "wherever it was given")
 }
 
+// What ZooKeeper says nothing of, and does not do, is said.
+func TestValuesThatArePassedOver(t *testing.T) {
+	var s System
+	s.Define("jute.maxbuffer=abc")
+	c, err := Load(write(t, "\xef\xbb\xbf# a comment\ndataDir=DIR\nclientPort=1\nadmin.serverPort=foo\nextendedTypesEnabled=yes\nskipACL=true\n"+
+		"maxCnxns=5\nenforceQuota=TRUE\nforceSync=no\n", nil), s)
+	require.NoError(t, err)
+	text := fmt.Sprint(c.Notes)
+	for _, name := range []string{"jute.maxbuffer", "admin.serverPort", "extendedTypesEnabled", "skipACL"} {
+		require.Contains(t, text, "passed over [property "+name+" given")
+	}
+	require.Contains(t, text, "byte order mark")
+	require.Len(t, c.Notes, 6, "and the comment is no comment to Java: %s", text)
+}
+
+func TestGroupsOfAServerByItself(t *testing.T) {
+	for _, text := range []string{"weight.1=1", "server.1=a:1:2\ngroup.1=1", "server.1=a:1:2\ngroup.1=1:2:\nweight.2=0", "weight.1=x\noraclePath=/o"} {
+		_, err := Load(write(t, "dataDir=DIR\nclientPort=1\n"+text, nil), System{})
+		require.NoError(t, err, text)
+	}
+}
+
 // The words of QuorumPeerConfig.
 func TestRefused(t *testing.T) {
 	const ok = "dataDir=DIR\nclientPort=2181\n"
@@ -139,6 +161,14 @@ func TestRefused(t *testing.T) {
 		{ok + "server.1=a:1:2\nserver.2=b:1:2", "initLimit is not set"},
 		{ok + "initLimit=1\nserver.1=a:1:2\nserver.2=b:1:2", "syncLimit is not set"},
 		{ok + "initLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2", "myid file is missing"},
+		{ok + "weight.1=x", `weight.1: For input string: "x"`},
+		{ok + "weight.x=1", `weight.x: For input string: "x"`},
+		{ok + "weight=1", `weight: For input string: "weight"`},
+		{ok + "group.1=", `group.1: For input string: ""`},
+		{ok + "group.1=1:2\ngroup.2=2\nweight.1=1\nweight.2=1", "Server 2 is in multiple groups"},
+		{ok + "group.1=7", "server 7 is in a group but has no weight"},
+		{ok + "server.1=a:1:2\nweight.1=1", "Server 1 is not in a group"},
+		{"\xef\xbb\xbf" + ok, "dataDir is not set (the file begins with a byte order mark"},
 		{ok + "dynamicConfigFile=DIR/dyn\nserver.1=a:1:2", "parameter: server.1 must be in a separate dynamic config file"},
 		{ok + "dynamicConfigFile=DIR/none", "none file is missing"},
 		{ok + "a=\\u00", `Malformed \uxxxx encoding.`},

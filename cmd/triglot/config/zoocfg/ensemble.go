@@ -46,6 +46,11 @@ func (c *Config) takeEnsemble(list []Property) error {
 		}
 		c.Ensemble.Servers = append(c.Ensemble.Servers, s)
 	}
+	if c.raw.oracle == "" { // ZooKeeper does not look at groups then
+		if err := c.Ensemble.checkHierarchy(list); err != nil {
+			return err
+		}
+	}
 	if err := c.Ensemble.check(); err != nil {
 		return err
 	}
@@ -102,12 +107,15 @@ func (e *Ensemble) check() error {
 	return nil
 }
 
-// readID reads the file myid, which a server by itself need not have.
+// readID reads the file myid, which a server by itself need not have. Like ZooKeeper, it
+// passes over whatever is no file that can be seen: a dataDir that is of no use is told of
+// by who opens it.
 func (c *Config) readID() error {
-	f, err := os.Open(filepath.Join(c.DataDir, "myid"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	path := filepath.Join(c.DataDir, "myid")
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil //nolint:nilerr // as if there were none
 	}
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ var quorumKeys = map[string]setter{
 	"multiAddress.enabled":                    ignoredBool,
 	"multiAddress.reachabilityCheckTimeoutMs": ignoredNumber,
 	"multiAddress.reachabilityCheckEnabled":   ignoredBool,
-	"oraclePath":                              ignoredText,
+	"oraclePath":                              text(func(c *Config) *string { return &c.raw.oracle }),
 	"jvm.pause.info-threshold.ms":             ignoredLong,
 	"jvm.pause.warn-threshold.ms":             ignoredLong,
 	"jvm.pause.sleep.time.ms":                 ignoredLong,

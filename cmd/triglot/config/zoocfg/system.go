@@ -58,7 +58,10 @@ func (s System) Is(name string) bool { return strings.EqualFold(s.Text(name), "t
 
 // Number is Java's Integer.getInteger: the default if there is none, or no number.
 func (s System) Number(name string, fallback int) int {
-	text := s.Text(name)
+	return parseJavaInt(s.Text(name), fallback)
+}
+
+func parseJavaInt(text string, fallback int) int {
 	if strings.ContainsRune(text, '_') { // Go's
 		return fallback
 	}
