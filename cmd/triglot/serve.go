@@ -64,7 +64,7 @@ func (p *process) start(cfg *config.Config, log *journal, signals, hangups <-cha
 	select {
 	case r := <-started:
 		if r.err != nil {
-			log.fatal(p, r.err)
+			log.fatal(p, cfg.Named(r.err))
 			return statusOf(r.err)
 		}
 		r.server.hangups = hangups
@@ -91,7 +91,7 @@ func (p *process) attend(cfg *config.Config, log *journal, s *server, signals <-
 	var sig signalled
 	if !errors.As(end, &sig) {
 		// There is nothing to save: what was acknowledged is in the log.
-		log.fatal(p, end)
+		log.fatal(p, cfg.Named(end))
 		return exitFailed
 	}
 	log.Info("received signal; shutting down", "signal", sig.String())

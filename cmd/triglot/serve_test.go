@@ -206,7 +206,8 @@ func TestRefusals(t *testing.T) {
 		},
 		{"several members", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1,b=http://b:1"), 1, "--initial-cluster names 2 members: a cluster of several members is not supported yet; name this member alone"},
 		{"joining", nil, append(anyPort[1:], "--initial-cluster-state=existing"), 1, "--initial-cluster-state=existing: to join a running cluster is not supported yet; use new"},
-		{"no cluster", nil, append(anyPort[1:], "--initial-cluster=default"), 1, `--initial-cluster: "default" is not of the form name=URL`},
+		{"somebody else's cluster", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1"), 2, `--initial-cluster does not mention "default", the --name of this member: add default=URL to it`},
+		{"no cluster", nil, append(anyPort[1:], "--initial-cluster=default"), 2, `--initial-cluster: "default" is not of the form name=URL`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

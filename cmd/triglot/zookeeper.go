@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
 )
@@ -73,6 +75,9 @@ variables TRIGLOT_…, and they over the file.`,
 			if err != nil {
 				return err
 			}
+			if err := checkWritable(&cfg.Member); err != nil {
+				return &statusError{exitDataDir, cfg.Named(err)}
+			}
 			if err := checkLegacy(legacy); err != nil {
 				return &statusError{exitDataDir, err}
 			}
@@ -85,27 +90,62 @@ variables TRIGLOT_…, and they over the file.`,
 	return cmd
 }
 
+// noAccess begins what there is to say of a directory, in ZooKeeper's words.
+const noAccess = "Unable to access datadir, exiting abnormally"
+
 // checkLegacy refuses to start with no znodes where a ZooKeeper has some: its clients
 // would find an empty tree, and take it for theirs.
 func checkLegacy(l *config.Legacy) error {
-	const what = "Unable to access datadir, exiting abnormally"
 	if _, err := os.Stat(l.Dirs[0]); l.NoCreate && errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: Missing data directory %s, automatic data directory creation is disabled (zookeeper.datadir.autocreate is false)", what, l.Dirs[0])
+		return fmt.Errorf("%s: Missing data directory %s, automatic data directory creation is disabled (zookeeper.datadir.autocreate is false)", noAccess, l.Dirs[0])
 	}
 	if l.StartEmpty || l.Begun() {
 		return nil
 	}
 	for _, dir := range l.Dirs {
 		if _, err := os.Stat(filepath.Join(dir, memberMark)); err == nil {
-			return fmt.Errorf("%s: %s is itself the data of a triglot serve: with --data-dir %s it is served, with --start-empty Triglot starts with no znodes beside it", what, dir, dir)
+			return fmt.Errorf("%s: %s is itself the data of a triglot serve: with --data-dir %s it is served, with --start-empty Triglot starts with no znodes beside it", noAccess, dir, dir)
 		}
 		file, err := zooKeeperData(dir)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%s: %w", what, err)
+			return fmt.Errorf("%s: %w", noAccess, err)
 		case file != "":
-			return fmt.Errorf("%s: %s is a ZooKeeper's data, which is not imported: with --start-empty Triglot starts with no znodes beside it", what, file)
+			return fmt.Errorf("%s: %s is a ZooKeeper's data, which is not imported: with --start-empty Triglot starts with no znodes beside it", noAccess, file)
 		}
+	}
+	return nil
+}
+
+// checkWritable refuses directories that cannot be made or written, as ZooKeeper's
+// FileTxnSnapLog does, before anything else is tried.
+func checkWritable(m *config.Member) error {
+	if err := writable(m.DataDir); err != nil {
+		return fmt.Errorf("%s: --data-dir: %w", noAccess, err)
+	}
+	if m.WALDir == "" {
+		return nil
+	}
+	if err := writable(m.WALDir); err != nil {
+		return fmt.Errorf("%s: --wal-dir: %w", noAccess, err)
+	}
+	return nil
+}
+
+// writable looks at a directory, or at the one in which it would be made.
+func writable(dir string) error {
+	info, err := os.Stat(dir)
+	missing := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	switch above := filepath.Dir(dir); {
+	case missing && above != dir:
+		return writable(above)
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("cannot write to %s: %w", dir, err)
 	}
 	return nil
 }

@@ -154,6 +154,44 @@ func TestZooKeeperFailures(t *testing.T) {
 	require.Contains(t, r.stderr.String(), "name the configuration file")
 }
 
+// A dataDir that is of no use has ZooKeeper's status, and is called what zoo.cfg calls it.
+func TestZooKeeperDataDirOfNoUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "data"), nil, 0o600))
+	for lines, key := range map[string]string{
+		"":                           "dataDir",
+		"dataDir=data/below":         "dataDir",
+		"dataDir=.\ndataLogDir=data": "dataLogDir",
+	} {
+		zooCfg(t, dir, lines)
+		r := start(t, dir, nil, "triglot", "zookeeper", "zoo.cfg")
+		require.Equal(t, exitDataDir, r.exit(), lines)
+		require.Regexp(t, `^triglot: Unable to access datadir, exiting abnormally: `+key+`: \S*data is not a directory\n$`, r.stderr.String())
+	}
+}
+
+// What the member says of its directories is in the names that zoo.cfg has for them.
+func TestZooKeeperDirectoriesAreNamedAsInTheFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	zooCfg(t, dir, "dataLogDir="+filepath.Join(dir, "log")+"\n")
+	r, _ := serving(t, dir, nil, "triglot", "zookeeper", "zoo.cfg")
+	r.stop()
+	for _, lines := range []string{"dataLogDir=" + filepath.Join(dir, "moved"), ""} {
+		zooCfg(t, dir, lines)
+		r = start(t, dir, nil, "triglot", "zookeeper", "zoo.cfg")
+		require.Equal(t, exitFailed, r.exit())
+		require.Contains(t, r.stderr.String(), "give the dataLogDir that it was founded with")
+	}
+
+	// Who asks triglot serve for it is told where the member's data is.
+	data := filepath.Join(dir, "data")
+	r = start(t, dir, nil, "triglot", "serve", "--data-dir", data)
+	require.Equal(t, exitFailed, r.exit())
+	require.Contains(t, r.stderr.String(), "give --data-dir "+filepath.Join(data, "triglot"))
+}
+
 // The socket of the member's own calls is its owner's alone, and goes with the member.
 func TestLocalSocket(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/triglot/triglot/core/member"
 )
 
 // maxElection is etcd's bound on an election timeout, in milliseconds.
@@ -180,6 +182,9 @@ func (c *Config) checkCluster() error {
 	if c.Cluster.forceNew {
 		c.note(slog.LevelWarn, "a cluster of one member goes on as it is", "given", "--force-new-cluster")
 	}
+	if err := c.checkInitial(); err != nil {
+		return err
+	}
 	if c.Cluster.hashCheck <= 0 {
 		return fmt.Errorf("--compact-hash-check-time must be >0 (set to %v)", c.Cluster.hashCheck)
 	}
@@ -199,6 +204,22 @@ func (c *Config) checkCluster() error {
 		if len(a.urls) == 0 && c.Mode != ZooKeeper {
 			return fmt.Errorf("%s is empty: say where this member is found", a.flag)
 		}
+	}
+	return nil
+}
+
+// checkInitial refuses an --initial-cluster in which this member is not. etcd looks at it
+// when the member starts.
+func (c *Config) checkInitial() error {
+	if c.Mode == Etcd {
+		return nil
+	}
+	peers, err := member.ParsePeers(c.Cluster.Initial)
+	if err != nil {
+		return fmt.Errorf("--initial-cluster: %w", err)
+	}
+	if len(peers) == 1 && peers[0].Name != c.Member.Name { // several are refused by who starts the member
+		return fmt.Errorf("--initial-cluster does not mention %q, the --name of this member: add %s=URL to it", c.Member.Name, c.Member.Name)
 	}
 	return nil
 }

@@ -271,3 +271,16 @@ func TestServeNotes(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, c.Notes)
 }
+
+// A mistake in what was asked for is told before the member starts.
+func TestInitialClusterMustNameTheMember(t *testing.T) {
+	for text, want := range map[string]string{
+		"other=http://localhost:2380": `--initial-cluster does not mention "default", the --name of this member: add default=URL to it`,
+		"default":                     `--initial-cluster: "default" is not of the form name=URL`,
+	} {
+		_, err := serve(t, []string{"--initial-cluster", text}, nil, "")
+		require.EqualError(t, err, want)
+		var usage *UsageError
+		require.ErrorAs(t, err, &usage)
+	}
+}

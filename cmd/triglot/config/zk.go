@@ -51,6 +51,8 @@ type givenZK struct {
 	superDigestFile                string
 	jaas, jaasSection              string
 	maxPerIP, maxConns, maxFrame   uint64
+	// names are zoo.cfg's of flags, see Config.Named; nil in other modes.
+	names map[string]string
 }
 
 // ZKTLS is how ZooKeeper's clients are served with TLS. Without a key store they get
@@ -115,6 +117,9 @@ func (c *Config) checkZooKeeper() error {
 	}
 	if c.Mode == ZooKeeper && z.Listen == "" && z.Secure == "" && len(c.Listen.Client) == 0 {
 		return errors.New("neither clientPort nor secureClientPort is set: nobody could connect")
+	}
+	if err := c.checkPorts(); err != nil {
+		return err
 	}
 	if !strings.HasPrefix(z.given.prefix, "/") {
 		return fmt.Errorf("--zk-prefix %q must begin with a slash, as in /zk; / makes every key below it a znode", z.given.prefix)
@@ -194,6 +199,11 @@ func (c *Config) checkZKLimits() error {
 	if len(z.Words) == 0 {
 		z.Words = nil
 	}
+	for _, word := range z.Words { // ZooKeeper says nothing
+		if word = strings.TrimSpace(word); word != "*" && !zk.IsWord(word) {
+			c.note(slog.LevelWarn, "ZooKeeper has no such four-letter word: it changes nothing", "given", "4lw.commands.whitelist", "word", word)
+		}
+	}
 	return nil
 }
 
@@ -206,7 +216,12 @@ func (c *Config) checkZKSecurity() error {
 		if err != nil {
 			return fmt.Errorf("--zk-superdigest-file: %w", err)
 		}
+		if user, hash, ok := strings.Cut(digest, ":"); !ok || user == "" || hash == "" {
+			return fmt.Errorf("--zk-superdigest-file: %s holds no user:digest, such as super:<base64>", g.superDigestFile)
+		}
 		s.SuperDigest = digest
+	} else if s.SuperDigest != "" && !strings.Contains(s.SuperDigest, ":") { // ZooKeeper says nothing
+		c.note(slog.LevelWarn, "the super digest is no user:digest: nobody can prove to be that user", "property", "zookeeper.DigestAuthenticationProvider.superDigest")
 	}
 	if g.jaas != "" {
 		users, err := jaas.Load(g.jaas, orText(g.jaasSection, jaas.DefaultSection))

@@ -107,13 +107,14 @@ func (f *ZooKeeperFlags) load(args, environ []string) (*Config, *zoocfg.Config, 
 	env.unknown(ZooKeeper, []string{triglotPrefix}, func(name, hint string) {
 		c.note(slog.LevelWarn, "an environment variable is not known"+hint, "variable", name)
 	})
+	c.ZooKeeper.given.takeNames(all)
 	if err := c.takeSystem(z); err != nil {
 		return nil, nil, err
 	}
 	if err := c.deriveServe(all); err != nil {
-		return nil, nil, err
+		return nil, nil, c.Named(err)
 	}
-	return c, z, c.check()
+	return c, z, c.Named(c.check())
 }
 
 func readZoo(args []string, system zoocfg.System) (*zoocfg.Config, error) {

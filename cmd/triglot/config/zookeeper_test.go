@@ -189,6 +189,14 @@ func TestZooKeeperRefused(t *testing.T) {
 		{minimal + "enforce.auth.enabled=true\nenforce.auth.schemes=sasl", nil, "Authentication scheme sasl is not available."},
 		{minimal + "java.security.auth.login.config=DIR/none", nil, "none: no such file"},
 		{minimal + "znode.container.maxPerMinute=-1", nil, "must not be negative"},
+		{minimal + "secureClientPort=2181\ntriglot.auto-tls=true", nil, "clientPort and secureClientPort both have port 2181: give one of them another"},
+		{minimal + "admin.serverPort=2181", nil, "clientPort and admin.serverPort both have port 2181"},
+		{
+			minimal + "admin.serverPort=7000\nmetricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
+			nil, "admin.serverPort and metricsProvider.httpPort both have port 7000",
+		},
+		{minimal, []string{"--listen-client-urls=http://127.0.0.1:2181"}, "clientPort and --listen-client-urls both have port 2181"},
+		{minimal + "triglot.zk-tick=0s", nil, "triglot.zk-tick 0s is out of range"},
 		{minimal, []string{"--zk-superdigest-file=/none"}, "--zk-superdigest-file: open /none"},
 		{minimal, []string{"--config-file=a.yaml"}, "unknown flag --config-file"},
 	}
@@ -265,8 +273,38 @@ func TestUsersAndSuperDigestComeFromFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"bob": "hidden"}, c.ZooKeeper.Security.Users)
 
-	for text, want := range map[string]string{"": "is empty", "a\nb": "does not hold one line", strings.Repeat("a", 5000): "does not hold one line"} {
+	for text, want := range map[string]string{"": "is empty", "super": "holds no user:digest", ":x": "holds no user:digest", "a\nb": "does not hold one line", strings.Repeat("a", 5000): "does not hold one line"} {
 		_, err = serve(t, []string{"--zk-superdigest-file", file("bad", text)}, nil, "")
 		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestWordsThatNobodyKnows(t *testing.T) {
+	c, _, _, err := zooKeeper(t, minimal+"4lw.commands.whitelist=ruok, stats, *\nDigestAuthenticationProvider.superDigest=hidden\n", nil, nil)
+	require.NoError(t, err)
+	require.Len(t, c.Notes, 2)
+	require.Contains(t, fmt.Sprint(c.Notes), "word stats")
+	require.NotContains(t, fmt.Sprint(c.Notes), "hidden")
+}
+
+func TestPortsOfDifferentAddressesAreDifferent(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		same bool
+	}{
+		{":1", "127.0.0.1:1", true},
+		{"127.0.0.1:1", "[::]:1", true},
+		{"0.0.0.0:1", "10.0.0.1:1", true},
+		{"0.0.0.0:1", "localhost:1", true},
+		{"0.0.0.0:1", "[::1]:1", false},
+		{"127.0.0.1:1", "10.0.0.1:1", false},
+		{":1", ":2", false},
+		{":0", ":0", false},
+		{"", ":1", false},
+	} {
+		for _, pair := range [][2]string{{test.a, test.b}, {test.b, test.a}} {
+			_, same := samePort(pair[0], pair[1])
+			require.Equal(t, test.same, same, pair)
+		}
 	}
 }
