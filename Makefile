@@ -10,7 +10,9 @@ RACE    ?=
 FUZZ    ?= 2s
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.gitSHA=$(VERSION)
+# Of the commit, not of the build: what is built from the same source is the same.
+BUILT   ?= $(shell git log -1 --format=%ct 2>/dev/null)
+LDFLAGS := -s -w -X main.gitSHA=$(VERSION) -X main.gitTime=$(BUILT)
 
 .DEFAULT_GOAL := help
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"time"
 )
 
@@ -11,10 +12,11 @@ import (
 // decide by it what they may ask for (etcd T-103).
 const etcdVersion = "3.7.3"
 
-// Set by the linker: -X main.version=1.2.3 -X main.gitSHA=0123abc.
+// Set by the linker: -X main.version=1.2.3 -X main.gitSHA=0123abc -X main.gitTime=1700000000.
 var (
 	version = "0.1.0-dev"
 	gitSHA  = ""
+	gitTime = "" // in seconds since 1970
 )
 
 // commit is the commit that the binary was built from, as far as it knows.
@@ -35,6 +37,9 @@ func commit() string {
 // builtAt is the time of the commit that the binary was built from; the zero time
 // if that is not known.
 func builtAt() time.Time {
+	if seconds, err := strconv.ParseInt(gitTime, 10, 64); err == nil {
+		return time.Unix(seconds, 0)
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.time" {
