@@ -182,7 +182,10 @@ func (a *admin) authorize(ctx context.Context, r *http.Request) (core.Principal,
 	if !ok {
 		return core.Principal{}, refusal(http.StatusUnauthorized, "Not authenticated")
 	}
-	who := a.s.principal(ctx, i)
+	who, err := a.s.principal(ctx, i)
+	if err != nil {
+		return who, a.failedAuth(err)
+	}
 	v, err := a.s.cfg.Store.View(ctx, who, core.Consistency{})
 	if err != nil {
 		return who, a.failedAuth(err)

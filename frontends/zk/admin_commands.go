@@ -65,8 +65,8 @@ func (a *admin) configuration(*adminRequest) adminReply {
 	c := &a.s.cfg
 	return told(
 		field{"client_port", plain},
-		field{"data_dir", c.DataDir},
-		field{"data_log_dir", c.DataDir},
+		field{"data_dir", c.About.DataDir},
+		field{"data_log_dir", c.About.DataDir},
 		field{"tick_time", c.Limits.Tick.Milliseconds()},
 		field{"max_client_cnxns", c.Limits.MaxPerIP},
 		field{"min_session_timeout", c.timeout(0).Milliseconds()},

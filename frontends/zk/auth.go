@@ -79,25 +79,27 @@ func (c *conn) identify(scheme, id string) {
 	c.who.Store(now.with(scheme, id, now.credentials))
 }
 
-// principal is who makes a request that was read under i.
-func (s *Server) principal(ctx context.Context, i *identities) core.Principal {
+// principal is who makes a request that was read under i. It fails if that cannot be found
+// out now, as when too many passwords wait to be looked at: the request is not one of
+// nobody's then, who may do nothing, and whose client would not try again.
+func (s *Server) principal(ctx context.Context, i *identities) (core.Principal, error) {
 	if s.cfg.Auth == nil {
-		return core.Principal{IDs: i.acl}
+		return core.Principal{IDs: i.acl}, nil
 	}
 	status := s.cfg.Auth.Status()
 	if !status.Enabled {
-		return core.Principal{IDs: i.acl}
+		return core.Principal{IDs: i.acl}, nil
 	}
 	if r := i.resolved.Load(); r != nil && r.rev == status.Rev {
-		return r.who
+		return r.who, nil
 	}
 	who, err := s.cfg.Auth.Resolve(ctx, i.credentials)
 	if err != nil {
-		return core.Principal{IDs: i.acl} // who may do nothing
+		return core.Principal{IDs: i.acl}, err
 	}
 	who.IDs = i.acl
 	i.resolved.Store(&resolution{rev: status.Rev, who: who})
-	return who
+	return who, nil
 }
 
 // javaAddress is an address as Java's InetAddress.getHostAddress prints it, without a

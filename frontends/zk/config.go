@@ -3,6 +3,8 @@ package zk
 import (
 	"cmp"
 	"log/slog"
+	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,13 +30,8 @@ type Config struct {
 	// Words are the four-letter words that are answered (4lw.commands.whitelist), "*"
 	// standing for all; nil is srvr alone, and isro in read-only mode.
 	Words []string
-	// Version is the version of ZooKeeper that clients are told, Build the hash
-	// behind it; empty are 3.9.5 and "triglot".
-	Version, Build string
-	// Built is when this program was built; the zero time is 1970.
-	Built time.Time
-	// DataDir is what `conf` says.
-	DataDir string
+	// About is what clients are told of this server.
+	About About
 	// Process has the metrics of the rest of the process, of which ZooKeeper's page and
 	// `mntr` show some; nil is none.
 	Process prometheus.Gatherer
@@ -47,6 +44,17 @@ type Config struct {
 	handshake time.Duration
 	// readOnlyGrace is likewise.
 	readOnlyGrace time.Duration
+}
+
+// About is what a server says of itself.
+type About struct {
+	// Version is the version of ZooKeeper that clients are told, Build the hash
+	// behind it; empty are 3.9.5 and "triglot".
+	Version, Build string
+	// Built is when this program was built; the zero time is 1970.
+	Built time.Time
+	// DataDir is what `conf` says.
+	DataDir string
 }
 
 // Limits bounds what clients may ask for. A zero is the default of that part.
@@ -62,6 +70,10 @@ type Limits struct {
 	// MaxPerIP is the number of connections that an address may have
 	// (maxClientCnxns), MaxConns that of all (maxCnxns). Zero is no limit.
 	MaxPerIP, MaxConns int
+	// Memory bounds, in bytes, what waits for clients to read it, and as much what their
+	// watches take; zero is a quarter of the memory that the process may take (GOMEMLIMIT),
+	// at least 64 MiB, or 256 MiB if that is not limited.
+	Memory int64
 }
 
 // Features are what is off by default in ZooKeeper, too.
@@ -128,15 +140,29 @@ func (c Config) withDefaults() Config {
 	}
 	c.handshake = cmp.Or(c.handshake, handshakeTimeout)
 	c.readOnlyGrace = cmp.Or(c.readOnlyGrace, max(readOnlyGrace, c.Limits.Tick))
-	c.Version = cmp.Or(c.Version, defaultVersion)
-	c.Build = cmp.Or(c.Build, defaultBuild)
-	if c.Built.IsZero() {
-		c.Built = time.Unix(0, 0)
-	}
+	c.Limits.Memory = cmp.Or(c.Limits.Memory, defaultMemory(debug.SetMemoryLimit(-1)))
+	c.About = c.About.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return c
+}
+
+func (a About) withDefaults() About {
+	a.Version = cmp.Or(a.Version, defaultVersion)
+	a.Build = cmp.Or(a.Build, defaultBuild)
+	if a.Built.IsZero() {
+		a.Built = time.Unix(0, 0)
+	}
+	return a
+}
+
+// defaultMemory is Limits.Memory of a process that may take limit bytes.
+func defaultMemory(limit int64) int64 {
+	if limit == math.MaxInt64 {
+		return 256 << 20
+	}
+	return max(limit/4, 64<<20)
 }
 
 // timeout is what a session gets that asks for want (ZooKeeper 3.9

@@ -410,6 +410,22 @@ func (c *conn) answered(requests []request) error {
 	return err
 }
 
+// sending is the socket of a connection as its outbox sees it.
+type sending struct{ c *conn }
+
+// Write fails if the client reads nothing for as long as its session may last without a
+// word from it: it has not heard from the server for so long either, and a client does not
+// wait that long (ZooKeeper 3.9 ClientCnxn has two thirds of it).
+func (s sending) Write(b []byte) (int, error) {
+	if err := s.c.nc.SetWriteDeadline(time.Now().Add(s.c.timeout)); err != nil {
+		return 0, err
+	}
+	return s.c.nc.Write(b)
+}
+
+// Close closes the connection, and makes room for another.
+func (s sending) Close() error { return s.c.srv.finish(s.c.nc) }
+
 // kick has the events that were appended written, by a goroutine of their own: the
 // runner may be waiting.
 func (c *conn) kick() {

@@ -118,7 +118,7 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 
 func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc}
-	c.out.w, c.out.watched = nc, &s.stats.counters[watchBytes]
+	c.out.w, c.out.watched, c.out.backlog = sending{c}, &s.stats.counters[watchBytes], &s.backlog
 	c.stats.established = time.Now()
 	c.who.Store(s.newIdentities(nc))
 	c.sub = subscriber{out: &c.out, kick: c.kick, who: c.known}

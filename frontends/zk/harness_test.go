@@ -54,7 +54,7 @@ func startServer(t testing.TB, options ...func(*Config)) *server {
 	view.Close()
 	config := Config{
 		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
-		Limits: Limits{Tick: 500 * time.Millisecond}, DataDir: "data", Logger: logger,
+		Limits: Limits{Tick: 500 * time.Millisecond}, About: About{DataDir: "data"}, Logger: logger,
 	}
 	for _, option := range options {
 		option(&config)

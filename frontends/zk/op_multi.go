@@ -115,14 +115,21 @@ func failedResult(i int, p part, outcome *core.ZnodeOutcome) wire.ErrorCode {
 	return kindVerdict(outcome.Err).code
 }
 
-// maxReply is how much a multiRead may read, in bytes: a request that is small can name
-// the same large znode some ten thousand times.
-const maxReply = 64 << 20
+// maxMultiRead is how much a multiRead may read, in frames of the longest size that a
+// client may send: a request that is small can name the same large znode some ten thousand
+// times. Beyond it no more is read.
+const maxMultiRead = 4
+
+// multiRead is the body of one, and how many bytes the reply may have.
+type multiRead struct {
+	wire.MultiRequest
+	limit int
+}
 
 // decodeMultiRead decodes a multi of reads. Their watches do not count (ZooKeeper 3.9
 // MultiOperationRecord).
-func decodeMultiRead(_ *conn, q *request, r *jute.Reader) {
-	m := new(wire.MultiRequest)
+func decodeMultiRead(c *conn, q *request, r *jute.Reader) {
+	m := &multiRead{limit: maxMultiRead * c.srv.cfg.Limits.MaxFrame}
 	m.Decode(r)
 	if r.Err() == nil && len(m.Ops) > 0 && !m.Ops[0].Reads() {
 		q.op = &opMultiNotRead
@@ -139,10 +146,11 @@ func (c *conn) refuseMultiRead(q *request) error {
 // readMulti answers each read for itself, whatever becomes of the others (ZooKeeper 3.9
 // FinalRequestProcessor).
 func readMulti(ctx context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	for _, op := range q.body.(*wire.MultiRequest).Ops {
+	m := q.body.(*multiRead)
+	for _, op := range m.Ops {
 		start := len(dst)
-		if start > maxReply {
-			return dst, core.Errorf(core.RequestTooLarge, "what a multiRead reads exceeds %d bytes", maxReply)
+		if start > m.limit {
+			return dst, core.Errorf(core.RequestTooLarge, "what a multiRead reads exceeds %d bytes", m.limit)
 		}
 		dst = (&wire.MultiHeader{Op: op.Op}).Append(dst)
 		one := request{path: op.Path}

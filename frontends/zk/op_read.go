@@ -2,6 +2,7 @@ package zk
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/triglot/triglot/core"
@@ -58,6 +59,9 @@ func readData(_ context.Context, v core.View, q *request, dst []byte) ([]byte, e
 
 // appendData appends a znode's data and its stat.
 func appendData(dst []byte, z *core.Znode) []byte {
+	if len(z.Data) > flushSize { // which is not to be copied when the stat follows
+		dst = slices.Grow(dst, len(z.Data)+statRoom)
+	}
 	if z.Null {
 		dst = jute.AppendNull(dst)
 	} else {
@@ -85,12 +89,27 @@ func appendChildren(ctx context.Context, v core.View, q *request, dst []byte) ([
 	if err != nil {
 		return dst, core.Znode{}, err
 	}
+	return appendNames(dst, names), z, nil
+}
+
+// appendNames appends a list of strings, of which there may be very many.
+func appendNames(dst []byte, names []string) []byte {
+	if len(names) > 100 { // far fewer fit into any buffer
+		size := statRoom
+		for _, name := range names {
+			size += 4 + len(name)
+		}
+		dst = slices.Grow(dst, size)
+	}
 	dst = jute.AppendCount(dst, len(names))
 	for _, name := range names {
 		dst = jute.AppendUstring(dst, name)
 	}
-	return dst, z, nil
+	return dst
 }
+
+// statRoom is what goes around data or names in a reply, in bytes, and a little more.
+const statRoom = 128
 
 func decodeGetACL(_ *conn, q *request, r *jute.Reader) {
 	var m wire.GetACLRequest
@@ -156,11 +175,7 @@ func readEphemerals(ctx context.Context, v core.View, q *request, dst []byte) ([
 	if err != nil {
 		return dst, err
 	}
-	dst = jute.AppendCount(dst, len(paths))
-	for _, path := range paths {
-		dst = jute.AppendUstring(dst, path)
-	}
-	return dst, nil
+	return appendNames(dst, paths), nil
 }
 
 func appendStat(dst []byte, s *core.Stat) []byte {

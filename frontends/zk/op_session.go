@@ -47,7 +47,7 @@ func (c *conn) sync(q *request) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
 	c.run.release()
-	v, err := c.srv.cfg.Store.View(ctx, c.srv.principal(ctx, q.who), core.Consistency{Linearizable: true})
+	v, err := c.view(ctx, q, core.Consistency{Linearizable: true})
 	if err != nil {
 		return c.fail(q, err)
 	}

@@ -1,6 +1,8 @@
 package zk
 
 import (
+	"fmt"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
 	"github.com/triglot/triglot/frontends/zk/wire"
@@ -171,6 +173,9 @@ func (w *rewatch) next(c *rewatchChunk) {
 // setWatches sets the watches again and replays the events that were missed, in front of
 // the reply (W3). Replays are not judged by ACLs (ZooKeeper 3.9 ServerCnxn.process).
 //
+// If it cannot, the connection is closed: Java's client does not look at the reply, and
+// would think that it watches (ZooKeeper 3.9 ClientCnxn.primeConnection).
+//
 // A client may have many, and sends them in several requests if it is a Java one; so
 // they are set some at a time, and what happens meanwhile to those that are set is
 // told, as it is between two requests.
@@ -188,7 +193,7 @@ func (c *conn) setWatches(q *request) error {
 		})
 		switch {
 		case failed != nil:
-			return c.fail(q, failed)
+			return fmt.Errorf("watches cannot be set again: %w", failed)
 		case err != nil:
 			return err
 		}
@@ -197,7 +202,8 @@ func (c *conn) setWatches(q *request) error {
 }
 
 // replay makes the events that the watches have missed, as a view has it, and keeps
-// those that have not fired.
+// those that have not fired. One whose znode etcd's authentication does not show is told
+// of nothing and kept: it may be told later, as each event is judged for itself.
 func (c *rewatchChunk) replay(frames []byte, v core.View, since core.Rev) ([]byte, error) {
 	for i := range c.regs {
 		r := &c.regs[i]
@@ -206,6 +212,9 @@ func (c *rewatchChunk) replay(frames []byte, v core.View, since core.Rev) ([]byt
 			continue
 		}
 		z, err := v.Znodes().Znode(r.path, 0)
+		if err != nil && verdictOf(err).code == wire.NoAuth {
+			continue
+		}
 		if err != nil && core.KindOf(err) != core.NoNode {
 			return nil, err
 		}

@@ -163,7 +163,7 @@ func TestMultiReadIsBounded(t *testing.T) {
 	c := startServer(t).connect()
 	c.create("/big", strings.Repeat("x", 1<<20-100), wire.Persistent)
 	m := &wire.MultiRequest{}
-	for range maxReply>>20 + 3 {
+	for range maxMultiRead + 3 {
 		m.Ops = append(m.Ops, wire.MultiOp{Op: wire.OpGetData, Path: "/big"})
 	}
 	require.Equal(t, wire.BadArguments, c.call(wire.OpMultiRead, m).Err)

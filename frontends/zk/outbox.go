@@ -33,25 +33,36 @@ type outbox struct {
 	w io.WriteCloser
 	// watched counts the bytes of events of all connections; it may be nil.
 	watched *atomic.Uint64
+	// backlog is what waits for all clients; it may be nil.
+	backlog *backlog
+	// abandoned says that w was closed because of it.
+	abandoned atomic.Bool
 
 	writing sync.Mutex // held while w is written; taken before mu
 
-	mu  sync.Mutex
-	buf []byte
+	mu sync.Mutex
+	unsent
+	// held is the bytes of all that is not written yet, be it on its way.
+	held int
 	// spare is the buffer last written, to be used again. small counts the times in
 	// a row that it was much larger than what was in it.
 	spare []byte
 	small int
-	// eventBytes is how much of buf are events, lastEvent the revision of the last
-	// event ever appended.
-	eventBytes int
-	lastEvent  core.Rev
+	// lastEvent is the revision of the last event ever appended.
+	lastEvent core.Rev
 	// claimed says that somebody is about to flush who has not begun.
 	claimed bool
-	// packets counts the frames appended and not yet counted as sent.
-	packets int
 	// failed is why nothing more is appended or written.
 	failed error
+}
+
+// unsent is what waits for the next flush.
+type unsent struct {
+	// full are long frames, and what was appended before each, in front of buf.
+	full [][]byte
+	buf  []byte
+	// eventBytes is how much of it are events, packets the number of frames.
+	eventBytes, packets int
 }
 
 // fail closes the connection. The first reason stays.
@@ -65,8 +76,11 @@ func (o *outbox) failLocked(reason error) {
 	if o.failed != nil {
 		return
 	}
-	o.failed = reason
-	o.buf, o.spare = nil, nil
+	if o.failed = reason; o.abandoned.Load() {
+		o.failed = errNotReading
+	}
+	o.unsent, o.spare = unsent{}, nil
+	o.hold(-o.held)
 	_ = o.w.Close() // there is nothing left to lose
 }
 
@@ -78,33 +92,53 @@ func (o *outbox) reason() error {
 }
 
 // reply appends a reply that shows the state of rev, unless an event of a later
-// revision precedes it: then it reports false, and the reply must be made anew.
+// revision precedes it: then it reports false, and the reply must be made anew. A frame
+// longer than flushSize belongs to the outbox from then on.
 func (o *outbox) reply(frame []byte, rev core.Rev) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.lastEvent > rev {
 		return false
 	}
-	o.appendLocked(frame)
+	o.appendLocked(frame, len(frame) > flushSize)
 	return true
 }
 
-// append appends a reply that shows nothing that an event could contradict.
+// append appends a reply that shows nothing that an event could contradict. A frame longer
+// than flushSize belongs to the outbox from then on.
 func (o *outbox) append(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.appendLocked(frame)
+	o.appendLocked(frame, len(frame) > flushSize)
 }
 
-func (o *outbox) appendLocked(frame []byte) {
+// appendLocked appends a frame, or a copy of it if it is not handed over.
+func (o *outbox) appendLocked(frame []byte, handedOver bool) {
 	if o.failed != nil {
 		return
 	}
-	if o.buf == nil {
-		o.buf, o.spare = o.spare, nil
-	}
-	o.buf = append(o.buf, frame...)
 	o.packets++
+	if handedOver {
+		if len(o.buf) > 0 {
+			o.full, o.buf = append(o.full, o.buf), nil
+		}
+		o.full = append(o.full, frame)
+	} else {
+		if o.buf == nil {
+			o.buf, o.spare = o.spare, nil
+		}
+		o.buf = append(o.buf, frame...)
+	}
+	o.hold(len(frame))
+}
+
+// hold changes how much is held.
+func (o *outbox) hold(n int) {
+	before := o.held
+	o.held += n
+	if o.backlog != nil && max(before, o.held) > flushSize {
+		o.backlog.holds(o, o.held)
+	}
 }
 
 // event appends the frame of an event of a revision.
@@ -114,7 +148,7 @@ func (o *outbox) event(rev core.Rev, frame []byte) {
 	if o.failed != nil {
 		return
 	}
-	o.appendLocked(frame)
+	o.appendLocked(frame, false)
 	o.lastEvent = rev
 	if o.watched != nil {
 		o.watched.Add(uint64(len(frame)))
@@ -152,19 +186,40 @@ func (o *outbox) flush() (packets int, err error) {
 	o.writing.Lock()
 	defer o.writing.Unlock()
 	o.mu.Lock()
-	b, failed := o.buf, o.failed
-	packets = o.packets
-	o.buf, o.eventBytes, o.packets, o.claimed = nil, 0, 0, false
+	u, failed := o.unsent, o.failed
+	o.unsent, o.claimed = unsent{}, false
 	o.mu.Unlock()
-	if failed != nil || len(b) == 0 {
+	if failed != nil {
 		return 0, failed
 	}
-	if _, err := o.w.Write(b); err != nil {
-		o.fail(err)
+	for i, b := range u.full {
+		u.full[i] = nil // so that it goes as soon as it is written
+		if err := o.write(b); err != nil {
+			return 0, err
+		}
+	}
+	if err := o.write(u.buf); err != nil {
 		return 0, err
 	}
-	o.recycle(b)
-	return packets, nil
+	return u.packets, nil
+}
+
+// write writes a buffer, some at a time, and lets go of it.
+func (o *outbox) write(b []byte) error {
+	for rest := b; len(rest) > 0; {
+		n, err := o.w.Write(rest[:min(len(rest), flushSize)])
+		if err != nil {
+			o.fail(err)
+			return err
+		}
+		if rest = rest[n:]; len(rest) > 0 && o.backlog != nil {
+			o.backlog.progress(o)
+		}
+	}
+	if len(b) > 0 {
+		o.recycle(b)
+	}
+	return nil
 }
 
 // recycle keeps a buffer that was written, unless it is too large: once, or for
@@ -172,6 +227,9 @@ func (o *outbox) flush() (packets int, err error) {
 func (o *outbox) recycle(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.failed == nil {
+		o.hold(-len(b))
+	}
 	if cap(b) <= keptBuffer || len(b) > cap(b)/4 {
 		o.small = 0
 	} else {

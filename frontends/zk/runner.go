@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -16,7 +17,7 @@ type runner struct {
 	view core.View
 	// viewer is who sees it.
 	viewer *identities
-	// scratch is where replies are made.
+	// scratch is where replies are made. One that is long goes over to the outbox, with it.
 	scratch []byte
 	// shown is the latest revision that the client knows to exist.
 	shown core.Rev
@@ -38,13 +39,22 @@ func (r *runner) release() {
 	}
 }
 
+// view makes a view for who makes q.
+func (c *conn) view(ctx context.Context, q *request, consistency core.Consistency) (core.View, error) {
+	who, err := c.srv.principal(ctx, q.who)
+	if err != nil {
+		return nil, err
+	}
+	return c.srv.cfg.Store.View(ctx, who, consistency)
+}
+
 // currentView is the view that q reads from.
 func (c *conn) currentView(q *request) (core.View, error) {
 	if c.run.viewer != q.who {
 		c.run.release()
 	}
 	if c.run.view == nil {
-		v, err := c.srv.cfg.Store.View(c.ctx, c.srv.principal(c.ctx, q.who), core.Consistency{})
+		v, err := c.view(c.ctx, q, core.Consistency{})
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +154,9 @@ func (c *conn) answer(q *request, rev core.Rev, code wire.ErrorCode, body func([
 
 // appended keeps the books on a reply that was appended.
 func (c *conn) appended(frame []byte, rev core.Rev) {
-	c.run.scratch = frame[:0]
+	if c.run.scratch = frame[:0]; len(frame) > flushSize {
+		c.run.scratch = nil // it is the outbox's
+	}
 	c.run.unwritten += len(frame)
 	c.run.tally.replied(len(frame) - jute.FrameHeader)
 	c.run.shown = max(c.run.shown, rev)
@@ -283,7 +295,10 @@ func (c *conn) tryWatch(
 		table.listening(c.srv.following.Listen())
 		c.run.watching = true
 	}
-	since := table.arm(&c.sub, regs)
+	since, failed := table.arm(&c.sub, regs)
+	if failed != nil {
+		return failed, nil
+	}
 	if c.run.view != nil && c.run.view.Rev() < since {
 		c.run.release()
 	}

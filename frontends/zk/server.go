@@ -33,8 +33,9 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
-	conns     map[net.Conn]struct{}
-	perIP     map[string]int
+	// conns are the connections by where they come from, perIP how many come from there.
+	conns map[net.Conn]string
+	perIP map[string]int
 }
 
 // duty is what the server is told to do besides, and what it does at present.
@@ -47,6 +48,8 @@ type duty struct {
 	readOnly atomic.Bool
 	// local are the sessions of those clients.
 	local localSessions
+	// backlog is what waits to be written to clients.
+	backlog backlog
 }
 
 // New makes a Server. It panics if Config.Metrics has the metrics of another
@@ -59,10 +62,11 @@ func New(cfg Config) *Server {
 		watches:  newWatchTable(),
 
 		listeners: map[net.Listener]struct{}{},
-		conns:     map[net.Conn]struct{}{},
+		conns:     map[net.Conn]string{},
 		perIP:     map[string]int{},
 	}
 	s.words = enabledWords(s.cfg.Words, s.cfg.Features.ReadOnly)
+	s.backlog.limit, s.watches.limit = s.cfg.Limits.Memory, s.cfg.Limits.Memory
 	s.traceMask.Store(defaultTraceMask)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.watches.judge = judge{store: s.cfg.Store, auth: s.cfg.Auth}
@@ -143,11 +147,11 @@ func (s *Server) start(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	s.conns[nc] = struct{}{}
+	s.conns[nc] = ip
 	s.perIP[ip]++
 	s.stats.connections.Add(1)
 	s.handlers.Go(func() {
-		defer s.finish(nc, ip)
+		defer s.finish(nc) //nolint:errcheck // most often it is closed already
 		s.handle(nc)
 	})
 }
@@ -155,16 +159,20 @@ func (s *Server) start(nc net.Conn) {
 // tooMany says whether there are as many as there may be; a limit of zero is none.
 func tooMany(n, limit int) bool { return limit > 0 && n >= limit }
 
-// finish forgets a connection and closes it.
-func (s *Server) finish(nc net.Conn, ip string) {
-	defer nc.Close() //nolint:errcheck // most often it is closed already
+// finish closes a connection, which makes room for another first: a client that sees the
+// end of this one may be back before anything else is done (ZooKeeper 3.9
+// NIOServerCnxn.close). It may be called by anyone, more than once.
+func (s *Server) finish(nc net.Conn) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, nc)
-	if s.perIP[ip]--; s.perIP[ip] == 0 {
-		delete(s.perIP, ip)
+	if ip, ok := s.conns[nc]; ok {
+		delete(s.conns, nc)
+		if s.perIP[ip]--; s.perIP[ip] == 0 {
+			delete(s.perIP, ip)
+		}
+		s.stats.connections.Add(-1)
 	}
-	s.stats.connections.Add(-1)
+	s.mu.Unlock()
+	return nc.Close()
 }
 
 func remoteIP(nc net.Conn) string {

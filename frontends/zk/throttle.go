@@ -21,12 +21,14 @@ const (
 func (c *conn) handOver(q *request) (core.Pending, error) {
 	began := c.srv.clock()
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		p := c.srv.cfg.Store.Submit(c.srv.principal(c.ctx, q.who), q.cmd)
-		if !p.Done() {
+		p, err := c.propose(q)
+		if err == nil && !p.Done() {
 			return p, nil
 		}
-		var s settled
-		s.result, s.err = p.Wait(c.ctx)
+		s := settled{err: err}
+		if err == nil {
+			s.result, s.err = p.Wait(c.ctx)
+		}
 		if !errors.Is(s.err, core.TooManyRequests) {
 			return s, nil
 		}
@@ -39,6 +41,15 @@ func (c *conn) handOver(q *request) (core.Pending, error) {
 			return nil, err
 		}
 	}
+}
+
+// propose hands a write to the store, once it is known whose it is.
+func (c *conn) propose(q *request) (core.Pending, error) {
+	who, err := c.srv.principal(c.ctx, q.who)
+	if err != nil {
+		return nil, err
+	}
+	return c.srv.cfg.Store.Submit(who, q.cmd), nil
 }
 
 // pause lets what is outstanding be answered.

@@ -119,6 +119,8 @@ type watchTable struct {
 	waiting []waiter
 	// count is the number of watches set, as ZooKeeper counts them: see change.
 	count int
+	// weight is what all watches take in bytes, limit how much they may; zero is no limit.
+	weight, limit int64
 	// dirty are the subscribers to kick.
 	dirty []*subscriber
 	// seq is the number of the last event.
@@ -301,6 +303,7 @@ func (t *watchTable) fire(kind watchKind, at string, e *watchEvent) {
 		} else {
 			delete(w.sub.watched[kind], at)
 			w.list = nil
+			t.weight -= weight(at)
 		}
 	}
 	clear(list.watches[len(rest):])

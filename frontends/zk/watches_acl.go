@@ -97,8 +97,8 @@ var atOnce = func() context.Context {
 // users and roles. It has no AuthRev if it has never been found out.
 func (c *conn) known() core.Principal {
 	now := c.who.Load()
-	who := c.srv.principal(atOnce, now)
-	if r := now.resolved.Load(); who.AuthRev == 0 && r != nil {
+	who, err := c.srv.principal(atOnce, now)
+	if r := now.resolved.Load(); err != nil && r != nil {
 		return r.who
 	}
 	return who

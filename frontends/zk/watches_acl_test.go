@@ -69,17 +69,7 @@ func TestEventsNeedEtcdsPermission(t *testing.T) {
 	c.create("/mine", "", wire.Persistent)
 	c.create("/other", "", wire.Persistent)
 	c.addWatch("/", wire.AddPersistentRecursive)
-	s.do(
-		&core.UserAdd{Name: core.RootUser, Hash: []byte("h")},
-		&core.UserGrantRole{User: core.RootUser, Role: core.RootRole},
-		&core.UserAdd{Name: core.ZooKeeperUser, NoPassword: true},
-		&core.RoleAdd{Name: "r"},
-		&core.UserGrantRole{User: core.ZooKeeperUser, Role: "r"},
-		&core.RoleGrantPermission{Role: "r", Permission: core.Permission{
-			Type: core.PermitReadWrite, Interval: core.Interval{Key: []byte("/zk/mine"), End: []byte("/zk/minf")},
-		}},
-		&core.AuthEnable{},
-	)
+	s.enableAuth("/zk/mine", "/zk/minf")
 	s.do(&core.Put{Key: []byte("/zk/other")}, &core.Put{Key: []byte("/zk/mine")}, &core.Put{Key: []byte("/zk/mine/x")})
 	c.told(changed("/mine"), created("/mine/x"))
 	s.do(&core.AuthDisable{})

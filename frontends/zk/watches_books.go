@@ -19,8 +19,16 @@ func (t *watchTable) add(s *subscriber, kind watchKind, path string) *watch {
 		s.watched[kind] = map[string]*watch{}
 	}
 	s.watched[kind][list.path] = w
+	t.weight += weight(list.path)
 	return w
 }
+
+// watchOverhead is what a watch takes beside its path in bytes, in three maps and a list:
+// measured with a path of its own each.
+const watchOverhead = 350
+
+// weight is what a watch at a path takes in bytes.
+func weight(path string) int64 { return watchOverhead + int64(len(path)) }
 
 // forget takes a watch that is neither set nor armed out of its list. It may be out.
 func (t *watchTable) forget(w *watch) {
@@ -29,6 +37,7 @@ func (t *watchTable) forget(w *watch) {
 		return
 	}
 	delete(w.sub.watched[list.kind], list.path)
+	t.weight -= weight(list.path)
 	w.list = nil
 	last := len(list.watches) - 1
 	moved := list.watches[last]

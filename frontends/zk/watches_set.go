@@ -2,6 +2,10 @@ package zk
 
 import "github.com/triglot/triglot/core"
 
+// errTooManyWatches refuses watches for which there is no memory. ZooKeeper has no bound,
+// and takes them until it runs out.
+var errTooManyWatches = core.Errorf(core.TooManyRequests, "there are too many watches")
+
 // registration asks for a watch of some kind at a path.
 type registration struct {
 	path string
@@ -20,12 +24,13 @@ const watchChunk = 256
 // of is noted, and what the subscriber is told is held, until settle or withdraw. It
 // returns the last revision dispatched: the reply must be made from a view that is at
 // least as new, as what was dispatched before was not noted. There may be no
-// registrations.
-func (t *watchTable) arm(s *subscriber, regs []registration) core.Rev {
+// registrations. It fails if there are too many watches for those, and has done nothing
+// then.
+func (t *watchTable) arm(s *subscriber, regs []registration) (core.Rev, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.gone {
-		return 0
+		return 0, nil
 	}
 	t.subs[s] = struct{}{}
 	for i := range regs {
@@ -34,8 +39,12 @@ func (t *watchTable) arm(s *subscriber, regs []registration) core.Rev {
 			r.watch.arming = true
 		}
 	}
+	if t.limit > 0 && t.weight > t.limit && len(regs) > 0 {
+		t.disarm(regs)
+		return 0, errTooManyWatches
+	}
 	s.holding = true
-	return core.Rev(t.dispatched.Load())
+	return core.Rev(t.dispatched.Load()), nil
 }
 
 // settle queues a reply made from a view of rev, all events up to which are dispatched:

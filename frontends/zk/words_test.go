@@ -206,7 +206,7 @@ cnt_readlatency	7`, "\n") {
 // The forms that a client reads that is older than ZooKeeper's present date
 // (go-zookeeper FLWSrvr).
 func TestTheVersionHasTheOldDate(t *testing.T) {
-	s := startServer(t, func(c *Config) { c.Build = "0123abc"; c.Built = time.Unix(1e9, 0) })
+	s := startServer(t, func(c *Config) { c.About.Build = "0123abc"; c.About.Built = time.Unix(1e9, 0) })
 	require.True(t, strings.HasPrefix(s.word("srvr"), "Zookeeper version: 3.9.5-0123abc, built on 09/09/2001 01:46 UTC\n"))
 }
 

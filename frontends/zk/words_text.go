@@ -25,7 +25,7 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 // fullVersion is the version as ZooKeeper prints it, but for the date: it is the
 // one form that all clients can read (go-zookeeper FLWSrvr).
 func (s *Server) fullVersion() string {
-	return fmt.Sprintf("%s-%s, built on %s", s.cfg.Version, s.cfg.Build, s.cfg.Built.UTC().Format("01/02/2006 15:04 UTC"))
+	return fmt.Sprintf("%s-%s, built on %s", s.cfg.About.Version, s.cfg.About.Build, s.cfg.About.Built.UTC().Format("01/02/2006 15:04 UTC"))
 }
 
 // mode is the server's role.
@@ -194,9 +194,9 @@ func (s *Server) writeConf(b *bytes.Buffer, _ net.Conn) {
 	writeSettings(b, []setting{
 		{"clientPort", plain},
 		{"secureClientPort", secure},
-		{"dataDir", s.cfg.DataDir},
+		{"dataDir", s.cfg.About.DataDir},
 		{"dataDirSize", size},
-		{"dataLogDir", s.cfg.DataDir},
+		{"dataLogDir", s.cfg.About.DataDir},
 		{"dataLogSize", size},
 		{"tickTime", s.cfg.Limits.Tick.Milliseconds()},
 		{"maxClientCnxns", s.cfg.Limits.MaxPerIP},
