@@ -99,8 +99,17 @@ func (k *Keeper) TLS() *tls.Config {
 	}
 }
 
-// Reload looks at the files now.
+// Reload looks at the files now, and says anew which certificates end soon or have ended.
 func (k *Keeper) Reload() {
+	k.look()
+	k.mu.Lock()
+	clear(k.warned)
+	k.mu.Unlock()
+	k.warn(k.current.Load())
+}
+
+// look takes the files into use if they have changed.
+func (k *Keeper) look() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	files, sum, err := k.source.read()
@@ -128,7 +137,7 @@ func (k *Keeper) poll(ctx context.Context) {
 	for {
 		select {
 		case <-ticker.C:
-			k.Reload()
+			k.look()
 			k.warn(k.current.Load())
 		case <-ctx.Done():
 			return

@@ -269,6 +269,25 @@ func TestEndIsAnnounced(t *testing.T) {
 	})
 }
 
+// Who asks for another look is told at once of what has ended, and each time.
+func TestReloadSaysWhatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := certstest.New(t)
+		a.Issue("server", certstest.Localhost)
+		k, log := load(t, server(a, "server"))
+		k.Reload()
+		require.Empty(t, log.take())
+		a.Issue("server", certstest.Subject{Name: "server", Until: time.Now().Add(-time.Minute)})
+		k.Reload()
+		require.Regexp(t, `(?s)level=INFO msg="certificates have changed and are in use".*level=WARN msg="a certificate has ended: .*file=\S+server.pem`, log.take())
+		k.Reload()
+		require.Regexp(t, `^level=WARN msg="a certificate has ended: [^\n]*\n$`, log.take())
+		pass(10 * pollInterval)
+		require.Empty(t, log.take(), "looks that nobody asked for say nothing")
+		k.Close()
+	})
+}
+
 func TestRevocationListAsPEM(t *testing.T) {
 	a := certstest.New(t)
 	a.Issue("server", certstest.Localhost)

@@ -41,6 +41,7 @@ type Listener struct {
 	config  *tls.Config
 	options ListenOptions
 	log     *slog.Logger
+	sparing sparing
 
 	ready  chan net.Conn // unbuffered: a connection is either here or there
 	failed chan error
@@ -202,15 +203,24 @@ func (l *Listener) handshake(raw net.Conn) (net.Conn, error) {
 	return conn, nil
 }
 
-// reject closes a connection and says why; that the client went away says
-// nothing, port scanners and probes do.
+// reject closes a connection and says why, once a minute of a reason and an address; that
+// the client went away says nothing, port scanners and probes do.
 func (l *Listener) reject(raw, conn net.Conn, err error) {
 	_ = raw.Close() // there is nobody to tell
 	level := slog.LevelWarn
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		level = slog.LevelDebug
 	}
 	about := []any{"remote-addr", raw.RemoteAddr().String()}
+	if level > slog.LevelDebug {
+		left, ok := l.sparing.due(rejection{host(raw), reasonOf(err)}, time.Now())
+		switch {
+		case !ok:
+			return
+		case left > 0:
+			about = append(about, "left-out", left)
+		}
+	}
 	if secure, ok := conn.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		about = append(about, "server-name", state.ServerName)
@@ -220,6 +230,23 @@ func (l *Listener) reject(raw, conn net.Conn, err error) {
 		}
 	}
 	l.log.Log(context.Background(), level, l.options.Rejected, append(about, "error", err)...)
+}
+
+// host is where a connection comes from, without a port.
+func host(conn net.Conn) string {
+	address := conn.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
+// reasonOf is an error without the addresses that it happened between.
+func reasonOf(err error) string {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return op.Op + ": " + op.Err.Error()
+	}
+	return err.Error()
 }
 
 // handshakeRecord is the first byte of a TLS connection (RFC 8446, 5.1); no

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,4 +251,61 @@ func TestAddressIsChecked(t *testing.T) {
 	for range conns {
 		require.Fail(t, "only one was let in")
 	}
+}
+
+// However many handshakes fail, the log has a line a minute for each reason, and none for
+// connections that are closed without a byte.
+func TestRejectionsAreSpared(t *testing.T) {
+	listening(t, ListenOptions{}, func(t *testing.T, a *certstest.Authority, p *pipes, out <-chan accepted, log *testLog) {
+		warnings := func() (lines []string) {
+			synctest.Wait()
+			for line := range strings.Lines(log.take()) {
+				if strings.Contains(line, "level=WARN") {
+					lines = append(lines, line)
+				}
+			}
+			return lines
+		}
+		for range 500 { // a load balancer's checks
+			probe := p.dial()
+			synctest.Wait()
+			_ = probe.Close()
+		}
+		require.Empty(t, warnings())
+		plain := func() {
+			c := p.dial()
+			go func() { _, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n")) }()
+			_, _ = io.ReadAll(c)
+			_ = c.Close()
+		}
+		for range 500 {
+			plain()
+		}
+		half := p.dial()
+		_, _ = half.Write([]byte{handshakeRecord, 3})
+		_ = half.Close()
+		lines := warnings()
+		require.Len(t, lines, 2)
+		require.Contains(t, lines[0], "first record does not look like a TLS handshake")
+		require.Contains(t, lines[1], "unexpected EOF")
+		pass(sparingPause)
+		plain()
+		lines = warnings()
+		require.Len(t, lines, 1)
+		require.Contains(t, lines[0], "left-out=499")
+	})
+}
+
+func TestSparingIsBounded(t *testing.T) {
+	var s sparing
+	now := time.Now()
+	for i := range 2 * maxSpared {
+		_, ok := s.due(rejection{reason: strconv.Itoa(i)}, now)
+		require.Equal(t, i < maxSpared, ok)
+	}
+	require.Len(t, s.told, maxSpared)
+	left, ok := s.due(rejection{reason: "late"}, now.Add(sparingPause))
+	require.True(t, ok)
+	require.Equal(t, maxSpared, left)
+	require.Len(t, s.told, 1)
 }
