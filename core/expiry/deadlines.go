@@ -274,6 +274,16 @@ func (d *Deadlines) Retry(ids []core.LeaseID) (again int) {
 	return again
 }
 
+// Sessions returns how many of ids are sessions that exist.
+func (d *Deadlines) Sessions(ids []core.LeaseID) (n int) {
+	for _, id := range ids {
+		if l := d.leases[id]; l != nil && l.Session {
+			n++
+		}
+	}
+	return n
+}
+
 // Len returns the number of leases.
 func (d *Deadlines) Len() int { return len(d.leases) }
 

@@ -136,10 +136,12 @@ func (l *leases) keepTime(ctx context.Context) {
 
 // expireOverdue revokes overdue leases until ctx ends.
 func (l *leases) expireOverdue(ctx context.Context) {
+	var sessions expiredSessions
 	for {
 		select {
 		case <-l.due:
-			l.expireDue(ctx)
+			l.expireDue(ctx, &sessions)
+			sessions.tell(l.now(), l.n.cfg.Logger)
 			l.checkpointDue(ctx)
 		case <-ctx.Done():
 			return
@@ -148,9 +150,9 @@ func (l *leases) expireOverdue(ctx context.Context) {
 }
 
 // expireDue revokes what is due now.
-func (l *leases) expireDue(ctx context.Context) {
+func (l *leases) expireDue(ctx context.Context, ended *expiredSessions) {
 	for {
-		cmd := l.nextDue()
+		cmd, sessions := l.nextDue()
 		if cmd == nil {
 			return
 		}
@@ -159,6 +161,7 @@ func (l *leases) expireDue(ctx context.Context) {
 		// revocation failed, or passed it over.
 		l.mu.Lock()
 		again := l.deadlines.Retry(cmd.IDs)
+		sessions -= l.deadlines.Sessions(cmd.IDs)
 		l.mu.Unlock()
 		if err != nil {
 			if ctx.Err() == nil && !errors.Is(err, core.LeaderChanged) {
@@ -167,6 +170,7 @@ func (l *leases) expireDue(ctx context.Context) {
 			return
 		}
 		l.n.metrics.expired.Add(float64(len(cmd.IDs) - again))
+		ended.add(sessions)
 	}
 }
 
@@ -191,23 +195,25 @@ func (l *leases) checkpointDue(ctx context.Context) {
 	}
 }
 
-// nextDue returns a command that revokes what is overdue, or nil. It says as of
+// nextDue returns a command that revokes what is overdue, or nil, and how many sessions
+// are among that. It says as of
 // when, by a view from before the look at the deadlines, which know all that the
 // view shows: a lease that is granted under the same id later, or a session that is
 // attached, is not meant.
-func (l *leases) nextDue() *core.LeaseExpire {
+func (l *leases) nextDue() (cmd *core.LeaseExpire, sessions int) {
 	view := l.n.published.hold()
 	if view == nil {
-		return nil
+		return nil, 0
 	}
 	defer view.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	cmd := l.deadlines.Due(l.now(), expiryBatch)
+	cmd = l.deadlines.Due(l.now(), expiryBatch)
 	if cmd != nil {
 		cmd.AsOf = view.Index()
+		sessions = l.deadlines.Sessions(cmd.IDs)
 	}
-	return cmd
+	return cmd, sessions
 }
 
 // KeepAlive implements core.Leases.
