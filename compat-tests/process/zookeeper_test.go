@@ -20,6 +20,8 @@ import (
 // zooTimeout bounds a start that fails.
 const zooTimeout = 30 * time.Second
 
+const noAccess = "Unable to access datadir, exiting abnormally"
+
 // What a ZooKeeper does not start with, triglot zookeeper does not either: the exit
 // status is the same, and so are the words.
 func TestZooCfgThatZooKeeperRefuses(t *testing.T) {
@@ -46,6 +48,17 @@ func TestZooCfgThatZooKeeperRefuses(t *testing.T) {
 		{"an ensemble without myid", ok + "initLimit=1\nsyncLimit=1\nserver.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4", "myid file is missing"},
 		{"servers here and there", ok + "dynamicConfigFile=DIR/d\nserver.1=127.0.0.1:1:2", "must be in a separate dynamic config file"},
 		{"no dynamic file", ok + "dynamicConfigFile=DIR/d", "Error processing "},
+		{"a weight that is no number", ok + "weight.1=x", `For input string: "x"`},
+		{"a weight of no server", ok + "weight.x=1", `For input string: "x"`},
+		{"a weight of nothing", ok + "weight=1", `For input string: "weight"`},
+		{"an empty group", ok + "group.1=", `For input string: ""`},
+		{"a server in two groups", ok + "group.1=1\ngroup.2=1\nweight.1=1", "is in multiple groups"},
+		{"a server in no group", ok + "server.1=127.0.0.1:1:2\nweight.1=1", "is not in a group"},
+		{"a byte order mark", "\xef\xbb\xbf" + ok, "dataDir is not set"},
+		{"a file for a directory", "clientPort=0\ndataDir=DIR/zoo.cfg", noAccess},
+		{"a directory below a file", "clientPort=0\ndataDir=DIR/zoo.cfg/data", noAccess},
+		{"a file for the log's directory", ok + "dataLogDir=DIR/zoo.cfg", noAccess},
+		{"a directory to be there", ok + "datadir.autocreate=false", noAccess},
 		{"an escape that is none", ok + `a=\u00`, `Malformed \uxxxx encoding.`},
 	}
 	for _, test := range tests {
