@@ -23,6 +23,31 @@ import (
 // The steps of a connection are what it does between two calls of the store: a
 // call does not return until the schedule lets it.
 func TestOrderModel(t *testing.T) {
+	for _, scenario := range orderScenarios(t) {
+		t.Run(scenario.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var s schedule
+				runs := 0
+				for more := true; more; more = s.advance() {
+					w := newWorld(t, &s, scenario.others)
+					w.run(scenario.conns)
+					runs++
+				}
+				t.Logf("%d interleavings", runs)
+				require.Greater(t, runs, 10)
+			})
+		})
+	}
+}
+
+type orderScenario struct {
+	name string
+	// others are the revisions that someone else writes, in order.
+	others []string
+	conns  [][]step
+}
+
+func orderScenarios(t *testing.T) []orderScenario {
 	read := func(op wire.OpCode, watch bool) step {
 		return func(c *conn, xid int32) *request {
 			return decoded(t, c, xid, op, &wire.ReadRequest{Path: "/a", Watch: watch})
@@ -57,12 +82,7 @@ func TestOrderModel(t *testing.T) {
 	get, getWatch := read(wire.OpGetData, false), read(wire.OpGetData, true)
 	existsWatch, childrenWatch := read(wire.OpExists, true), read(wire.OpGetChildren2, true)
 	persistent, recursive := add("/a", wire.AddPersistent), add("/", wire.AddPersistentRecursive)
-	for _, scenario := range []struct {
-		name string
-		// others are the revisions that someone else writes, in order.
-		others []string
-		conns  [][]step
-	}{
+	return []orderScenario{
 		{"a read that watches", []string{"set", "set"}, [][]step{{getWatch, nil, get}}},
 		{"in one batch with others", []string{"set", "set"}, [][]step{{get, getWatch, get}}},
 		{"a znode that comes and goes", []string{"delete", "create"}, [][]step{{existsWatch, nil, get}}},
@@ -89,20 +109,6 @@ func TestOrderModel(t *testing.T) {
 		{"a persistent watch is removed", []string{"set", "set"}, [][]step{{persistent, unwatch, get}}},
 		{"its own write and a recursive watch", []string{"set"}, [][]step{{recursive, set, get}}},
 		{"another has a persistent watch", []string{"set"}, [][]step{{persistent}, {recursive}}},
-	} {
-		t.Run(scenario.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var s schedule
-				runs := 0
-				for more := true; more; more = s.advance() {
-					w := newWorld(t, &s, scenario.others)
-					w.run(scenario.conns)
-					runs++
-				}
-				t.Logf("%d interleavings", runs)
-				require.Greater(t, runs, 10)
-			})
-		})
 	}
 }
 

@@ -83,40 +83,12 @@ func TestReadOnlyMode(t *testing.T) {
 		require.Equal(t, wire.OK, c.call(op, m).Err, "%v", op)
 	}
 	c.watchRecursively("/a")
-	for op, m := range map[wire.OpCode]message{
-		wire.OpCreate:          &wire.CreateRequest{Path: "/x", ACL: wire.OpenACLUnsafe},
-		wire.OpCreate2:         &wire.CreateRequest{Path: "/x", ACL: wire.OpenACLUnsafe},
-		wire.OpCreateContainer: &wire.CreateRequest{Path: "/x", ACL: wire.OpenACLUnsafe, Flags: wire.Container},
-		wire.OpDelete:          &wire.DeleteRequest{Path: "/a", Version: -1},
-		wire.OpSetData:         &wire.SetDataRequest{Path: "/a", Version: -1},
-		wire.OpMulti:           &wire.MultiRequest{},
-		wire.OpSync:            &wire.SyncRequest{Path: "/"},
-		wire.OpSetACL:          &wire.SetACLRequest{Path: "/", ACL: wire.OpenACLUnsafe, Version: -1},
-		wire.OpCreateTTL:       appender(func(dst []byte) []byte { return dst }), // not even decoded
-		wire.OpReconfig:        appender(func(dst []byte) []byte { return dst }),
-	} {
-		require.Equal(t, wire.NotReadOnly, c.call(op, m).Err, "%v", op)
-	}
+	c.refusesToWrite()
 	require.Contains(t, s.word("mntr"), "zk_local_sessions\t1\n")
 	require.Contains(t, s.word("mntr"), "zk_server_state\tread-only\n")
 	require.Contains(t, s.admin(AdminConfig{}).ask("GET", "/commands/isro", "-").Body.String(), `"read_only" : true`)
 
-	other := s.dial()
-	other.hello(wire.ConnectRequest{TimeOut: 5000, ReadOnly: true, HasReadOnly: true})
-	named := wire.ConnectRequest{
-		TimeOut: 5000, SessionID: other.session.SessionID, Password: other.session.Password, ReadOnly: true, HasReadOnly: true,
-	}
-	moved := s.dial()
-	moved.hello(named)
-	require.Equal(t, other.session.SessionID, moved.session.SessionID, "a local session can be renewed where it is")
-	other.gone()
-	named.Password = make([]byte, wire.PasswordSize)
-	wrong := s.dial()
-	wrong.write(framed(named.Append))
-	wrong.gone()
-	other = moved
-	other.ok(wire.OpCloseSession, nil, nil)
-	other.gone()
+	s.renewsLocally()
 
 	lost.Store(false)
 	c.gone()
@@ -130,6 +102,46 @@ func TestReadOnlyMode(t *testing.T) {
 	again.set("/a", "written")
 	s.until("ruok", "imok")
 	require.Contains(t, s.word("mntr"), "zk_local_sessions\t0\n")
+}
+
+// refusesToWrite requires that all that needs a leader is refused.
+func (c *client) refusesToWrite() {
+	c.Helper()
+	for op, m := range map[wire.OpCode]message{
+		wire.OpCreate:          &wire.CreateRequest{Path: "/x", ACL: wire.OpenACLUnsafe},
+		wire.OpCreate2:         &wire.CreateRequest{Path: "/x", ACL: wire.OpenACLUnsafe},
+		wire.OpCreateContainer: &wire.CreateRequest{Path: "/x", ACL: wire.OpenACLUnsafe, Flags: wire.Container},
+		wire.OpDelete:          &wire.DeleteRequest{Path: "/a", Version: -1},
+		wire.OpSetData:         &wire.SetDataRequest{Path: "/a", Version: -1},
+		wire.OpMulti:           &wire.MultiRequest{},
+		wire.OpSync:            &wire.SyncRequest{Path: "/"},
+		wire.OpSetACL:          &wire.SetACLRequest{Path: "/", ACL: wire.OpenACLUnsafe, Version: -1},
+		wire.OpCreateTTL:       appender(func(dst []byte) []byte { return dst }), // not even decoded
+		wire.OpReconfig:        appender(func(dst []byte) []byte { return dst }),
+	} {
+		require.Equal(c, wire.NotReadOnly, c.call(op, m).Err, "%v", op)
+	}
+}
+
+// renewsLocally requires that a local session can be renewed, by who knows its password.
+func (s *server) renewsLocally() {
+	s.Helper()
+	other := s.dial()
+	other.hello(wire.ConnectRequest{TimeOut: 5000, ReadOnly: true, HasReadOnly: true})
+	named := wire.ConnectRequest{
+		TimeOut: 5000, SessionID: other.session.SessionID, Password: other.session.Password, ReadOnly: true, HasReadOnly: true,
+	}
+	moved := s.dial()
+	moved.hello(named)
+	require.Equal(s, other.session.SessionID, moved.session.SessionID, "a local session can be renewed where it is")
+	other.gone()
+	named.Password = make([]byte, wire.PasswordSize)
+	wrong := s.dial()
+	wrong.write(framed(named.Append))
+	wrong.gone()
+	other = moved
+	other.ok(wire.OpCloseSession, nil, nil)
+	other.gone()
 }
 
 // A session of a client that only reads runs out, too.
