@@ -29,7 +29,7 @@ const (
 func (p *process) serve(cfg *config.Config) int {
 	log, err := p.openJournal(&cfg.Log)
 	if err != nil {
-		return p.complain(err)
+		return p.complain(cfg.Named(err))
 	}
 	defer log.close() //nolint:errcheck // the process ends
 	logNotes(log.Logger, cfg.Notes)

@@ -40,14 +40,23 @@ func (c *Config) checkPorts() error {
 }
 
 // samePort reports whether only one of two addresses can be had. The kernel chooses for
-// port 0, and names are what they are called.
+// port 0, and names other than localhost are what they are called.
 func samePort(a, b string) (port string, same bool) {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
 	if errA != nil || errB != nil || portA != portB || portA == "0" {
 		return "", false
 	}
+	hostA, hostB = loopback(hostA), loopback(hostB)
 	return portA, covers(hostA, hostB) || covers(hostB, hostA)
+}
+
+// loopback is the address of the one name that is the same everywhere.
+func loopback(host string) string {
+	if host == "localhost" {
+		return "127.0.0.1"
+	}
+	return host
 }
 
 // covers reports whether who listens on host listens on other, too.

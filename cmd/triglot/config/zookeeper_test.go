@@ -296,6 +296,8 @@ func TestPortsOfDifferentAddressesAreDifferent(t *testing.T) {
 		{"127.0.0.1:1", "[::]:1", true},
 		{"0.0.0.0:1", "10.0.0.1:1", true},
 		{"0.0.0.0:1", "localhost:1", true},
+		{"0.0.0.0:1", "here:1", true},
+		{"127.0.0.1:1", "localhost:1", true},
 		{"0.0.0.0:1", "[::1]:1", false},
 		{"127.0.0.1:1", "10.0.0.1:1", false},
 		{":1", ":2", false},
