@@ -129,6 +129,7 @@ func decodeAuth(c *conn, q *request, r *jute.Reader) {
 		return
 	}
 	if !c.authenticate(m.Scheme, m.Auth) {
+		c.unproven(m.Scheme)
 		q.refuse(wire.AuthFailed)
 		q.last = true
 	}

@@ -84,7 +84,7 @@ func (f *frames) next() ([]byte, error) {
 	}
 	n := int(int32(binary.BigEndian.Uint32(head)))
 	if n < 0 || n > f.max {
-		return nil, errFrameLength
+		return nil, tooLong(n, f.max)
 	}
 	frame, err := f.need(jute.FrameHeader + n)
 	if err != nil {

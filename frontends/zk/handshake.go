@@ -38,6 +38,7 @@ func (s *Server) handle(nc net.Conn) {
 	frame, err := in.next()
 	if err != nil {
 		s.turnedAway(err)
+		s.strange(nc, head, err)
 		return
 	}
 	s.stats.arrived(jute.FrameHeader + len(frame))
@@ -53,9 +54,11 @@ func (s *Server) handle(nc net.Conn) {
 		if lost(err) {
 			s.stats.count(connectionDrops)
 		}
+		c.parted(err)
 		s.cfg.Logger.Debug("zookeeper connection closed", "client", nc.RemoteAddr(), "session", sessionID(c.session.ID), "reason", err)
 		return
 	}
+	s.turnedDown(nc, err)
 	s.cfg.Logger.Debug("zookeeper handshake failed", "client", nc.RemoteAddr(), "reason", err)
 }
 
@@ -80,7 +83,7 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	rev := v.Rev()
 	v.Close()
 	if core.Rev(m.LastZxidSeen) > rev {
-		return nil, errAhead // Z6: it finds a member that has seen as much
+		return nil, aheadOf(core.Rev(m.LastZxidSeen), rev) // Z6: it finds a member that has seen as much
 	}
 	c := s.newConn(nc)
 	c.run.shown = rev
@@ -141,6 +144,7 @@ func (s *Server) attachSession(ctx context.Context, c *conn, m *wire.ConnectRequ
 		ID: core.LeaseID(m.SessionID), Timeout: c.timeout, Secret: sha256.Sum256(m.Password),
 	})
 	if err != nil && core.KindOf(err) == core.SessionExpired {
+		s.unattached(ctx, c.nc, core.LeaseID(m.SessionID))
 		_ = s.respond(c, &wire.ConnectResponse{ // the connection ends in any case
 			Password: make([]byte, wire.PasswordSize), HasReadOnly: m.HasReadOnly,
 		})

@@ -71,6 +71,10 @@ const (
 	updateLatency
 	snapshotTime
 	restoreTime
+	watchesCreated
+	watchesDeleted
+	watchesChanged
+	watchesOfChildren
 	numSummaries
 )
 
@@ -79,6 +83,11 @@ var summaryNames = [numSummaries]description{
 	updateLatency: {"updatelatency", "Milliseconds from a request that writes to its reply."},
 	snapshotTime:  {"snapshottime", "Milliseconds that a snapshot took."},
 	restoreTime:   {"restore_time", "Milliseconds that a restore took."},
+
+	watchesCreated:    {"node_created_watch_count", "Watchers told of each znode created that had any."},
+	watchesDeleted:    {"node_deleted_watch_count", "Watchers told of each znode deleted that had any, those of its data and those of its children apart."},
+	watchesChanged:    {"node_changed_watch_count", "Watchers told of each change of a znode's data that had any."},
+	watchesOfChildren: {"node_children_watch_count", "Watchers told of each change of a list of children that had any."},
 }
 
 // figure is one of the figures of `mntr`, with the type that Prometheus is told.
@@ -208,7 +217,7 @@ func (s *Server) eachMonitored(put func(key string, value any)) {
 		put("min_"+f.name, int64(f.least))
 		put("max_"+f.name, int64(f.most))
 		put("cnt_"+f.name, int64(f.n))
-		put("sum_"+f.name, int64(f.sum))
+		put("sum_"+f.name, int64(f.whole))
 		for _, q := range quantiles {
 			if name := quantileNames[q]; f.advanced && name != "" {
 				put(name+"_"+f.name, int64(f.quantiles[q]))

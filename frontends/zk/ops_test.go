@@ -316,21 +316,6 @@ func TestOversizedRepliesAreToldOf(t *testing.T) {
 	require.Contains(t, log.String(), fmt.Sprintf("path=/list op=getChildren bytes=%d limit=1048575 session=%s", size, sessionID(core.LeaseID(c.session.SessionID))))
 }
 
-func TestOversizesAreBounded(t *testing.T) {
-	var s oversizes
-	one := oversize{path: "/a"}
-	require.True(t, s.due(one, 0))
-	require.False(t, s.due(one, oversizePause-1))
-	require.True(t, s.due(one, oversizePause))
-	for i := range 2 * maxOversizes {
-		s.due(oversize{path: fmt.Sprint(i)}, oversizePause)
-	}
-	require.Len(t, s.logged, maxOversizes)
-	require.False(t, s.due(oversize{path: "/late"}, oversizePause+time.Second))
-	require.True(t, s.due(oversize{path: "/late"}, 2*oversizePause))
-	require.Len(t, s.logged, 1)
-}
-
 // The limits of connections: of one address, and of all (maxClientCnxns, maxCnxns).
 func TestConnectionsOfAll(t *testing.T) {
 	s := startServer(t, func(c *Config) { c.Limits.MaxConns = 2 })

@@ -2,25 +2,17 @@ package zk
 
 import (
 	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/triglot/triglot/core"
 )
 
-const (
-	// clientMaxFrame is the longest frame that a Java client takes whose jute.maxbuffer
-	// was left alone. At a longer one it closes the connection, connects again and asks
-	// again, without end (ZooKeeper 3.9 ClientCnxnSocket.readLength).
-	clientMaxFrame = 0xfffff
-	// oversizePause is how long the log has nothing to say of what it has said.
-	oversizePause = time.Minute
-	// maxOversizes bounds what is remembered of that.
-	maxOversizes = 1000
-)
+// clientMaxFrame is the longest frame that a Java client takes whose jute.maxbuffer
+// was left alone. At a longer one it closes the connection, connects again and asks
+// again, without end (ZooKeeper 3.9 ClientCnxnSocket.readLength).
+const clientMaxFrame = 0xfffff
 
 // oversizes takes note of replies that a stock client refuses. A server sends them, as
 // ZooKeeper does, for the client may have been told to take more.
@@ -28,9 +20,8 @@ type oversizes struct {
 	// replies counts them, and last is the size of the last one in bytes.
 	replies, last atomic.Int64
 
-	mu sync.Mutex
-	// logged is when there last was a line about each, on the server's clock.
-	logged map[oversize]time.Duration
+	// told keeps the log from telling of each.
+	told sparing[oversize]
 }
 
 // oversize is who was sent what.
@@ -56,30 +47,6 @@ func (s *oversizes) figures() []figure {
 	}}
 }
 
-// due says whether it is time for another line about o.
-func (s *oversizes) due(o oversize, now time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if at, ok := s.logged[o]; ok && now-at < oversizePause {
-		return false
-	}
-	if len(s.logged) >= maxOversizes {
-		for old, at := range s.logged {
-			if now-at >= oversizePause {
-				delete(s.logged, old)
-			}
-		}
-		if len(s.logged) >= maxOversizes {
-			return false
-		}
-	}
-	if s.logged == nil {
-		s.logged = map[oversize]time.Duration{}
-	}
-	s.logged[o] = now
-	return true
-}
-
 // weigh tells an operator of a reply of some size to q that a stock client refuses.
 func (c *conn) weigh(q *request, size int) {
 	if size <= clientMaxFrame || strings.HasPrefix(q.op.name, "setWatches") { // which is many frames
@@ -88,10 +55,11 @@ func (c *conn) weigh(q *request, size int) {
 	s := c.srv
 	s.stats.oversizes.replies.Add(1)
 	s.stats.oversizes.last.Store(int64(size))
-	if !s.stats.oversizes.due(oversize{c.session.ID, q.op.name, q.path}, s.clock()) {
+	left, ok := s.stats.oversizes.told.due(oversize{c.session.ID, q.op.name, q.path}, s.clock())
+	if !ok {
 		return
 	}
 	s.cfg.Logger.Warn("zookeeper client is sent more than a Java client takes unless its jute.maxbuffer is raised: it may reconnect for ever",
 		"path", q.path, "op", q.op.name, "bytes", size, "limit", clientMaxFrame,
-		"session", sessionID(c.session.ID), "client", c.nc.RemoteAddr())
+		"session", sessionID(c.session.ID), "client", c.nc.RemoteAddr(), "left_out", left)
 }

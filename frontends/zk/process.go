@@ -1,5 +1,7 @@
 package zk
 
+import "math"
+
 // processFigures are figures that ZooKeeper has too, of parts of the process that are
 // not this face.
 type processFigures struct {
@@ -71,5 +73,7 @@ func ofHistogram(n uint64, seconds float64, buckets []bucket) figures {
 			f.most = bound
 		}
 	}
+	// Not known of each, but no more than if all were the longest.
+	f.whole = min(math.Floor(f.sum), math.Floor(f.most)*float64(n))
 	return f
 }

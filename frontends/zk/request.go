@@ -142,6 +142,7 @@ func (q *request) decode(c *conn, frame []byte, r *jute.Reader) error {
 		return nil
 	}
 	if q.op == nil {
+		c.unknownOperation(header.Op)
 		q.refuse(wire.Unimplemented)
 		q.last = true
 		return nil

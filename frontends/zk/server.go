@@ -69,6 +69,7 @@ func New(cfg Config) *Server {
 	s.backlog.limit, s.watches.limit = s.cfg.Limits.Memory, s.cfg.Limits.Memory
 	s.traceMask.Store(defaultTraceMask)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.watches.tally.summaries = &s.stats.summaries
 	s.watches.judge = judge{store: s.cfg.Store, auth: s.cfg.Auth}
 	s.following = cfg.Znodes.Follow(s.watches)
 	s.unfollow = cfg.Sessions.Follow(s.sessions.changed)
@@ -139,13 +140,27 @@ func (s *Server) addListener(l net.Listener) bool {
 // start serves a connection in a goroutine of its own, unless there is no place
 // for it.
 func (s *Server) start(nc net.Conn) {
+	if full := s.admit(nc); full != "" {
+		s.refused(nc, full)
+	}
+}
+
+// admit is start without a word about a connection that there is no place for: it returns
+// which limit has been reached.
+func (s *Server) admit(nc net.Conn) (full string) {
 	ip := remoteIP(nc)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || tooMany(len(s.conns), s.cfg.Limits.MaxConns) || tooMany(s.perIP[ip], s.cfg.Limits.MaxPerIP) {
+	switch {
+	case tooMany(len(s.conns), s.cfg.Limits.MaxConns):
+		full = tooManyOfAll
+	case tooMany(s.perIP[ip], s.cfg.Limits.MaxPerIP):
+		full = tooManyOfOne
+	}
+	if s.ctx.Err() != nil || full != "" {
 		s.stats.count(connectionsRejected)
 		_ = nc.Close()
-		return
+		return full
 	}
 	s.conns[nc] = ip
 	s.perIP[ip]++
@@ -154,6 +169,7 @@ func (s *Server) start(nc net.Conn) {
 		defer s.finish(nc) //nolint:errcheck // most often it is closed already
 		s.handle(nc)
 	})
+	return ""
 }
 
 // tooMany says whether there are as many as there may be; a limit of zero is none.

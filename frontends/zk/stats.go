@@ -21,8 +21,10 @@ type stats struct {
 	// authFailed counts the refusals of what clients offered to prove who they are.
 	authFailed atomic.Uint64
 	oversizes  oversizes
-	counters   [numCounters]atomic.Uint64
-	summaries  [numSummaries]summary
+	// failures keeps the log from telling of each that clients have.
+	failures  sparing[failure]
+	counters  [numCounters]atomic.Uint64
+	summaries [numSummaries]summary
 }
 
 // reset is what `srst` does (ZooKeeper 3.9 ServerStats.reset). What Prometheus takes
@@ -106,19 +108,24 @@ func (a *arrivals) add(received time.Duration) {
 	a.earliest, a.latest = min(a.earliest, received), max(a.latest, received)
 }
 
-// observe adds the times that the requests took to a summary. Of more than two only
-// the shortest and the longest are exact: the others count as their mean.
+// observe adds the times that the requests took to a summary.
 func (a *arrivals) observe(s *summary, now time.Duration) {
+	a.each(now, func(d time.Duration, n int64) { s.observe(d, uint64(n)) })
+}
+
+// each calls fn with the times that the requests took, and how many took so long. Of more
+// than two only the shortest and the longest are exact: the others count as their mean.
+func (a *arrivals) each(now time.Duration, fn func(d time.Duration, n int64)) {
 	if a.n == 0 {
 		return
 	}
-	s.observe(now-a.earliest, 1)
+	fn(now-a.earliest, 1)
 	if a.n > 1 {
-		s.observe(now-a.latest, 1)
+		fn(now-a.latest, 1)
 	}
 	if rest := a.n - 2; rest > 0 {
 		sum := time.Duration(a.n)*now - a.sum - (now - a.earliest) - (now - a.latest)
-		s.observe(sum/time.Duration(rest), uint64(rest))
+		fn(sum/time.Duration(rest), rest)
 	}
 }
 
@@ -199,9 +206,11 @@ func (f *connFigures) mean() time.Duration {
 
 // latencyStats is the shortest, the longest and the mean time that requests took.
 type latencyStats struct {
-	mu       sync.Mutex
-	n        int64
-	sum      time.Duration
+	mu sync.Mutex
+	n  int64
+	// sum is in whole milliseconds of each, as ZooKeeper counts: the mean is between the
+	// shortest and the longest time as they are shown (AvgMinMaxCounter).
+	sum      int64
 	min, max time.Duration
 }
 
@@ -215,7 +224,7 @@ func (s *latencyStats) merge(a *arrivals, now time.Duration) {
 		s.min = now - a.latest
 	}
 	s.n += a.n
-	s.sum += time.Duration(a.n)*now - a.sum
+	a.each(now, func(d time.Duration, n int64) { s.sum += n * d.Milliseconds() })
 	s.min, s.max = min(s.min, now-a.latest), max(s.max, now-a.earliest)
 }
 
@@ -231,7 +240,7 @@ func (s *latencyStats) milliseconds() (least int64, mean float64, most int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.n > 0 {
-		mean = fourDigits(float64(s.sum) / float64(s.n) / float64(time.Millisecond))
+		mean = fourDigits(float64(s.sum) / float64(s.n))
 	}
 	return s.min.Milliseconds(), mean, s.max.Milliseconds()
 }

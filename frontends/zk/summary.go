@@ -18,6 +18,8 @@ const (
 // It is safe for concurrent use; the zero value is ready.
 type summary struct {
 	n, sum, most atomic.Uint64 // times in microseconds
+	// whole is the sum of the whole milliseconds of each.
+	whole atomic.Uint64
 	// least is the shortest time and one.
 	least   atomic.Uint64
 	buckets [numBuckets]atomic.Uint64
@@ -29,6 +31,7 @@ func (s *summary) observe(d time.Duration, n uint64) {
 	s.buckets[bucketOf(v)].Add(n)
 	s.n.Add(n)
 	s.sum.Add(v * n)
+	s.whole.Add(v / 1e3 * n)
 	for old := s.most.Load(); old < v && !s.most.CompareAndSwap(old, v); old = s.most.Load() {
 	}
 	for old := s.least.Load(); (old == 0 || old > v+1) && !s.least.CompareAndSwap(old, v+1); old = s.least.Load() {
@@ -61,7 +64,9 @@ type figures struct {
 	n           uint64
 	sum         float64
 	least, most float64
-	quantiles   map[float64]float64 // by the part of the times that are at most so long
+	// whole is the sum of the whole milliseconds of each.
+	whole     float64
+	quantiles map[float64]float64 // by the part of the times that are at most so long
 }
 
 // quantiles are those that are shown somewhere.
@@ -69,7 +74,7 @@ var quantiles = []float64{0.5, 0.9, 0.95, 0.99, 0.999}
 
 func (s *summary) figures() figures {
 	f := figures{
-		n: s.n.Load(), sum: float64(s.sum.Load()) / 1e3, most: float64(s.most.Load()) / 1e3,
+		n: s.n.Load(), sum: float64(s.sum.Load()) / 1e3, whole: float64(s.whole.Load()), most: float64(s.most.Load()) / 1e3,
 		least: float64(max(s.least.Load(), 1)-1) / 1e3, quantiles: map[float64]float64{},
 	}
 	for _, q := range quantiles {
@@ -90,9 +95,11 @@ func (s *summary) quantile(q float64, n uint64) float64 {
 	return 0
 }
 
+// mean is that of whole milliseconds, which is all that ZooKeeper knows of (3.9
+// AvgMinMaxCounter): it is between the shortest and the longest time as mntr shows them.
 func (f *figures) mean() float64 {
 	if f.n == 0 {
 		return 0
 	}
-	return fourDigits(f.sum / float64(f.n))
+	return fourDigits(f.whole / float64(f.n))
 }

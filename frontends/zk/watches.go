@@ -87,6 +87,8 @@ type subscriber struct {
 	// dirty says that events were appended since the last kick.
 	dirty bool
 	gone  bool
+	// counted is the last count that the subscriber is in.
+	counted uint64
 }
 
 // hit is an event that is held until the reply is queued that is being made.
@@ -130,6 +132,7 @@ type watchTable struct {
 	frame  []byte
 	framed uint64
 	judge  judge
+	tally  watcherTally
 }
 
 type waiter struct {
@@ -248,6 +251,7 @@ var eventTypes = [...]wire.EventType{
 // step fires the watches that one step of a revision hits: those on the znode
 // first, then those on its parent's children (W1; ZooKeeper 3.9 DataTree).
 func (t *watchTable) step(rev core.Rev, step *core.ZnodeStep) {
+	t.countStep(step)
 	e := t.event(rev, eventTypes[step.Event], step.Path, step.ACL)
 	t.fire(watchData, e.path, &e)
 	if step.Event == core.ZnodeDeleted {
