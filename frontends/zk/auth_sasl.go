@@ -55,8 +55,7 @@ func decodeSASL(c *conn, q *request, r *jute.Reader) {
 		c.identifySASL(c.exchange.User())
 		return
 	}
-	c.srv.cfg.Logger.Warn("a zookeeper client failed to authenticate by SASL",
-		"client", c.nc.RemoteAddr(), "session", sessionID(c.session.ID), "reason", err)
+	c.complain(saslRefused, "reason", err)
 	required := security.enforces(schemeSASL)
 	if security.AllowSASLFailed && !required {
 		return // it goes on as nobody

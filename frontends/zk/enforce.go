@@ -43,7 +43,6 @@ func (c *conn) admits(op wire.OpCode) bool {
 // turnAway tells the client why, under no zxid, as ZooKeeper does. The connection is
 // closed behind it; the session is left to expire.
 func (c *conn) turnAway(q *request) error {
-	c.srv.cfg.Logger.Warn("a zookeeper client is turned away: it has not authenticated by one of the schemes that are required",
-		"client", c.nc.RemoteAddr(), "session", sessionID(c.session.ID), "schemes", c.srv.cfg.Security.enforced())
+	c.complain(authRequired, "schemes", c.srv.cfg.Security.enforced())
 	return c.answer(q, 0, wire.SessionClosedRequireSASL, nil)
 }

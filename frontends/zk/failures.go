@@ -32,6 +32,8 @@ const (
 	badRequest      = "a zookeeper client sent what makes no sense, and is closed"
 	unknownOpcode   = "a zookeeper client asked for an operation that there is not, and is closed"
 	authRefused     = "a zookeeper client failed to authenticate, and is closed"
+	saslRefused     = "a zookeeper client failed to authenticate by SASL"
+	authRequired    = "a zookeeper client is turned away: it has not authenticated by one of the schemes that are required"
 	clientSlow      = "a zookeeper client does not read what it is sent, and is closed"
 )
 
