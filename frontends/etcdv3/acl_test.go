@@ -50,8 +50,13 @@ func TestProtectedZnodes(t *testing.T) {
 	refuse := func() {
 		t.Helper()
 		for _, r := range []*pb.RangeRequest{
-			{Key: key}, {Key: key, Serializable: true}, {Key: key, CountOnly: true}, {Key: []byte("/zk/"), RangeEnd: []byte("/zk0"), Limit: 1},
-			{Key: []byte{0}, RangeEnd: []byte{0}, KeysOnly: true}, {Key: []byte("/zk/secret/"), RangeEnd: end}, {Key: []byte("/zk/secret//no/path")},
+			{Key: key},
+			{Key: key, Serializable: true},
+			{Key: key, CountOnly: true},
+			{Key: []byte("/zk/"), RangeEnd: []byte("/zk0"), Limit: 1},
+			{Key: []byte{0}, RangeEnd: []byte{0}, KeysOnly: true},
+			{Key: []byte("/zk/secret/"), RangeEnd: end},
+			{Key: []byte("/zk/secret//no/path")},
 			{Key: key, Revision: int64(first)},
 		} {
 			denied(s.kv.Range(s.ctx(), r))

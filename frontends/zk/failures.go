@@ -121,7 +121,7 @@ func (s *Server) unattached(ctx context.Context, nc net.Conn, id core.LeaseID) {
 	if err == nil && slices.ContainsFunc(all, func(one core.SessionStatus) bool { return one.ID == id }) {
 		level, kind = slog.LevelWarn, wrongPassword
 	}
-	s.say(level, kind, nc, left, "session", sessionID(id))
+	s.say(level, kind, nc, left, "session", sessionID(id)) //nolint:contextcheck // the line is due even if the client has gone
 }
 
 // parted tells why a connection was closed, if that is the client's own doing and not

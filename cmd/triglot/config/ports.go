@@ -11,8 +11,10 @@ func (c *Config) checkPorts() error {
 	type face struct{ flag, address string }
 	z := &c.ZooKeeper
 	faces := []face{
-		{"--zk-listen", z.Listen}, {"--zk-secure-listen", z.Secure},
-		{"--zk-admin-listen", z.Admin}, {"--zk-metrics-listen", z.Metrics},
+		{"--zk-listen", z.Listen},
+		{"--zk-secure-listen", z.Secure},
+		{"--zk-admin-listen", z.Admin},
+		{"--zk-metrics-listen", z.Metrics},
 	}
 	zookeepers := len(faces)
 	for _, group := range []struct {

@@ -38,7 +38,7 @@ func (e *Ensemble) checkHierarchy(list []Property) error {
 	}
 	for _, s := range e.Servers {
 		if !s.Observer && !grouped[s.ID] {
-			return fmt.Errorf("Server %d is not in a group", s.ID) //nolint:staticcheck // ZooKeeper's words
+			return fmt.Errorf("Server %d is not in a group", s.ID)
 		}
 	}
 	for id := range grouped {
@@ -57,7 +57,7 @@ func takeGroup(p Property, grouped map[int64]bool) error {
 			return err
 		}
 		if grouped[id] {
-			return fmt.Errorf("Server %d is in multiple groups", id) //nolint:staticcheck // ZooKeeper's words
+			return fmt.Errorf("Server %d is in multiple groups", id)
 		}
 		grouped[id] = true
 	}
