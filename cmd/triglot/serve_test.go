@@ -298,7 +298,9 @@ func TestUnixSocket(t *testing.T) {
 	}}
 	status, _ := httpGet(t, client, "http://localhost/health")
 	require.Equal(t, 200, status)
-	require.Contains(t, r.stdout.String(), "curl --unix-socket a.sock http://localhost/v3/kv/range -d ")
+	r.await(func() bool {
+		return strings.Contains(r.stdout.String(), "curl --unix-socket a.sock http://localhost/v3/kv/range -d ")
+	}, "it says how to call it")
 
 	second := start(t, dir, nil, append(args, "--data-dir=other")...)
 	require.Equal(t, exitFailed, second.exit())
