@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // Ports are drawn below the range from which the kernel takes the ports of
@@ -27,4 +28,10 @@ func FreePort() (int, error) {
 		return port, l.Close()
 	}
 	return 0, errors.New("no free port on 127.0.0.1")
+}
+
+// PortTaken reports whether a log says that a server could not have its port, in the
+// words of etcd, of ZooKeeper or of Triglot.
+func PortTaken(log string) bool {
+	return strings.Contains(log, "ddress already in use") || strings.Contains(log, "is in use by another process")
 }

@@ -84,7 +84,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	const attempts = 5 // a port can be lost to another process
 	var err error
 	for range attempts {
-		if err = p.startOnFreePorts(ctx); err == nil || !strings.Contains(p.Log(), "address already in use") {
+		if err = p.startOnFreePorts(ctx); err == nil || !PortTaken(p.Log()) {
 			break
 		}
 	}

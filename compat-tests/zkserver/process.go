@@ -70,7 +70,7 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 	const attempts = 5 // a port can be lost to another process
 	var err error
 	for range attempts {
-		if err = p.startOnFreePort(ctx); err == nil || !strings.Contains(p.Log(), "Address already in use") {
+		if err = p.startOnFreePort(ctx); err == nil || !server.PortTaken(p.Log()) {
 			break
 		}
 	}
