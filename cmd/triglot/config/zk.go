@@ -211,6 +211,9 @@ func (c *Config) checkZKLimits() error {
 func (c *Config) checkZKSecurity() error {
 	s, g := &c.ZooKeeper.Security, &c.ZooKeeper.given
 	s.X509 = s.X509 || c.ZooKeeper.Secured() // as QuorumPeerConfig.configureSSLAuth
+	if !zk.ValidDigestAlgorithm(s.DigestAlgorithm) { // ZooKeeper's words, and it does not start either
+		return fmt.Errorf("don't support this ACL digest algorithm: %s in the current environment", s.DigestAlgorithm)
+	}
 	if g.superDigestFile != "" {
 		digest, err := readSecret(g.superDigestFile)
 		if err != nil {

@@ -187,6 +187,7 @@ func TestZooKeeperRefused(t *testing.T) {
 		{minimal + "sessionRequireClientSASLAuth=true", nil, "nobody could authenticate"},
 		{minimal + "enforce.auth.enabled=true", nil, "zookeeper.enforce.auth.schemes must be configured"},
 		{minimal + "enforce.auth.enabled=true\nenforce.auth.schemes=sasl", nil, "Authentication scheme sasl is not available."},
+		{minimal + "DigestAuthenticationProvider.digestAlg=NONSENSE", nil, "don't support this ACL digest algorithm: NONSENSE"},
 		{minimal + "java.security.auth.login.config=DIR/none", nil, "none: no such file"},
 		{minimal + "znode.container.maxPerMinute=-1", nil, "must not be negative"},
 		{minimal + "secureClientPort=2181\ntriglot.auto-tls=true", nil, "clientPort and secureClientPort both have port 2181: give one of them another"},
