@@ -203,8 +203,5 @@ func NearestRights(r RowReader, path string) (Rights, error) {
 	}
 }
 
-// Parent is the path of the parent of a legal path other than the root's.
-func Parent(path string) string { return parentOf(path) }
-
 // Below is what the paths of all descendants of the znode at a path begin with.
 func Below(path string) string { return strings.TrimSuffix(path, "/") + "/" }
