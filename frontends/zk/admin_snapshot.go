@@ -50,15 +50,8 @@ func (a *admin) snapshot(r *adminRequest) adminReply {
 	}
 	began := time.Now()
 	s, err := a.s.cfg.Znodes.Snapshot(r.Context(), r.who)
-	switch {
-	case err != nil && forbidden(err):
-		return refusal(http.StatusForbidden, "Not authorized")
-	case errors.Is(err, core.TooManyRequests):
-		return adminReply{code: http.StatusTooManyRequests}
-	case err != nil:
-		a.s.stats.count(snapshotErrors)
-		a.s.cfg.Logger.Warn("the snapshot failed", "error", err)
-		return adminReply{code: http.StatusInternalServerError}
+	if err != nil {
+		return a.failed("the snapshot failed", snapshotErrors, err)
 	}
 	a.s.stats.count(snapshots)
 	a.s.stats.summaries[snapshotTime].observe(time.Since(began), 1)
@@ -74,6 +67,19 @@ func (a *admin) snapshot(r *adminRequest) adminReply {
 	}
 	reply.stream = &s
 	return reply
+}
+
+// failed answers a snapshot or a restore that was not made.
+func (a *admin) failed(what string, errs counter, err error) adminReply {
+	switch {
+	case forbidden(err):
+		return refusal(http.StatusForbidden, "Not authorized")
+	case errors.Is(err, core.TooManyRequests):
+		return adminReply{code: http.StatusTooManyRequests}
+	}
+	a.s.stats.count(errs)
+	a.s.cfg.Logger.Warn(what, "error", err)
+	return adminReply{code: http.StatusInternalServerError}
 }
 
 // send streams a snapshot.
@@ -113,15 +119,8 @@ func (a *admin) restoreSnapshot(r *adminRequest) adminReply {
 	}
 	began := time.Now()
 	rev, err := a.s.cfg.Znodes.Restore(r.Context(), r.who, r.Body)
-	switch {
-	case err != nil && forbidden(err):
-		return refusal(http.StatusForbidden, "Not authorized")
-	case errors.Is(err, core.TooManyRequests):
-		return adminReply{code: http.StatusTooManyRequests}
-	case err != nil:
-		a.s.stats.count(restoreErrors)
-		a.s.cfg.Logger.Warn("the restore failed", "error", err)
-		return adminReply{code: http.StatusInternalServerError}
+	if err != nil {
+		return a.failed("the restore failed", restoreErrors, err)
 	}
 	a.s.stats.summaries[restoreTime].observe(time.Since(began), 1)
 	return told(field{"last_zxid", int64(rev)})
