@@ -19,7 +19,6 @@ import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.curator.framework.CuratorFramework;
-import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.atomic.DistributedAtomicLong;
 import org.apache.curator.framework.recipes.cache.PathChildrenCache;
 import org.apache.curator.framework.recipes.cache.PathChildrenCacheEvent;
@@ -30,37 +29,15 @@ import org.apache.curator.framework.recipes.locks.InterProcessReadWriteLock;
 import org.apache.curator.framework.recipes.locks.InterProcessSemaphoreV2;
 import org.apache.curator.framework.recipes.locks.Lease;
 import org.apache.curator.framework.recipes.nodes.PersistentNode;
-import org.apache.curator.retry.ExponentialBackoffRetry;
 import org.apache.curator.retry.RetryOneTime;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.Watcher.Event.KeeperState;
 import org.apache.zookeeper.ZooKeeper;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Curator's recipes. */
-class CuratorTest {
-  private final List<CuratorFramework> clients = new ArrayList<>();
+class CuratorTest extends Curators {
   private final String root = "/curator-" + UUID.randomUUID();
-
-  private CuratorFramework connect() throws Exception {
-    CuratorFramework client =
-        CuratorFrameworkFactory.builder()
-            .connectString(Zk.endpoint())
-            .sessionTimeoutMs(Zk.LONG_TIMEOUT_MS)
-            .connectionTimeoutMs(Zk.LONG_TIMEOUT_MS)
-            .retryPolicy(new ExponentialBackoffRetry(50, 10))
-            .build();
-    client.start();
-    clients.add(client);
-    assertTrue(client.blockUntilConnected((int) Zk.PATIENCE_SECONDS, SECONDS));
-    return client;
-  }
-
-  @AfterEach
-  void close() {
-    clients.forEach(CuratorFramework::close);
-  }
 
   @Test
   void aMutexLetsOneInAtATime() throws Exception {

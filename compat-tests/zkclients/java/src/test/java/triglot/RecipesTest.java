@@ -18,7 +18,6 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import org.apache.curator.framework.CuratorFramework;
-import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.barriers.DistributedBarrier;
 import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
 import org.apache.curator.framework.recipes.cache.ChildData;
@@ -33,39 +32,17 @@ import org.apache.curator.framework.recipes.nodes.PersistentTtlNode;
 import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.recipes.shared.SharedCount;
 import org.apache.curator.framework.recipes.watch.PersistentWatcher;
-import org.apache.curator.retry.ExponentialBackoffRetry;
 import org.apache.curator.x.discovery.ServiceDiscovery;
 import org.apache.curator.x.discovery.ServiceDiscoveryBuilder;
 import org.apache.curator.x.discovery.ServiceInstance;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.WatchedEvent;
 import org.apache.zookeeper.Watcher.Event.EventType;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** More of Curator's recipes: caches and watchers on persistent watches, queues, barriers, discovery. */
-class RecipesTest {
-  private final List<CuratorFramework> clients = new ArrayList<>();
+class RecipesTest extends Curators {
   private final String root = "/recipes-" + UUID.randomUUID();
-
-  private CuratorFramework connect() throws Exception {
-    CuratorFramework client =
-        CuratorFrameworkFactory.builder()
-            .connectString(Zk.endpoint())
-            .sessionTimeoutMs(Zk.LONG_TIMEOUT_MS)
-            .connectionTimeoutMs(Zk.LONG_TIMEOUT_MS)
-            .retryPolicy(new ExponentialBackoffRetry(50, 10))
-            .build();
-    client.start();
-    clients.add(client);
-    assertTrue(client.blockUntilConnected((int) Zk.PATIENCE_SECONDS, SECONDS));
-    return client;
-  }
-
-  @AfterEach
-  void close() {
-    clients.forEach(CuratorFramework::close);
-  }
 
   @Test
   void aCacheFollowsASubtree() throws Exception {
