@@ -5,7 +5,7 @@ import "time"
 // Command is a request to change the replicated state. It is one of *Put,
 // *DeleteRange, *Txn, *Compact, *LeaseGrant, *LeaseRevoke, *LeaseExpire,
 // *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach, *SessionClose,
-// *LeaseCheckpoint, *SetDowngrade, *MemberUpdate, *ZnodeReap, *ZnodeRestore,
+// *LeaseCheckpoint, *SetDowngrade, *MemberUpdate, *MemberAdd, *MemberRemove, *MemberPromote, *HashMark, *ZnodeReap, *ZnodeRestore,
 // *SetZnodeACLPolicy and those of users and roles in auth.go; the list is closed.
 //
 // A command holds everything that its effect depends on besides the replicated
@@ -171,6 +171,26 @@ type MemberUpdate struct {
 	PeerURLs []string
 }
 
+// MemberAdd makes a member one of the cluster, a learner if it says so. Its id must
+// never have been a member's. It fails with MemberExists, PeerURLExists and TooManyLearners;
+// like MemberRemove and MemberPromote it is for root while authentication is on, and takes
+// effect only as an entry that tells raft the same.
+type MemberAdd struct {
+	Member Member
+	// MaxLearners is how many learners there may be then (--max-learners).
+	MaxLearners int
+}
+
+// MemberRemove removes a member for good. It fails with MemberNotFound.
+type MemberRemove struct{ ID MemberID }
+
+// MemberPromote gives a learner a vote. It fails with MemberNotFound and NotLearner.
+type MemberPromote struct{ ID MemberID }
+
+// HashMark has every member sum up its state as of this command, to be compared. Only
+// the leader proposes it, under a number of its own.
+type HashMark struct{ ID uint64 }
+
 // LeaseCheckpoint writes down the time that leases have left, so that a new leader
 // need not give them all of it again. Only the leader proposes it.
 type LeaseCheckpoint struct {
@@ -204,3 +224,7 @@ func (*SetMember) command()   {}
 func (*LeaseCheckpoint) command() {}
 func (*SetDowngrade) command()    {}
 func (*MemberUpdate) command()    {}
+func (*MemberAdd) command()       {}
+func (*MemberRemove) command()    {}
+func (*MemberPromote) command()   {}
+func (*HashMark) command()        {}

@@ -14,13 +14,8 @@ type Store interface {
 	// unknown and the error's kind says so; the command may still take effect.
 	Do(ctx context.Context, who Principal, cmd Command) (Result, error)
 
-	// Submit is Do for a caller that has more to send before it waits: it hands
-	// cmd over and returns. It never blocks. A command that is refused at once is
-	// Done when it returns; so is one with an id of zero, for none is drawn. The
-	// others that one goroutine submits are applied in the order of its calls, and
-	// none unless all before it were, while the leader does not change: whether
-	// their caller waits for them or not.
-	Submit(who Principal, cmd Command) Pending
+	// Lane begins a row of commands that are to take effect in order.
+	Lane() Lane
 
 	// View returns an immutable view of the state that meets c, as who may see it:
 	// what is read through it fails with PermissionDenied, UserEmpty or
@@ -31,6 +26,20 @@ type Store interface {
 	// Watch opens an end of the change feed. What its watches may see is for the
 	// caller to check, with View.Readable, before it adds them.
 	Watch(ctx context.Context) (Feed, error)
+}
+
+// Lane is a row of commands of one caller, who hands over the next before the last
+// is answered: they are applied in the order in which they are handed over, and none
+// unless all before it were. So when the fate of one is unknown, for the leader changed
+// or could not be reached, the lane is broken: what follows in it is not applied and
+// fails with LeaderChanged, and the caller, who may not know what became of the one,
+// begins another lane with another connection. It is for one goroutine.
+type Lane interface {
+	// Submit is Store.Do without the wait: it hands cmd over and returns. It never
+	// blocks. A command that is refused at once, for TooManyRequests or for what is wrong
+	// with itself, is Done when it returns, and the lane goes on without it; so is one with
+	// an id of zero, for none is drawn.
+	Submit(who Principal, cmd Command) Pending
 }
 
 // Pending is a command under way.

@@ -107,6 +107,9 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 	default:
 		field, m := authFrame(c)
 		if field == 0 {
+			field, m = memberFrame(c)
+		}
+		if field == 0 {
 			panic(fmt.Sprintf("command: %T is not a command", c))
 		}
 		return appendMessage(dst, field, m)
@@ -209,6 +212,9 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 	default:
 		if field >= fieldAuthEnable && field <= fieldTokenGrant {
 			return decodeAuth(field, body)
+		}
+		if field >= fieldMemberAdd && field <= fieldHashMark {
+			return decodeMemberCommand(field, body)
 		}
 		return nil, errors.New("a kind that this version does not know")
 	}

@@ -19,6 +19,8 @@ import (
 // instant is a state machine that does nothing, at once, and keeps the log short.
 type instant struct{ truncate func(index uint64) }
 
+func (instant) Install(Installed) error { panic("nothing is installed here") }
+
 func (a instant) Apply(batch []Committed) error {
 	for i := range batch {
 		for _, p := range batch[i].Local {
@@ -104,7 +106,7 @@ func BenchmarkBatching(b *testing.B) {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			log, err := raftlog.Open(b.TempDir(), raftlog.Options{})
 			require.NoError(b, err)
-			log.SetVoters([]core.MemberID{1})
+			log.SetMembers([]core.MemberID{1}, nil)
 			require.NoError(b, log.Reset(1, 1))
 			benchmark(b, callers, log, func(index uint64) { require.NoError(b, log.Truncate(index)) }, func() {
 				for begun := time.Now(); time.Since(begun) < 20*time.Microsecond; {

@@ -111,6 +111,11 @@ type Config struct {
 	// it drops. A lone member needs none.
 	Send func([]*Message)
 
+	// Fetch has the state fetched from a member, because the log no longer holds what this
+	// one lacks. It is called on the consensus goroutine, must not block, and may be called
+	// again for a fetch that is under way. Driver.Fetched ends it.
+	Fetch func(from core.MemberID)
+
 	// OnLeadership is told of every change of leader or term, in order. It runs
 	// on the goroutine that calls Applier, between two calls: that this member
 	// leads is told after an entry of its own term is applied, when all that

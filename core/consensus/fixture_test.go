@@ -23,6 +23,8 @@ type recorder struct {
 	before  func(batch []Committed) error
 }
 
+func (r *recorder) Install(Installed) error { panic("nothing is installed here") }
+
 func (r *recorder) Apply(batch []Committed) error {
 	if r.before != nil {
 		if err := r.before(batch); err != nil {

@@ -17,6 +17,8 @@ type Proposal struct {
 	// ordered says that the command keeps its place in the queue even when its
 	// waiter has left or been answered.
 	ordered bool
+	lane    *Lane // of an ordered one
+	change  MemberChange
 
 	result core.Result
 	err    error
@@ -48,9 +50,9 @@ func NewProposal(command []byte, deadline time.Time) *Proposal {
 // of the same goroutine: none of them is proposed unless all that were accepted
 // before it were. So it stays in the queue whatever happens to its waiter; who
 // waited for too long is told Timeout, for it may still take effect.
-func NewOrdered(command []byte) *Proposal {
+func NewOrdered(lane *Lane, command []byte) *Proposal {
 	p := NewProposal(command, time.Time{})
-	p.ordered = true
+	p.ordered, p.lane = true, lane
 	return p
 }
 

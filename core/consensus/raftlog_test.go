@@ -19,7 +19,7 @@ func openRaftLog(t testing.TB, dir string, fs storage.FS) *raftlog.Log {
 	log, err := raftlog.Open(dir, raftlog.Options{FS: fs, SegmentBytes: 64 << 10})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, log.Close()) })
-	log.SetVoters([]core.MemberID{1})
+	log.SetMembers([]core.MemberID{1}, nil)
 	if last, err := log.LastIndex(); last == 0 {
 		require.NoError(t, err)
 		require.NoError(t, log.Reset(1, 1))
@@ -85,7 +85,7 @@ func TestRestart(t *testing.T) {
 	for restart := range 5 {
 		log, err := raftlog.Open("log", raftlog.Options{FS: fs})
 		require.NoError(t, err)
-		log.SetVoters([]core.MemberID{1})
+		log.SetMembers([]core.MemberID{1}, nil)
 		if restart == 0 {
 			require.NoError(t, log.Reset(1, 1))
 		}

@@ -40,6 +40,8 @@ type noApplier struct{}
 
 func (noApplier) Apply([]Committed) error { panic("the simulation applies") }
 
+func (noApplier) Install(Installed) error { panic("the simulation installs") }
+
 func (n *simNode) start() {
 	n.incarnation++
 	n.applied = n.flushed

@@ -18,6 +18,12 @@ type Applier interface {
 	// member stops. The batch and the Local slices are the driver's again when
 	// Apply returns; the data is immutable and may be kept.
 	Apply(batch []Committed) error
+
+	// Install replaces the state by one that was fetched from another member. It is
+	// called on the goroutine that calls Apply; the next entry applied is the one after
+	// s.Index. When it returns, the new state is durable: the log is cut behind it. An error
+	// is final.
+	Install(s Installed) error
 }
 
 // Committed is a committed entry of the log.
@@ -33,6 +39,11 @@ type Committed struct {
 	// member or another incarnation, or were given up (core.LeaderChanged). A nil
 	// element has been answered. An entry has one batch per incarnation.
 	Local []*Proposal
+
+	// Change is what the entry does to raft's members. The entry has one command then,
+	// and Apply sets Refused if that failed: the members stay as they are.
+	Change  MemberChange
+	Refused bool
 }
 
 // appendTask is work for the log writer: write, if there is anything to write,

@@ -112,7 +112,7 @@ func TestAbandonedProposalsLeaveTheQueue(t *testing.T) {
 func TestOrderedProposalsKeepTheirPlace(t *testing.T) {
 	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
 	now := time.Now()
-	late, gone, plain, last := NewOrdered([]byte("late")), NewOrdered([]byte("gone")), NewProposal([]byte("plain"), time.Time{}), NewOrdered([]byte("last"))
+	late, gone, plain, last := NewOrdered(new(Lane), []byte("late")), NewOrdered(new(Lane), []byte("gone")), NewProposal([]byte("plain"), time.Time{}), NewOrdered(new(Lane), []byte("last"))
 	p.add(now, []*Proposal{late, gone, plain})
 	p.add(now.Add(time.Second), []*Proposal{last})
 	ended, cancel := context.WithCancel(t.Context())

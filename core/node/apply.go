@@ -100,6 +100,9 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	return len(batch), nil
 }
 
+// Install implements consensus.Applier.
+func (a *applier) Install(s consensus.Installed) error { return a.n.install(s) }
+
 // commit makes what was applied visible in the state.
 func (a *applier) commit() (*state.View, state.Delta, error) {
 	machine := a.n.disk.machine

@@ -47,6 +47,7 @@ type Config struct {
 	// AdvertiseClientURLs is where clients are told to find this member.
 	AdvertiseClientURLs []string
 
+	Peers  PeerConfig
 	Timing Timing
 	Limits Limits
 	Upkeep

@@ -23,6 +23,7 @@ type Node struct {
 	metrics *metrics
 
 	driver   *consensus.Driver
+	peers    peers
 	hub      *watch.Hub
 	leases   leases
 	sessions sessions
@@ -120,6 +121,9 @@ func (n *Node) start() error {
 		n.published.close()
 		return err
 	}
+	if err := n.peers.start(n, view.Members()); err != nil {
+		return errors.Join(err, n.end(context.Background()))
+	}
 	n.auth.passwords.start(ctx, n.wait.Go)
 	n.wait.Go(func() { n.leases.keepTime(ctx) })
 	n.wait.Go(func() { n.leases.expireOverdue(ctx) })
@@ -135,11 +139,15 @@ func (n *Node) start() error {
 }
 
 func (n *Node) startConsensus(view *state.View) error {
-	voters := make([]core.MemberID, 0, len(view.Members()))
+	var voters, learners []core.MemberID
 	for _, m := range view.Members() {
-		voters = append(voters, m.ID)
+		if m.Learner {
+			learners = append(learners, m.ID)
+		} else {
+			voters = append(voters, m.ID)
+		}
 	}
-	n.disk.log.SetVoters(voters)
+	n.disk.log.SetMembers(voters, learners)
 	a := newApplier(n)
 	driver, err := consensus.Start(consensus.Config{
 		ID:              n.disk.id.member,
@@ -150,6 +158,8 @@ func (n *Node) startConsensus(view *state.View) error {
 		TickInterval:    n.cfg.Timing.Heartbeat,
 		ElectionTimeout: n.cfg.Timing.Election,
 		OnLeadership:    n.leases.leadership,
+		Send:            n.peers.send,
+		Fetch:           n.fetchState,
 		Logger:          n.cfg.Logger,
 	})
 	if err != nil {
@@ -177,6 +187,10 @@ func (n *Node) fail(err error) {
 	}
 }
 
+// ErrRemoved is the fault of a member that the cluster has removed.
+var ErrRemoved = errors.New("this member was removed from the cluster: its data directory is of no use any more; " +
+	"to run it again, add it as a new member and start it with an empty one")
+
 // Failed delivers the fault that the member cannot go on after: a failed sync, a
 // corrupt entry, a broken engine. The process must end, with that one line; what
 // was acknowledged is safe.
@@ -195,6 +209,7 @@ func (n *Node) Stop(ctx context.Context) error {
 func (n *Node) end(ctx context.Context) error {
 	n.stop()
 	errs := []error{n.driver.Stop()}
+	n.peers.stop()
 	n.hub.Close()
 	n.wait.Wait()
 	n.published.close()

@@ -62,7 +62,7 @@ func TestEngineThatCannotFlush(t *testing.T) {
 	require.Equal(t, string(value), get(t, n, "k"), "reads go on")
 	_, err = n.Do(testContext(t), core.Principal{}, &core.LeaseGrant{TTL: time.Hour})
 	require.NoError(t, err, "apply goes on")
-	_, err = n.Submit(core.Principal{}, &core.Put{Key: []byte("k")}).Wait(testContext(t))
+	_, err = n.Lane().Submit(core.Principal{}, &core.Put{Key: []byte("k")}).Wait(testContext(t))
 	require.ErrorIs(t, err, core.TooManyRequests)
 
 	close(release)

@@ -145,7 +145,7 @@ func TestSessionIDIsDrawn(t *testing.T) {
 	require.Positive(t, second.ID)
 	require.NotEqual(t, first.ID, second.ID)
 	for _, cmd := range []core.Command{&core.SessionOpen{Timeout: time.Minute}, &core.LeaseGrant{TTL: time.Minute}} {
-		p := n.Submit(core.Principal{}, cmd)
+		p := n.Lane().Submit(core.Principal{}, cmd)
 		require.True(t, p.Done())
 		_, err := p.Wait(testContext(t))
 		require.ErrorIs(t, err, core.InvalidArgument)
@@ -281,7 +281,7 @@ func BenchmarkTouch(b *testing.B) {
 	n := startNode(b, testConfig(b))
 	defer stopNode(b, n)
 	for id := range core.LeaseID(10_000) {
-		n.Submit(core.Principal{}, &core.SessionOpen{ID: id + 1, Timeout: time.Hour})
+		n.Lane().Submit(core.Principal{}, &core.SessionOpen{ID: id + 1, Timeout: time.Hour})
 	}
 	openSession(b, n, 20_000, time.Hour)
 	b.ReportAllocs()

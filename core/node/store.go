@@ -60,13 +60,23 @@ func (n *Node) do(ctx context.Context, cmd core.Command) (core.Result, error) {
 	return n.propose(ctx, command.AppendCommandAs(nil, core.Principal{Member: true}, cmd))
 }
 
-// Submit implements core.Store. The order of the commands is that of one queue
+// lane implements core.Lane.
+type lane struct {
+	n *Node
+	consensus.Lane
+}
+
+// Lane implements core.Store.
+func (n *Node) Lane() core.Lane { return &lane{n: n} }
+
+// Submit implements core.Lane. The order of the commands is that of one queue
 // from here to the log: the driver takes a proposal into it before Propose
 // returns, an entry is made of a run of the queue from its front, and entries are
 // applied in the order of the log. What is ordered leaves the queue in no other
-// way. Only what cannot enter it, because of a limit or a full queue, is left out,
-// and that the caller sees at once.
-func (n *Node) Submit(who core.Principal, cmd core.Command) core.Pending {
+// way, unless its lane is broken. Only what cannot enter it, because of a limit or a full
+// queue, is left out, and that the caller sees at once.
+func (l *lane) Submit(who core.Principal, cmd core.Command) core.Pending {
+	n := l.n
 	if needsID(cmd) {
 		return refused{core.Errorf(core.InvalidArgument, "an id must be given")}
 	}
@@ -78,7 +88,7 @@ func (n *Node) Submit(who core.Principal, cmd core.Command) core.Pending {
 		signal(n.upkeep.full)
 		return refused{core.NoSpace}
 	}
-	p := consensus.NewOrdered(data)
+	p := consensus.NewOrdered(&l.Lane, data)
 	if err := n.driver.Propose(p); err != nil {
 		return refused{err}
 	}

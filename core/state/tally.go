@@ -117,7 +117,7 @@ func opOf(cmd core.Command) Op {
 		return OpLeaseCheckpoint
 	case *core.SetAlarm:
 		return OpAlarm
-	case *core.SetMember, *core.MemberUpdate:
+	case *core.SetMember, *core.MemberUpdate, *core.MemberAdd, *core.MemberRemove, *core.MemberPromote, *core.HashMark:
 		return OpMember
 	case *core.SetDowngrade:
 		return OpDowngrade

@@ -26,7 +26,7 @@ func (m *fakeMember) Do(context.Context, core.Principal, core.Command) (core.Res
 	return core.Result{}, errors.New("the HTTP front end never writes")
 }
 
-func (m *fakeMember) Submit(core.Principal, core.Command) core.Pending {
+func (m *fakeMember) Lane() core.Lane {
 	panic("the HTTP front end never writes")
 }
 

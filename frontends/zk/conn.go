@@ -63,6 +63,8 @@ type reading struct {
 	body jute.Reader
 	// touched is when the session was last touched, on the server's clock.
 	touched time.Duration
+	// lane has the client's writes.
+	lane core.Lane
 	// expanded is how much "auth" has made of the ACLs of req, in bytes.
 	expanded int
 	// exchange is the authentication by SASL, nil if there has been none.

@@ -18,11 +18,18 @@ type failing struct {
 	err atomic.Value
 }
 
-func (f *failing) Submit(who core.Principal, cmd core.Command) core.Pending {
+func (f *failing) Lane() core.Lane { return failingLane{f, f.Store.Lane()} }
+
+type failingLane struct {
+	f *failing
+	core.Lane
+}
+
+func (l failingLane) Submit(who core.Principal, cmd core.Command) core.Pending {
 	if w, ok := cmd.(*core.ZnodeWrite); ok && len(w.Ops) > 0 && w.Ops[0].Path == "/fail" {
-		return failed{f.err.Load().(error)}
+		return failed{l.f.err.Load().(error)}
 	}
-	return f.Store.Submit(who, cmd)
+	return l.Lane.Submit(who, cmd)
 }
 
 type failed struct{ err error }

@@ -226,6 +226,9 @@ func (s modelStore) View(context.Context, core.Principal, core.Consistency) (cor
 	return &modelView{w: s.w, name: s.name, rev: core.Rev(len(s.w.revs))}, nil
 }
 
+// Lane is the store's: each connection has one of its own.
+func (s modelStore) Lane() core.Lane { return s }
+
 func (s modelStore) Submit(_ core.Principal, cmd core.Command) core.Pending {
 	p := &modelPending{done: make(chan struct{})}
 	verb := "set"
@@ -327,7 +330,7 @@ func (m *modelConn) run(program []step) {
 		q := step(m.conn, int32(i+1))
 		queue[i], m.requests[q.xid] = q, q
 		if w, ok := q.cmd.(*core.ZnodeWrite); ok && w.Ops[0].Path != "/a" {
-			q.pending = m.conn.srv.cfg.Store.Submit(core.Principal{}, q.cmd)
+			q.pending = m.conn.srv.cfg.Store.Lane().Submit(core.Principal{}, q.cmd)
 		}
 	}
 	for _, q := range queue {
@@ -336,7 +339,7 @@ func (m *modelConn) run(program []step) {
 			continue
 		}
 		if q.write() && q.pending == nil { // it was held back: see conn.makeRoom
-			q.pending = m.conn.srv.cfg.Store.Submit(core.Principal{}, q.cmd)
+			q.pending = m.conn.srv.cfg.Store.Lane().Submit(core.Principal{}, q.cmd)
 		}
 		if m.conn.answerRequest(q) != nil {
 			return // which is found out as being stuck

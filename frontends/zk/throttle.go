@@ -49,7 +49,10 @@ func (c *conn) propose(q *request) (core.Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.srv.cfg.Store.Submit(who, q.cmd), nil
+	if c.lane == nil {
+		c.lane = c.srv.cfg.Store.Lane()
+	}
+	return c.lane.Submit(who, q.cmd), nil
 }
 
 // pause lets what is outstanding be answered.

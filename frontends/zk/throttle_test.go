@@ -16,11 +16,18 @@ type full struct {
 	refusals atomic.Int64
 }
 
-func (f *full) Submit(who core.Principal, cmd core.Command) core.Pending {
-	if f.refusals.Add(-1) >= 0 {
+func (f *full) Lane() core.Lane { return fullLane{f, f.Store.Lane()} }
+
+type fullLane struct {
+	f *full
+	core.Lane
+}
+
+func (l fullLane) Submit(who core.Principal, cmd core.Command) core.Pending {
+	if l.f.refusals.Add(-1) >= 0 {
 		return failed{core.TooManyRequests}
 	}
-	return f.Store.Submit(who, cmd)
+	return l.Lane.Submit(who, cmd)
 }
 
 // A write that the store has no room for waits, and what is behind it too.

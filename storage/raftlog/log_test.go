@@ -170,7 +170,7 @@ func TestMember(t *testing.T) {
 	l := mustOpen(t, fs)
 	require.NoError(t, l.Reset(1, 1))
 	require.NoError(t, l.Append(hard(3, 2, 1), []*raftpb.Entry{entry(2, 3, "a")}, true))
-	l.SetVoters([]core.MemberID{4, 5})
+	l.SetMembers([]core.MemberID{4, 5}, nil)
 	_, cs, err := l.InitialState()
 	require.NoError(t, err)
 	require.Equal(t, []uint64{4, 5}, cs.Voters)

@@ -9,12 +9,15 @@ import (
 // The functions of this file serve who opens a member and must not know raft's
 // types.
 
-// SetVoters sets what InitialState says of the members: these vote, and there
-// are no others.
-func (l *Log) SetVoters(ids []core.MemberID) {
+// SetMembers sets what InitialState says of the members: which of them vote, and which
+// learn.
+func (l *Log) SetMembers(voters, learners []core.MemberID) {
 	cs := &raftpb.ConfState{}
-	for _, id := range ids {
+	for _, id := range voters {
 		cs.Voters = append(cs.Voters, uint64(id))
+	}
+	for _, id := range learners {
+		cs.Learners = append(cs.Learners, uint64(id))
 	}
 	l.SetConfState(cs)
 }

@@ -201,6 +201,10 @@ type Command struct {
 	//	*Command_ZnodeReap
 	//	*Command_SetZnodeAclPolicy
 	//	*Command_ZnodeRestore
+	//	*Command_MemberAdd
+	//	*Command_MemberRemove
+	//	*Command_MemberPromote
+	//	*Command_HashMark
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -529,6 +533,42 @@ func (x *Command) GetZnodeRestore() *ZnodeRestore {
 	return nil
 }
 
+func (x *Command) GetMemberAdd() *MemberAdd {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_MemberAdd); ok {
+			return x.MemberAdd
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetMemberRemove() *MemberRemove {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_MemberRemove); ok {
+			return x.MemberRemove
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetMemberPromote() *MemberPromote {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_MemberPromote); ok {
+			return x.MemberPromote
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetHashMark() *HashMark {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_HashMark); ok {
+			return x.HashMark
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -657,6 +697,22 @@ type Command_ZnodeRestore struct {
 	ZnodeRestore *ZnodeRestore `protobuf:"bytes,32,opt,name=znode_restore,json=znodeRestore,proto3,oneof"`
 }
 
+type Command_MemberAdd struct {
+	MemberAdd *MemberAdd `protobuf:"bytes,33,opt,name=member_add,json=memberAdd,proto3,oneof"`
+}
+
+type Command_MemberRemove struct {
+	MemberRemove *MemberRemove `protobuf:"bytes,34,opt,name=member_remove,json=memberRemove,proto3,oneof"`
+}
+
+type Command_MemberPromote struct {
+	MemberPromote *MemberPromote `protobuf:"bytes,35,opt,name=member_promote,json=memberPromote,proto3,oneof"`
+}
+
+type Command_HashMark struct {
+	HashMark *HashMark `protobuf:"bytes,36,opt,name=hash_mark,json=hashMark,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -718,6 +774,14 @@ func (*Command_ZnodeReap) isCommand_Kind() {}
 func (*Command_SetZnodeAclPolicy) isCommand_Kind() {}
 
 func (*Command_ZnodeRestore) isCommand_Kind() {}
+
+func (*Command_MemberAdd) isCommand_Kind() {}
+
+func (*Command_MemberRemove) isCommand_Kind() {}
+
+func (*Command_MemberPromote) isCommand_Kind() {}
+
+func (*Command_HashMark) isCommand_Kind() {}
 
 // As is who asked for a command.
 type As struct {
@@ -2982,6 +3046,190 @@ func (x *TokenGrant) GetSecret() []byte {
 	return nil
 }
 
+type MemberAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Member        *SetMember             `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	MaxLearners   int64                  `protobuf:"varint,2,opt,name=max_learners,json=maxLearners,proto3" json:"max_learners,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberAdd) Reset() {
+	*x = MemberAdd{}
+	mi := &file_command_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberAdd) ProtoMessage() {}
+
+func (x *MemberAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberAdd.ProtoReflect.Descriptor instead.
+func (*MemberAdd) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *MemberAdd) GetMember() *SetMember {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *MemberAdd) GetMaxLearners() int64 {
+	if x != nil {
+		return x.MaxLearners
+	}
+	return 0
+}
+
+type MemberRemove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberRemove) Reset() {
+	*x = MemberRemove{}
+	mi := &file_command_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberRemove) ProtoMessage() {}
+
+func (x *MemberRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberRemove.ProtoReflect.Descriptor instead.
+func (*MemberRemove) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *MemberRemove) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type MemberPromote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberPromote) Reset() {
+	*x = MemberPromote{}
+	mi := &file_command_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberPromote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberPromote) ProtoMessage() {}
+
+func (x *MemberPromote) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberPromote.ProtoReflect.Descriptor instead.
+func (*MemberPromote) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *MemberPromote) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type HashMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HashMark) Reset() {
+	*x = HashMark{}
+	mi := &file_command_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HashMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HashMark) ProtoMessage() {}
+
+func (x *HashMark) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HashMark.ProtoReflect.Descriptor instead.
+func (*HashMark) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *HashMark) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
 type ZnodeRestore struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2995,7 +3243,7 @@ type ZnodeRestore struct {
 
 func (x *ZnodeRestore) Reset() {
 	*x = ZnodeRestore{}
-	mi := &file_command_proto_msgTypes[40]
+	mi := &file_command_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3255,7 @@ func (x *ZnodeRestore) String() string {
 func (*ZnodeRestore) ProtoMessage() {}
 
 func (x *ZnodeRestore) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[40]
+	mi := &file_command_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3268,7 @@ func (x *ZnodeRestore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZnodeRestore.ProtoReflect.Descriptor instead.
 func (*ZnodeRestore) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{40}
+	return file_command_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ZnodeRestore) GetId() uint64 {
@@ -3069,7 +3317,7 @@ type RestoredSession struct {
 
 func (x *RestoredSession) Reset() {
 	*x = RestoredSession{}
-	mi := &file_command_proto_msgTypes[41]
+	mi := &file_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3081,7 +3329,7 @@ func (x *RestoredSession) String() string {
 func (*RestoredSession) ProtoMessage() {}
 
 func (x *RestoredSession) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[41]
+	mi := &file_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3342,7 @@ func (x *RestoredSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredSession.ProtoReflect.Descriptor instead.
 func (*RestoredSession) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{41}
+	return file_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RestoredSession) GetId() int64 {
@@ -3141,7 +3389,7 @@ type RestoredZnode struct {
 
 func (x *RestoredZnode) Reset() {
 	*x = RestoredZnode{}
-	mi := &file_command_proto_msgTypes[42]
+	mi := &file_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3401,7 @@ func (x *RestoredZnode) String() string {
 func (*RestoredZnode) ProtoMessage() {}
 
 func (x *RestoredZnode) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[42]
+	mi := &file_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3414,7 @@ func (x *RestoredZnode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredZnode.ProtoReflect.Descriptor instead.
 func (*RestoredZnode) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{42}
+	return file_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RestoredZnode) GetPath() []byte {
@@ -3287,7 +3535,7 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xc3\x11\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xd5\x13\n" +
 	"\aCommand\x12&\n" +
 	"\x02as\x18\x0e \x01(\v2\x16.triglot.command.v1.AsR\x02as\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
@@ -3329,7 +3577,12 @@ const file_command_proto_rawDesc = "" +
 	"\n" +
 	"znode_reap\x18\x1e \x01(\v2\x1d.triglot.command.v1.ZnodeReapH\x00R\tznodeReap\x12X\n" +
 	"\x14set_znode_acl_policy\x18\x1f \x01(\v2%.triglot.command.v1.SetZnodeACLPolicyH\x00R\x11setZnodeAclPolicy\x12G\n" +
-	"\rznode_restore\x18  \x01(\v2 .triglot.command.v1.ZnodeRestoreH\x00R\fznodeRestoreB\x06\n" +
+	"\rznode_restore\x18  \x01(\v2 .triglot.command.v1.ZnodeRestoreH\x00R\fznodeRestore\x12>\n" +
+	"\n" +
+	"member_add\x18! \x01(\v2\x1d.triglot.command.v1.MemberAddH\x00R\tmemberAdd\x12G\n" +
+	"\rmember_remove\x18\" \x01(\v2 .triglot.command.v1.MemberRemoveH\x00R\fmemberRemove\x12J\n" +
+	"\x0emember_promote\x18# \x01(\v2!.triglot.command.v1.MemberPromoteH\x00R\rmemberPromote\x12;\n" +
+	"\thash_mark\x18$ \x01(\v2\x1c.triglot.command.v1.HashMarkH\x00R\bhashMarkB\x06\n" +
 	"\x04kind\"]\n" +
 	"\x02As\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
@@ -3496,7 +3749,16 @@ const file_command_proto_rawDesc = "" +
 	"TokenGrant\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
 	"\bauth_rev\x18\x02 \x01(\x04R\aauthRev\x12\x16\n" +
-	"\x06secret\x18\x03 \x01(\fR\x06secret\"\xc2\x01\n" +
+	"\x06secret\x18\x03 \x01(\fR\x06secret\"e\n" +
+	"\tMemberAdd\x125\n" +
+	"\x06member\x18\x01 \x01(\v2\x1d.triglot.command.v1.SetMemberR\x06member\x12!\n" +
+	"\fmax_learners\x18\x02 \x01(\x03R\vmaxLearners\"\x1e\n" +
+	"\fMemberRemove\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1f\n" +
+	"\rMemberPromote\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1a\n" +
+	"\bHashMark\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc2\x01\n" +
 	"\fZnodeRestore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\rR\x04step\x12\x12\n" +
@@ -3538,7 +3800,7 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_command_proto_goTypes = []any{
 	(*Entry)(nil),                // 0: triglot.command.v1.Entry
 	(*Batch)(nil),                // 1: triglot.command.v1.Batch
@@ -3580,9 +3842,13 @@ var file_command_proto_goTypes = []any{
 	(*RoleGrantPermission)(nil),  // 37: triglot.command.v1.RoleGrantPermission
 	(*RoleRevokePermission)(nil), // 38: triglot.command.v1.RoleRevokePermission
 	(*TokenGrant)(nil),           // 39: triglot.command.v1.TokenGrant
-	(*ZnodeRestore)(nil),         // 40: triglot.command.v1.ZnodeRestore
-	(*RestoredSession)(nil),      // 41: triglot.command.v1.RestoredSession
-	(*RestoredZnode)(nil),        // 42: triglot.command.v1.RestoredZnode
+	(*MemberAdd)(nil),            // 40: triglot.command.v1.MemberAdd
+	(*MemberRemove)(nil),         // 41: triglot.command.v1.MemberRemove
+	(*MemberPromote)(nil),        // 42: triglot.command.v1.MemberPromote
+	(*HashMark)(nil),             // 43: triglot.command.v1.HashMark
+	(*ZnodeRestore)(nil),         // 44: triglot.command.v1.ZnodeRestore
+	(*RestoredSession)(nil),      // 45: triglot.command.v1.RestoredSession
+	(*RestoredZnode)(nil),        // 46: triglot.command.v1.RestoredZnode
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
@@ -3618,25 +3884,30 @@ var file_command_proto_depIdxs = []int32{
 	27, // 30: triglot.command.v1.Command.member_update:type_name -> triglot.command.v1.MemberUpdate
 	19, // 31: triglot.command.v1.Command.znode_reap:type_name -> triglot.command.v1.ZnodeReap
 	20, // 32: triglot.command.v1.Command.set_znode_acl_policy:type_name -> triglot.command.v1.SetZnodeACLPolicy
-	40, // 33: triglot.command.v1.Command.znode_restore:type_name -> triglot.command.v1.ZnodeRestore
-	9,  // 34: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	8,  // 35: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	8,  // 36: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	6,  // 37: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	4,  // 38: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	5,  // 39: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	7,  // 40: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	16, // 41: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
-	18, // 42: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
-	16, // 43: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
-	25, // 44: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
-	41, // 45: triglot.command.v1.ZnodeRestore.sessions:type_name -> triglot.command.v1.RestoredSession
-	42, // 46: triglot.command.v1.ZnodeRestore.znodes:type_name -> triglot.command.v1.RestoredZnode
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	44, // 33: triglot.command.v1.Command.znode_restore:type_name -> triglot.command.v1.ZnodeRestore
+	40, // 34: triglot.command.v1.Command.member_add:type_name -> triglot.command.v1.MemberAdd
+	41, // 35: triglot.command.v1.Command.member_remove:type_name -> triglot.command.v1.MemberRemove
+	42, // 36: triglot.command.v1.Command.member_promote:type_name -> triglot.command.v1.MemberPromote
+	43, // 37: triglot.command.v1.Command.hash_mark:type_name -> triglot.command.v1.HashMark
+	9,  // 38: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	8,  // 39: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	8,  // 40: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	6,  // 41: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	4,  // 42: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	5,  // 43: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 44: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	16, // 45: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	18, // 46: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	16, // 47: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	25, // 48: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
+	15, // 49: triglot.command.v1.MemberAdd.member:type_name -> triglot.command.v1.SetMember
+	45, // 50: triglot.command.v1.ZnodeRestore.sessions:type_name -> triglot.command.v1.RestoredSession
+	46, // 51: triglot.command.v1.ZnodeRestore.znodes:type_name -> triglot.command.v1.RestoredZnode
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -3676,6 +3947,10 @@ func file_command_proto_init() {
 		(*Command_ZnodeReap)(nil),
 		(*Command_SetZnodeAclPolicy)(nil),
 		(*Command_ZnodeRestore)(nil),
+		(*Command_MemberAdd)(nil),
+		(*Command_MemberRemove)(nil),
+		(*Command_MemberPromote)(nil),
+		(*Command_HashMark)(nil),
 	}
 	file_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Op_Range)(nil),
@@ -3689,7 +3964,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

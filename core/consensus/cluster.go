@@ -1,0 +1,102 @@
+package consensus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/triglot/triglot/core"
+)
+
+// ChangeKind is what a MemberChange does.
+type ChangeKind uint8
+
+// The kinds. NoChange is that of an entry that leaves the members as they are.
+const (
+	NoChange ChangeKind = iota
+	// AddVoter adds a member that votes, or gives a learner its vote.
+	AddVoter
+	// AddLearner adds a member that gets the log and does not vote.
+	AddLearner
+	RemoveMember
+)
+
+// MemberChange is what an entry does to the members that raft knows, beside what its
+// one command does to those that the state knows.
+type MemberChange struct {
+	Kind ChangeKind
+	ID   core.MemberID
+}
+
+// NewMembership makes a proposal of a command that changes the members. It becomes an
+// entry of its own, and only while no other change of members is under way. When the
+// state machine refuses the command (Committed.Refused), raft's members stay as they
+// are.
+func NewMembership(command []byte, deadline time.Time, change MemberChange) *Proposal {
+	p := NewProposal(command, deadline)
+	p.change = change
+	return p
+}
+
+// Lane is a row of ordered proposals, see core.Lane. The zero value is ready. When the
+// fate of one of them is unknown, it is broken for good.
+type Lane struct{ broken atomic.Bool }
+
+// Broken reports whether what is proposed in the lane fails.
+func (l *Lane) Broken() bool { return l.broken.Load() }
+
+// Installed is a state that was fetched from another member whole, in place of the
+// entries of the log that led to it.
+type Installed struct {
+	// From has sent it. Index and Term are those of the last entry that it holds.
+	From        core.MemberID
+	Index, Term uint64
+	// Voters and Learners are the members that it names.
+	Voters, Learners []core.MemberID
+	// Dir is where the state machine finds it. This package does not look at it.
+	Dir string
+}
+
+// Progress is how far a member has got, as the leader knows.
+type Progress struct {
+	ID core.MemberID
+	// Match is the last entry that the member is known to have in its log.
+	Match   uint64
+	Learner bool
+	// Active says that it was heard of within the last election timeout; Installing that
+	// it is being sent a state.
+	Active, Installing bool
+}
+
+// DecodeMessage reads a message as it came from a peer. It may keep b.
+func DecodeMessage(b []byte) (*Message, error) {
+	m := new(Message)
+	if err := proto.Unmarshal(b, m); err != nil {
+		return nil, fmt.Errorf("consensus: message of a peer: %w", err)
+	}
+	return m, nil
+}
+
+var errNotYet = errors.New("not yet") // the contract is ahead of the code
+
+// Fetched ends what Config.Fetch began: with the state that is to be installed, or with
+// an error, of which the leader is told, so that it tries again.
+func (d *Driver) Fetched(s Installed, err error) { panic(errNotYet) }
+
+// Disconnected says that what was sent to a member since it was last connected may be
+// lost. What was forwarded to it is given up: its fate is unknown.
+func (d *Driver) Disconnected(id core.MemberID) { panic(errNotYet) }
+
+// TransferLeadership gives the leadership to a voter that has all of the log, or to
+// the one that is furthest if to is zero, and returns when there is another leader. It
+// fails with NotLeader, BadLeaderTransferee, Timeout, and when ctx ends.
+func (d *Driver) TransferLeadership(ctx context.Context, to core.MemberID) error {
+	panic(errNotYet)
+}
+
+// Progress is how far the members have got, by id. It fails with NotLeader.
+func (d *Driver) Progress(ctx context.Context) ([]Progress, error) { panic(errNotYet) }

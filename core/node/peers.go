@@ -1,0 +1,184 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/peer"
+)
+
+// PeerConfig is how this member reaches the others and is reached. The zero value is
+// that of a member which is alone and stays so.
+type PeerConfig struct {
+	// Listeners are where other members connect, TLS done; Stop closes them.
+	Listeners []net.Listener
+	// Dial connects to a peer URL, TLS done.
+	Dial func(ctx context.Context, url string) (net.Conn, error)
+	// ReadTimeout and WriteTimeout are peer.Config's.
+	ReadTimeout, WriteTimeout time.Duration
+}
+
+// questionKind tells apart what members ask each other. The numbers are the wire's.
+type questionKind uint8
+
+// The questions.
+const (
+	// askRenew renews leases and touches sessions in the leader's deadlines (renew.go).
+	askRenew questionKind = 1 + iota
+	// askPromote has the leader judge and propose what promotes a learner (membership.go).
+	askPromote
+	// askHash compares what a HashMark summed up (corruption.go).
+	askHash
+	// askStatus is a member's own account of itself (overview.go).
+	askStatus
+	// askLease is what the leader's deadlines say of leases (renew.go).
+	askLease
+)
+
+// answerer answers a kind of question.
+type answerer func(ctx context.Context, from core.MemberID, body []byte) ([]byte, error)
+
+// peers is this member among the others: the network of consensus, and who answers
+// what they ask. It implements peer.Handler.
+type peers struct {
+	n         *Node
+	transport *peer.Transport
+	// answers is complete before transport starts, and does not change.
+	answers map[questionKind]answerer
+
+	mu sync.Mutex
+	// members are those that transport was told of.
+	members []core.Member
+}
+
+var _ peer.Handler = (*peers)(nil)
+
+// start listens to the peers and dials them.
+func (p *peers) start(n *Node, members []core.Member) error {
+	p.n = n
+	p.answers = n.answerers()
+	if n.cfg.Peers.Dial == nil {
+		return nil // alone
+	}
+	var err error
+	p.transport, err = peer.Start(peer.Config{
+		Cluster: n.disk.id.cluster, Self: n.disk.id.member, Name: n.cfg.Name,
+		Listeners: n.cfg.Peers.Listeners, Dial: n.cfg.Peers.Dial, Handler: p,
+		ReadTimeout: n.cfg.Peers.ReadTimeout, WriteTimeout: n.cfg.Peers.WriteTimeout,
+		Logger: n.cfg.Logger.With("component", "peer"),
+	})
+	if err != nil {
+		return err
+	}
+	p.follow(members)
+	return nil
+}
+
+// stop ends the connections.
+func (p *peers) stop() {
+	if p.transport != nil {
+		p.transport.Stop()
+	}
+}
+
+// follow is told of the members whenever they change, by the apply goroutine.
+func (p *peers) follow(members []core.Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.members = members
+	if p.transport != nil {
+		p.transport.SetMembers(members)
+	}
+}
+
+// send is consensus' network.
+func (p *peers) send(messages []*consensus.Message) {
+	if p.transport == nil {
+		return
+	}
+	for _, m := range messages {
+		p.transport.Send(core.MemberID(m.GetTo()), m)
+	}
+}
+
+// ask asks a member a question.
+func (p *peers) ask(ctx context.Context, to core.MemberID, kind questionKind, body []byte) ([]byte, error) {
+	if p.transport == nil {
+		return nil, core.Errorf(core.Timeout, "member %x cannot be reached: this member is alone", uint64(to))
+	}
+	return p.transport.Ask(ctx, to, uint8(kind), body)
+}
+
+// askLeader asks whoever leads. It fails with NoLeader if nobody is known to.
+func (p *peers) askLeader(ctx context.Context, kind questionKind, body []byte) ([]byte, error) {
+	leader := p.n.Self().Leader
+	if leader == 0 || leader == p.n.disk.id.member {
+		return nil, core.NoLeader
+	}
+	return p.ask(ctx, leader, kind, body)
+}
+
+// Message implements peer.Handler.
+func (p *peers) Message(from core.MemberID, body []byte) {
+	m, err := consensus.DecodeMessage(body)
+	if err != nil || core.MemberID(m.GetFrom()) != from {
+		p.n.cfg.Logger.Warn("a peer's message cannot be read, or is not its own", "from", fmt.Sprintf("%x", uint64(from)), "error", err)
+		return
+	}
+	p.n.driver.Receive(m)
+}
+
+// Broken implements peer.Handler.
+func (p *peers) Broken(to core.MemberID) { p.n.driver.Disconnected(to) }
+
+// Answer implements peer.Handler.
+func (p *peers) Answer(ctx context.Context, from core.MemberID, kind uint8, body []byte) ([]byte, error) {
+	answer, ok := p.answers[questionKind(kind)]
+	if !ok {
+		return nil, core.Errorf(core.Unsupported, "this version does not know question %d", kind)
+	}
+	return answer(ctx, from, body)
+}
+
+// Admit implements peer.Handler: members may speak, and nobody else.
+func (p *peers) Admit(h peer.Hello) *peer.Refusal {
+	view := p.n.published.hold()
+	if view == nil {
+		return &peer.Refusal{Reason: "this member is stopping"}
+	}
+	defer view.Close()
+	switch {
+	case h.Cluster != p.n.disk.id.cluster:
+		return &peer.Refusal{Reason: fmt.Sprintf("member %x is of cluster %x, this is cluster %x: look at --initial-cluster-token and the peer URLs",
+			uint64(h.From), h.Cluster, p.n.disk.id.cluster)}
+	case h.To != p.n.disk.id.member:
+		return &peer.Refusal{Reason: fmt.Sprintf("member %x looks for member %x here, but this is member %x: an advertised peer URL leads elsewhere",
+			uint64(h.From), uint64(h.To), uint64(p.n.disk.id.member))}
+	case h.From == p.n.disk.id.member:
+		return &peer.Refusal{Reason: fmt.Sprintf("member %x is this one: the data directory was copied, or an advertised peer URL leads back", uint64(h.From))}
+	case view.RemovedMember(h.From):
+		return &peer.Refusal{Removed: true, Reason: fmt.Sprintf("member %x was removed from the cluster", uint64(h.From))}
+	case memberIn(view.Members(), h.From) == nil:
+		return &peer.Refusal{Reason: fmt.Sprintf("member %x (%q) is none of this cluster: add it first", uint64(h.From), h.Name)}
+	}
+	return nil
+}
+
+// Introduce implements peer.Handler.
+func (p *peers) Introduce() peer.Introduction {
+	i := peer.Introduction{Cluster: p.n.disk.id.cluster, Self: p.n.disk.id.member, Name: p.n.cfg.Name, Leader: p.n.Self().Leader}
+	i.Mount, _ = p.n.Mount()
+	if view := p.n.published.hold(); view != nil {
+		defer view.Close()
+		i.Members, i.Removed = view.Members(), view.RemovedMembers()
+	}
+	return i
+}
+
+// Removed implements peer.Handler: a member that was removed ends (etcd T-101).
+func (p *peers) Removed(core.MemberID) { p.n.fail(ErrRemoved) }
