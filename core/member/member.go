@@ -19,6 +19,8 @@ import (
 type Peer struct {
 	Name string
 	URLs []string
+	// Learner says that it is founded without a vote, as the observers of a zoo.cfg are.
+	Learner bool
 }
 
 // ID is the id of a founding member: the first eight bytes of the SHA-1 of its
@@ -73,7 +75,7 @@ func Found(peers []Peer, token string) ([]core.Member, error) {
 	members := make([]core.Member, 0, len(peers))
 	for _, p := range peers {
 		urls := slices.Sorted(slices.Values(p.URLs))
-		members = append(members, core.Member{ID: ID(urls, token), PeerURLs: urls})
+		members = append(members, core.Member{ID: ID(urls, token), PeerURLs: urls, Learner: p.Learner})
 	}
 	slices.SortFunc(members, func(a, b core.Member) int {
 		if a.ID < b.ID {

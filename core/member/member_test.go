@@ -32,7 +32,7 @@ func TestIdentityIgnoresOrder(t *testing.T) {
 func TestParsePeers(t *testing.T) {
 	got, err := ParsePeers("b=http://h:1, a=http://h:2,b=http://h:3")
 	require.NoError(t, err)
-	require.Equal(t, []Peer{{"b", []string{"http://h:1", "http://h:3"}}, {"a", []string{"http://h:2"}}}, got)
+	require.Equal(t, []Peer{{Name: "b", URLs: []string{"http://h:1", "http://h:3"}}, {Name: "a", URLs: []string{"http://h:2"}}}, got)
 	for _, bad := range []string{"", "a", "=http://h:1", "a=", "a=http://h:1,"} {
 		_, err := ParsePeers(bad)
 		require.ErrorContains(t, err, "not of the form name=URL", bad)
@@ -40,12 +40,12 @@ func TestParsePeers(t *testing.T) {
 }
 
 func TestFoundRefusesSharedURLs(t *testing.T) {
-	_, err := Found([]Peer{{"a", []string{"http://h:1"}}, {"b", []string{"http://h:1"}}}, "t")
+	_, err := Found([]Peer{{Name: "a", URLs: []string{"http://h:1"}}, {Name: "b", URLs: []string{"http://h:1"}}}, "t")
 	require.ErrorContains(t, err, "two members")
 }
 
 func TestSelf(t *testing.T) {
-	peers := []Peer{{"a", []string{"http://h:1"}}}
+	peers := []Peer{{Name: "a", URLs: []string{"http://h:1"}}}
 	_, err := Self(peers, "a", []string{"http://h:1"})
 	require.NoError(t, err)
 	_, err = Self(peers, "b", []string{"http://h:1"})

@@ -47,9 +47,10 @@ type Config struct {
 	// AdvertiseClientURLs is where clients are told to find this member.
 	AdvertiseClientURLs []string
 
-	Peers  PeerConfig
-	Timing Timing
-	Limits Limits
+	Peers   PeerConfig
+	Members MemberRules
+	Timing  Timing
+	Limits  Limits
 	Upkeep
 	// Auth is how callers prove who they are; the zero value has defaults.
 	Auth   AuthConfig
@@ -100,12 +101,31 @@ type Founding struct {
 	// is founded: "/zk" makes znode /a of key /zk/a, "/" makes every key that can be
 	// one a znode. Empty is "/zk" at the first start, and later whatever it was.
 	Mount string
-	// Existing says that the cluster is there already, to be joined: which is not
-	// supported yet, so it is refused at the first start.
+	// Existing says that the cluster is there already, to be joined by this member, which
+	// was added to it (--initial-cluster-state=existing).
 	Existing bool
+	// ForceNew has this member go on alone, with what it has, under the same ids: all other
+	// members are removed (--force-new-cluster).
+	ForceNew bool
 	// TrustDataDir takes the identity in the data directory for right even if it
 	// is not the one that the other fields describe, as etcd does.
 	TrustDataDir bool
+}
+
+// DefaultMaxLearners is etcd's --max-learners.
+const DefaultMaxLearners = 1
+
+// MemberRules say how members come and go, and what this one does while it is a learner.
+type MemberRules struct {
+	// MaxLearners is how many learners there may be (--max-learners); zero is
+	// DefaultMaxLearners. Those that were founded as such count, too.
+	MaxLearners int
+	// Loose leaves out the checks that a change leaves a quorum of members which have
+	// started and can be reached (--strict-reconfig-check=false).
+	Loose bool
+	// Observer has this member serve clients while it is a learner (--observer): reads,
+	// watches, ZooKeeper's sessions. Its client URLs are published then.
+	Observer bool
 }
 
 // Timing is how fast raft ticks. A zero is the default of that part.
@@ -194,6 +214,9 @@ func (c Config) withDefaults() Config {
 	if len(c.Cluster.Peers) == 0 {
 		c.Cluster.Peers = []Peer{{Name: c.Name, URLs: c.Cluster.AdvertisePeerURLs}}
 	}
+	if c.Members.MaxLearners == 0 {
+		c.Members.MaxLearners = DefaultMaxLearners
+	}
 	if c.Timing.Heartbeat == 0 {
 		c.Timing.Heartbeat = DefaultHeartbeatInterval
 	}
@@ -226,6 +249,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("the limit of a request is negative: %d bytes", c.Limits.RequestBytes)
 	case c.Limits.RequestBytes > MaxRequestLimit:
 		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.Limits.RequestBytes, MaxRequestLimit)
+	case c.Members.MaxLearners < 0:
+		return fmt.Errorf("--max-learners of %d is negative", c.Members.MaxLearners)
 	case c.Leases.CheckpointPersist && !c.Leases.Checkpoint:
 		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
 	case c.Collector.BatchRows < 0 || c.Collector.Pause < 0:
