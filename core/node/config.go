@@ -31,6 +31,8 @@ const (
 	defaultRowCache     = 64 << 20
 	defaultZnodeCache   = 32 << 20
 	defaultRing         = 32 << 20
+
+	defaultCompactionCheck = time.Minute // etcd's --compact-hash-check-time
 )
 
 // Peer is a founding member as --initial-cluster names it.
@@ -75,6 +77,7 @@ type Upkeep struct {
 	AutoCompaction AutoCompaction
 	Collector      Collector
 	Reaper         Reaper
+	Corruption     Corruption
 }
 
 // WAL says how the raft log is kept.
@@ -172,6 +175,20 @@ type Collector struct {
 	Pause time.Duration
 }
 
+// Corruption says when the members' states are compared, which costs each a walk over
+// all of its own. The zero value is never.
+type Corruption struct {
+	// Interval is how often the leader has it done (--corrupt-check-time); zero is never.
+	Interval time.Duration
+	// AfterCompaction has it done after compactions, too (gate CompactHashCheck), which are
+	// looked for every CompactionInterval (--compact-hash-check-time); zero is a minute.
+	AfterCompaction    bool
+	CompactionInterval time.Duration
+	// AtStart has a member that is not new compared with the others before it serves
+	// (gate InitialCorruptCheck).
+	AtStart bool
+}
+
 // Memory bounds what a member caches, in bytes. A zero is the default of that
 // part.
 type Memory struct {
@@ -232,6 +249,9 @@ func (c Config) withDefaults() Config {
 	c.Memory = c.Memory.withDefaults()
 	c.Auth = c.Auth.withDefaults()
 	c.Reaper = c.Reaper.withDefaults()
+	if c.Corruption.CompactionInterval == 0 {
+		c.Corruption.CompactionInterval = defaultCompactionCheck
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -255,6 +275,9 @@ func (c *Config) validate() error {
 		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
 	case c.Collector.BatchRows < 0 || c.Collector.Pause < 0:
 		return fmt.Errorf("the pace of the removal of history is negative: batches of %d, pauses of %v", c.Collector.BatchRows, c.Collector.Pause)
+	case c.Corruption.Interval < 0 || c.Corruption.CompactionInterval < 0:
+		return fmt.Errorf("the time between comparisons of the members is negative: --corrupt-check-time %v, --compact-hash-check-time %v",
+			c.Corruption.Interval, c.Corruption.CompactionInterval)
 	case c.Timing.Election < 5*c.Timing.Heartbeat:
 		return fmt.Errorf("the election timeout (%v) must be at least five heartbeat intervals (%v each)", c.Timing.Election, c.Timing.Heartbeat)
 	}
