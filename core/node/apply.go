@@ -55,6 +55,7 @@ const maxCommit = 64 << 20
 // and returns their number.
 func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	began := time.Now()
+	machine := a.n.disk.engine().machine
 	replies := a.replies[:0]
 	commands := 0
 	for i := range batch {
@@ -67,10 +68,10 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 			e.Own = a.own
 		}
 		var err error
-		if replies, err = a.n.disk.machine.Apply(e, replies); err != nil {
+		if replies, err = machine.Apply(e, replies); err != nil {
 			return 0, err
 		}
-		if a.n.disk.machine.BatchSize() >= maxCommit {
+		if machine.BatchSize() >= maxCommit {
 			batch = batch[:i+1]
 			break
 		}
@@ -105,7 +106,7 @@ func (a *applier) Install(s consensus.Installed) error { return a.n.install(s) }
 
 // commit makes what was applied visible in the state.
 func (a *applier) commit() (*state.View, state.Delta, error) {
-	machine := a.n.disk.machine
+	machine := a.n.disk.engine().machine
 	compacting := machine.Compacting()
 	failpoint.Hit(failpoint.BeforeCommit)
 	if compacting {

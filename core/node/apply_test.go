@@ -38,7 +38,7 @@ func TestLargeBatchIsCommittedInParts(t *testing.T) {
 	before := commits()
 
 	a := newApplier(n)
-	index, term := n.disk.machine.Applied()
+	index, term := n.disk.engine().machine.Applied()
 	value := make([]byte, 8<<20)
 	var batch []consensus.Committed
 	for i := range uint64(20) {

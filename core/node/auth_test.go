@@ -375,7 +375,7 @@ func TestSecretsStayOffTheDisk(t *testing.T) {
 	require.Equal(t, core.AuthFailed, err)
 	g.bad(alice, "never.7")
 	g.do(g.who(again), &core.Put{Key: []byte("a-witness")})
-	require.NoError(t, g.disk.db.Flush())
+	require.NoError(t, g.disk.engine().db.Flush())
 	stopNode(t, g.Node)
 
 	secrets := []string{"root's own", "wonderland", "looking glass", "tea party", "never.7"}

@@ -43,7 +43,7 @@ func TestCompactionSurvivesACrash(t *testing.T) {
 		reach func(n *Node) bool
 	}{
 		{"before the collection", func(*Node) bool { return true }},
-		{"in its middle", func(n *Node) bool { return n.upkeep.collector.Removed() > 0 }},
+		{"in its middle", func(n *Node) bool { return n.disk.engine().collector.Removed() > 0 }},
 	} {
 		t.Run(at.name, func(t *testing.T) {
 			cfg := testConfig(t)

@@ -20,7 +20,7 @@ import (
 //	founding      there while it is being founded: what else there is may go
 //	lock          held while a process uses the directory
 //	log/          the raft log (storage/raftlog), unless --wal-dir puts it elsewhere
-//	state/        the state (storage)
+//	state/        the state (storage); statedirs.go has what else there may be of states
 //	snapshot.tmp/ snapshots that are being made; removed at the start
 //	member.etcd/  what etcd had here before the state was made of it
 //	fixtures/     certificates of --auto-tls (cmd/triglot)
@@ -95,7 +95,7 @@ func openDataDir(fs storage.FS, path string) (*dataDir, error) {
 		return nil, fmt.Errorf("data directory %s is in use by another process (%w): stop that, or give another --data-dir", path, err)
 	}
 	d.lock = lock
-	if err := d.clearBackups(); err != nil {
+	if err := errors.Join(d.clearBackups(), d.clearStates()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -147,7 +147,7 @@ func (d *dataDir) checkForeign() error {
 	}
 	for _, name := range names {
 		switch {
-		case slices.Contains(ownNames, name):
+		case slices.Contains(ownNames, name), isStateDir(name):
 		case name == "lost+found": // the data directory is a file system of its own
 		case name == backup.EtcdMember && (has(foundName) || !has(markerName)): // see planTakeover
 		case name == backup.EtcdMember:
@@ -159,7 +159,8 @@ func (d *dataDir) checkForeign() error {
 			return fmt.Errorf("data directory %s holds %q, which is not Triglot's: give an empty --data-dir", d.path, name)
 		}
 	}
-	if (has(logName) || has(stateName)) && !has(markerName) && !has(foundName) {
+	hasState := slices.ContainsFunc(names, func(name string) bool { _, ok := stateNumber(name); return ok })
+	if (has(logName) || hasState) && !has(markerName) && !has(foundName) {
 		return fmt.Errorf("data directory %s holds %s or %s but no %s, which says whose they are: "+
 			"restore that file, or give an empty --data-dir", d.path, logName, stateName, markerName)
 	}
@@ -170,7 +171,7 @@ func (d *dataDir) checkForeign() error {
 // triglot zookeeper makes of ZooKeeper's dataDir.
 func (d *dataDir) checkWithin(names []string) error {
 	for _, name := range names {
-		if slices.Contains(ownNames, name) {
+		if slices.Contains(ownNames, name) || isStateDir(name) {
 			continue
 		}
 		if _, err := d.fs.Stat(d.fs.PathJoin(d.join(name), markerName)); err == nil {
@@ -181,7 +182,7 @@ func (d *dataDir) checkWithin(names []string) error {
 }
 
 // ownNames are the names of a member's files.
-var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, stateName, backupName, asideName, fixturesName, reserveName, socketName}
+var ownNames = []string{markerName, markerName + tmpSuffix, foundName, lockName, logName, backupName, asideName, fixturesName, reserveName, socketName}
 
 // tmpSuffix ends the name of a file that is being written.
 const tmpSuffix = ".tmp"

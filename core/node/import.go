@@ -77,7 +77,7 @@ func (d *disk) fill(cfg *Config, p *plan, prefix string) error {
 	defer file.Close() //nolint:errcheck // read only
 	target := backup.Target{Cluster: d.id.cluster, Members: p.founders, Mount: prefix, MountAsked: cfg.Cluster.Mount != ""}
 	start := time.Now()
-	s, err := backup.Import(p.source.ctx, d.db, file.Reader, target, p.source.options)
+	s, err := backup.Import(p.source.ctx, d.engine().db, file.Reader, target, p.source.options)
 	if err != nil {
 		return file.Explain(err)
 	}

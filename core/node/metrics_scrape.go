@@ -72,18 +72,18 @@ func (m *metrics) addStoreFigures(add func(prometheus.ValueType, string, string,
 	gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "The logical size of the store that is in use.",
 		func(s *scrape) float64 { return float64(s.status.InUse) })
 	gauge("etcd_mvcc_db_open_read_transactions", "Views of the state that are held, the latest one included.",
-		func(s *scrape) float64 { return float64(s.n.disk.machine.OpenViews()) })
+		func(s *scrape) float64 { return float64(s.n.disk.engine().machine.OpenViews()) })
 	add(prometheus.CounterValue, "etcd_mvcc_range_total", "Ranges read, those within transactions included.",
 		func(s *scrape) float64 {
-			ranges, _ := s.n.disk.machine.Reads()
+			ranges, _ := s.n.disk.engine().machine.Reads()
 			return float64(ranges + s.n.metrics.apply.ranges.Load())
 		})
 	add(prometheus.CounterValue, "etcd_mvcc_txn_total", "Transactions with more than one operation.", func(s *scrape) float64 {
-		_, txns := s.n.disk.machine.Reads()
+		_, txns := s.n.disk.engine().machine.Reads()
 		return float64(txns + s.n.metrics.apply.txns.Load())
 	})
 	add(prometheus.CounterValue, "etcd_debugging_mvcc_db_compaction_keys_total", "Versions removed after compactions.",
-		func(s *scrape) float64 { return float64(s.n.upkeep.collector.Removed()) })
+		func(s *scrape) float64 { return float64(s.n.disk.engine().collector.Removed()) })
 	gauge("etcd_debugging_mvcc_keys_total", "The number of keys.", func(s *scrape) float64 { return float64(s.keys) })
 	gauge("etcd_debugging_mvcc_current_revision", "The current revision.", func(s *scrape) float64 { return float64(s.status.Rev) })
 	gauge("etcd_debugging_mvcc_compact_revision", "The revision compacted to.",

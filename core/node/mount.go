@@ -34,7 +34,7 @@ func mountPrefix(mount string) (string, error) {
 func (n *Node) Mount() (mount string, ok bool) { return n.disk.mount() }
 
 func (d *disk) mount() (string, bool) {
-	prefix, ok := d.machine.Mount()
+	prefix, ok := d.engine().machine.Mount()
 	if ok && prefix == "" {
 		prefix = wholeMount
 	}

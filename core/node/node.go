@@ -10,10 +10,8 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
-	"github.com/triglot/triglot/core/failpoint"
 	"github.com/triglot/triglot/core/state"
 	"github.com/triglot/triglot/core/watch"
-	"github.com/triglot/triglot/storage/mvcc"
 )
 
 // Node is a running member.
@@ -86,19 +84,11 @@ func (n *Node) start() error {
 	if n.auth.from, err = n.disk.log.LastIndex(); err != nil {
 		return err
 	}
-	collector, err := mvcc.NewCollector(n.disk.db, mvcc.CollectorOptions{
-		ChunkRows: n.cfg.Collector.BatchRows,
-		Pause:     n.cfg.Collector.Pause,
-		OnChunk: func(took time.Duration) {
-			failpoint.Hit(failpoint.CompactAfterCommitBatch)
-			n.metrics.compactionPause.Observe(float64(took.Milliseconds()))
-		},
-		BeforeChunk: func() { failpoint.Hit(failpoint.CompactBeforeCommitBatch) },
-	})
-	if err != nil {
+	e := n.disk.engine()
+	if e.collector, err = n.newCollector(e.db); err != nil {
 		return err
 	}
-	view, _, err := n.disk.machine.Commit()
+	view, _, err := e.machine.Commit()
 	if err != nil {
 		return err
 	}
@@ -114,7 +104,7 @@ func (n *Node) start() error {
 	n.stop, n.stopping = stop, ctx.Done()
 	n.leases.init(n)
 	n.sessions.leases = &n.leases
-	n.upkeep = newUpkeep(n, collector)
+	n.upkeep = newUpkeep(n)
 	if err := n.startConsensus(view); err != nil {
 		stop()
 		n.hub.Close()
@@ -217,7 +207,7 @@ func (n *Node) end(ctx context.Context) error {
 		return errors.Join(append(errs, err)...) // the engine must stay as it is
 	}
 	if ctx.Err() == nil {
-		errs = append(errs, n.disk.db.Flush())
+		errs = append(errs, n.disk.engine().db.Flush())
 	}
 	n.metrics.unregister(n.cfg.Metrics)
 	return errors.Join(append(errs, n.disk.close())...)
@@ -242,9 +232,9 @@ const viewGrace = time.Second
 
 // awaitViews waits until nobody reads any more.
 func (n *Node) awaitViews() error {
-	for deadline := time.Now().Add(viewGrace); n.disk.machine.OpenViews() > 0; {
+	for deadline := time.Now().Add(viewGrace); n.disk.openViews() > 0; {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d reads were still under way after %v: the state was not closed; nothing is lost", n.disk.machine.OpenViews(), viewGrace)
+			return fmt.Errorf("%d reads were still under way after %v: the state was not closed; nothing is lost", n.disk.openViews(), viewGrace)
 		}
 		<-time.After(time.Millisecond)
 	}

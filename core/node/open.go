@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/member"
@@ -15,12 +16,15 @@ import (
 
 // disk is what a member has on disk, opened and brought in step.
 type disk struct {
-	id      identity
-	dir     *dataDir
-	db      *storage.DB
-	log     *raftlog.Log
-	caches  mvcc.Caches
-	machine *state.Machine
+	id  identity
+	dir *dataDir
+	log *raftlog.Log
+	// engineOptions and caches are for every engine that is opened.
+	engineOptions storage.Options
+	caches        mvcc.Caches
+	// present is nil until it is opened, see engine.
+	present atomic.Pointer[engine]
+	retired retired
 }
 
 // openDisk opens the member in cfg's data directory, and founds it there if
@@ -119,17 +123,13 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 			return err
 		}
 	}
+	e := d.engine()
 	var err error
-	if d.machine, err = state.Open(d.db, d.caches); err != nil {
+	if e.machine, err = state.Open(e.db, d.caches); err != nil {
 		return err
 	}
-	cluster, err := state.ClusterIn(d.db)
-	if err != nil {
+	if err := d.checkCluster(e.db); err != nil {
 		return err
-	}
-	if cluster != d.id.cluster {
-		return fmt.Errorf("the state in %s is of cluster %x, but %s says %v: put back what belongs together, "+
-			"or restore this member from a peer or a backup", d.dir.join(stateName), cluster, markerName, d.id)
 	}
 	if err := d.checkMount(cfg.Cluster.Mount); err != nil {
 		return err
@@ -137,13 +137,31 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	return d.align(cfg.Logger)
 }
 
-func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
-	var err error
-	engine := cfg.Memory.engine()
-	engine.FS, engine.Logger, engine.OnFatal = cfg.FS, cfg.Logger.With("component", "storage"), fatal
-	if d.db, err = storage.Open(d.dir.join(stateName), engine); err != nil {
+// checkCluster refuses the state of another cluster.
+func (d *disk) checkCluster(db *storage.DB) error {
+	cluster, err := state.ClusterIn(db)
+	if err != nil {
 		return err
 	}
+	if cluster != d.id.cluster {
+		return fmt.Errorf("the state in %s is of cluster %x, but %s says %v: put back what belongs together, "+
+			"or restore this member from a peer or a backup", db.Dir(), cluster, markerName, d.id)
+	}
+	return nil
+}
+
+func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
+	d.engineOptions = cfg.Memory.engine()
+	d.engineOptions.FS, d.engineOptions.Logger, d.engineOptions.OnFatal = cfg.FS, cfg.Logger.With("component", "storage"), fatal
+	path, err := d.dir.statePath()
+	if err != nil {
+		return err
+	}
+	db, err := storage.Open(path, d.engineOptions)
+	if err != nil {
+		return err
+	}
+	d.setEngine(&engine{db: db})
 	d.caches = mvcc.Caches{
 		Versions: mvcc.NewCache(cfg.Memory.RowCache),
 		Rows:     mvcc.NewCache(cfg.Memory.ZnodeCache),
@@ -168,7 +186,7 @@ func (d *disk) found(cfg *Config, p *plan) error {
 	if p.source != nil {
 		err = d.fill(cfg, p, prefix)
 	} else {
-		err = state.Bootstrap(d.db, d.id.cluster, p.founders, prefix)
+		err = state.Bootstrap(d.engine().db, d.id.cluster, p.founders, prefix)
 	}
 	if err != nil {
 		return err
@@ -182,7 +200,7 @@ func (d *disk) found(cfg *Config, p *plan) error {
 // align brings the log in step with the state, which a crash may have left ahead
 // of it or behind: see `design.md` 6, opening a member.
 func (d *disk) align(logger *slog.Logger) error {
-	applied, term := d.machine.Applied()
+	applied, term := d.engine().machine.Applied()
 	first, err := d.log.FirstIndex()
 	if err != nil {
 		return err
@@ -218,14 +236,16 @@ func (d *disk) close() error { return errors.Join(d.closeParts(), d.dir.Close())
 // closeParts closes what has been opened, the state last written first.
 func (d *disk) closeParts() error {
 	var errs []error
-	if d.machine != nil {
-		errs = append(errs, d.machine.Close())
+	e := d.engine()
+	if e != nil && e.machine != nil {
+		errs = append(errs, e.machine.Close())
 	}
+	errs = append(errs, d.closeRetired())
 	if d.log != nil {
 		errs = append(errs, d.log.Close())
 	}
-	if d.db != nil {
-		errs = append(errs, d.db.Close())
+	if e != nil {
+		errs = append(errs, e.db.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -43,7 +43,9 @@ func (p *pressure) watch(ctx context.Context, n *Node) {
 		case <-ctx.Done():
 			return
 		}
-		p.look(n.disk.db.Metrics())
+		e := n.disk.holdEngine()
+		p.look(e.db.Metrics())
+		e.release()
 		if p.high.Load() && time.Since(said) >= pressureSilence {
 			said = time.Now()
 			n.cfg.Logger.Warn("the engine falls behind: writes are refused until it has caught up")

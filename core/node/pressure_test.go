@@ -52,7 +52,7 @@ func TestEngineThatCannotFlush(t *testing.T) {
 	require.NoError(t, n.Ready(testContext(t)))
 	held.Store(true)
 	value := make([]byte, 32<<10)
-	for m := n.disk.db.Metrics(); m.MemTableBytes < m.MemTableLimit; m = n.disk.db.Metrics() {
+	for m := n.disk.engine().db.Metrics(); m.MemTableBytes < m.MemTableLimit; m = n.disk.engine().db.Metrics() {
 		_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
 		require.NoError(t, err)
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/failpoint"
 	"github.com/triglot/triglot/core/state"
-	"github.com/triglot/triglot/storage/mvcc"
 )
 
 // flushBytes is how long the log may get beyond the durable state: with
@@ -22,8 +21,7 @@ const flushBytes = 32 << 20
 // compactions have given up, a third raises the alarm of a quota that was found
 // exceeded by somebody who must not wait.
 type upkeep struct {
-	n         *Node
-	collector *mvcc.Collector
+	n *Node
 
 	backups backups
 
@@ -39,15 +37,14 @@ type upkeep struct {
 	durable core.Rev
 }
 
-func newUpkeep(n *Node, c *mvcc.Collector) *upkeep {
+func newUpkeep(n *Node) *upkeep {
 	u := &upkeep{
 		n:         n,
-		collector: c,
 		long:      make(chan struct{}, 1),
 		compacted: make(chan struct{}, 1),
 		full:      make(chan struct{}, 1),
 		collected: make(chan struct{}),
-		durable:   c.Collected(),
+		durable:   n.disk.engine().collector.Collected(),
 	}
 	u.backups.init()
 	signal(u.compacted) // what the last run of the process has left undone
@@ -127,17 +124,18 @@ func (u *upkeep) raiseAlarms(ctx context.Context) {
 // shortenLog flushes the state if the log beyond it is long, and truncates the
 // log.
 func (u *upkeep) shortenLog() error {
-	db, log := u.n.disk.db, u.n.disk.log
-	durable, err := state.DurableIndex(db)
+	e, log := u.n.disk.holdEngine(), u.n.disk.log
+	defer e.release()
+	durable, err := state.DurableIndex(e.db)
 	if err != nil {
 		return err
 	}
 	if u.commands.Load() >= u.n.cfg.Limits.FlushCommands || log.BytesAfter(durable) >= flushBytes {
 		u.commands.Store(0)
-		if err := db.Flush(); err != nil {
+		if err := e.db.Flush(); err != nil {
 			return err
 		}
-		if durable, err = state.DurableIndex(db); err != nil {
+		if durable, err = state.DurableIndex(e.db); err != nil {
 			return err
 		}
 	}
@@ -149,6 +147,8 @@ func (u *upkeep) shortenLog() error {
 
 // collect removes the history that the published view has given up.
 func (u *upkeep) collect(ctx context.Context) error {
+	e := u.n.disk.holdEngine() // before the view, which must not be of a later one
+	defer e.release()
 	view := u.n.published.hold()
 	if view == nil {
 		return nil
@@ -160,12 +160,12 @@ func (u *upkeep) collect(ctx context.Context) error {
 		return nil
 	}
 	start := time.Now()
-	if err := u.collector.Collect(ctx, to); err != nil {
+	if err := e.collector.Collect(ctx, to); err != nil {
 		return err
 	}
 	// A collection that somebody waits for must survive a crash.
 	failpoint.Hit(failpoint.CompactBeforeSetFinished)
-	if err := u.n.disk.db.Flush(); err != nil {
+	if err := e.db.Flush(); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.CompactAfterSetFinished)
@@ -224,7 +224,7 @@ func (n *Node) size() int64 {
 		return emptySize
 	}
 	defer v.Close()
-	return emptySize + v.Written() + v.RowBytes() - n.upkeep.collector.Freed()
+	return emptySize + v.Written() + v.RowBytes() - n.disk.engine().collector.Freed()
 }
 
 // autoCompact proposes compactions as the configuration asks for.
