@@ -59,6 +59,15 @@ func putsIn(ops []core.Op) bool {
 	})
 }
 
+// dropAlarms clears the alarms that a member raised.
+func (m *Machine) dropAlarms(id core.MemberID) {
+	left := slices.DeleteFunc(slices.Clone(m.alarms), func(a core.Alarm) bool { return a.Member == id })
+	if len(left) != len(m.alarms) {
+		m.alarms = left
+		m.w.SetRow(row(keys.MetaAlarms), appendAlarms(nil, m.alarms))
+	}
+}
+
 func (m *Machine) setAlarm(c *core.SetAlarm) (core.Outcome, error) {
 	at := slices.Index(m.alarms, c.Alarm)
 	switch stood := at >= 0; {

@@ -109,14 +109,40 @@ func drawUpkeep(t *rapid.T) core.Command {
 	case 0:
 		return &core.SetDowngrade{Target: rapid.SampledFrom([]string{"", "3.6.0", "3.5.0"}).Draw(t, "target")}
 	case 1:
-		id := core.MemberID(rapid.IntRange(1, 2).Draw(t, "member"))
-		return &core.MemberUpdate{ID: id, PeerURLs: rapid.SliceOfN(rapid.SampledFrom([]string{"http://h:1", "http://h:2"}), 0, 2).Draw(t, "urls")}
+		return drawMembership(t)
 	default:
 		return &core.LeaseCheckpoint{Term: uint64(rapid.IntRange(1, 2).Draw(t, "term")), Leases: []core.LeaseRemaining{{
 			ID:  core.LeaseID(rapid.IntRange(1, 3).Draw(t, "lease")),
 			TTL: time.Duration(rapid.Int64Range(0, 1100).Draw(t, "left")) * time.Millisecond,
 		}}}
 	}
+}
+
+func drawMembership(t *rapid.T) core.Command {
+	id := core.MemberID(rapid.IntRange(1, 3).Draw(t, "member"))
+	urls := rapid.SliceOfN(rapid.SampledFrom([]string{"http://h:1", "http://h:2"}), 0, 2).Draw(t, "urls")
+	switch rapid.IntRange(0, 3).Draw(t, "membership command") {
+	case 0:
+		return &core.MemberUpdate{ID: id, PeerURLs: urls}
+	case 1:
+		return &core.MemberRemove{ID: id}
+	case 2:
+		return &core.MemberPromote{ID: id}
+	default:
+		return &core.MemberAdd{Member: core.Member{ID: id, PeerURLs: urls, Learner: rapid.Bool().Draw(t, "learner")}, MaxLearners: 1}
+	}
+}
+
+// changesMembers reports whether an entry of these commands is one that raft is told of.
+func changesMembers(cmds []core.Command) bool {
+	if len(cmds) != 1 {
+		return false
+	}
+	switch cmds[0].(type) {
+	case *core.MemberAdd, *core.MemberRemove, *core.MemberPromote:
+		return true
+	}
+	return false
 }
 
 // drawAccounts draws what turns authentication on more often than not.
@@ -210,7 +236,7 @@ func runLog(t *rapid.T, log [][]core.Command, name string) string {
 			break
 		}
 		r.clock, r.who = int64(at)*10, callers[at%len(callers)]
-		r.apply(log[at]...)
+		r.applyEntry(changesMembers(log[at]), log[at]...)
 		if rapid.Bool().Draw(t, name+" commits") || at == len(log)-1 {
 			r.commit()
 		}
@@ -241,7 +267,7 @@ func (r *rig) describe() string {
 	require.NoError(r.t, err)
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "hashes %x %x passes for %s, rows of %d bytes\n", all, kept, v.ClusterVersion(), v.RowBytes())
-	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.alarms)
+	fmt.Fprintf(&out, "%+v compacted %d hash %x members %v without %v alarms %v\n", r.machine.pos, v.CompactRev(), hash, v.members, v.removed, v.alarms)
 	require.NoError(r.t, v.EachLease(func(id core.LeaseID, l lease.Lease) {
 		attached, err := v.LeaseKeys(id)
 		require.NoError(r.t, err)

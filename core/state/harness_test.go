@@ -96,7 +96,10 @@ func (r *rig) crash() {
 }
 
 // apply applies the commands as one entry, without committing.
-func (r *rig) apply(cmds ...core.Command) []Reply {
+func (r *rig) apply(cmds ...core.Command) []Reply { return r.applyEntry(false, cmds...) }
+
+// applyEntry is apply for an entry that tells raft of a change of members, or not.
+func (r *rig) applyEntry(membership bool, cmds ...core.Command) []Reply {
 	index, _ := r.machine.Applied()
 	var encoded [][]byte
 	for _, c := range cmds {
@@ -106,6 +109,8 @@ func (r *rig) apply(cmds ...core.Command) []Reply {
 	e := Entry{
 		Index: index + 1,
 		Term:  r.term,
+
+		Membership: membership,
 		Frame: command.Entry{TimeMS: r.clock, Batches: []command.Batch{
 			{Member: testMember, Incarnation: testIncarnation, Sequence: index, Commands: encoded},
 		}},
@@ -248,6 +253,9 @@ func showDelta(d Delta) string {
 		default:
 			b.WriteString("all tokens end\n")
 		}
+	}
+	if d.Members {
+		b.WriteString("other members\n")
 	}
 	if d.Compacted != 0 {
 		fmt.Fprintf(&b, "compacted to %d\n", d.Compacted)

@@ -43,10 +43,10 @@ type Machine struct {
 
 	pos       position
 	compacted core.Rev
-	// members and alarms are replaced, never changed: views share them.
-	members []core.Member
-	alarms  []core.Alarm
-	rights  rights
+	members   members
+	// alarms are replaced, never changed: views share them.
+	alarms []core.Alarm
+	rights rights
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 
@@ -77,6 +77,9 @@ type Entry struct {
 	// Frame holds the commands, still encoded; it is empty for the entry with
 	// which a leader begins its term. The machine does not keep it.
 	Frame command.Entry
+	// Membership says that the entry tells raft of a change of members, which its one
+	// command makes here: see Machine.MembershipRefused.
+	Membership bool
 	// Own says which batches of the entry this process waits for.
 	Own func(member core.MemberID, incarnation uint64) bool
 }
@@ -100,8 +103,13 @@ type Delta struct {
 	Checkpoints []core.LeaseRemaining
 	// Tokens that were granted, or ended, in order.
 	Tokens []TokenChange
+	// Members says that those of the view are not the ones of the last Commit's.
+	Members bool
 	// Compacted is the revision compacted to, if that changed; otherwise zero.
 	Compacted core.Rev
+	// Marks are the numbers of the HashMarks: what is to be summed up is the state as of
+	// the entry that holds them.
+	Marks []uint64
 	// Tally is how much it was.
 	Tally Tally
 }
@@ -162,7 +170,7 @@ func (m *Machine) load() error {
 		return b
 	}
 	pos, compacted := read(keys.MetaApplied), read(keys.MetaCompacted)
-	members, alarms := read(keys.MetaMembers), read(keys.MetaAlarms)
+	members, removed, alarms := read(keys.MetaMembers), read(keys.MetaRemoved), read(keys.MetaAlarms)
 	policy := read(keys.MetaACLPolicy)
 	m.downgradeTo = string(read(keys.MetaDowngrade))
 	if err != nil {
@@ -187,7 +195,10 @@ func (m *Machine) load() error {
 	if m.rights.policy, err = decodePolicy(policy); err != nil {
 		return err
 	}
-	if m.members, err = decodeMembers(members); err != nil {
+	if m.members.all, err = decodeMembers(members); err != nil {
+		return err
+	}
+	if m.members.removed, err = decodeRemoved(removed); err != nil {
 		return err
 	}
 	if m.alarms, err = decodeAlarms(alarms); err != nil {
@@ -248,6 +259,7 @@ func (m *Machine) Apply(e Entry, replies []Reply) ([]Reply, error) {
 	}
 	m.pos.clock = max(m.pos.clock, e.Frame.TimeMS)
 	m.room.entry = kv.MaxDeleteBytes
+	m.members.beginEntry(e.Membership)
 	if m.znodes != nil {
 		m.znodes.BeginEntry()
 	}
@@ -331,6 +343,8 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return nil, m.setMember(&c.Member)
 	case *core.MemberUpdate:
 		return nil, m.updateMember(c)
+	case *core.MemberAdd, *core.MemberRemove, *core.MemberPromote:
+		return nil, m.changeMembership(c)
 	case *core.LeaseCheckpoint:
 		return nil, m.checkpointLeases(c, term)
 	case *core.SetDowngrade:
@@ -341,6 +355,9 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return m.restore(c)
 	case *core.SetZnodeACLPolicy:
 		return nil, m.setPolicy(c)
+	case *core.HashMark:
+		m.delta.Marks = append(m.delta.Marks, c.ID)
+		return nil, nil
 	default:
 		return m.manageAuth(cmd)
 	}
@@ -473,23 +490,4 @@ func (m *Machine) Commit() (*View, Delta, error) {
 	delta := m.delta
 	m.delta, m.room.keep = Delta{}, kv.MaxKeptBytes
 	return m.view(), delta, nil
-}
-
-// DurableIndex is the index that a crash at this moment would leave the state
-// at: the log up to it is no longer needed. Safe for concurrent use.
-func DurableIndex(db *storage.DB) (uint64, error) {
-	return indexOf(db.DurableGet(row(keys.MetaApplied)))
-}
-
-// IndexIn is the applied index of a state that is not open as a machine, such as
-// a checkpoint.
-func IndexIn(r storage.Reader) (uint64, error) { return indexOf(r.Get(row(keys.MetaApplied))) }
-
-// indexOf reads the applied index from its row; zero if there is none.
-func indexOf(b []byte, err error) (uint64, error) {
-	if err != nil || b == nil {
-		return 0, err
-	}
-	pos, err := decodePosition(b)
-	return pos.index, err
 }

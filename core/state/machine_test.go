@@ -21,7 +21,10 @@ import (
 //	range          each line is a range on the latest view
 //	read-txn       a transaction that only reads, on the latest view
 //	leases         the leases of the latest view with their keys
-//	members        the members of the latest view
+//	change         the same for an entry that tells raft of a change of members, and
+//	               prints whether raft is to make it
+//	members        the members of the latest view, and those that were removed
+//	alarms         the alarms that stand
 //	version        the version of etcd that the latest view passes for, and the
 //	               one that a downgrade goes to
 //	flush, crash   the engine flushes; the engine loses what it has not flushed
@@ -39,17 +42,20 @@ func TestTranscripts(t *testing.T) {
 
 func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
-	case "apply", "feed":
+	case "apply", "feed", "change":
 		var cmds []core.Command
 		for line := range strings.Lines(d.Input) {
 			cmds = append(cmds, parse(t, line))
 		}
 		var out strings.Builder
-		for _, reply := range r.apply(cmds...) {
+		for _, reply := range r.applyEntry(d.Cmd == "change", cmds...) {
 			out.WriteString(showReply(reply) + "\n")
 		}
+		if d.Cmd == "change" {
+			fmt.Fprintf(&out, "for raft: %t\n", !r.machine.MembershipRefused())
+		}
 		delta := r.commit()
-		if d.Cmd == "feed" {
+		if d.Cmd != "apply" {
 			out.WriteString(showDelta(delta))
 		}
 		return out.String()
@@ -68,7 +74,9 @@ func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 	case "leases":
 		return r.leasesText()
 	case "members":
-		return fmt.Sprintf("%+v", r.view.Members())
+		return r.membersText()
+	case "alarms":
+		return fmt.Sprintf("%+v", r.view.Alarms())
 	case "version":
 		return fmt.Sprintf("passes for %s, goes to %q", r.view.ClusterVersion(), r.view.DowngradeTo())
 	case "flush":
@@ -90,6 +98,18 @@ func (r *rig) transcript(t *testing.T, d *datadriven.TestData) string {
 		}
 		return out
 	}
+}
+
+func (r *rig) membersText() string {
+	var out strings.Builder
+	for _, m := range r.view.Members() {
+		fmt.Fprintf(&out, "%+v\n", m)
+	}
+	for _, id := range r.view.RemovedMembers() {
+		require.True(r.t, r.view.RemovedMember(id))
+		fmt.Fprintf(&out, "%d was removed\n", id)
+	}
+	return out.String()
 }
 
 func (r *rig) leasesText() string {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/triglot/triglot/core"
@@ -8,42 +9,162 @@ import (
 	"github.com/triglot/triglot/storage/keys"
 )
 
-func (m *Machine) setMember(new *core.Member) error {
-	at := m.memberAt(new.ID)
+// members are who the cluster consists of, and consisted of.
+type members struct {
+	// all and removed are by id, and replaced, never changed: views share them.
+	all     []core.Member
+	removed []core.MemberID
+	// expected says that the entry at hand may change them, refused that it did not.
+	expected, refused bool
+}
+
+// beginEntry begins an entry, which tells raft of a change of members or not.
+func (m *members) beginEntry(membership bool) { m.expected, m.refused = membership, membership }
+
+// at is the place of a member in m.all, negative if there is none.
+func (m *members) at(id core.MemberID) int {
+	return slices.IndexFunc(m.all, func(old core.Member) bool { return old.ID == id })
+}
+
+// count is the number of members that vote, and of those that do not.
+func (m *members) count() (voters, learners int) {
+	for i := range m.all {
+		if m.all[i].Learner {
+			learners++
+		}
+	}
+	return len(m.all) - learners, learners
+}
+
+// taken reports whether a member other than the one at a place has one of the URLs.
+func (m *members) taken(urls []string, but int) bool {
+	for i := range m.all {
+		if i != but && slices.ContainsFunc(m.all[i].PeerURLs, func(u string) bool { return slices.Contains(urls, u) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// MembershipRefused reports whether the last entry applied was one that tells raft of
+// a change of members (Entry.Membership), and the change was refused: then raft's
+// members must stay as they are, too.
+func (m *Machine) MembershipRefused() bool { return m.members.refused }
+
+// changeMembership makes a change that raft makes, too. It takes effect only in an entry
+// that tells raft so, and once there.
+func (m *Machine) changeMembership(cmd core.Command) error {
+	if !m.members.expected {
+		return core.InvalidArgument
+	}
+	m.members.expected = false
+	var err error
+	switch c := cmd.(type) {
+	case *core.MemberAdd:
+		err = m.addMember(c)
+	case *core.MemberRemove:
+		err = m.removeMember(c.ID)
+	case *core.MemberPromote:
+		err = m.promoteMember(c.ID)
+	}
+	m.members.refused = err != nil
+	return err
+}
+
+// addMember adds a member. The order of what is checked is etcd's
+// (membership.RaftCluster.ValidateConfigurationChange).
+func (m *Machine) addMember(c *core.MemberAdd) error {
+	_, learners := m.members.count()
+	switch {
+	case slices.Contains(m.members.removed, c.Member.ID):
+		return core.MemberNotFound
+	case m.members.at(c.Member.ID) >= 0:
+		return core.MemberExists
+	case m.members.taken(c.Member.PeerURLs, -1):
+		return core.PeerURLExists
+	case c.Member.Learner && learners >= c.MaxLearners:
+		return core.TooManyLearners
+	}
+	added := cloneMember(&c.Member)
+	all := append(slices.Clone(m.members.all), core.Member{ID: added.ID, PeerURLs: added.PeerURLs, Learner: added.Learner})
+	slices.SortFunc(all, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) })
+	m.setMembers(all)
+	return nil
+}
+
+// removeMember removes a member for good, with the alarms that it raised. The last voter
+// stays: raft could not be without one.
+func (m *Machine) removeMember(id core.MemberID) error {
+	at := m.members.at(id)
 	if at < 0 {
 		return core.MemberNotFound
 	}
-	m.replaceMember(at, cloneMember(new))
+	if voters, _ := m.members.count(); voters == 1 && !m.members.all[at].Learner {
+		return core.NotEnoughStarted
+	}
+	m.setMembers(slices.Delete(slices.Clone(m.members.all), at, at+1))
+	removed := append(slices.Clone(m.members.removed), id)
+	slices.Sort(removed)
+	m.members.removed = removed
+	m.w.SetRow(row(keys.MetaRemoved), appendRemoved(nil, removed))
+	m.dropAlarms(id)
+	return nil
+}
+
+// promoteMember gives a learner a vote. Whether it is ready for it the leader has judged.
+func (m *Machine) promoteMember(id core.MemberID) error {
+	at := m.members.at(id)
+	switch {
+	case at < 0:
+		return core.MemberNotFound
+	case !m.members.all[at].Learner:
+		return core.NotLearner
+	}
+	promoted := m.members.all[at]
+	promoted.Learner = false
+	m.replaceMember(at, promoted)
+	return nil
+}
+
+// setMember takes in what a member says of itself: its name and client URLs. The rest
+// is for others to change.
+func (m *Machine) setMember(new *core.Member) error {
+	at := m.members.at(new.ID)
+	if at < 0 {
+		return core.MemberNotFound
+	}
+	changed, told := m.members.all[at], cloneMember(new)
+	changed.Name, changed.ClientURLs = told.Name, told.ClientURLs
+	m.replaceMember(at, changed)
 	return nil
 }
 
 // updateMember changes a member's peer URLs. Whether it may have them is checked in
 // etcd's order (etcd T-101).
 func (m *Machine) updateMember(c *core.MemberUpdate) error {
-	at := m.memberAt(c.ID)
+	at := m.members.at(c.ID)
 	if at < 0 {
 		return core.MemberNotFound
 	}
-	for i := range m.members {
-		if i != at && slices.ContainsFunc(m.members[i].PeerURLs, func(u string) bool { return slices.Contains(c.PeerURLs, u) }) {
-			return core.PeerURLExists
-		}
+	if m.members.taken(c.PeerURLs, at) {
+		return core.PeerURLExists
 	}
-	changed := m.members[at]
+	changed := m.members.all[at]
 	changed.PeerURLs = c.PeerURLs
 	m.replaceMember(at, changed)
 	return nil
 }
 
-// memberAt is the place of a member in m.members, negative if there is none.
-func (m *Machine) memberAt(id core.MemberID) int {
-	return slices.IndexFunc(m.members, func(old core.Member) bool { return old.ID == id })
+func (m *Machine) replaceMember(at int, new core.Member) {
+	all := slices.Clone(m.members.all)
+	all[at] = new
+	m.setMembers(all)
 }
 
-func (m *Machine) replaceMember(at int, new core.Member) {
-	m.members = slices.Clone(m.members)
-	m.members[at] = new
-	m.w.SetRow(row(keys.MetaMembers), appendMembers(nil, m.members))
+func (m *Machine) setMembers(all []core.Member) {
+	m.members.all = all
+	m.delta.Members = true
+	m.w.SetRow(row(keys.MetaMembers), appendMembers(nil, all))
 }
 
 // cloneMember copies what aliases the raft entry.
@@ -55,9 +176,3 @@ func cloneMember(m *core.Member) core.Member {
 	}
 	return c
 }
-
-// RemovedMember reports whether an id was a member's that was removed.
-func (v *View) RemovedMember(core.MemberID) bool { return false }
-
-// RemovedMembers are the ids of the members that were removed. The slice is shared.
-func (v *View) RemovedMembers() []core.MemberID { return nil }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"
 )
 
@@ -134,5 +135,49 @@ func decodeMembers(b []byte) ([]core.Member, error) {
 	return members, nil
 }
 
+// removedVersion is the layout of the row of removed members: their ids, in order.
+const removedVersion = 1
+
+func appendRemoved(dst []byte, removed []core.MemberID) []byte {
+	dst = append(dst, removedVersion)
+	for _, id := range removed {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(id))
+	}
+	return dst
+}
+
+func decodeRemoved(b []byte) ([]core.MemberID, error) {
+	if b == nil {
+		return nil, nil
+	}
+	if len(b)%8 != 1 || b[0] != removedVersion {
+		return nil, fmt.Errorf("malformed row of removed members %x", b)
+	}
+	var removed []core.MemberID
+	for b = b[1:]; len(b) > 0; b = b[8:] {
+		removed = append(removed, core.MemberID(binary.BigEndian.Uint64(b)))
+	}
+	return removed, nil
+}
+
 // row is the engine key of a fact about the whole store.
 func row(name keys.Meta) []byte { return keys.AppendMeta(nil, name) }
+
+// DurableIndex is the index that a crash at this moment would leave the state
+// at: the log up to it is no longer needed. Safe for concurrent use.
+func DurableIndex(db *storage.DB) (uint64, error) {
+	return indexOf(db.DurableGet(row(keys.MetaApplied)))
+}
+
+// IndexIn is the applied index of a state that is not open as a machine, such as
+// a checkpoint.
+func IndexIn(r storage.Reader) (uint64, error) { return indexOf(r.Get(row(keys.MetaApplied))) }
+
+// indexOf reads the applied index from its row; zero if there is none.
+func indexOf(b []byte, err error) (uint64, error) {
+	if err != nil || b == nil {
+		return 0, err
+	}
+	pos, err := decodePosition(b)
+	return pos.index, err
+}

@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
@@ -32,6 +33,7 @@ type View struct {
 	mount   *znode.Mount
 	numbers core.ZnodeCounts
 	members []core.Member
+	removed []core.MemberID
 	alarms  []core.Alarm
 	rights  rights
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
@@ -50,7 +52,8 @@ func (m *Machine) view() *View {
 		written:     m.w.Written(),
 		keys:        m.pos.keys,
 		bounds:      kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.shared.counts},
-		members:     m.members,
+		members:     m.members.all,
+		removed:     m.members.removed,
 		alarms:      m.alarms,
 		rights:      m.rights,
 		downgradeTo: m.downgradeTo,
@@ -148,6 +151,13 @@ func (v *View) LoadPrev(ctx context.Context, rev *core.Revision) error {
 
 // Members are the members, by id. The slice is shared.
 func (v *View) Members() []core.Member { return v.members }
+
+// RemovedMembers are the ids of the members that were removed, in order. The slice is
+// shared.
+func (v *View) RemovedMembers() []core.MemberID { return v.removed }
+
+// RemovedMember reports whether an id was a member's that was removed.
+func (v *View) RemovedMember(id core.MemberID) bool { return slices.Contains(v.removed, id) }
 
 // Alarms are the alarms that stand. The slice is shared.
 func (v *View) Alarms() []core.Alarm { return v.alarms }

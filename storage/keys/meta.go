@@ -14,6 +14,7 @@ const (
 	MetaAlarms      Meta = "alarms"       // the alarms that stand
 	MetaDowngrade   Meta = "downgrade"    // the version of etcd that a downgrade goes to; there is none without one
 	MetaMembers     Meta = "members"      // the members
+	MetaRemoved     Meta = "removed"      // the ids of the members that were removed; there is none by default
 	MetaACLPolicy   Meta = "acl-policy"   // what becomes of etcd's requests that touch what ACLs forbid; there is none by default
 	MetaIdentity    Meta = "identity"     // the cluster's id
 	MetaDataWritten Meta = "data-written" // logical bytes ever written to d; mvcc.Writer
