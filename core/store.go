@@ -132,7 +132,9 @@ const TouchInterval = 100 * time.Millisecond
 type Sessions interface {
 	// Touch gives a session its full timeout again. It fails with SessionExpired
 	// if there is no such session, and NoLeader. It may be called for every packet.
-	// One that comes too late waits until the session has ended, or ctx.
+	// Where this member leads, one that comes too late waits until the session has ended,
+	// or ctx. Else it returns at once, and all that it does comes of what is applied: a
+	// session that has ended is told of by Follow.
 	Touch(ctx context.Context, id LeaseID) error
 	// Follow has fn called whenever a session is attached, with its new epoch, and
 	// when it ends, with epoch zero, until stop is called. The calls come from one
@@ -141,6 +143,19 @@ type Sessions interface {
 	// List returns the sessions of this member's latest view, by id. The caller owns
 	// the slice.
 	List(ctx context.Context) ([]SessionStatus, error)
+
+	// Contact fails with NoLeader unless this member is in contact with those that could
+	// have a session end: else no client is to be told anything that lets it believe that
+	// its session lives (design 9). It costs a look at the clock, or less.
+	Contact() error
+	// FollowInterruptions has fn called, until stop is called, when the connections of all
+	// sessions here are to be closed, and why: contact was lost, or Follow was told less
+	// than all, as the state was replaced whole. A handshake that was under way is to
+	// fail, too. fn must not wait.
+	FollowInterruptions(fn func(reason error)) (stop func())
+	// Shortest is the shortest timeout that a session may be given: a shorter one could
+	// run out before a member that was cut off closes the connection. Zero is any.
+	Shortest() time.Duration
 }
 
 // SessionStatus describes a session. Its secret is no part of it.

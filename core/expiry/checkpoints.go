@@ -76,8 +76,8 @@ func (d *Deadlines) Unwritten(now time.Duration, due []core.LeaseRemaining) {
 	}
 }
 
-// Undo returns a command that undoes a lease's checkpoint: that it has its full time
-// is written down.
-func (d *Deadlines) Undo(id core.LeaseID) *core.LeaseCheckpoint {
-	return &core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: id}}, Persist: true, Term: d.term}
+// Undo returns a command that undoes a lease's checkpoint under the leader of a term: that
+// it has its full time is written down.
+func Undo(id core.LeaseID, term uint64) *core.LeaseCheckpoint {
+	return &core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: id}}, Persist: true, Term: term}
 }

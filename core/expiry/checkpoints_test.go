@@ -47,7 +47,7 @@ func TestCheckpoints(t *testing.T) {
 	d.Checkpointed(5*minute, core.LeaseRemaining{ID: 1, TTL: 55 * minute})
 	_, answer = d.Renew(5*minute, 1)
 	require.Equal(t, Checkpointed, answer)
-	require.Equal(t, &core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: 1}}, Persist: true, Term: 7}, d.Undo(1))
+	require.Equal(t, &core.LeaseCheckpoint{Leases: []core.LeaseRemaining{{ID: 1}}, Persist: true, Term: 7}, Undo(1, 7))
 	d.Checkpointed(5*minute, core.LeaseRemaining{ID: 1})
 	_, answer = d.Renew(5*minute, 1)
 	require.Equal(t, Renewed, answer)

@@ -291,27 +291,13 @@ func (d *Deadlines) Len() int { return len(d.leases) }
 // deadlines.
 func (d *Deadlines) Leading() bool { return d.term != 0 }
 
-// Expiry is when a lease expires, on a clock of this package's own.
+// Term is the term led in, zero if none.
+func (d *Deadlines) Term() uint64 { return d.term }
+
+// Expiry is when a lease expires, on any clock.
 type Expiry struct {
 	ID       core.LeaseID
 	Deadline time.Duration
-}
-
-// List returns all leases, in no order: to sort 100 000 of them takes longer than the
-// owner may hold its lock. SortExpiries does. The caller owns the slice.
-func (d *Deadlines) List() []Expiry {
-	all := make([]Expiry, 0, len(d.leases))
-	for _, s := range d.queue {
-		all = append(all, Expiry{s.lease.ID, s.lease.deadline})
-	}
-	if len(all) < len(d.leases) { // some are not in the queue
-		for _, l := range d.leases {
-			if l.index == pending {
-				all = append(all, Expiry{l.ID, l.deadline})
-			}
-		}
-	}
-	return all
 }
 
 // SortExpiries puts those that expire first in front.

@@ -24,7 +24,10 @@ func due(d *Deadlines, now time.Duration) []core.LeaseID {
 
 // ids returns all leases, those that expire first in front.
 func ids(d *Deadlines) []core.LeaseID {
-	all := d.List()
+	all := make([]Expiry, 0, d.Len())
+	for _, l := range d.leases {
+		all = append(all, Expiry{l.ID, l.deadline})
+	}
 	SortExpiries(all)
 	var ids []core.LeaseID
 	for _, e := range all {

@@ -27,6 +27,11 @@ const (
 	checkpointBatch    = 1000
 )
 
+// clusterSlack is how much later than its timeout the leader of several members lets a
+// session end: a front end may keep a touch back for core.TouchInterval, its member for as
+// long again (renewals), and for the way there is as much.
+const clusterSlack = 3 * core.TouchInterval
+
 // leases keeps the deadlines of leases, sessions among them, while this member
 // leads. It implements core.Leases.
 type leases struct {
@@ -37,11 +42,20 @@ type leases struct {
 
 	mu        sync.Mutex
 	deadlines *expiry.Deadlines
+
+	// renewals goes to the leader while that is another member.
+	renewals renewals
 }
 
 func (l *leases) init(n *Node) {
 	l.n, l.start, l.due = n, time.Now(), make(chan struct{}, 1)
-	var o expiry.Options
+	l.renewals.init(n)
+	c := &n.sessions.contact
+	c.now, c.alone, c.election = l.now, func() bool { return n.driver.SoleLeader() }, n.cfg.Timing.Election
+	o := expiry.Options{SessionSlack: core.TouchInterval}
+	if n.clustered() {
+		o.SessionSlack = clusterSlack
+	}
 	if n.cfg.Leases.Checkpoint {
 		o.CheckpointInterval = checkpointInterval
 	}
@@ -222,26 +236,40 @@ func (l *leases) KeepAlive(ctx context.Context, who core.Principal, id core.Leas
 		return 0, err
 	}
 	for {
-		ttl, answer := l.renew(id)
-		if answer != expiry.Renewed && answer != expiry.Checkpointed {
-			err := l.renewUncertain(ctx, id, false, func() expiry.Renewal {
-				ttl, answer = l.renew(id)
-				return answer
-			})
-			if err != nil {
-				return 0, err
-			}
+		r, err := l.renewAnywhere(ctx, id)
+		switch {
+		case err != nil:
+			return 0, err
+		case r.Answer == expiry.Renewed:
+			return r.TTL, nil
+		case r.Answer == expiry.NotLeading:
+			continue // another member leads now, or this one
 		}
-		if answer == expiry.Renewed {
-			return ttl, nil
-		}
-		l.mu.Lock()
-		undo := l.deadlines.Undo(id)
-		l.mu.Unlock()
-		if _, err := l.n.do(ctx, undo); err != nil {
+		_, err = l.n.do(ctx, expiry.Undo(id, r.Term))
+		if err != nil && (!l.n.clustered() || !errors.Is(err, core.LeaderChanged)) {
 			return 0, err
 		}
 	}
+}
+
+// renewAnywhere renews a lease in the deadlines of whoever has them. The answer is
+// Renewed, Checkpointed, or NotLeading if they went elsewhere meanwhile.
+func (l *leases) renewAnywhere(ctx context.Context, id core.LeaseID) (expiry.Outcome, error) {
+	r := l.renew(id)
+	switch {
+	case r.Answer == expiry.Renewed || r.Answer == expiry.Checkpointed:
+		return r, nil
+	case r.Answer == expiry.NotLeading && l.n.clustered() && !l.n.leads():
+		return l.renewByLeader(ctx, id)
+	}
+	err := l.renewUncertain(ctx, id, false, func() expiry.Renewal {
+		r = l.renew(id)
+		return r.Answer
+	})
+	if l.n.clustered() && errors.Is(err, core.NoLeader) && !l.n.leads() {
+		return expiry.Outcome{Answer: expiry.NotLeading}, nil
+	}
+	return r, err
 }
 
 // renewUncertain renews a lease of which the deadlines did not know that it can
@@ -280,14 +308,15 @@ func (l *leases) renewUncertain(ctx context.Context, id core.LeaseID, session bo
 	return readErr
 }
 
-func (l *leases) renew(id core.LeaseID) (time.Duration, expiry.Renewal) {
+func (l *leases) renew(id core.LeaseID) (r expiry.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ttl, answer := l.deadlines.Renew(l.now(), id)
-	if answer == expiry.Renewed {
+	r.TTL, r.Answer = l.deadlines.Renew(l.now(), id)
+	r.Term = l.deadlines.Term()
+	if r.Answer == expiry.Renewed {
 		l.n.metrics.renewed.Inc()
 	}
-	return ttl, answer
+	return r
 }
 
 func (l *leases) touch(id core.LeaseID) expiry.Renewal {
@@ -311,17 +340,11 @@ func (l *leases) Status(ctx context.Context, who core.Principal, id core.LeaseID
 		return core.LeaseStatus{}, err
 	}
 	s := core.LeaseStatus{ID: id, Session: known.Session(), Granted: known.TTL}
-	l.mu.Lock()
-	left, leading := l.deadlines.Remaining(l.now(), id)
-	l.mu.Unlock()
-	switch {
-	case leading:
-		s.Remaining = max(left, 0)
-	case known.Remaining > 0:
-		s.Remaining = known.Remaining
-	default:
-		s.Remaining = s.Granted
+	left, err := l.remaining(ctx, []core.LeaseID{id}, func(int) time.Duration { return fullTime(known) })
+	if err != nil {
+		return core.LeaseStatus{}, err
 	}
+	s.Remaining = max(left[0], 0)
 	if !keys {
 		return s, nil
 	}
@@ -342,21 +365,23 @@ func (l *leases) List(ctx context.Context, who core.Principal) ([]core.LeaseID, 
 	if err := maySeeLeases(v, who); err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	leading, expiries := l.deadlines.Leading(), l.deadlines.List()
-	l.mu.Unlock()
-	if !leading {
-		// No deadline runs yet: each lease has the time that it is to have.
-		all, err := leasesIn(v)
-		if err != nil {
-			return nil, err
-		}
-		for _, known := range all {
-			expiries = append(expiries, expiry.Expiry{ID: known.ID, Deadline: known.Left()})
-		}
+	all, err := leasesIn(v)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]core.LeaseID, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	left, err := l.remaining(ctx, ids, func(i int) time.Duration { return all[i].Left() })
+	if err != nil {
+		return nil, err
+	}
+	expiries := make([]expiry.Expiry, len(all))
+	for i := range all {
+		expiries[i] = expiry.Expiry{ID: ids[i], Deadline: left[i]}
 	}
 	expiry.SortExpiries(expiries)
-	ids := make([]core.LeaseID, len(expiries))
 	for i := range expiries {
 		ids[i] = expiries[i].ID
 	}

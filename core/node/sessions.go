@@ -18,6 +18,8 @@ type sessions struct {
 
 	mu        sync.Mutex // held while followers are called
 	followers []*follower
+
+	contact contact
 }
 
 type follower struct{ tell func(core.SessionRef) }
@@ -29,7 +31,13 @@ func (n *Node) Sessions() core.Sessions { return &n.sessions }
 
 // Touch implements core.Sessions.
 func (s *sessions) Touch(ctx context.Context, id core.LeaseID) error {
-	if s.leases.touch(id) == expiry.Renewed {
+	switch answer := s.leases.touch(id); {
+	case answer == expiry.Renewed:
+		return nil
+	case answer == expiry.NotLeading && s.leases.n.clustered():
+		// If it comes too late, or there is no such session, all members will apply that
+		// the session has ended.
+		s.leases.renewals.touch(id)
 		return nil
 	}
 	err := s.leases.renewUncertain(ctx, id, true, func() expiry.Renewal { return s.leases.touch(id) })

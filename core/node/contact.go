@@ -1,0 +1,145 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/triglot/triglot/core"
+)
+
+// contactChecks is how many times in an election timeout a member looks whether it is
+// still in contact: its connections are closed so much late at most.
+const contactChecks = 16
+
+// shortestElections is the shortest timeout of a session in election timeouts. The
+// package comment of core/expiry has the arithmetic.
+const shortestElections = 2
+
+var (
+	errNoContact = errors.New("this member is out of contact with the leader, or with the quorum, and may not know that the session has ended")
+	errReplaced  = errors.New("this member's state was replaced by another member's")
+)
+
+// contact is since when this member has been sure that it is in contact with those that
+// could have a session end: the leader, who is in contact with a quorum. It belongs to
+// whoever holds mu, but for until.
+type contact struct {
+	// until is when the last confirmation is an election timeout old, on the leases'
+	// clock; zero if there has been none.
+	until atomic.Int64
+
+	// now is the leases' clock, alone says that this member is the only one; election is
+	// the election timeout. They do not change.
+	now      func() time.Duration
+	alone    func() bool
+	election time.Duration
+
+	mu sync.Mutex // held while followers are called
+	// had says that there was contact when it was last looked at.
+	had       bool
+	followers []*interrupted
+}
+
+type interrupted struct{ tell func(error) }
+
+// is says whether there is contact.
+func (c *contact) is(now time.Duration) bool { return int64(now) < c.until.Load() }
+
+// confirm says that there was contact at a time. If it was lost before this, even
+// unnoticed because the process was held up, the connections are closed first: their
+// sessions may have ended, and this member has not yet applied it.
+func (c *contact) confirm(at time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look()
+	c.until.Store(int64(at + c.election))
+	c.had = c.is(c.now())
+}
+
+// check looks whether contact has been lost.
+func (c *contact) check() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look()
+}
+
+// look is check with mu held.
+func (c *contact) look() {
+	if c.had && !c.is(c.now()) && !c.alone() {
+		c.had = false
+		c.interrupt(errNoContact)
+	}
+}
+
+// interrupt has all connections closed. mu is held.
+func (c *contact) interrupt(reason error) {
+	for _, f := range c.followers {
+		f.tell(reason)
+	}
+}
+
+// Contact implements core.Sessions. One that is alone is always in contact.
+func (s *sessions) Contact() error {
+	n := s.leases.n
+	if n.driver.SoleLeader() || s.contact.is(n.leases.now()) {
+		return nil
+	}
+	return core.NoLeader
+}
+
+// FollowInterruptions implements core.Sessions. When stop returns, fn is not called any
+// more: so fn must not call stop, nor wait for one who does.
+func (s *sessions) FollowInterruptions(fn func(error)) (stop func()) {
+	c, f := &s.contact, &interrupted{tell: fn}
+	c.mu.Lock()
+	c.followers = append(c.followers, f)
+	c.mu.Unlock()
+	signal(s.leases.renewals.wake)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.followers = slices.DeleteFunc(c.followers, func(other *interrupted) bool { return other == f })
+	}
+}
+
+// followed says whether anybody here depends on contact.
+func (s *sessions) followed() bool {
+	s.contact.mu.Lock()
+	defer s.contact.mu.Unlock()
+	return len(s.contact.followers) > 0
+}
+
+// interrupt closes the connections of all sessions, because the state was replaced by
+// another member's: who followed it was not told what lies between.
+func (s *sessions) interrupt() {
+	s.contact.mu.Lock()
+	defer s.contact.mu.Unlock()
+	s.contact.interrupt(errReplaced)
+}
+
+// Shortest implements core.Sessions. Of one that is alone nobody can be cut off.
+func (s *sessions) Shortest() time.Duration {
+	n := s.leases.n
+	if !n.clustered() || n.driver.SoleLeader() {
+		return 0
+	}
+	return shortestElections * n.cfg.Timing.Election
+}
+
+// watchContact looks whether contact has been lost until ctx ends.
+func (s *sessions) watchContact(ctx context.Context) {
+	tick := time.NewTicker(s.contact.election / contactChecks)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		s.contact.check()
+	}
+}
