@@ -10,7 +10,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/triglot/triglot/core"
 )
@@ -28,6 +30,12 @@ type Peer struct {
 func ID(peerURLs []string, token string) core.MemberID {
 	sorted := slices.Sorted(slices.Values(peerURLs))
 	return core.MemberID(first8([]byte(strings.Join(sorted, "") + token)))
+}
+
+// AddedID is the id of a member that is added to a running cluster at a moment: the
+// token is no part of it, as in etcd.
+func AddedID(peerURLs []string, at time.Time) core.MemberID {
+	return ID(peerURLs, strconv.FormatInt(at.Unix(), 10))
 }
 
 // ClusterID is the id of the cluster that the members found: the first eight
