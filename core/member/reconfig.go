@@ -1,0 +1,111 @@
+package member
+
+import (
+	"time"
+
+	"github.com/triglot/triglot/core"
+)
+
+// HealthInterval is how long a member must have been connected to count when members
+// change (etcd T-101).
+const HealthInterval = 5 * time.Second
+
+// ReadyPercent is the part of the leader's log that a learner must have to be given a
+// vote (etcd T-101).
+const ReadyPercent = 90
+
+// Links is since when the member that judges is connected to the others.
+type Links struct {
+	Self core.MemberID
+	// Since has no entry for those to which there is no connection.
+	Since map[core.MemberID]time.Time
+	Now   time.Time
+}
+
+// steady is the number of those members that have been connected for long enough.
+func (l *Links) steady(members []core.Member) (n int) {
+	for i := range members {
+		since, ok := l.Since[members[i].ID]
+		if members[i].ID == l.Self || ok && l.Now.Sub(since) > HealthInterval {
+			n++
+		}
+	}
+	return n
+}
+
+// The checks of --strict-reconfig-check, etcd's: what the members were must still
+// decide, and so must what they will be. Whether a change is possible at all is the
+// state's to say.
+
+// MayAdd fails with NotEnoughStarted if a new voter, which has not started, would leave
+// less than a quorum that has; and with Unhealthy if this member reaches too few to
+// be a quorum with another one that cannot be reached.
+func MayAdd(members []core.Member, learner bool, l *Links) error {
+	voters := votersOf(members)
+	// A lone member may always get a second one.
+	lone := startedOf(voters) == 1 && len(voters) == 1
+	if !learner && !lone && startedOf(voters) < quorum(len(voters)+1) {
+		return core.NotEnoughStarted
+	}
+	if len(voters) > 1 && l.steady(voters) < quorum(len(voters)+1) {
+		return core.Unhealthy
+	}
+	return nil
+}
+
+// MayRemove fails with NotEnoughStarted if less than a quorum of those that are left has
+// started, and with Unhealthy if too few can be reached to do without one that can.
+func MayRemove(members []core.Member, id core.MemberID, l *Links) error {
+	voters := votersOf(members)
+	left := make([]core.Member, 0, len(voters))
+	for i := range members {
+		switch m := &members[i]; {
+		case m.ID == id && m.Learner:
+			return nil
+		case m.ID != id && !m.Learner:
+			left = append(left, *m)
+		}
+	}
+	if startedOf(left) < quorum(len(left)) {
+		return core.NotEnoughStarted
+	}
+	if _, connected := l.Since[id]; id != l.Self && !connected {
+		return nil // it was of no use
+	}
+	if l.steady(voters)-1 < quorum(len(voters)-1) {
+		return core.Unhealthy
+	}
+	return nil
+}
+
+// MayPromote fails with NotEnoughStarted if another voter would leave less than a quorum
+// that has started; the learner counts as started.
+func MayPromote(members []core.Member) error {
+	voters := votersOf(members)
+	if startedOf(voters)+1 < quorum(len(voters)+1) {
+		return core.NotEnoughStarted
+	}
+	return nil
+}
+
+func votersOf(members []core.Member) []core.Member {
+	var voters []core.Member
+	for i := range members {
+		if !members[i].Learner {
+			voters = append(voters, members[i])
+		}
+	}
+	return voters
+}
+
+// startedOf is the number of those that have started, which is when they have a name.
+func startedOf(members []core.Member) (n int) {
+	for i := range members {
+		if members[i].Name != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func quorum(n int) int { return n/2 + 1 }
