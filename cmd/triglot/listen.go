@@ -19,8 +19,8 @@ import (
 
 // listeners are the bound addresses of a member.
 type listeners struct {
-	client, http, metrics []*endpoint
-	zk                    zkListeners
+	client, http, metrics, peer []*endpoint
+	zk                          zkListeners
 	// local is the socket of the member's own calls; nil if there is none.
 	local net.Listener
 }
@@ -46,6 +46,7 @@ func listen(cfg *config.Config, slots httpfront.Slots) (*listeners, error) {
 		{"--listen-client-http-urls", cfg.Listen.HTTP, slots, &l.http},
 		// The watchdogs must get through when clients have taken every slot.
 		{"--listen-metrics-urls", cfg.Listen.Metrics, nil, &l.metrics},
+		{"--listen-peer-urls", cfg.Listen.Peer, nil, &l.peer},
 	} {
 		for _, u := range group.urls {
 			e := endpointOf(*group.into, u)
@@ -80,10 +81,11 @@ func endpointOf(endpoints []*endpoint, u url.URL) *endpoint {
 	return endpoints[i]
 }
 
+// endpoints are those of clients.
 func (l *listeners) endpoints() []*endpoint { return slices.Concat(l.client, l.http, l.metrics) }
 
 func (l *listeners) close() {
-	for _, e := range l.endpoints() {
+	for _, e := range append(l.endpoints(), l.peer...) {
 		_ = e.Close() // nothing was accepted, or what was has its owner
 	}
 	l.zk.close()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,7 +49,7 @@ func start(t *testing.T, dir string, env []string, args ...string) *running {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	r := &running{t: t, done: make(chan struct{})}
-	r.cmd = &exec.Cmd{Path: self, Args: args, Dir: dir, Stdout: &r.stdout, Stderr: &r.stderr}
+	r.cmd = &exec.Cmd{Path: self, Args: withPeerPort(args), Dir: dir, Stdout: &r.stdout, Stderr: &r.stderr}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "ETCD_") && !strings.HasPrefix(v, "TRIGLOT_") {
 			r.cmd.Env = append(r.cmd.Env, v)
@@ -68,6 +69,17 @@ func start(t *testing.T, dir string, env []string, args ...string) *running {
 		}
 	})
 	return r
+}
+
+// withPeerPort adds a port for other members that is free, if the arguments start a member
+// and name none: tests run side by side.
+func withPeerPort(args []string) []string {
+	serves := strings.HasSuffix(args[0], "etcd") || len(args) > 1 && (args[1] == "serve" || args[1] == "etcd")
+	named := func(arg string) bool { return strings.HasPrefix(arg, "--listen-peer-urls") }
+	if !serves || slices.ContainsFunc(args, named) {
+		return args
+	}
+	return append(slices.Clip(args), "--listen-peer-urls=http://127.0.0.1:0")
 }
 
 // serving starts the program on a free port and waits until it serves. It returns

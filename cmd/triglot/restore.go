@@ -95,7 +95,7 @@ func (f *restoreFlags) member(cmd *cobra.Command) (node.Config, error) {
 		}
 		f.cluster = strings.Join(pairs, ",")
 	}
-	founders, err := foundingPeers(&config.Config{Cluster: config.Cluster{Initial: f.cluster}})
+	founders, err := (&config.Config{Cluster: config.Cluster{Initial: f.cluster}}).Founders()
 	if err != nil {
 		return usage("%w", err)
 	}

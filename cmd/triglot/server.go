@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
-	"github.com/triglot/triglot/core/member"
 	"github.com/triglot/triglot/core/node"
 	httpfront "github.com/triglot/triglot/frontends/http"
 	"github.com/triglot/triglot/frontends/http/inproc"
@@ -80,6 +79,10 @@ func (s *server) start(memory node.Memory) error {
 	}
 	s.bound = bound
 	s.clientURLs = withBoundPorts(cfg.Listen.Client, bound.client)
+	if err := s.certs.makePeer(cfg, log); err != nil {
+		return err
+	}
+	s.securePeers()
 	registry := newRegistry(cfg)
 	member, err := s.memberConfig(memory, registry)
 	if err == nil {
@@ -93,7 +96,7 @@ func (s *server) start(memory node.Memory) error {
 			s.node.Stop(context.Background()))
 	}
 	// Only now is the directory known to be the member's.
-	if err := s.certs.makeMissing(cfg, log); err != nil {
+	if err := s.certs.makeClient(cfg, log); err != nil {
 		return errors.Join(err, s.node.Stop(context.Background()))
 	}
 	s.secure()
@@ -108,7 +111,7 @@ func (s *server) start(memory node.Memory) error {
 // memberConfig is the member's part of the configuration.
 func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry) (node.Config, error) {
 	cfg := s.cfg
-	peers, err := foundingPeers(cfg)
+	founders, err := cfg.Founders()
 	if err != nil {
 		return node.Config{}, err
 	}
@@ -125,12 +128,19 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 		DataDir: cfg.Member.DataDir,
 		WAL:     node.WAL{Dir: cfg.Member.WALDir, UnsafeNoSync: cfg.Member.Storage.NoSync},
 		Cluster: node.Founding{
-			Peers:             peers,
+			Peers:             founders,
 			Token:             cfg.Cluster.Token,
 			AdvertisePeerURLs: cfg.Cluster.AdvertisePeer.Strings(),
 			Mount:             cfg.ZooKeeper.Mount,
 			Existing:          cfg.Cluster.Existing,
-			TrustDataDir:      cfg.Mode == config.Etcd,
+			ForceNew:          cfg.Cluster.ForceNew,
+			TrustDataDir:      cfg.Cluster.Trust,
+		},
+		Peers: s.peerConfig(),
+		Members: node.MemberRules{
+			MaxLearners: int(cfg.Cluster.Members.MaxLearners),
+			Loose:       !cfg.Cluster.Members.Strict,
+			Observer:    cfg.Cluster.Members.Observer,
 		},
 		AdvertiseClientURLs: advertise.Strings(),
 		Timing:              node.Timing{Heartbeat: cfg.Member.Heartbeat, Election: cfg.Member.Election},
@@ -148,6 +158,12 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			},
 			Reaper:    cfg.ZooKeeper.Reaper,
 			Collector: node.Collector{BatchRows: int(cfg.Member.Storage.BatchRows), Pause: cfg.Member.Storage.Pause},
+			Corruption: node.Corruption{
+				Interval:           cfg.Cluster.Checks.Corrupt,
+				CompactionInterval: cfg.Cluster.Checks.CompactHash,
+				AfterCompaction:    cfg.Gates["CompactHashCheck"],
+				AtStart:            cfg.Gates["InitialCorruptCheck"],
+			},
 		},
 		Auth: node.AuthConfig{
 			Token:      cfg.Auth.Token,
@@ -163,24 +179,6 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 		Logger:    s.log,
 		Metrics:   registry,
 	}, nil
-}
-
-// foundingPeers reads --initial-cluster.
-func foundingPeers(cfg *config.Config) ([]node.Peer, error) {
-	peers, err := member.ParsePeers(cfg.Cluster.Initial)
-	if err != nil {
-		return nil, fmt.Errorf("--initial-cluster: %w", err)
-	}
-	for i := range peers {
-		for j, text := range peers[i].URLs {
-			urls, err := config.ParseURLs(text) // spelled as the advertised ones are
-			if err != nil {
-				return nil, fmt.Errorf("--initial-cluster: %w", err)
-			}
-			peers[i].URLs[j] = urls.String()
-		}
-	}
-	return peers, nil
 }
 
 // serve starts the goroutines that serve clients.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
@@ -44,7 +45,11 @@ func loadCertificates(all *config.Config, log *slog.Logger) (k keepers, err erro
 			return k, err
 		}
 	}
-	if cfg.Peer.Has() && !cfg.Peer.Auto {
+	switch stores := cfg.Quorum.Stores; {
+	case stores.Key.Path != "":
+		stores.Logger = log
+		k.peer, err = certs.LoadStores(stores)
+	case cfg.Peer.Has() && !cfg.Peer.Auto:
 		k.peer, err = certs.Load(certificates(cfg, true, log))
 	}
 	return k, err
@@ -63,35 +68,61 @@ func (k *keepers) zooKeeper() *certs.Keeper {
 	return k.client
 }
 
-// makeMissing makes the certificates of --auto-tls and --peer-auto-tls, as far as
-// they are needed.
-func (k *keepers) makeMissing(cfg *config.Config, log *slog.Logger) error {
-	for _, side := range []struct {
-		name   string
-		peer   bool
-		given  *config.Certificates
-		urls   config.URLs
-		others bool // there are addresses that are no URLs
-		keeper **certs.Keeper
-	}{
-		{"client", false, &cfg.TLS.Client, clientURLs(cfg), cfg.ZooKeeper.Secured() && k.zk == nil, &k.client},
-		{"peer", true, &cfg.TLS.Peer, cfg.Listen.Peer, false, &k.peer},
-	} {
-		if !side.given.Auto || !side.others && !slices.ContainsFunc(side.urls, config.Secure) {
-			continue
-		}
-		c := certificates(&cfg.TLS, side.peer, log)
-		var err error
-		dir := filepath.Join(cfg.Member.DataDir, "fixtures", side.name)
-		c.CertFile, c.KeyFile, err = certs.SelfSigned(dir, hostsOf(side.urls), cfg.TLS.SelfSignedYears, log)
-		if err != nil {
-			return err
-		}
-		if *side.keeper, err = certs.Load(c); err != nil {
-			return err
-		}
+// makeClient makes the certificate of --auto-tls, if it is needed.
+func (k *keepers) makeClient(cfg *config.Config, log *slog.Logger) (err error) {
+	urls := clientURLs(cfg)
+	others := cfg.ZooKeeper.Secured() && k.zk == nil // addresses that are no URLs
+	if cfg.TLS.Client.Auto && (others || slices.ContainsFunc(urls, config.Secure)) {
+		k.client, err = selfSigned(cfg, false, urls, log)
 	}
-	return nil
+	return err
+}
+
+// makePeer makes the certificate of --peer-auto-tls, if it is needed. Peers are spoken to
+// from the very start, so the directory is not known to be the member's yet: none is made
+// in one that core/node will refuse.
+func (k *keepers) makePeer(cfg *config.Config, log *slog.Logger) (err error) {
+	urls := cfg.Listen.Peer
+	if cfg.TLS.Peer.Auto && slices.ContainsFunc(urls, config.Secure) && mayBeMembers(cfg.Member.DataDir) {
+		k.peer, err = selfSigned(cfg, true, urls, log)
+	}
+	return err
+}
+
+// mayBeMembers reports whether a directory is empty, missing, or looks like a member's,
+// which an etcd's may become.
+func mayBeMembers(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	known := func(e fs.DirEntry) bool {
+		return slices.Contains([]string{memberMark, fixtures, etcdMember, "lost+found"}, e.Name())
+	}
+	return len(entries) == 0 || slices.ContainsFunc(entries, known)
+}
+
+const (
+	// fixtures is the directory of certificates that are made, as with etcd.
+	fixtures = "fixtures"
+	// etcdMember is the directory of etcd's data.
+	etcdMember = "member"
+)
+
+// selfSigned makes the certificate of one side below the data directory, unless there is
+// one, and loads it.
+func selfSigned(cfg *config.Config, peer bool, urls config.URLs, log *slog.Logger) (*certs.Keeper, error) {
+	side := "client"
+	if peer {
+		side = "peer"
+	}
+	c := certificates(&cfg.TLS, peer, log)
+	var err error
+	c.CertFile, c.KeyFile, err = certs.SelfSigned(filepath.Join(cfg.Member.DataDir, fixtures, side), hostsOf(urls), cfg.TLS.SelfSignedYears, log)
+	if err != nil {
+		return nil, err
+	}
+	return certs.Load(c)
 }
 
 // hostsOf are the names by which clients will call addresses.
@@ -125,6 +156,7 @@ func certificates(cfg *config.TLS, peer bool, log *slog.Logger) certs.Config {
 		CertFile: c.CertFile, KeyFile: c.KeyFile,
 		ClientCertFile: c.ClientCertFile, ClientKeyFile: c.ClientKeyFile,
 		TrustedCAFile: c.TrustedCAFile, ClientCertAuth: c.ClientCertAuth, CRLFile: c.CRLFile,
+		TrustAll:     peer && c.Auto, // as etcd: nobody can tell who shows one that was made so
 		AllowedNames: c.AllowedNames, AllowedHosts: c.AllowedHosts,
 		CipherSuites: cfg.Suites, MinVersion: cfg.Min, MaxVersion: cfg.Max,
 		Logger: log,

@@ -15,8 +15,8 @@ type Config struct {
 	Peer bool
 
 	CertFile, KeyFile string
-	// ClientCertFile and ClientKeyFile are what the server itself shows to others.
-	// They are checked and watched; nothing here dials.
+	// ClientCertFile and ClientKeyFile are what is shown to those that are called, if it
+	// is not what is shown to callers.
 	ClientCertFile, ClientKeyFile string
 	// TrustedCAFile holds the authorities of clients. If it is given, or
 	// ClientCertAuth is, a client without a certificate is refused; with
@@ -26,8 +26,10 @@ type Config struct {
 	// CRLFile is a revocation list, DER or PEM: a client that shows a certificate
 	// with a serial number in it is refused.
 	CRLFile string
-	// AllowedNames and AllowedHosts restrict which common names, or host names of
-	// the certificate, a client may have. Not both; empty is any.
+	// TrustAll has those that are called be whoever they are, as --peer-auto-tls does.
+	TrustAll bool
+	// AllowedNames and AllowedHosts restrict which common names, or host names of the
+	// certificate, a client may have, and one that is called. Not both; empty is any.
 	AllowedNames, AllowedHosts []string
 
 	// CipherSuites are those to choose from below TLS 1.3; empty is Go's choice.

@@ -20,9 +20,9 @@ var javaVersions = map[string]uint16{"TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls
 // versions reads ssl.protocol, ssl.enabledProtocols and ssl.ciphersuites.
 func (s *Stores) versions() (versions, error) {
 	v := versions{min: tls.VersionTLS12, max: tls.VersionTLS13}
-	property, names := "ssl.enabledProtocols", s.EnabledProtocols
+	property, names := s.property("enabledProtocols"), s.EnabledProtocols
 	if names == "" {
-		property, names = "ssl.protocol", s.Protocol
+		property, names = s.property("protocol"), s.Protocol
 	}
 	if names != "" {
 		v.min, v.max = 0, 0

@@ -55,6 +55,7 @@ func (c *Config) read() (f files, sum [sha256.Size]byte, err error) {
 // whose end is watched.
 type loaded struct {
 	server  *tls.Config
+	client  *tls.Config // without the name of the one who is called
 	watched []watched
 }
 
@@ -72,8 +73,9 @@ func (c *Config) parse(f files) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	shown := cert
 	if c.ClientCertFile != "" {
-		if _, err := c.pair(&l, f, "client-cert-file", "client-key-file"); err != nil {
+		if shown, err = c.pair(&l, f, "client-cert-file", "client-key-file"); err != nil {
 			return nil, err
 		}
 	}
@@ -90,6 +92,7 @@ func (c *Config) parse(f files) (*loaded, error) {
 		CipherSuites: c.CipherSuites,
 		NextProtos:   []string{"h2", "http/1.1"},
 	}
+	l.client = c.clientSide(shown, &v)
 	if !c.verifiesClients() {
 		return &l, nil
 	}
@@ -102,6 +105,7 @@ func (c *Config) parse(f files) (*loaded, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %s: %w", c.flag("trusted-ca-file"), c.TrustedCAFile, err)
 		}
+		l.client.RootCAs = l.server.ClientCAs
 	}
 	return &l, nil
 }

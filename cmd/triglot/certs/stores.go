@@ -18,6 +18,9 @@ import (
 // field is a property of ZooKeeper's, zookeeper.ssl.*, as it is written; the zero value
 // of all but Key is ZooKeeper's default.
 type Stores struct {
+	// Quorum says that they are those of the servers among each other,
+	// zookeeper.ssl.quorum.*.
+	Quorum     bool
 	Key, Trust Store
 	// ClientAuth is need, want or none (ssl.clientAuth); empty is need. Without a trust
 	// store no certificate of a client's is good.
@@ -30,6 +33,9 @@ type Stores struct {
 	// address has (ssl.clientHostnameVerification, unless ssl.hostnameVerification is
 	// false); the name counts if ReverseLookup is set (ssl.allowReverseDnsLookup).
 	VerifyHosts, ReverseLookup bool
+	// AnyServer takes the certificate of a server that is called although it does not name
+	// the host at which it was called (ssl.quorum.hostnameVerification=false).
+	AnyServer bool
 	// CRL and OCSP ask whether certificates are revoked (ssl.crl, ssl.ocsp). There is no
 	// such thing here: they are refused.
 	CRL, OCSP bool
@@ -41,7 +47,7 @@ type Stores struct {
 // LoadStores reads the stores and watches them until Keeper.Close. What cannot be used
 // is an error that names the property and the file, and no password.
 func LoadStores(s Stores) (*Keeper, error) {
-	s.Key.property, s.Trust.property = "ssl.keyStore", "ssl.trustStore"
+	s.Key.property, s.Trust.property = s.property("keyStore"), s.property("trustStore")
 	log := orDiscard(s.Logger)
 	v, err := s.versions()
 	if err != nil {
@@ -52,17 +58,25 @@ func LoadStores(s Stores) (*Keeper, error) {
 		return nil, err
 	}
 	if len(v.ignored) > 0 {
-		log.Warn("names in ssl.protocol, ssl.enabledProtocols or ssl.ciphersuites are not known here and left out",
+		log.Warn("names in "+s.property("protocol")+", enabledProtocols or ciphersuites are not known here and left out",
 			"names", strings.Join(v.ignored, ","))
 	}
 	switch {
 	case s.Trust.Path != "":
 	case auth == tls.RequireAndVerifyClientCert:
-		log.Warn("ssl.trustStore.location is not given, and clients need a certificate: all are refused", "ssl.clientAuth", "need")
+		log.Warn(s.property("trustStore.location")+" is not given, and clients need a certificate: all are refused", s.property("clientAuth"), "need")
 	case auth != tls.NoClientCert:
-		log.Warn("ssl.trustStore.location is not given: clients with a certificate are refused", "ssl.clientAuth", s.ClientAuth)
+		log.Warn(s.property("trustStore.location")+" is not given: clients with a certificate are refused", s.property("clientAuth"), s.ClientAuth)
 	}
 	return keep(&storeSource{Stores: s, versions: v, auth: auth}, log)
+}
+
+// property is the name of a property of ZooKeeper's.
+func (s *Stores) property(name string) string {
+	if s.Quorum {
+		return "ssl.quorum." + name
+	}
+	return "ssl." + name
 }
 
 // storeSource is a source of certificates.
@@ -76,11 +90,11 @@ type storeSource struct {
 func (s *Stores) clientAuth() (tls.ClientAuthType, error) {
 	switch {
 	case s.Key.Path == "":
-		return 0, errors.New("ssl.keyStore.location must be given: TLS needs a key")
+		return 0, errors.New(s.property("keyStore.location") + " must be given: TLS needs a key")
 	case s.CRL:
-		return 0, errors.New("ssl.crl=true: revocation lists are not looked at here; take it out, and leave revoked clients out of the trust store")
+		return 0, errors.New(s.property("crl") + "=true: revocation lists are not looked at here; take it out, and leave revoked clients out of the trust store")
 	case s.OCSP:
-		return 0, errors.New("ssl.ocsp=true: OCSP is not asked here; take it out, and leave revoked clients out of the trust store")
+		return 0, errors.New(s.property("ocsp") + "=true: OCSP is not asked here; take it out, and leave revoked clients out of the trust store")
 	}
 	switch strings.ToLower(s.ClientAuth) {
 	case "", "need":
@@ -90,7 +104,7 @@ func (s *Stores) clientAuth() (tls.ClientAuthType, error) {
 	case "none":
 		return tls.NoClientCert, nil
 	}
-	return 0, fmt.Errorf("ssl.clientAuth=%s is none of need, want and none", s.ClientAuth)
+	return 0, fmt.Errorf("%s=%s is none of need, want and none", s.property("clientAuth"), s.ClientAuth)
 }
 
 // read implements source.
@@ -98,10 +112,10 @@ func (s *storeSource) read() (f files, sum [sha256.Size]byte, err error) {
 	f = make(files)
 	hash := sha256.New()
 	for _, file := range []struct{ property, path string }{
-		{"ssl.keyStore.location", s.Key.Path},
-		{"ssl.keyStore.passwordPath", s.Key.PasswordPath},
-		{"ssl.trustStore.location", s.Trust.Path},
-		{"ssl.trustStore.passwordPath", s.Trust.PasswordPath},
+		{s.Key.property + ".location", s.Key.Path},
+		{s.Key.property + ".passwordPath", s.Key.PasswordPath},
+		{s.Trust.property + ".location", s.Trust.Path},
+		{s.Trust.property + ".passwordPath", s.Trust.PasswordPath},
 	} {
 		if file.path == "" {
 			continue
@@ -120,7 +134,7 @@ func (s *storeSource) read() (f files, sum [sha256.Size]byte, err error) {
 
 // parse implements source.
 func (s *storeSource) parse(f files) (*loaded, error) {
-	identities, err := s.Key.identity(f["ssl.keyStore.location"], s.Key.password(f))
+	identities, err := s.Key.identity(f[s.Key.property+".location"], s.Key.password(f))
 	if err != nil {
 		return nil, s.Key.wrap(err)
 	}
@@ -142,7 +156,8 @@ func (s *storeSource) parse(f files) (*loaded, error) {
 			l.watched = append(l.watched, watched{s.Key.Path, cert})
 		}
 	}
-	if s.auth == tls.NoClientCert {
+	l.client = s.clientSide(identities)
+	if s.auth == tls.NoClientCert && !s.Quorum {
 		return l, nil
 	}
 	l.server.ClientCAs = x509.NewCertPool() // and not the system's
@@ -152,15 +167,46 @@ func (s *storeSource) parse(f files) (*loaded, error) {
 	if s.Trust.Path == "" {
 		return l, nil
 	}
-	trusted, err := s.Trust.authorities(f["ssl.trustStore.location"], s.Trust.password(f))
+	trusted, err := s.Trust.authorities(f[s.Trust.property+".location"], s.Trust.password(f))
 	if err != nil {
 		return nil, s.Trust.wrap(err)
 	}
 	for _, cert := range trusted {
 		l.server.ClientCAs.AddCert(cert)
+		l.client.RootCAs.AddCert(cert)
 		l.watched = append(l.watched, watched{s.Trust.Path, cert})
 	}
 	return l, nil
+}
+
+// clientSide are the settings with which another server is called, who must be of an
+// authority in the trust store, which is the caller's to fill in.
+func (s *storeSource) clientSide(identities []tls.Certificate) *tls.Config {
+	roots := x509.NewCertPool() // and not the system's
+	c := &tls.Config{
+		MinVersion:   s.versions.min,
+		MaxVersion:   s.versions.max,
+		CipherSuites: s.versions.suites,
+		RootCAs:      roots,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return &identities[0], nil // the first, as Java does where one is as good as another
+		},
+	}
+	if s.AnyServer {
+		c.InsecureSkipVerify = true //nolint:gosec // asked for; the authority is looked at
+		c.VerifyConnection = func(state tls.ConnectionState) error { return verifyChain(state.PeerCertificates, roots) }
+	}
+	return c
+}
+
+// verifyChain refuses certificates that do not lead to one of the authorities.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool) error {
+	intermediates := x509.NewCertPool()
+	for _, cert := range chain[1:] { // a server shows one at least
+		intermediates.AddCert(cert)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates})
+	return err
 }
 
 // lookupTimeout bounds the look for the name of a client's address.

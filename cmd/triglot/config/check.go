@@ -145,7 +145,7 @@ func (c *Config) checkListen() error {
 		{"--listen-metrics-urls", c.Listen.Metrics},
 		{"--listen-peer-urls", c.Listen.Peer},
 	} {
-		if err := checkListen(l.urls); err != nil {
+		if err := checkListen(l.urls, c.Mode == ZooKeeper && l.flag == "--listen-peer-urls"); err != nil {
 			return fmt.Errorf("%s: %w", l.flag, err)
 		}
 	}
@@ -179,14 +179,20 @@ func (c *Config) checkAuth() error {
 
 func (c *Config) checkCluster() error {
 	c.Cluster.Existing = c.Cluster.state == "existing"
-	if c.Cluster.forceNew {
-		c.note(slog.LevelWarn, "a cluster of one member goes on as it is", "given", "--force-new-cluster")
+	if c.Cluster.ForceNew {
+		c.note(slog.LevelWarn, "this member will go on alone: all others are removed from its cluster", "given", "--force-new-cluster")
 	}
 	if err := c.checkInitial(); err != nil {
 		return err
 	}
-	if c.Cluster.hashCheck <= 0 {
-		return fmt.Errorf("--compact-hash-check-time must be >0 (set to %v)", c.Cluster.hashCheck)
+	switch checks := c.Cluster.Checks; {
+	case checks.CompactHash <= 0:
+		return fmt.Errorf("--compact-hash-check-time must be >0 (set to %v)", checks.CompactHash)
+	case checks.Corrupt < 0:
+		return fmt.Errorf("--corrupt-check-time must not be negative (set to %v)", checks.Corrupt)
+	}
+	if err := c.checkRaft(); err != nil {
+		return err
 	}
 	for _, a := range []struct {
 		flag, form string
@@ -208,20 +214,66 @@ func (c *Config) checkCluster() error {
 	return nil
 }
 
-// checkInitial refuses an --initial-cluster in which this member is not. etcd looks at it
-// when the member starts.
+// leastRaftTimeout is etcd's: it raises what is shorter.
+const leastRaftTimeout = 5 * time.Second
+
+func (c *Config) checkRaft() error {
+	r := &c.Cluster.Raft
+	if c.Mode == Etcd {
+		for name, d := range map[string]*time.Duration{"read": &r.ReadTimeout, "write": &r.WriteTimeout} {
+			if *d < leastRaftTimeout {
+				*d = leastRaftTimeout
+				c.note(slog.LevelInfo, "raft-"+name+"-timeout increased to minimum value: "+leastRaftTimeout.String())
+			}
+		}
+	}
+	if r.ReadTimeout <= 0 || r.WriteTimeout <= 0 {
+		return errors.New("--raft-read-timeout and --raft-write-timeout must be >0")
+	}
+	return nil
+}
+
+// checkInitial refuses an --initial-cluster in which this member is not, or two are the
+// same. etcd looks at it when the member starts.
 func (c *Config) checkInitial() error {
 	if c.Mode == Etcd {
 		return nil
 	}
-	peers, err := member.ParsePeers(c.Cluster.Initial)
+	peers, err := c.Founders()
 	if err != nil {
-		return fmt.Errorf("--initial-cluster: %w", err)
+		return err
 	}
-	if len(peers) == 1 && peers[0].Name != c.Member.Name { // several are refused by who starts the member
+	if !slices.ContainsFunc(peers, func(p member.Peer) bool { return p.Name == c.Member.Name }) {
 		return fmt.Errorf("--initial-cluster does not mention %q, the --name of this member: add %s=URL to it", c.Member.Name, c.Member.Name)
 	}
 	return nil
+}
+
+// Founders reads --initial-cluster. Two members must not share a URL; a name that is
+// there twice has two URLs, as with etcd.
+func (c *Config) Founders() ([]member.Peer, error) {
+	peers, err := member.ParsePeers(c.Cluster.Initial)
+	if err != nil {
+		return nil, fmt.Errorf("--initial-cluster: %w", err)
+	}
+	owner := make(map[string]string)
+	for i := range peers {
+		p := &peers[i]
+		p.Learner = slices.Contains(c.Cluster.Learners, p.Name)
+		for j, text := range p.URLs {
+			urls, err := ParseURLs(text) // spelled as the advertised ones are
+			if err != nil {
+				return nil, fmt.Errorf("--initial-cluster: %w", err)
+			}
+			p.URLs[j] = urls.String()
+			if other, ok := owner[p.URLs[j]]; ok {
+				return nil, fmt.Errorf("--initial-cluster: initial cluster %s has duplicate url: %s is that of %q and of %q",
+					c.Cluster.Initial, p.URLs[j], other, p.Name)
+			}
+			owner[p.URLs[j]] = p.Name
+		}
+	}
+	return peers, nil
 }
 
 func (c *Config) checkRequests() error {

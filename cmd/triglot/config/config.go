@@ -86,7 +86,7 @@ type Storage struct {
 // Listen is where the member listens, and for whom.
 type Listen struct {
 	// Client serves gRPC, and HTTP unless HTTP has addresses of its own. Metrics
-	// serves the metrics and the health checks. Peer is validated and not bound.
+	// serves the metrics and the health checks, Peer the other members.
 	Client, HTTP, Metrics, Peer URLs
 	// Origins and Hosts are --cors and --host-whitelist.
 	Origins, Hosts []string
@@ -104,19 +104,49 @@ type Listen struct {
 // AdminSocketInData stands for a socket in the data directory.
 const AdminSocketInData = "auto"
 
-// Cluster says which cluster the member founds and how it is found.
+// Cluster says which cluster the member founds or joins, and how it is found.
 type Cluster struct {
 	AdvertisePeer, AdvertiseClient URLs
-	// Initial is --initial-cluster: name=URL pairs.
-	Initial string
+	// Initial is --initial-cluster: name=URL pairs. Learners are the names in it that have
+	// no vote: the observers of a zoo.cfg.
+	Initial  string
+	Learners []string
 	// Existing is set by --initial-cluster-state=existing.
 	Existing bool
-	Token    string
+	// ForceNew has the member go on without the others (--force-new-cluster).
+	ForceNew bool
+	// Trust has the data directory say who the member is, whatever the rest describes.
+	Trust   bool
+	Token   string
+	Members Members
+	Raft    Raft
+	Checks  Checks
 
-	state     string
-	forceNew  bool
-	hashCheck time.Duration
+	state string
 }
+
+// Members says how members come and go.
+type Members struct {
+	// MaxLearners is how many may learn at a time.
+	MaxLearners int64
+	// Strict refuses changes that would lose the quorum.
+	Strict bool
+	// Observer has this member serve while it has no vote.
+	Observer bool
+}
+
+// Raft is how the members agree, and speak to each other.
+type Raft struct {
+	PreVote, AdvanceTicks bool
+	// CatchUpEntries are the entries of the log that are kept for members that are behind;
+	// zero is the store's default.
+	CatchUpEntries            uint64
+	ReadTimeout, WriteTimeout time.Duration
+}
+
+// Checks are how often members compare what they have: all of it, and the history that a
+// compaction left. Zero is never.
+type Checks struct{ Corrupt, CompactHash time.Duration }
 
 // Requests bounds what clients may ask for.
 type Requests struct {

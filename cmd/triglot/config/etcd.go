@@ -120,6 +120,7 @@ func (env environment) etcd(flags source) (source, []Note, error) {
 func (c *Config) deriveEtcd(all source) {
 	isDefault := func(name string) bool { _, ok := all[name]; return !ok }
 	c.takeMount(all)
+	c.Cluster.Trust = true // as etcd does
 	if c.Member.DataDir == "" {
 		c.Member.DataDir = c.Member.Name + ".etcd"
 		c.note(slog.LevelWarn, "'data-dir' was empty; using default", "data-dir", c.Member.DataDir)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core/member"
 )
 
 func etcd(t *testing.T, args, env []string) (*Config, error) {
@@ -209,8 +211,7 @@ func TestEtcdTolerance(t *testing.T) {
 		{"unrecognized environment variable", "ETCD_FOO"},
 		{"an option has a new name", "--experimental-watch-progress-notify-interval"},
 		{"the raft log is not synced: a power failure may take what was acknowledged", "--unsafe-no-fsync"},
-		{"a cluster of one member goes on as it is", "--force-new-cluster"},
-		{"a feature gate changes nothing", "InitialCorruptCheck"},
+		{"this member will go on alone: all others are removed from its cluster", "--force-new-cluster"},
 		{"an option has no effect", "ETCD_MEMORY_MLOCK"},
 		{"an option has no effect", "--max-snapshots"},
 		{"an option has become a feature gate", "--experimental-initial-corrupt-check"},
@@ -229,7 +230,7 @@ func TestEtcdKubeadm(t *testing.T) {
 		"--listen-peer-urls=http://10.0.0.1:2380", "--name=cp", "--snapshot-count=10000", "--watch-progress-notify-interval=5s",
 	}, nil)
 	require.NoError(t, err)
-	require.Equal(t, [][2]any{{"a feature gate changes nothing", "InitialCorruptCheck"}}, texts(c.Notes))
+	require.Empty(t, texts(c.Notes))
 	require.True(t, c.Gates["InitialCorruptCheck"])
 	require.Equal(t, "http://127.0.0.1:2381", c.Listen.Metrics.String())
 	require.Equal(t, "http://10.0.0.1:2379,http://127.0.0.1:2379", c.Listen.Client.String())
@@ -369,4 +370,28 @@ func TestGates(t *testing.T) {
 		require.Equal(t, tt.want, c.Gates.String(), "%v", tt.args)
 		require.Len(t, c.Gates, len(knownGates))
 	}
+}
+
+// What concerns the other members reaches the configuration; etcd raises the timeouts of
+// their connections to 5 s.
+func TestEtcdCluster(t *testing.T) {
+	c, err := etcd(t, []string{
+		"--data-dir=d", "--name=b", "--initial-cluster=a=http://h:1,b=http://h:2,b=http://h:3", "--initial-cluster-state=existing",
+		"--initial-advertise-peer-urls=http://h:2,http://h:3", "--max-learners=3", "--strict-reconfig-check=false", "--observer",
+		"--pre-vote=false", "--initial-election-tick-advance=false", "--raft-read-timeout=1s", "--raft-write-timeout=7s",
+		"--snapshot-catchup-entries=9", "--experimental-corrupt-check-time=4m", "--compact-hash-check-time=2m", "--force-new-cluster",
+	}, nil)
+	require.NoError(t, err)
+	require.True(t, c.Cluster.Existing && c.Cluster.ForceNew && c.Cluster.Trust)
+	require.Equal(t, Members{MaxLearners: 3, Observer: true}, c.Cluster.Members)
+	require.Equal(t, Raft{CatchUpEntries: 9, ReadTimeout: 5 * time.Second, WriteTimeout: 7 * time.Second}, c.Cluster.Raft)
+	require.Equal(t, Checks{Corrupt: 4 * time.Minute, CompactHash: 2 * time.Minute}, c.Cluster.Checks)
+	founders, err := c.Founders()
+	require.NoError(t, err)
+	require.Equal(t, []member.Peer{{Name: "a", URLs: []string{"http://h:1"}}, {Name: "b", URLs: []string{"http://h:2", "http://h:3"}}}, founders)
+
+	c, err = etcd(t, []string{"--data-dir=d", "--initial-cluster=default=http://h:1,b=http://h:1"}, nil)
+	require.NoError(t, err, "etcd looks at it when the member starts")
+	_, err = c.Founders()
+	require.ErrorContains(t, err, "has duplicate url: http://h:1 is that of \"default\" and of \"b\"")
 }

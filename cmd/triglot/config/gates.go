@@ -144,9 +144,7 @@ func (c *Config) checkGates() error {
 
 // mootGates are off in etcd by default, and mean nothing here.
 var mootGates = map[string]string{
-	"InitialCorruptCheck":     noPeers,
-	"CompactHashCheck":        noPeers,
-	"SetMemberLocalAddr":      noPeers,
+	"SetMemberLocalAddr":      "the system chooses the address from which a peer is called",
 	"StopGRPCServiceOnDefrag": "defragmentation stops no service",
 	"PriorityRequest":         "requests are not refused for a backlog of applies",
 }

@@ -12,10 +12,7 @@ var options = [][]option{
 const (
 	noDiscovery = "discovery is not supported yet; name this member in --initial-cluster"
 	noEffect    = "it has no counterpart in Triglot's storage"
-	noPeers     = "it matters to clusters of several members, which are not supported yet"
 	noTracing   = "tracing is not supported yet"
-
-	aloneNothing = "; of no consequence to a cluster of one member"
 )
 
 var memberOptions = []option{
@@ -114,7 +111,7 @@ var listenOptions = []option{
 	},
 	{
 		name: "listen-peer-urls", group: "Listeners", etcd: "http://localhost:2380",
-		usage: "where other members are served; checked, and not bound while there are none",
+		usage: "where other members are served",
 		field: func(c *Config) any { return &c.Listen.Peer },
 	},
 	{
@@ -182,23 +179,64 @@ var clusterOptions = []option{
 	},
 	{
 		name: "force-new-cluster", group: "Cluster", etcd: "false",
-		usage: "go on as a cluster of this member alone, which is what every cluster is today",
-		field: func(c *Config) any { return &c.Cluster.forceNew },
+		usage: "go on as a cluster of this member alone, with all that it has: for when the others are lost",
+		field: func(c *Config) any { return &c.Cluster.ForceNew },
 	},
-	ofSeveral[bool]("strict-reconfig-check", "true", "refuse changes of the membership that would lose the quorum"),
-	ofSeveral[bool]("pre-vote", "true", "ask whether an election could be won before it is held"),
-	ofSeveral[bool]("initial-election-tick-advance", "true", "hold the first election early"),
-	ofSeveral[int64]("max-learners", "1", "members that learn at a time"),
-	ofSeveral[time.Duration]("raft-read-timeout", "5s", "silence of a peer's connection after which it is closed"),
-	ofSeveral[time.Duration]("raft-write-timeout", "5s", "time that a message to a peer may take"),
-	ofSeveral[uint64]("snapshot-catchup-entries", "5000", "entries of the log kept for members that are behind"),
-	ofSeveral[time.Duration]("corrupt-check-time", "0s", "time between comparisons with the other members"),
+	{
+		name: "strict-reconfig-check", group: "Cluster", etcd: "true",
+		usage: "refuse changes of the membership that would lose the quorum",
+		field: func(c *Config) any { return &c.Cluster.Members.Strict },
+	},
+	{
+		name: "max-learners", group: "Cluster", etcd: "1",
+		usage: "members that learn at a time",
+		field: func(c *Config) any { return &c.Cluster.Members.MaxLearners },
+	},
+	{
+		name: "observer", group: "Cluster", etcd: "false",
+		usage: "serve clients although this member is a learner: reads that need not be the latest, watches, ZooKeeper's sessions (Triglot's own)",
+		field: func(c *Config) any { return &c.Cluster.Members.Observer },
+	},
+	{
+		name: "pre-vote", group: "Cluster", etcd: "true",
+		usage: "ask whether an election could be won before it is held",
+		field: func(c *Config) any { return &c.Cluster.Raft.PreVote },
+	},
+	{
+		name: "initial-election-tick-advance", group: "Cluster", etcd: "true",
+		usage: "hold the first election early",
+		field: func(c *Config) any { return &c.Cluster.Raft.AdvanceTicks },
+	},
+	{
+		name: "raft-read-timeout", group: "Cluster", etcd: "5s",
+		usage: "silence of a peer's connection after which it is closed",
+		field: func(c *Config) any { return &c.Cluster.Raft.ReadTimeout },
+	},
+	{
+		name: "raft-write-timeout", group: "Cluster", etcd: "5s",
+		usage: "time that a message to a peer may take",
+		field: func(c *Config) any { return &c.Cluster.Raft.WriteTimeout },
+	},
+	{
+		name: "snapshot-catchup-entries", group: "Cluster", etcd: "5000",
+		usage: "entries of the log kept for members that are behind",
+		field: func(c *Config) any { return &c.Cluster.Raft.CatchUpEntries },
+	},
+	{
+		name: "corrupt-check-time", group: "Cluster", etcd: "0s",
+		usage: "time between comparisons with the other members; 0 is never",
+		field: func(c *Config) any { return &c.Cluster.Checks.Corrupt },
+	},
 	{
 		name: "compact-hash-check-time", group: "Cluster", etcd: "1m",
-		usage: "time between comparisons of compacted history with the other members" + aloneNothing,
-		field: func(c *Config) any { return &c.Cluster.hashCheck },
+		usage: "time between comparisons of compacted history with the other members, if the gate CompactHashCheck is on",
+		field: func(c *Config) any { return &c.Cluster.Checks.CompactHash },
 	},
-	ofSeveral[time.Duration]("downgrade-check-time", "5s", "time between looks at the progress of a downgrade"),
+	{
+		name: "downgrade-check-time", group: "Cluster", etcd: "5s",
+		usage: "time between looks at the progress of a downgrade; it is looked at when a member starts here",
+		field: discard[time.Duration],
+	},
 }
 
 var requestOptions = []option{
@@ -286,12 +324,6 @@ var logOptions = []option{
 
 func ignoredOption[T any](name, etcd, why string, same ...string) option {
 	return option{name: name, etcd: etcd, field: discard[T], fate: ignored, why: why, same: same}
-}
-
-// ofSeveral is an option that matters once a cluster has several members. With one
-// it changes nothing in etcd either, so it is accepted without a word.
-func ofSeveral[T any](name, etcd, usage string) option {
-	return option{name: name, group: "Cluster", etcd: etcd, usage: usage + aloneNothing, field: discard[T]}
 }
 
 func refusedOption[T any](name, etcd, why string) option {

@@ -51,7 +51,7 @@ var discoveryOptions = []option{
 var tuningOptions = []option{
 	{
 		name: "feature-gates", group: "Member",
-		usage: "etcd's feature gates as Gate=true,…: LeaseCheckpoint and LeaseCheckpointPersist are honoured, the others change nothing",
+		usage: "etcd's feature gates as Gate=true,…: LeaseCheckpoint, LeaseCheckpointPersist, InitialCorruptCheck and CompactHashCheck are honoured, the others change nothing",
 		field: func(c *Config) any { return &c.Gates },
 	},
 	ignoredOption[string]("backend-bbolt-freelist-type", "", noEffect, "map"),

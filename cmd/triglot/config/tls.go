@@ -16,6 +16,9 @@ type TLS struct {
 	// Client is for the addresses of clients and of the metrics, Peer for those of
 	// other members.
 	Client, Peer Certificates
+	// Quorum is what a zoo.cfg has for the addresses of other members (sslQuorum). With a
+	// key store it stands for Peer.
+	Quorum ZKTLS
 	// SelfSignedYears is how long a certificate lasts that is made for Auto.
 	SelfSignedYears uint64
 	// Suites, Min and Max hold for both.
@@ -96,7 +99,8 @@ func (c *Config) noteStrangers() {
 
 // checkSchemes compares the addresses with the certificates.
 func (c *Config) checkSchemes() error {
-	client, peer := &c.TLS.Client, &c.TLS.Peer
+	t := &c.TLS
+	client, peer := &t.Client, &t.Peer
 	for _, urls := range []URLs{c.Listen.Client, c.Listen.HTTP} {
 		for _, u := range urls {
 			if Secure(u) && !client.Has() {
@@ -117,7 +121,7 @@ func (c *Config) checkSchemes() error {
 		return errors.New("TLS key/cert (--cert-file, --key-file) must be provided for --zk-secure-listen")
 	}
 	for _, u := range c.Listen.Peer {
-		if Secure(u) && !peer.Has() {
+		if Secure(u) && !peer.Has() && t.Quorum.Stores.Key.Path == "" {
 			return fmt.Errorf("cannot listen on TLS for %s: KeyFile and CertFile are not presented", u.Host)
 		}
 		c.noteUnused(u, peer, "HTTP", "--peer-client-cert-auth", "peer-url")
@@ -217,7 +221,7 @@ var tlsOptions = []option{
 	},
 }
 
-// peerTLSOptions are loaded and watched; peers are not served yet.
+// peerTLSOptions are for the addresses of other members, both ways.
 var peerTLSOptions = []option{
 	{
 		name: "peer-cert-file", group: "TLS of peers",

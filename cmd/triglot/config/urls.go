@@ -73,14 +73,15 @@ func Address(u url.URL) (network, address string) {
 
 func isUnix(u url.URL) bool { return u.Scheme == "unix" || u.Scheme == "unixs" }
 
-// checkListen refuses addresses that cannot be listened on.
-func checkListen(us URLs) error {
+// checkListen refuses addresses that cannot be listened on. Names of hosts are what they
+// resolve to, where they are allowed: etcd wants addresses.
+func checkListen(us URLs, names bool) error {
 	for _, u := range us {
 		if isUnix(u) {
 			continue
 		}
 		host := u.Hostname()
-		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" {
+		if _, err := netip.ParseAddr(host); err != nil && host != "localhost" && !names {
 			return fmt.Errorf("expected IP in URL for binding (%s): 0.0.0.0 is all of them", u.String())
 		}
 		if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil {

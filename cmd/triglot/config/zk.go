@@ -210,7 +210,7 @@ func (c *Config) checkZKLimits() error {
 // checkZKSecurity reads the files that hold secrets.
 func (c *Config) checkZKSecurity() error {
 	s, g := &c.ZooKeeper.Security, &c.ZooKeeper.given
-	s.X509 = s.X509 || c.ZooKeeper.Secured() // as QuorumPeerConfig.configureSSLAuth
+	s.X509 = s.X509 || c.ZooKeeper.Secured()         // as QuorumPeerConfig.configureSSLAuth
 	if !zk.ValidDigestAlgorithm(s.DigestAlgorithm) { // ZooKeeper's words, and it does not start either
 		return fmt.Errorf("don't support this ACL digest algorithm: %s in the current environment", s.DigestAlgorithm)
 	}

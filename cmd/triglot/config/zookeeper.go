@@ -22,6 +22,7 @@ var zooKeeperDefaults = map[string]string{
 	"zk-listen":             off,
 	"listen-client-urls":    "",
 	"advertise-client-urls": "",
+	"listen-peer-urls":      "",
 }
 
 // ZooKeeperFlags are the flags of triglot zookeeper: serve's, and those of java that
@@ -111,6 +112,9 @@ func (f *ZooKeeperFlags) load(args, environ []string) (*Config, *zoocfg.Config, 
 	if err := c.takeSystem(z); err != nil {
 		return nil, nil, err
 	}
+	if err := c.takeEnsemble(z); err != nil {
+		return nil, nil, err
+	}
 	if err := c.deriveServe(all); err != nil {
 		return nil, nil, c.Named(err)
 	}
@@ -125,13 +129,7 @@ func readZoo(args []string, system zoocfg.System) (*zoocfg.Config, error) {
 	} else {
 		z, err = zoocfg.Arguments(args, system)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if n := len(z.Ensemble.Servers); n > 1 {
-		return nil, fmt.Errorf("%s names %d servers: clusters of several members are not supported yet; one server.N line, or none, starts a server by itself", z.Path, n)
-	}
-	return z, nil
+	return z, err
 }
 
 // ours are the variables of Triglot's own. etcd's are not looked at: they belong to
@@ -191,6 +189,11 @@ func zooSource(z *zoocfg.Config) (source, error) {
 	set("zk-admin-listen", adminAddress(z), "admin.serverPort")
 	if err := setMetrics(z, set); err != nil {
 		return nil, err
+	}
+	if z.Ensemble.Distributed() {
+		if err := setServers(z, set); err != nil {
+			return nil, err
+		}
 	}
 	return s, takeOwnKeys(z, s)
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/triglot/triglot/cmd/triglot/certs"
 	"github.com/triglot/triglot/cmd/triglot/config/zoocfg"
 	"github.com/triglot/triglot/core/node"
 	"github.com/triglot/triglot/frontends/zk"
@@ -90,26 +89,9 @@ func (c *Config) takeSecurity(system zoocfg.System) {
 
 // takeZKTLS takes ssl.*.
 func (c *Config) takeZKTLS(system zoocfg.System) error {
-	store := func(name string) certs.Store {
-		name = "ssl." + name + "."
-		return certs.Store{
-			Path: system.Text(name + "location"), Type: system.Text(name + "type"),
-			Password: system.Text(name + "password"), PasswordPath: system.Text(name + "passwordPath"),
-		}
-	}
-	c.ZooKeeper.TLS = ZKTLS{
-		Stores: certs.Stores{
-			Key: store("keyStore"), Trust: store("trustStore"),
-			ClientAuth:       system.Text("ssl.clientAuth"),
-			Protocol:         system.Text("ssl.protocol"),
-			EnabledProtocols: system.Text("ssl.enabledProtocols"),
-			CipherSuites:     system.Text("ssl.ciphersuites"),
-			VerifyHosts:      system.Is("ssl.clientHostnameVerification") && !isFalse(system.Text("ssl.hostnameVerification")),
-			ReverseLookup:    system.Is("ssl.allowReverseDnsLookup"),
-			CRL:              system.Is("ssl.crl"), OCSP: system.Is("ssl.ocsp"),
-		},
-		Unification: system.Is("client.portUnification"),
-	}
+	stores := zkStores(system, "ssl.")
+	stores.VerifyHosts = system.Is("ssl.clientHostnameVerification") && !isFalse(system.Text("ssl.hostnameVerification"))
+	c.ZooKeeper.TLS = ZKTLS{Stores: stores, Unification: system.Is("client.portUnification")}
 	if provider := orText(system.Text("ssl.authProvider"), "x509"); provider != "x509" {
 		return fmt.Errorf("No auth provider configured for the SSL authentication scheme '%s'.", provider) //nolint:staticcheck // ZooKeeper's words
 	}

@@ -247,14 +247,6 @@ func TestTLSNeedsACertificate(t *testing.T) {
 	require.Contains(t, fmt.Sprint(c.Notes), "has no effect")
 }
 
-func TestSeveralServersAreRefusedByName(t *testing.T) {
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "myid"), []byte("1"), 0o600))
-	text := "dataDir=" + dir + "\nclientPort=1\ninitLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2"
-	_, _, _, err := zooKeeper(t, text, nil, nil)
-	require.ErrorContains(t, err, "names 3 servers: clusters of several members are not supported yet")
-}
-
 func TestUsersAndSuperDigestComeFromFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {

@@ -70,8 +70,17 @@ type Ensemble struct {
 	ID int64
 	// Standalone is standaloneEnabled: a sole participant is a server by itself.
 	Standalone bool
+	// Everywhere is quorumListenOnAllIPs.
+	Everywhere bool
+	// TLS is sslQuorum; Unification serves it on a port that is served without as well
+	// (portUnification).
+	TLS, Unification bool
+	// Unsupported is the first key that a server by itself can do without, and an ensemble
+	// here cannot have; empty if there is none.
+	Unsupported string
 
 	initLimit, syncLimit int
+	observer             bool // peerType
 }
 
 // Server is a line server.ID=….
@@ -79,6 +88,9 @@ type Server struct {
 	ID       int64
 	Text     string // as written
 	Observer bool
+	// Addresses are those at which other servers call this one, with the first of the two
+	// ports; the other one is for elections.
+	Addresses []Address
 	// Client is where the line says that clients are served.
 	Client Address
 }

@@ -22,6 +22,8 @@ func effectOf(name string) effect {
 		return used
 	case has("authProvider."), has("superUser."), has("triglot."): // the last are ours
 		return used
+	case has("ssl.quorum.") && slices.Contains(usedProperties, strings.Replace(name, "quorum.", "", 1)):
+		return used
 	case slices.Contains(mootProperties, name), has("ssl.quorum."):
 		return moot
 	}

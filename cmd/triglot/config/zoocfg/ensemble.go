@@ -72,6 +72,34 @@ func (c *Config) takeEnsemble(list []Property) error {
 	case e.ID < 0:
 		return errors.New("myid file is missing")
 	}
+	c.noteServers()
+	c.Ensemble.Unsupported = c.unsupported(list)
+	return nil
+}
+
+// unsupported is the first key that an ensemble here cannot have.
+func (c *Config) unsupported(list []Property) string {
+	for _, p := range list {
+		if isHierarchy(p.Key) {
+			return p.Key
+		}
+	}
+	switch {
+	case c.raw.oracle != "":
+		return "oraclePath"
+	case c.raw.quorumSASL.enabled:
+		return "quorum.auth.enableSasl"
+	}
+	return ""
+}
+
+// Self is the line of the server with this ID, nil if there is none.
+func (e *Ensemble) Self() *Server {
+	for i := range e.Servers {
+		if e.Servers[i].ID == e.ID {
+			return &e.Servers[i]
+		}
+	}
 	return nil
 }
 
@@ -183,10 +211,11 @@ func parseServer(key, id, text string) (Server, error) {
 		}
 	}
 	for i, one := range strings.Split(servers, "|") {
-		isObserver, err := parseServerAddress(s.ID, text, one)
+		address, isObserver, err := parseServerAddress(s.ID, text, one)
 		if err != nil {
 			return s, err
 		}
+		s.Addresses = append(s.Addresses, address)
 		if i > 0 && isObserver != s.Observer {
 			return s, errors.New("Multiple addresses should have similar roles") //nolint:staticcheck // ZooKeeper's words
 		}
@@ -195,27 +224,27 @@ func parseServer(key, id, text string) (Server, error) {
 	return s, nil
 }
 
-func parseServerAddress(id int64, whole, text string) (isObserver bool, err error) {
+func parseServerAddress(id int64, whole, text string) (a Address, isObserver bool, err error) {
 	parts, err := splitHostPort(text)
 	if err != nil {
-		return false, err
+		return a, false, err
 	}
 	if len(parts) < 3 || len(parts) > 4 {
-		return false, errors.New(whole + wrongForm)
+		return a, false, errors.New(whole + wrongForm)
 	}
 	var ports [2]uint64
 	for i := range ports {
 		if ports[i], err = strconv.ParseUint(parts[i+1], 10, 16); err != nil {
-			return false, fmt.Errorf("Address unresolved: %s:%s", parts[0], parts[i+1])
+			return a, false, fmt.Errorf("Address unresolved: %s:%s", parts[0], parts[i+1])
 		}
 	}
 	if ports[0] == ports[1] {
-		return false, fmt.Errorf("Client and election port must be different! Please update the configuration file on server.%d", id) //nolint:staticcheck // ZooKeeper's words
+		return a, false, fmt.Errorf("Client and election port must be different! Please update the configuration file on server.%d", id) //nolint:staticcheck // ZooKeeper's words
 	}
 	if len(parts) == 4 {
-		return observer(parts[3])
+		isObserver, err = observer(parts[3])
 	}
-	return false, nil
+	return Address{Host: parts[0], Port: int(ports[0]), Given: true}, isObserver, err
 }
 
 // splitHostPort divides at colons, but not within [ ] (ConfigUtils.getHostAndPort).
@@ -241,4 +270,27 @@ func (c *Config) noteEnsemble() {
 	if e := &c.Ensemble; e.Standalone && e.Participants() == 1 {
 		c.note(slog.LevelWarn, "Invalid configuration, only one server specified (ignoring)", "server", e.Servers[0].ID)
 	}
+}
+
+// noteServers says what ZooKeeper says of an ensemble.
+func (c *Config) noteServers() {
+	e := &c.Ensemble
+	switch n := e.Participants(); {
+	case n == 2:
+		c.note(slog.LevelWarn, "No server failure will be tolerated. You need at least 3 servers.")
+	case n%2 == 0:
+		c.note(slog.LevelWarn, "Non-optimal configuration, consider an odd number of servers.")
+	}
+	self := e.Self()
+	if self == nil || self.Observer == e.observer {
+		return
+	}
+	kind := func(observer bool) string {
+		if observer {
+			return "OBSERVER"
+		}
+		return "PARTICIPANT"
+	}
+	c.note(slog.LevelWarn, fmt.Sprintf("Peer type from servers list (%s) doesn't match peerType (%s). Defaulting to servers list.",
+		kind(self.Observer), kind(e.observer)))
 }

@@ -51,10 +51,10 @@ var quorumKeys = map[string]setter{
 	// They matter to ensembles of several servers.
 	"observerMasterPort":                      ignoredNumber,
 	"connectToLearnerMasterLimit":             ignoredNumber,
-	"quorumListenOnAllIPs":                    ignoredBool,
+	"quorumListenOnAllIPs":                    boolean(func(c *Config) *bool { return &c.Ensemble.Everywhere }),
 	"syncEnabled":                             ignoredBool,
-	"sslQuorum":                               ignoredBool,
-	"portUnification":                         ignoredBool,
+	"sslQuorum":                               boolean(func(c *Config) *bool { return &c.Ensemble.TLS }),
+	"portUnification":                         boolean(func(c *Config) *bool { return &c.Ensemble.Unification }),
 	"sslQuorumReloadCertFiles":                ignoredBool,
 	"quorum.auth.enableSasl":                  boolean(func(c *Config) *bool { return &c.raw.quorumSASL.enabled }),
 	"quorum.auth.serverRequireSasl":           boolean(func(c *Config) *bool { return &c.raw.quorumSASL.server }),
@@ -140,8 +140,8 @@ func electionAlg(_ *Config, key, value string) error {
 	return err
 }
 
-func peerType(c *Config, _, value string) error {
-	_, err := observer(value)
+func peerType(c *Config, _, value string) (err error) {
+	c.Ensemble.observer, err = observer(value)
 	return err
 }
 
