@@ -3,5 +3,7 @@ package node
 // answerers are who answers what. A part of the member that asks its peers something
 // adds its line here.
 func (n *Node) answerers() map[questionKind]answerer {
-	return map[questionKind]answerer{}
+	return map[questionKind]answerer{
+		askHash: n.corruption.answer,
+	}
 }

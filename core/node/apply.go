@@ -71,7 +71,7 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 		if replies, err = machine.Apply(e, replies); err != nil {
 			return 0, err
 		}
-		if machine.BatchSize() >= maxCommit {
+		if machine.BatchSize() >= maxCommit || machine.Marked() {
 			batch = batch[:i+1]
 			break
 		}
@@ -85,6 +85,7 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	rev := view.Rev()
 	a.n.leases.changed(delta.Leases, delta.Checkpoints)
 	a.n.auth.changed(delta.Tokens)
+	a.n.corruption.note(view, delta.Marks)
 	a.n.published.publish(view)
 	a.n.hub.Publish(delta.Revisions, rev)
 	if delta.Compacted != 0 {

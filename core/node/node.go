@@ -20,14 +20,15 @@ type Node struct {
 	disk    *disk
 	metrics *metrics
 
-	driver   *consensus.Driver
-	peers    peers
-	hub      *watch.Hub
-	leases   leases
-	sessions sessions
-	auth     auth
-	upkeep   *upkeep
-	pressure pressure
+	driver     *consensus.Driver
+	peers      peers
+	hub        *watch.Hub
+	leases     leases
+	sessions   sessions
+	auth       auth
+	upkeep     *upkeep
+	pressure   pressure
+	corruption corruption
 
 	published published
 
@@ -104,6 +105,7 @@ func (n *Node) start() error {
 	n.stop, n.stopping = stop, ctx.Done()
 	n.leases.init(n)
 	n.sessions.leases = &n.leases
+	n.corruption.init(n)
 	n.upkeep = newUpkeep(n)
 	if err := n.startConsensus(view); err != nil {
 		stop()
@@ -124,6 +126,8 @@ func (n *Node) start() error {
 	n.wait.Go(func() { n.pressure.watch(ctx, n) })
 	n.wait.Go(func() { n.autoCompact(ctx) })
 	n.wait.Go(func() { n.reap(ctx) })
+	n.wait.Go(func() { n.corruption.sumUp(ctx) })
+	n.wait.Go(func() { n.corruption.watch(ctx) })
 	n.wait.Go(func() { n.introduce(ctx) })
 	return nil
 }
@@ -202,6 +206,7 @@ func (n *Node) end(ctx context.Context) error {
 	n.peers.stop()
 	n.hub.Close()
 	n.wait.Wait()
+	n.corruption.close()
 	n.published.close()
 	if err := n.awaitViews(); err != nil {
 		return errors.Join(append(errs, err)...) // the engine must stay as it is
@@ -248,6 +253,10 @@ const introduceRetry = 100 * time.Millisecond
 // introduce tells the cluster this member's name and client URLs, and what it is asked
 // for by this member's configuration, as soon as it can: a replay may take longer than a request may.
 func (n *Node) introduce(ctx context.Context) {
+	if err := n.corruption.atStart(ctx); err != nil {
+		n.fail(err)
+		return
+	}
 	for {
 		err := n.tryIntroduce(ctx)
 		if err == nil {
