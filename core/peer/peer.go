@@ -2,12 +2,9 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
 )
@@ -35,7 +32,8 @@ type Config struct {
 }
 
 // Handler is what becomes of what peers say. Its methods may be called by several
-// goroutines at a time, but those about one member one at a time and in order.
+// goroutines at a time; but Message of one member is called once at a time and in the
+// order in which it sent, and so is Broken of one.
 type Handler interface {
 	// Message takes in a message, and may keep body. It must not block.
 	Message(from core.MemberID, body []byte)
@@ -96,49 +94,4 @@ type Status struct {
 	RTT time.Duration
 	// Err is why there is none.
 	Err error
-}
-
-// Transport is the ways to all peers. Its methods are safe for concurrent use.
-type Transport struct{}
-
-var errNotYet = errors.New("not yet") // the contract is ahead of the code
-
-// Start listens. Nobody is dialled before SetMembers.
-func Start(c Config) (*Transport, error) { panic(errNotYet) }
-
-// SetMembers says who the members are, this one included. Those that are new, or have
-// other URLs, are dialled, those that are gone are left.
-func (t *Transport) SetMembers(members []core.Member) { panic(errNotYet) }
-
-// Send sends a message; it keeps it and must own it. It never blocks: if the way to the
-// member is full or broken, the message is dropped and Handler.Broken called.
-func (t *Transport) Send(to core.MemberID, m proto.Message) { panic(errNotYet) }
-
-// Ask asks a member a question and returns its answer. The kinds are the caller's. It
-// fails with a *core.Error: Timeout if there is no connection, or when it breaks.
-func (t *Transport) Ask(ctx context.Context, to core.MemberID, kind uint8, body []byte) ([]byte, error) {
-	panic(errNotYet)
-}
-
-// Open opens a connection for Handler.Transfer of a member.
-func (t *Transport) Open(ctx context.Context, to core.MemberID) (net.Conn, error) { panic(errNotYet) }
-
-// Peers are the members but this one, by id.
-func (t *Transport) Peers() []Status { panic(errNotYet) }
-
-// Stop closes all connections and waits for the goroutines.
-func (t *Transport) Stop() { panic(errNotYet) }
-
-// Dialer is what a member uses that has no Transport yet, because it is to join.
-type Dialer struct {
-	Dial   func(ctx context.Context, url string) (net.Conn, error)
-	Logger *slog.Logger
-}
-
-// Probe asks who is at a URL.
-func (d Dialer) Probe(ctx context.Context, url string) (Introduction, error) { panic(errNotYet) }
-
-// Open is Transport.Open for one that says who it is.
-func (d Dialer) Open(ctx context.Context, url string, hello Hello) (net.Conn, error) {
-	panic(errNotYet)
 }

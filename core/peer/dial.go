@@ -1,0 +1,145 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/triglot/triglot/core"
+)
+
+// dialTimeout bounds an attempt to connect. It is short since the kernel repeats what
+// was lost ever more rarely: when a partition heals, a new attempt is quicker.
+const dialTimeout = 2 * time.Second
+
+// caller connects to peer URLs.
+type caller struct {
+	dial func(ctx context.Context, url string) (net.Conn, error)
+	// timeout bounds the handshake.
+	timeout time.Duration
+}
+
+// call connects to a URL, says g, and returns the connection, and the frame that came
+// back. The caller closes it.
+func (c caller) call(ctx context.Context, url string, g *greeting) (net.Conn, frameKind, []byte, error) {
+	conn, err := c.connect(ctx, url)
+	if err != nil {
+		return nil, 0, nil, explain(err)
+	}
+	unbind := context.AfterFunc(ctx, func() { _ = conn.Close() }) // it is about to be closed anyway
+	kind, body, err := c.greet(conn, g)
+	if !unbind() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = conn.Close() // the other error says more
+		return nil, 0, nil, explain(err)
+	}
+	return conn, kind, body, nil
+}
+
+func (c caller) connect(ctx context.Context, url string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return c.dial(ctx, url)
+}
+
+func (c caller) greet(conn net.Conn, g *greeting) (frameKind, []byte, error) {
+	if err := conn.SetDeadline(time.Now().Add(c.timeout)); err != nil {
+		return 0, nil, err
+	}
+	if _, err := conn.Write(appendFrame([]byte(magic), frameHello, g.encode(), nil)); err != nil {
+		return 0, nil, err
+	}
+	if err := readMagic(conn); err != nil {
+		return 0, nil, err
+	}
+	frames := frameReader{r: conn, max: maxReplyFrame}
+	kind, body, err := frames.next()
+	if err != nil {
+		return 0, nil, err
+	}
+	return kind, body, conn.SetDeadline(time.Time{})
+}
+
+// refused is the error of one that was refused, or that a stranger answered.
+type refused struct {
+	*Refusal
+	// proven says that it came from the member and the cluster that were asked for.
+	proven bool
+}
+
+func (r refused) Unwrap() error { return r.Refusal }
+
+// enter connects, and returns a connection on which the member g is for has let it in.
+// If it did not, the error is of type refused.
+func (c caller) enter(ctx context.Context, url string, g *greeting) (net.Conn, error) {
+	conn, kind, body, err := c.call(ctx, url, g)
+	if err != nil {
+		return nil, err
+	}
+	r, err := decodeReply(kind, body)
+	switch {
+	case err != nil:
+	case r.refusal != nil:
+		err = refused{r.refusal, r.cluster == g.Cluster && r.self == g.To}
+	case r.cluster != g.Cluster || r.self != g.To:
+		err = refused{Refusal: &Refusal{Reason: fmt.Sprintf("it is member %x of cluster %x, not member %x of cluster %x",
+			uint64(r.self), r.cluster, uint64(g.To), g.Cluster)}}
+	case r.version < minVersion || r.version > maxVersion:
+		err = fmt.Errorf("it wants version %d of the protocol between members, this one speaks %d to %d", r.version, minVersion, maxVersion)
+	}
+	if err != nil {
+		_ = conn.Close() // the other error says more
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Dialer is what a member uses that has no Transport yet, because it is to join.
+type Dialer struct {
+	// Dial connects to a peer URL, TLS done.
+	Dial   func(ctx context.Context, url string) (net.Conn, error)
+	Logger *slog.Logger
+}
+
+// Probe asks who is at a URL. It fails with a *core.Error of kind Timeout that says
+// what is there instead.
+func (d Dialer) Probe(ctx context.Context, url string) (Introduction, error) {
+	g := greeting{min: minVersion, max: maxVersion, purpose: forProbe}
+	conn, kind, body, err := caller{d.Dial, defaultTimeout}.call(ctx, url, &g)
+	if err != nil {
+		return Introduction{}, core.Errorf(core.Timeout, "%s: %w", url, err)
+	}
+	_ = conn.Close() // it has said what it had to say
+	if kind == frameIntroduction {
+		i, err := decodeIntroduction(body)
+		if err != nil {
+			return Introduction{}, core.Errorf(core.Timeout, "%s: %w", url, err)
+		}
+		return i, nil
+	}
+	r, err := decodeReply(kind, body)
+	switch {
+	case err != nil:
+	case r.refusal != nil:
+		err = r.refusal
+	default:
+		err = errors.New("it does not say who it is")
+	}
+	return Introduction{}, core.Errorf(core.Timeout, "%s: %w", url, err)
+}
+
+// Open is Transport.Open for one that says who it is. A *Refusal is among the error's
+// causes if there is one.
+func (d Dialer) Open(ctx context.Context, url string, hello Hello) (net.Conn, error) {
+	g := greeting{Hello: hello, min: minVersion, max: maxVersion, purpose: forTransfer}
+	conn, err := caller{d.Dial, defaultTimeout}.enter(ctx, url, &g)
+	if err != nil {
+		return nil, core.Errorf(core.Timeout, "%s: %w", url, err)
+	}
+	return conn, nil
+}
