@@ -4,6 +4,8 @@ package node
 // adds its line here.
 func (n *Node) answerers() map[questionKind]answerer {
 	return map[questionKind]answerer{
-		askHash: n.corruption.answer,
+		askHash:  n.corruption.answer,
+		askRenew: n.leases.renewals.answerRenew,
+		askLease: n.leases.renewals.answerLease,
 	}
 }
