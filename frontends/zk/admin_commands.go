@@ -69,8 +69,8 @@ func (a *admin) configuration(*adminRequest) adminReply {
 		field{"data_log_dir", c.About.DataDir},
 		field{"tick_time", c.Limits.Tick.Milliseconds()},
 		field{"max_client_cnxns", c.Limits.MaxPerIP},
-		field{"min_session_timeout", c.timeout(0).Milliseconds()},
-		field{"max_session_timeout", c.timeout(1 << 62).Milliseconds()},
+		field{"min_session_timeout", a.s.timeout(0).Milliseconds()},
+		field{"max_session_timeout", a.s.timeout(1 << 62).Milliseconds()},
 		field{"server_id", a.s.serverID()},
 		field{"client_port_listen_backlog", -1},
 	)

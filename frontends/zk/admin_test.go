@@ -247,7 +247,7 @@ func TestAdminGuardsWhatACLsProtect(t *testing.T) {
 }
 
 func TestAdminWithoutALeader(t *testing.T) {
-	s := startServer(t, func(c *Config) { c.Cluster = leaderless{c.Cluster} })
+	s := startServer(t, func(c *Config) { c.Sessions = leaderless{c.Sessions} })
 	c := s.admin(AdminConfig{CommandURL: "/x"})
 	for name, want := range map[string]string{"srvr": notServing, "snapshot": notServing} {
 		w := c.ask(http.MethodGet, "/x/"+name, "-")

@@ -63,7 +63,8 @@ type reading struct {
 	body jute.Reader
 	// touched is when the session was last touched, on the server's clock.
 	touched time.Duration
-	// lane has the client's writes.
+	// lane has the client's writes: once the fate of one is not known, none behind it is
+	// applied, and the connection is closed when its turn comes to be answered.
 	lane core.Lane
 	// expanded is how much "auth" has made of the ACLs of req, in bytes.
 	expanded int
@@ -128,6 +129,9 @@ func (c *conn) read() error {
 			return err
 		}
 		now := c.srv.clock()
+		if !c.local && c.srv.cfg.Sessions.Contact() != nil {
+			return errNoContact
+		}
 		c.touch(now)
 		for {
 			if err := c.accept(frame, now); err != nil {

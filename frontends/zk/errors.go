@@ -11,6 +11,8 @@ import (
 var (
 	errEventsLost    = errors.New("the member could not tell all events to its watchers")
 	errUnknownClient = errors.New("etcd's authentication was turned on, and has not seen the client's password")
+	errNoContact     = errors.New("this member is out of contact with the leader, or with the quorum")
+	errInterrupted   = errors.New("all connections were closed during the handshake")
 	errMoved         = errors.New("the session moved to another connection")
 	errEnded         = errors.New("the session has ended")
 	errAnswered      = errors.New("the last answer has been given")

@@ -99,7 +99,7 @@ func (s *Server) turnedDown(nc net.Conn, err error) {
 		s.complain(slog.LevelWarn, clientAhead, nc, "reason", err)
 	case malformed(err):
 		s.complain(slog.LevelWarn, noZooKeeper, nc, "looks_like", guess(nil), "reason", err)
-	case errors.Is(err, errNeedsLeader), errors.Is(err, errRenewal):
+	case errors.Is(err, errNeedsLeader), errors.Is(err, errRenewal), errors.Is(err, errNoContact):
 		s.complain(slog.LevelInfo, handshakeFailed, nc, "reason", err)
 	}
 }

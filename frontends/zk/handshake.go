@@ -87,11 +87,14 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	}
 	c := s.newConn(nc)
 	c.run.shown = rev
-	c.timeout = s.cfg.timeout(time.Duration(m.TimeOut) * time.Millisecond)
+	c.timeout = s.timeout(time.Duration(m.TimeOut) * time.Millisecond)
 	s.stats.count(connectionRequests)
+	interruptions := s.interruptions.Load()
 	switch {
 	case s.readOnly.Load():
 		err = s.openLocal(c, &m)
+	case s.cfg.Sessions.Contact() != nil:
+		err = errNoContact
 	case m.SessionID == 0:
 		err = s.openSession(ctx, c, &m)
 	default:
@@ -103,8 +106,8 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	if err == nil {
 		err = s.sessions.add(c)
 	}
-	if err == nil && c.local != s.readOnly.Load() { // followLeader may not have seen c
-		err = errReadOnly
+	if err == nil {
+		err = s.overtaken(c, interruptions)
 	}
 	if err == nil {
 		err = s.welcome(c, &m)
@@ -119,6 +122,25 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	return c, nil
 }
 
+// overtaken says why c, which the table of sessions has by now, is not to be welcomed:
+// those who closed all connections may not have seen it.
+func (s *Server) overtaken(c *conn, interruptions uint64) error {
+	switch {
+	case c.local != s.readOnly.Load():
+		return errReadOnly
+	case !c.local && s.interruptions.Load() != interruptions:
+		return errInterrupted
+	case !c.local && s.cfg.Sessions.Contact() != nil:
+		return errNoContact
+	}
+	return nil
+}
+
+// timeout is what a session gets that asks for want.
+func (s *Server) timeout(want time.Duration) time.Duration {
+	return max(s.cfg.timeout(want), s.cfg.Sessions.Shortest())
+}
+
 func (s *Server) newConn(nc net.Conn) *conn {
 	c := &conn{srv: s, nc: nc}
 	c.out.w, c.out.watched, c.out.backlog = sending{c}, &s.stats.counters[watchBytes], &s.backlog
@@ -127,6 +149,7 @@ func (s *Server) newConn(nc net.Conn) *conn {
 	c.sub = subscriber{out: &c.out, kick: c.kick, who: c.known}
 	c.queue.room = sync.NewCond(&c.queue.mu)
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.lane = s.cfg.Store.Lane()
 	return c
 }
 

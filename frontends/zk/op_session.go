@@ -25,8 +25,12 @@ func decodeClose(_ *conn, q *request, _ *jute.Reader) {
 }
 
 // ping answers with a header, under the xid of pings whatever the request's was
-// (ZooKeeper 3.9 FinalRequestProcessor).
+// (ZooKeeper 3.9 FinalRequestProcessor). Who is out of contact does not know that the
+// session lives, and must not say so (design 9).
 func (c *conn) ping(q *request) error {
+	if !c.local && c.srv.cfg.Sessions.Contact() != nil {
+		return errNoContact
+	}
 	q.xid = wire.XidPing
 	return c.answer(q, c.shown(), wire.OK, nil)
 }

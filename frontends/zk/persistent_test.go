@@ -293,6 +293,8 @@ func (s *busyStore) View(context.Context, core.Principal, core.Consistency) (cor
 	return busyView{s: s, rev: s.rev}, nil
 }
 
+func (s *busyStore) Lane() core.Lane { return nil }
+
 type busyView struct {
 	core.View
 	core.ZnodeView

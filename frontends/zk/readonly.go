@@ -28,8 +28,8 @@ var (
 	errReadOnly    = errors.New("the server begins or ends to serve read-only")
 )
 
-// followLeader turns read-only mode on when there has been no leader for some time, and
-// off when there is one again. Whoever is connected under the other mode is closed: its
+// followLeader turns read-only mode on when there has been no leader within reach for some
+// time, and off when there is one again. Whoever is connected under the other mode is closed: its
 // client comes back, and is told which it is. It ends with the server.
 func (s *Server) followLeader() {
 	ticker := time.NewTicker(leaderInterval)
@@ -42,12 +42,12 @@ func (s *Server) followLeader() {
 		case <-ticker.C:
 		}
 		now := s.clock()
-		if s.cfg.Cluster.Self().Leader != 0 {
+		if s.cfg.Sessions.Contact() == nil {
 			led = now
 		}
 		if readOnly := now-led >= s.cfg.readOnlyGrace; s.readOnly.Swap(readOnly) != readOnly {
 			s.cfg.Logger.Warn("zookeeper clients are served read-only for want of a leader, or no longer", "read-only", readOnly)
-			s.closeClients(!readOnly)
+			s.closeClients(!readOnly, errReadOnly)
 			if !readOnly {
 				s.local.clear()
 			}
@@ -56,12 +56,20 @@ func (s *Server) followLeader() {
 }
 
 // closeClients closes the connections of local sessions, or all others.
-func (s *Server) closeClients(local bool) {
+func (s *Server) closeClients(local bool, reason error) {
 	for _, c := range s.sessions.list() {
 		if c.local == local {
-			c.close(errReadOnly)
+			c.close(reason)
 		}
 	}
+}
+
+// interrupted closes the connections of all sessions that are not this member's alone, as
+// a ZooKeeper does that loses its leader (3.9 LearnerZooKeeperServer.shutdown): it may not
+// learn that one of them ends.
+func (s *Server) interrupted(reason error) {
+	s.interruptions.Add(1)
+	s.closeClients(false, reason)
 }
 
 // localSessions are the sessions that this member alone knows: there is nobody to

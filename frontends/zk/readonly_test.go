@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,28 +12,64 @@ import (
 	"github.com/triglot/triglot/frontends/zk/wire"
 )
 
-// losable is a cluster whose leader can be lost.
+// losable is sessions of a member that can lose contact with its cluster.
 type losable struct {
-	core.Cluster
-	lost *atomic.Bool
+	core.Sessions
+	lost     atomic.Bool
+	shortest time.Duration
+
+	mu        sync.Mutex
+	interrupt func(error)
 }
 
-func (l losable) Self() core.Self {
-	self := l.Cluster.Self()
+func (l *losable) Contact() error {
 	if l.lost.Load() {
-		self.Leader = 0
+		return core.NoLeader
 	}
-	return self
+	return l.Sessions.Contact()
 }
 
-// startLosable starts a server in whose configuration read-only mode is enabled.
-func startLosable(t *testing.T, grace time.Duration) (*server, *atomic.Bool) {
-	lost := new(atomic.Bool)
-	return startServer(t, allWords, func(c *Config) {
-		c.Cluster = losable{c.Cluster, lost}
+func (l *losable) FollowInterruptions(fn func(error)) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.interrupt = fn
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.interrupt = func(error) {}
+	}
+}
+
+func (l *losable) Shortest() time.Duration { return l.shortest }
+
+// lose has contact be lost.
+func (l *losable) lose() {
+	l.lost.Store(true)
+	l.close()
+}
+
+// close has all connections be closed.
+func (l *losable) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.interrupt(core.NoLeader)
+}
+
+// startLosable starts a server whose member can lose contact.
+func startLosable(t *testing.T, options ...func(*Config)) (*server, *losable) {
+	l := &losable{}
+	return startServer(t, append([]func(*Config){allWords, func(c *Config) {
+		l.Sessions = c.Sessions
+		c.Sessions = l
+	}}, options...)...), l
+}
+
+// readOnly has clients served that only read once contact has been lost for so long.
+func readOnly(grace time.Duration) func(*Config) {
+	return func(c *Config) {
 		c.Features.ReadOnly = true
 		c.readOnlyGrace = grace
-	}), lost
+	}
 }
 
 func (s *server) until(word, answer string) {
@@ -44,12 +81,12 @@ func (s *server) until(word, answer string) {
 // readonlymode.enabled and localSessionsEnabled, answered the same to each request here
 // when it was asked by hand; but a renewal that is refused gets zeros from it.
 func TestReadOnlyMode(t *testing.T) {
-	s, lost := startLosable(t, time.Millisecond)
+	s, member := startLosable(t, readOnly(time.Millisecond))
 	before := s.connect()
 	before.create("/a", "data", wire.Persistent)
 	before.create("/a/b", "", wire.Persistent)
 
-	lost.Store(true)
+	member.lose()
 	before.gone()
 	s.until("isro", "ro")
 	srvr := s.word("srvr")
@@ -90,7 +127,7 @@ func TestReadOnlyMode(t *testing.T) {
 
 	s.renewsLocally()
 
-	lost.Store(false)
+	member.lost.Store(false)
 	c.gone()
 	s.until("isro", "rw")
 	again := s.dial()
@@ -146,8 +183,8 @@ func (s *server) renewsLocally() {
 
 // A session of a client that only reads runs out, too.
 func TestReadOnlySessionsRunOut(t *testing.T) {
-	s, lost := startLosable(t, time.Millisecond)
-	lost.Store(true)
+	s, member := startLosable(t, readOnly(time.Millisecond))
+	member.lose()
 	s.until("isro", "ro")
 	c := s.dial()
 	c.hello(wire.ConnectRequest{TimeOut: 1, ReadOnly: true, HasReadOnly: true})
@@ -156,14 +193,79 @@ func TestReadOnlySessionsRunOut(t *testing.T) {
 	c.gone()
 }
 
-// A leader that is away for less than the grace disturbs nobody.
-func TestAShortLossIsNone(t *testing.T) {
-	s, lost := startLosable(t, time.Hour)
+// A member out of contact with its cluster closes the connections of all sessions, as
+// their time may run out without its knowledge, and turns new ones away; nothing that is on
+// its way to it meanwhile is answered (design 9).
+func TestOutOfContact(t *testing.T) {
+	s, member := startLosable(t, readOnly(time.Hour))
+	c, other := s.connect(), s.connect()
+	c.create("/a", "1", wire.Ephemeral)
+
+	// Before anybody has told the face: of a process that was held up, say.
+	member.lost.Store(true)
+	c.send(wire.OpPing, nil)
+	c.gone()
+	other.send(wire.OpGetData, &wire.GetDataRequest{Path: "/a"})
+	other.gone()
+	require.Equal(t, "null", s.word("isro"))
+	require.Equal(t, notServing+"\n", s.word("srvr"))
+	away := s.dial()
+	away.write(framed((&wire.ConnectRequest{TimeOut: 5000}).Append))
+	away.gone()
+
+	member.lost.Store(false)
+	c = s.dial()
+	c.hello(wire.ConnectRequest{TimeOut: 5000, SessionID: other.session.SessionID, Password: other.session.Password})
+	require.Equal(t, other.session.SessionID, c.session.SessionID, "the session went on")
+	data, _ := c.get("/a", false)
+	require.Equal(t, "1", data)
+
+	member.lose()
+	c.gone() // without a word from it
+}
+
+// All connections are closed, too, when the member cannot tell which sessions have ended.
+func TestInterruption(t *testing.T) {
+	s, member := startLosable(t)
 	c := s.connect()
-	lost.Store(true)
+	c.create("/a", "1", wire.Ephemeral)
+	member.close()
+	c.gone()
+	again := s.dial()
+	again.hello(wire.ConnectRequest{TimeOut: 5000, SessionID: c.session.SessionID, Password: c.session.Password})
+	require.Equal(t, c.session.SessionID, again.session.SessionID)
+	data, _ := again.get("/a", false)
+	require.Equal(t, "1", data)
+
+	// A handshake that it overtakes fails.
+	late := &conn{srv: s.face}
+	require.NoError(t, s.face.overtaken(late, s.face.interruptions.Load()))
+	require.ErrorIs(t, s.face.overtaken(late, s.face.interruptions.Load()-1), errInterrupted)
+	member.lost.Store(true)
+	require.ErrorIs(t, s.face.overtaken(late, s.face.interruptions.Load()), errNoContact)
+}
+
+// No session gets a timeout that could end before a member that is cut off has closed its
+// connection.
+func TestShortestTimeout(t *testing.T) {
+	s, member := startLosable(t)
+	member.shortest = 1234 * time.Millisecond
+	for asked, want := range map[int32]int32{1: 1234, 1000: 1234, 5000: 5000, 1 << 30: 10_000} {
+		c := s.dial()
+		c.hello(wire.ConnectRequest{TimeOut: asked})
+		require.Equal(t, want, c.session.TimeOut)
+	}
+	require.Contains(t, s.word("conf"), "minSessionTimeout=1234\n")
+}
+
+// A leader that is away for less than the grace does not have clients served read-only.
+func TestAShortLossIsNone(t *testing.T) {
+	s, member := startLosable(t, readOnly(time.Hour))
+	c := s.connect()
+	member.lose()
 	s.until("isro", "null")
-	c.get("/", false)
-	lost.Store(false)
+	c.gone()
+	member.lost.Store(false)
 	s.until("isro", "rw")
-	c.get("/", false)
+	s.connect().get("/", false)
 }

@@ -18,7 +18,7 @@ type Server struct {
 	stats    stats
 	sessions *sessionTable
 	watches  *watchTable
-	// following is the face's end of the change feed, unfollow ends that of
+	// following is the face's end of the change feed, unfollow ends those of
 	// sessions.
 	following core.Following
 	unfollow  func()
@@ -50,6 +50,9 @@ type duty struct {
 	local localSessions
 	// backlog is what waits to be written to clients.
 	backlog backlog
+	// interruptions counts those of sessions (core.Sessions), so that a handshake knows of
+	// one that has not seen its connection.
+	interruptions atomic.Uint64
 }
 
 // New makes a Server. It panics if Config.Metrics has the metrics of another
@@ -72,7 +75,8 @@ func New(cfg Config) *Server {
 	s.watches.tally.summaries = &s.stats.summaries
 	s.watches.judge = judge{store: s.cfg.Store, auth: s.cfg.Auth}
 	s.following = cfg.Znodes.Follow(s.watches)
-	s.unfollow = cfg.Sessions.Follow(s.sessions.changed)
+	unfollow, uninterrupted := cfg.Sessions.Follow(s.sessions.changed), cfg.Sessions.FollowInterruptions(s.interrupted)
+	s.unfollow = func() { unfollow(); uninterrupted() }
 	if cfg.Features.ReadOnly {
 		s.handlers.Go(s.followLeader)
 	}

@@ -49,9 +49,6 @@ func (c *conn) propose(q *request) (core.Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.lane == nil {
-		c.lane = c.srv.cfg.Store.Lane()
-	}
 	return c.lane.Submit(who, q.cmd), nil
 }
 

@@ -154,9 +154,9 @@ func whileServing(write word) word {
 	}
 }
 
-// serving says whether requests are served: there is a leader, or clients are served
-// that only read.
-func (s *Server) serving() bool { return s.cfg.Cluster.Self().Leader != 0 || s.readOnly.Load() }
+// serving says whether requests are served: there is a leader that can be reached, or
+// clients are served that only read.
+func (s *Server) serving() bool { return s.cfg.Sessions.Contact() == nil || s.readOnly.Load() }
 
 func (s *Server) resetConnections(b *bytes.Buffer, _ net.Conn) {
 	s.resetConnectionStats()

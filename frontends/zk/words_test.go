@@ -234,12 +234,12 @@ func TestTheWhitelist(t *testing.T) {
 	}
 }
 
-type leaderless struct{ core.Cluster }
+type leaderless struct{ core.Sessions }
 
-func (leaderless) Self() core.Self { return core.Self{Member: 1} }
+func (leaderless) Contact() error { return core.NoLeader }
 
 func TestWordsWithoutALeader(t *testing.T) {
-	s := startServer(t, allWords, func(c *Config) { c.Cluster = leaderless{c.Cluster} })
+	s := startServer(t, allWords, func(c *Config) { c.Sessions = leaderless{c.Sessions} })
 	for _, word := range strings.Fields("srvr stat mntr conf cons crst dirs dump hash srst wchc wchp wchs") {
 		require.Equal(t, notServing+"\n", s.word(word), word)
 	}

@@ -200,8 +200,8 @@ func (s *Server) writeConf(b *bytes.Buffer, _ net.Conn) {
 		{"dataLogSize", size},
 		{"tickTime", s.cfg.Limits.Tick.Milliseconds()},
 		{"maxClientCnxns", s.cfg.Limits.MaxPerIP},
-		{"minSessionTimeout", s.cfg.timeout(0).Milliseconds()},
-		{"maxSessionTimeout", s.cfg.timeout(1 << 62).Milliseconds()},
+		{"minSessionTimeout", s.timeout(0).Milliseconds()},
+		{"maxSessionTimeout", s.timeout(1 << 62).Milliseconds()},
 		{"clientPortListenBacklog", -1},
 		{"serverId", s.serverID()},
 	})
