@@ -107,7 +107,7 @@ func (n *Node) start() error {
 	n.sessions.leases = &n.leases
 	n.corruption.init(n)
 	n.upkeep = newUpkeep(n)
-	if err := n.startConsensus(view); err != nil {
+	if err := n.startConsensus(ctx, view); err != nil {
 		stop()
 		n.hub.Close()
 		n.published.close()
@@ -132,7 +132,7 @@ func (n *Node) start() error {
 	return nil
 }
 
-func (n *Node) startConsensus(view *state.View) error {
+func (n *Node) startConsensus(ctx context.Context, view *state.View) error {
 	var voters, learners []core.MemberID
 	for _, m := range view.Members() {
 		if m.Learner {
@@ -142,10 +142,10 @@ func (n *Node) startConsensus(view *state.View) error {
 		}
 	}
 	n.disk.log.SetMembers(voters, learners)
-	a := newApplier(n)
+	a, log := newApplier(n), consensus.NewTimedLog(n.disk.log)
 	driver, err := consensus.Start(consensus.Config{
 		ID:              n.disk.id.member,
-		Log:             n.disk.log,
+		Log:             log,
 		Applied:         view.Index(),
 		Applier:         a,
 		Incarnation:     a.incarnation,
@@ -160,6 +160,8 @@ func (n *Node) startConsensus(view *state.View) error {
 		return fmt.Errorf("start consensus: %w", err)
 	}
 	n.driver = driver
+	hung := hungDisk{log: log, self: n.disk.id.member, election: n.cfg.Timing.Election, logger: n.cfg.Logger}
+	n.wait.Go(func() { hung.watch(ctx, driver) })
 	n.wait.Go(func() {
 		select {
 		case err := <-driver.Failed():
