@@ -1,0 +1,211 @@
+package ensemble
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// stranger is who dials if it is none of the members: always let through.
+const stranger = -1
+
+// Network is the way between the members: one proxy for each peer port. It is safe for
+// concurrent use.
+type Network struct {
+	pids func() []int // of the members, by index; 0 is not running
+
+	mu        sync.Mutex
+	changed   sync.Cond // of cut and closed
+	cut       map[[2]int]bool
+	delay     time.Duration
+	closed    bool
+	listeners []net.Listener
+	conns     map[*link]struct{}
+	wg        sync.WaitGroup
+}
+
+// link is one connection through a proxy: dialled by from, to a port of to.
+type link struct {
+	from, to     int
+	dialer, peer net.Conn
+}
+
+// NewNetwork begins with everything open. pids tells the members' process ids.
+func NewNetwork(pids func() []int) *Network {
+	n := &Network{pids: pids, cut: map[[2]int]bool{}, conns: map[*link]struct{}{}}
+	n.changed.L = &n.mu
+	return n
+}
+
+// Listen puts a proxy at an address in front of a port of a member. greet, if it is not
+// nil, reads what a dialler says first and returns what is passed on of it.
+func (n *Network) Listen(to int, at, behind string, greet func(io.Reader) ([]byte, error)) error {
+	l, err := net.Listen("tcp", at)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listeners = append(n.listeners, l)
+	n.wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			n.wg.Go(func() { n.carry(conn, to, behind, greet) })
+		}
+	})
+	return nil
+}
+
+// carry serves one connection.
+func (n *Network) carry(dialer net.Conn, to int, behind string, greet func(io.Reader) ([]byte, error)) {
+	c := &link{from: n.who(dialer), to: to, dialer: dialer}
+	n.mu.Lock()
+	for (n.cut[[2]int{c.from, to}] || n.cut[[2]int{to, c.from}]) && !n.closed {
+		n.changed.Wait() // half open is not open: neither side's SYN gets an answer
+	}
+	n.mu.Unlock()
+	peer, err := net.DialTimeout("tcp", behind, 5*time.Second)
+	if err != nil {
+		_ = dialer.Close() // the member is not there: the dialler is to see that
+		return
+	}
+	c.peer = peer
+	n.mu.Lock()
+	if n.closed {
+		c.close()
+	}
+	n.conns[c] = struct{}{}
+	n.mu.Unlock()
+	if greet != nil {
+		words, err := greet(dialer)
+		if err == nil {
+			_, err = peer.Write(words)
+		}
+		if err != nil {
+			c.close() // the pumps see it
+		}
+	}
+	var pumps sync.WaitGroup
+	pumps.Go(func() { n.pump(dialer, peer, c.from, to); c.close() })
+	pumps.Go(func() { n.pump(peer, dialer, to, c.from); c.close() })
+	pumps.Wait()
+	n.mu.Lock()
+	delete(n.conns, c)
+	n.mu.Unlock()
+}
+
+// close is for a link whose connections may be closed already.
+func (c *link) close() {
+	_ = c.dialer.Close()
+	if c.peer != nil {
+		_ = c.peer.Close()
+	}
+}
+
+// who is the member that dials, or stranger.
+func (n *Network) who(conn net.Conn) int {
+	pids := n.pids()
+	pid, err := owner(conn.RemoteAddr().(*net.TCPAddr), pids)
+	if err != nil || pid == 0 {
+		return stranger
+	}
+	for i, p := range pids {
+		if p == pid {
+			return i
+		}
+	}
+	return stranger
+}
+
+// pump carries bytes one way, when and as long as that way is open.
+func (n *Network) pump(from, to net.Conn, source, target int) {
+	buffer := make([]byte, 32<<10)
+	for {
+		read, err := from.Read(buffer)
+		n.mu.Lock()
+		for n.cut[[2]int{source, target}] && !n.closed {
+			n.changed.Wait()
+		}
+		delay := n.delay
+		n.mu.Unlock()
+		if delay > 0 {
+			time.Sleep(delay)
+		}
+		if _, err := to.Write(buffer[:read]); err != nil {
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Cut holds back what goes from one member to another. Connections stay.
+func (n *Network) Cut(from, to int) { n.set(from, to, true) }
+
+func (n *Network) set(from, to int, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[[2]int{from, to}] = cut
+	n.changed.Broadcast()
+}
+
+// Delay has every read of a proxy wait before it is written on, each way.
+func (n *Network) Delay(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay = d
+}
+
+// Heal opens every way. What was held back arrives late, or, with reset, is lost with
+// its connections.
+func (n *Network) Heal(reset bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if reset {
+		for c := range n.conns {
+			if n.cut[[2]int{c.from, c.to}] || n.cut[[2]int{c.to, c.from}] {
+				c.close()
+			}
+		}
+	}
+	clear(n.cut)
+	n.delay = 0
+	n.changed.Broadcast()
+}
+
+// Close ends all connections and waits for the goroutines.
+func (n *Network) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	for _, l := range n.listeners {
+		_ = l.Close() // nothing depends on it
+	}
+	for c := range n.conns {
+		c.close()
+	}
+	n.changed.Broadcast()
+	n.mu.Unlock()
+	n.wg.Wait()
+	return nil
+}
+
+// String says what is cut, for a log.
+func (n *Network) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	text := ""
+	for pair, cut := range n.cut {
+		if cut {
+			text += fmt.Sprintf("%d-/->%d ", pair[0], pair[1])
+		}
+	}
+	return text
+}
+
+var _ io.Closer = (*Network)(nil)
