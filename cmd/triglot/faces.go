@@ -96,12 +96,15 @@ func (s *server) makeHTTP(registry *prometheus.Registry) {
 		ClientCertAuth:  s.cfg.TLS.Client.ClientCertAuth,
 		Origins:         s.cfg.Listen.Origins,
 		Hosts:           s.cfg.Listen.Hosts,
-		EnablePprof:     s.cfg.Listen.Pprof,
-		EnableTraces:    s.cfg.Listen.Traces,
+		Debug:           httpfront.Debug{Pprof: s.cfg.Listen.Pprof, Traces: s.cfg.Listen.Traces},
+		Overview:        s.node,
 		Logger:          s.log,
 	})
 	s.clients = httpfront.NewServer(front.ClientHandler(), s.log)
 	s.metrics = httpfront.NewServer(front.MetricsHandler(), s.log)
+	if s.local != nil {
+		s.localHTTP = httpfront.NewServer(front.MemberHandler(), s.log)
+	}
 }
 
 // orNever is how grpc-go spells an interval of zero, which is never.

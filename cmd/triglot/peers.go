@@ -16,8 +16,7 @@ import (
 // peerConfig is how this member reaches others and is reached. What it binds is the
 // member's once that has started.
 func (s *server) peerConfig() node.PeerConfig {
-	founders, _ := s.cfg.Founders()
-	if len(s.bound.peer) == 0 || len(founders) < 2 && !s.cfg.Cluster.Existing { // TODO(F): when core/peer is there
+	if len(s.bound.peer) == 0 {
 		return node.PeerConfig{} // a ZooKeeper that is one by itself
 	}
 	raft := s.cfg.Cluster.Raft

@@ -204,8 +204,8 @@ func TestRefusals(t *testing.T) {
 			anyPort[1:], 1,
 			"data/member.json: the data directory has format 99, this version reads format 1: use the version that wrote it",
 		},
-		{"several members", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1,b=http://b:1"), 1, "--initial-cluster names 2 members: a cluster of several members is not supported yet; name this member alone"},
-		{"joining", nil, append(anyPort[1:], "--initial-cluster-state=existing"), 1, "--initial-cluster-state=existing: to join a running cluster is not supported yet; use new"},
+		{"one URL twice", nil, append(anyPort[1:], "--initial-cluster=default=http://a:1,b=http://a:1"), 2, `has duplicate url: http://a:1 is that of "default" and of "b"`},
+		{"other URLs", nil, append(anyPort[1:], "--initial-cluster=default=http://a:1,b=http://b:1"), 1, "they must be the same"},
 		{"somebody else's cluster", nil, append(anyPort[1:], "--initial-cluster=a=http://a:1"), 2, `--initial-cluster does not mention "default", the --name of this member: add default=URL to it`},
 		{"no cluster", nil, append(anyPort[1:], "--initial-cluster=default"), 2, `--initial-cluster: "default" is not of the form name=URL`},
 	}

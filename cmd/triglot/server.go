@@ -44,8 +44,10 @@ type server struct {
 // calls are the servers of etcd's calls.
 type calls struct {
 	grpc *grpc.Server
-	// local serves the member's own calls; nil if there is no socket for them.
-	local *grpc.Server
+	// local serves the member's own calls, localHTTP what it says over HTTP on the same
+	// socket; nil if there is none.
+	local     *grpc.Server
+	localHTTP *http.Server
 	// gateway carries the calls of the JSON gateway; nil if there is none.
 	gateway *inproc.Channel
 }
@@ -189,22 +191,27 @@ func (s *server) serve() {
 			s.goServe(func() error { return s.grpc.Serve(l) })
 			continue
 		}
-		splitter := httpfront.NewSplitter(l)
-		s.splitters = append(s.splitters, splitter)
-		s.goServe(splitter.Serve)
-		s.goServe(func() error { return s.grpc.Serve(splitter.GRPC()) })
-		s.goServe(func() error { return s.clients.Serve(splitter.HTTP()) })
+		s.serveSplit(l, s.grpc, s.clients)
 	}
 	for _, e := range s.bound.http {
 		s.goServe(func() error { return s.clients.Serve(e) })
 	}
 	s.serveZooKeeper()
 	if s.local != nil {
-		s.goServe(func() error { return s.local.Serve(s.bound.local) })
+		s.serveSplit(s.bound.local, s.local, s.localHTTP)
 	}
 	for _, e := range s.bound.metrics {
 		s.goServe(func() error { return s.metrics.Serve(e) })
 	}
+}
+
+// serveSplit serves calls and HTTP on one listener.
+func (s *server) serveSplit(l net.Listener, calls *grpc.Server, pages *http.Server) {
+	splitter := httpfront.NewSplitter(l)
+	s.splitters = append(s.splitters, splitter)
+	s.goServe(splitter.Serve)
+	s.goServe(func() error { return calls.Serve(splitter.GRPC()) })
+	s.goServe(func() error { return pages.Serve(splitter.HTTP()) })
 }
 
 // goServe runs a server's loop. If it ends other than by being stopped, the
@@ -234,7 +241,11 @@ func (s *server) stop() error {
 	if s.gateway != nil {
 		drains.Go(s.gateway.Close) // its watches end with a line that says why
 	}
-	for _, h := range append(s.zk.pages(), s.clients, s.metrics) {
+	pages := append(s.zk.pages(), s.clients, s.metrics)
+	if s.localHTTP != nil {
+		pages = append(pages, s.localHTTP)
+	}
+	for _, h := range pages {
 		drains.Go(func() {
 			if h.Shutdown(ctx) != nil {
 				_ = h.Close() // cut off what did not finish

@@ -19,10 +19,10 @@ import (
 // traces, at the paths that etcd has for them.
 func (f *Front) handleDebug(mux *http.ServeMux) {
 	mux.HandleFunc("/debug/vars", f.serveVars)
-	if f.cfg.EnablePprof {
+	if f.cfg.Debug.Pprof {
 		handleProfiles(mux)
 	}
-	if f.cfg.EnableTraces {
+	if f.cfg.Debug.Traces {
 		mux.HandleFunc("/debug/requests", func(w http.ResponseWriter, r *http.Request) { trace.Render(w, r, true) })
 		mux.HandleFunc("/debug/events", func(w http.ResponseWriter, r *http.Request) { trace.RenderEvents(w, r, true) })
 	}

@@ -39,7 +39,7 @@ func TestDebugPages(t *testing.T) {
 	m := newFakeMember()
 	base := Config{Store: m, Cluster: m}
 	profiles, traces := base, base
-	profiles.EnablePprof, traces.EnableTraces = true, true
+	profiles.Debug.Pprof, traces.Debug.Traces = true, true
 	for _, tt := range []struct {
 		cfg  Config
 		path string

@@ -58,12 +58,19 @@ type Config struct {
 	// Host header of a request without TLS may hold. Empty, or an element "*", allows
 	// all.
 	Origins, Hosts []string
-	// EnablePprof serves profiles below /debug/pprof/ (--enable-pprof, or
-	// --log-level=debug), EnableTraces grpc-go's traces at /debug/requests and
-	// /debug/events (--log-level=debug): to whoever reaches a client address.
-	EnablePprof, EnableTraces bool
+	// Debug is served to whoever reaches a client address.
+	Debug Debug
+	// Overview is served at StatusPath. Nil is not.
+	Overview core.Overview
 	// Logger gets a line for each failed health check; nil discards.
 	Logger *slog.Logger
+}
+
+// Debug says what is served of the process itself.
+type Debug struct {
+	// Pprof serves profiles below /debug/pprof/ (--enable-pprof, or --log-level=debug),
+	// Traces grpc-go's traces at /debug/requests and /debug/events (--log-level=debug).
+	Pprof, Traces bool
 }
 
 // Front answers plain HTTP for one member. It is safe for concurrent use.
@@ -91,6 +98,7 @@ func (f *Front) ClientHandler() http.Handler {
 	mux := http.NewServeMux()
 	f.handleProbes(mux)
 	mux.HandleFunc("/version", f.serveVersion)
+	f.handleStatus(mux, f.caller)
 	f.handleDebug(mux)
 	if f.cfg.Gateway != nil {
 		mux.Handle("/v3/", newGateway(f.cfg.Gateway, f.cfg.MaxRequestBytes))
@@ -103,6 +111,13 @@ func (f *Front) ClientHandler() http.Handler {
 func (f *Front) MetricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	f.handleProbes(mux)
+	return mux
+}
+
+// MemberHandler serves StatusPath to those whom the member takes for itself.
+func (f *Front) MemberHandler() http.Handler {
+	mux := http.NewServeMux()
+	f.handleStatus(mux, func(*http.Request) (core.Principal, error) { return core.Principal{Member: true}, nil })
 	return mux
 }
 

@@ -1,0 +1,45 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/triglot/triglot/core"
+)
+
+// A member's account of itself comes over as it was given, whatever a newer version adds.
+func TestStatusOnTheWire(t *testing.T) {
+	want := core.MemberStatus{
+		Observer: true, Sessions: 7,
+		Status: core.Status{
+			Leader: 1 << 63, Term: 2, Committed: 3, Applied: 4, Rev: 5, CompactRev: -1, Size: 6, InUse: 7, Quota: -1, Learner: true,
+			Alarms:         []core.Alarm{{Member: 9, Type: core.AlarmCorrupt}, {Member: 1 << 62, Type: core.AlarmNoSpace}},
+			ClusterVersion: "3.7.0", DowngradeTo: "3.6.0",
+		},
+	}
+	b := encodeStatus(&want)
+	b = protowire.AppendFixed32(protowire.AppendTag(b, 99, protowire.Fixed32Type), 1)
+	b = protowire.AppendVarint(protowire.AppendTag(b, 100, protowire.VarintType), 1)
+	var got core.MemberStatus
+	require.NoError(t, decodeStatus(&got, b))
+	require.Equal(t, want, got)
+	for i := range b {
+		_ = decodeStatus(new(core.MemberStatus), b[:i]) // an error or less, and no panic
+	}
+	require.Error(t, decodeStatus(&got, b[:len(b)-1]))
+}
+
+func FuzzStatus(f *testing.F) {
+	f.Add(encodeStatus(&core.MemberStatus{Sessions: 1, Status: core.Status{Alarms: []core.Alarm{{Member: 1, Type: 1}}}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var s core.MemberStatus
+		if decodeStatus(&s, b) != nil {
+			return
+		}
+		var again core.MemberStatus
+		require.NoError(t, decodeStatus(&again, encodeStatus(&s)))
+		require.Equal(t, s, again)
+	})
+}
