@@ -107,7 +107,10 @@ func (r *Renewals) Next(now, idle time.Duration) (*Batch, time.Duration) {
 	case idle > 0:
 		due = max(r.paused, r.sent+idle)
 	}
-	if due > now {
+	switch {
+	case due == never:
+		return nil, never
+	case due > now:
 		return nil, due - now
 	}
 	r.under = r.take(now)
