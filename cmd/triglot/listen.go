@@ -84,8 +84,16 @@ func endpointOf(endpoints []*endpoint, u url.URL) *endpoint {
 // endpoints are those of clients.
 func (l *listeners) endpoints() []*endpoint { return slices.Concat(l.client, l.http, l.metrics) }
 
+// close closes all of them. Those for peers are the member's once that has started.
 func (l *listeners) close() {
-	for _, e := range append(l.endpoints(), l.peer...) {
+	for _, e := range l.peer {
+		_ = e.Close() // nothing was accepted
+	}
+	l.closeClients()
+}
+
+func (l *listeners) closeClients() {
+	for _, e := range l.endpoints() {
 		_ = e.Close() // nothing was accepted, or what was has its owner
 	}
 	l.zk.close()

@@ -263,10 +263,11 @@ func (s *server) stop() error {
 	for _, splitter := range s.splitters {
 		_ = splitter.Close() // closed for good, whatever it says
 	}
-	s.bound.close()
+	s.bound.closeClients()
 	s.serving.Wait()
-	s.certs.close()
-	return s.node.Stop(context.Background())
+	err := s.node.Stop(context.Background())
+	s.certs.close() // peers are called to the end
+	return err
 }
 
 // drainGRPC lets calls finish until ctx ends, and cuts off the rest.
