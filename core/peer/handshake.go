@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -338,7 +339,7 @@ func explain(err error) error {
 		return errors.New("it answers TLS: is its peer URL https://?")
 	case errors.As(err, &s):
 		return errors.New("it does not answer as a member of Triglot does")
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
 		return errors.New("it closed the connection at the handshake: is it a peer URL of Triglot's, with TLS on both sides or on neither?")
 	}
 	return err

@@ -78,6 +78,16 @@ func (r *recorder) heard() []string {
 	return append([]string(nil), r.messages...)
 }
 
+// last is what was heard last.
+func (r *recorder) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.messages) == 0 {
+		return ""
+	}
+	return r.messages[len(r.messages)-1]
+}
+
 // testLog gathers lines.
 type testLog struct {
 	mu  sync.Mutex

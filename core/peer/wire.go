@@ -59,8 +59,9 @@ const (
 	// hundred thousand sessions.
 	maxQuestion = 4 << 20
 
-	// readStep is what is allocated at a time for a frame whose bytes have not come yet.
-	readStep = 1 << 20
+	// readStep is what is allocated at first for a frame whose bytes have not come yet: a
+	// full message of consensus (1 MiB, consensus.maxMessageBytes) and more.
+	readStep = 2 << 20
 )
 
 var (
