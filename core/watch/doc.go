@@ -36,6 +36,12 @@
 // no queue and does not catch up. If the hub falls out of the ring, the follower is
 // told what it has lost.
 //
+// # A state that is replaced
+//
+// Reset empties the ring and moves it to the new state's revision. For the watches
+// that is as if the hub had fallen out of the ring: what they were not told they read
+// from the History, in which the new state has all of it.
+//
 // # What it never does
 //
 // It never reads a clock, never does I/O on the hub's goroutine or under a lock,

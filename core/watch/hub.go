@@ -122,6 +122,18 @@ func (h *Hub) Compacted(rev core.Rev) {
 	}
 }
 
+// Reset says that the state was replaced as a whole by one at rev, compacted to
+// compactRev, which the view shows that was published before. What was not dispatched of
+// the revisions before, and those that the new state has and this hub was never told,
+// are in the History: watches read them there, and none goes back or misses any, unless
+// they are compacted; followers have lost them. It waits for nobody. It is for the
+// goroutine that calls Publish.
+func (h *Hub) Reset(rev, compactRev core.Rev) {
+	if h.ring.reset(rev, compactRev) {
+		h.rouse()
+	}
+}
+
 func (h *Hub) rouse() {
 	select {
 	case h.wake <- struct{}{}:

@@ -13,8 +13,8 @@ import (
 )
 
 // The model test drives a hub without a goroutine, with a ring and queues of a
-// few entries, through random publishes, adds, removes, requests, compactions
-// and consumers of random speed, and checks every delivery against the naive
+// few entries, through random publishes, adds, removes, requests, compactions,
+// replaced states and consumers of random speed, and checks every delivery against the naive
 // store:
 //
 //   - created first, nothing after canceled or compacted;
@@ -48,6 +48,7 @@ func checkModel(t *rapid.T) {
 		"fail":     w.fail,
 		"cancel":   w.cancel,
 		"reopen":   w.reopen,
+		"reset":    w.reset,
 		"listen":   w.listen,
 		"unlisten": w.unlisten,
 	})
@@ -154,6 +155,12 @@ func (w *world) publish(t *rapid.T) {
 	}
 	w.hub.Publish(revs, end)
 	w.published = max(w.published, end)
+}
+
+// reset replaces the state by one that has all that was written.
+func (w *world) reset(*rapid.T) {
+	w.unpublished, w.published, w.told = nil, w.store.rev, max(w.told, w.store.compacted)
+	w.hub.Reset(w.store.rev, w.store.compacted)
 }
 
 func (w *world) listen(t *rapid.T) {

@@ -121,6 +121,22 @@ func (r *ring) push(e entry) {
 	r.bytes += e.size
 }
 
+// reset empties the ring: it answers for what comes after rev, which was reached without
+// it. It reports whether the hub must be woken.
+func (r *ring) reset(rev, compacted core.Rev) (wake bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rev < r.last {
+		panic(fmt.Sprintf("watch: reset to revision %d after %d", rev, r.last))
+	}
+	clear(r.entries)
+	r.head, r.count, r.bytes = 0, 0, 0
+	r.base, r.last = rev, rev
+	r.compacted.Store(int64(max(compacted, r.compactRev())))
+	r.grown.Broadcast()
+	return r.wakeLocked()
+}
+
 // at returns the i-th oldest entry.
 func (r *ring) at(i int) *entry {
 	return &r.entries[(r.head+i)&(len(r.entries)-1)]

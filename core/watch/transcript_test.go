@@ -20,14 +20,17 @@ import (
 //
 //	hub [ring=B] [queue=B] [items=N] [from=REV]   a new store and hub; the store has
 //	                                              revisions up to REV that the ring lacks
-//	write [empty]                                 one revision, published: lines "key value"
+//	write [empty] [missed]                        one revision, published: lines "key value"
 //	                                              put, lines "key" delete, lines
-//	                                              "/path event" a znode's step
+//	                                              "/path event" a znode's step; what is missed
+//	                                              is not published
 //	step                                          move the dispatcher as far as it goes
+//	reset                                         the state is replaced by one that has all
+//	                                              revisions and compactions
 //	add feed=F id=N key=K [end=E] [start=REV] [prev] [noput] [nodelete]
 //	remove feed=F id=N
 //	progress feed=F [id=N]                        without id: of all watches
-//	compact rev=REV
+//	compact rev=REV [missed]
 //	take feed=F [n=N]                             the next deliveries, all by default
 //	close feed=F
 //	listen | unlisten                             to a follower, which prints below what
@@ -106,7 +109,12 @@ func (s *script) command(t *testing.T, d *datadriven.TestData) string {
 		var rev int
 		d.ScanArgs(t, "rev", &rev)
 		s.store.compact(core.Rev(rev))
-		s.hub.Compacted(core.Rev(rev))
+		if !d.HasArg("missed") {
+			s.hub.Compacted(core.Rev(rev))
+		}
+	case "reset":
+		s.hub.Reset(s.store.rev, s.store.compacted)
+		return fmt.Sprintf("revision %d\n", s.store.rev)
 	case "take":
 		return s.take(t, d)
 	case "listen":
@@ -155,6 +163,9 @@ func (s *script) write(d *datadriven.TestData) string {
 	}
 	rev := s.store.write(edits...)
 	rev.Steps = steps
+	if d.HasArg("missed") {
+		return fmt.Sprintf("revision %d, not heard of\n", rev.Rev)
+	}
 	if d.HasArg("empty") {
 		s.hub.Publish(nil, rev.Rev)
 	} else {
