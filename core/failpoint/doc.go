@@ -16,6 +16,11 @@
 //	raftAfterSave       it has been written and synced; nobody has been told
 //	raftBeforeLeaderSend, raftBeforeFollowerSend
 //	                    messages are about to go to other members
+//	raftBeforeSaveSnap, raftAfterSaveSnap
+//	                    a state that another member sent is about to become this
+//	                    member's, durably; has become it, the log being as it was
+//	applyBeforeOpenSnapshot
+//	                    its engine is about to be opened
 //	beforeCommit        the engine is about to take a batch of applied commands
 //	afterCommit         it has taken it (which makes it visible, not durable: the
 //	                    log is what is durable); no view shows it, nobody is told
@@ -31,8 +36,7 @@
 //	beforeProgressIfSync
 //	                    somebody asked for progress of the watches of a stream
 //
-// etcd's others have no place here yet: raftBeforeApplySnap, raftAfterApplySnap,
-// raftBeforeSaveSnap, raftAfterSaveSnap, applyBeforeOpenSnapshot and
+// etcd's others have no place here yet: raftBeforeApplySnap, raftAfterApplySnap and
 // beforeApplyOneConfChange need a second member, and nothing is like
 // beforeMoveVictims: a slow watch has no victims' list, but catches up.
 package failpoint
@@ -46,6 +50,10 @@ const (
 	RaftAfterSave          Name = "raftAfterSave"
 	RaftBeforeLeaderSend   Name = "raftBeforeLeaderSend"
 	RaftBeforeFollowerSend Name = "raftBeforeFollowerSend"
+
+	RaftBeforeSaveSnap      Name = "raftBeforeSaveSnap"
+	RaftAfterSaveSnap       Name = "raftAfterSaveSnap"
+	ApplyBeforeOpenSnapshot Name = "applyBeforeOpenSnapshot"
 
 	BeforeCommit Name = "beforeCommit"
 	AfterCommit  Name = "afterCommit"
@@ -66,6 +74,7 @@ const (
 func Names() []Name {
 	return []Name{
 		RaftBeforeSave, RaftAfterSave, RaftBeforeLeaderSend, RaftBeforeFollowerSend,
+		RaftBeforeSaveSnap, RaftAfterSaveSnap, ApplyBeforeOpenSnapshot,
 		BeforeCommit, AfterCommit,
 		CompactBeforeCommitScheduled, CompactAfterCommitScheduled, CompactBeforeCommitBatch, CompactAfterCommitBatch,
 		CompactBeforeSetFinished, CompactAfterSetFinished,
