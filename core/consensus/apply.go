@@ -23,8 +23,9 @@ type applyLoop struct {
 	inbox        *mailbox
 	applied      *atomic.Uint64 // written here only
 
-	batch []Committed // gathered for the next call
-	bytes int
+	batch   []Committed // gathered for the next call
+	bytes   int
+	changed *Committed // the last of batch, in its task, if it changes the members
 }
 
 // run applies what comes until the queue is closed. Its error is the state
@@ -64,14 +65,27 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 	}
 	for i, t := range tasks {
 		leadership := t.leadership
-		for _, c := range t.entries {
-			if a.full(&c) {
+		if t.install != nil {
+			if err := flush(i, nil); err != nil {
+				return err
+			}
+			if err := a.install(t.install); err != nil {
+				a.abandon(tasks[i:], err)
+				return err
+			}
+		}
+		for j := range t.entries {
+			c := &t.entries[j]
+			if a.full(c) {
 				if err := flush(i, nil); err != nil {
 					return err
 				}
 			}
-			a.batch = append(a.batch, c)
+			a.batch = append(a.batch, *c)
 			a.bytes += len(c.Data)
+			if c.Change.Kind != NoChange {
+				a.changed = c
+			}
 		}
 		if leadership != nil || i == len(tasks)-1 {
 			if err := flush(i+1, leadership); err != nil {
@@ -84,7 +98,7 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 
 // full reports whether c must wait for the next call.
 func (a *applyLoop) full(c *Committed) bool {
-	return len(a.batch) == maxApplyEntries || len(a.batch) > 0 && a.bytes+len(c.Data) > maxApplyBytes
+	return a.changed != nil || len(a.batch) == maxApplyEntries || len(a.batch) > 0 && a.bytes+len(c.Data) > maxApplyBytes
 }
 
 // flush applies what has been gathered.
@@ -96,9 +110,23 @@ func (a *applyLoop) flush() error {
 	if err := a.to.Apply(a.batch); err != nil {
 		return fmt.Errorf("apply entries %d to %d: %w", first, last, err)
 	}
+	if a.changed != nil {
+		a.changed.Refused = a.batch[len(a.batch)-1].Refused
+		a.changed = nil
+	}
 	a.applied.Store(last)
 	clear(a.batch)
 	a.batch, a.bytes = a.batch[:0], 0
+	return nil
+}
+
+// install replaces the state. The log writer waits for it.
+func (a *applyLoop) install(i *installation) error {
+	if err := a.to.Install(i.Installed); err != nil {
+		return fmt.Errorf("install the state of entry %d: %w", i.Index, err)
+	}
+	a.applied.Store(i.Index)
+	close(i.done)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package consensus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -81,22 +80,46 @@ func DecodeMessage(b []byte) (*Message, error) {
 	return m, nil
 }
 
-var errNotYet = errors.New("not yet") // the contract is ahead of the code
-
 // Fetched ends what Config.Fetch began: with the state that is to be installed, or with
-// an error, of which the leader is told, so that it tries again.
-func (d *Driver) Fetched(s Installed, err error) { panic(errNotYet) }
+// an error, of which the leader is told, so that it tries again. From is set in either
+// case.
+func (d *Driver) Fetched(s Installed, err error) {
+	_ = d.inbox.happened(fetched{s, err}) // a member that stops needs no state
+}
 
 // Disconnected says that what was sent to a member since it was last connected may be
 // lost. What was forwarded to it is given up: its fate is unknown.
-func (d *Driver) Disconnected(id core.MemberID) { panic(errNotYet) }
+func (d *Driver) Disconnected(id core.MemberID) {
+	_ = d.inbox.happened(disconnected(id)) // a member that stops has nothing to give up
+}
 
 // TransferLeadership gives the leadership to a voter that has all of the log, or to
 // the one that is furthest if to is zero, and returns when there is another leader. It
-// fails with NotLeader, BadLeaderTransferee, Timeout, and when ctx ends.
+// fails with NotLeader, BadLeaderTransferee, Timeout, Stopped, and when ctx ends.
 func (d *Driver) TransferLeadership(ctx context.Context, to core.MemberID) error {
-	panic(errNotYet)
+	t := &transfer{to: to, done: make(chan error, 1)}
+	if err := d.inbox.happened(t); err != nil {
+		return err
+	}
+	select {
+	case err := <-t.done:
+		return err
+	case <-ctx.Done():
+		return contextError(ctx)
+	}
 }
 
-// Progress is how far the members have got, by id. It fails with NotLeader.
-func (d *Driver) Progress(ctx context.Context) ([]Progress, error) { panic(errNotYet) }
+// Progress is how far the members have got, by id. It fails with NotLeader, Stopped, and
+// when ctx ends.
+func (d *Driver) Progress(ctx context.Context) ([]Progress, error) {
+	q := progressQuery{make(chan progressAnswer, 1)}
+	if err := d.inbox.happened(q); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-q.done:
+		return a.members, a.err
+	case <-ctx.Done():
+		return nil, contextError(ctx)
+	}
+}

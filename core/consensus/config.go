@@ -62,6 +62,10 @@ type Log interface {
 	// final: the member stops. The log must not change the entries, and may keep
 	// them.
 	Append(hs *raftpb.HardState, entries []*raftpb.Entry, sync bool) error
+	// Reset empties the log, durably: it goes on after index, whose entry had the given
+	// term. The hard state keeps its term and vote; its commit index is at least index
+	// then. It is called by the goroutine that calls Append.
+	Reset(index, term uint64) error
 }
 
 // Message is a message between the members of a cluster. It is immutable once it
@@ -70,10 +74,11 @@ type Message = raftpb.Message
 
 // Config says how to start a Driver. ID, Log and Applier are required.
 type Config struct {
-	// ID is this member. It must be one of the voters that the log names.
+	// ID is this member. It must be one of the members that the log names.
 	ID core.MemberID
 
-	// Log is the member's raft log. Its ConfState gives the voters.
+	// Log is the member's raft log. Its ConfState gives the voters and the learners as of
+	// Applied.
 	Log Log
 
 	// Applied is the index up to which the state machine holds the log's entries.
@@ -185,9 +190,9 @@ func (c *Config) validate() error {
 
 // logState is what a log says of itself when a replica opens it.
 type logState struct {
-	hard   *raftpb.HardState
-	voters []uint64
-	last   uint64
+	hard *raftpb.HardState
+	conf *raftpb.ConfState
+	last uint64
 }
 
 // openLog reads the log's state and checks that raft can start from it.
@@ -215,16 +220,38 @@ func openLog(log Log, self core.MemberID, applied uint64) (logState, error) {
 		return logState{}, fmt.Errorf("applied index %d is outside of the log, which holds entries %d to %d", applied, first, last)
 	case applied > commit:
 		return logState{}, fmt.Errorf("applied index %d is beyond commit index %d: the log's hard state must be raised to it first", applied, commit)
-	case len(conf.GetVotersOutgoing()) > 0 || len(conf.GetLearners()) > 0 || len(conf.GetLearnersNext()) > 0:
-		return logState{}, fmt.Errorf("the log's configuration is in transition or has learners, which this version cannot run: %v", conf)
-	case !slices.Contains(conf.GetVoters(), uint64(self)):
-		return logState{}, fmt.Errorf("member %x is not among the log's voters %x", uint64(self), conf.GetVoters())
+	}
+	if err := checkConf(conf, self); err != nil {
+		return logState{}, err
 	}
 	return logState{
-		hard:   &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(commit)},
-		voters: conf.GetVoters(),
-		last:   last,
+		hard: &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(commit)},
+		conf: conf,
+		last: last,
 	}, nil
+}
+
+// checkConf reports why a member cannot run with a configuration. One that is in none
+// was removed, or never added, and has nothing to say.
+func checkConf(conf *raftpb.ConfState, self core.MemberID) error {
+	voters, learners := conf.GetVoters(), conf.GetLearners()
+	switch {
+	case len(conf.GetVotersOutgoing()) > 0 || len(conf.GetLearnersNext()) > 0:
+		return fmt.Errorf("the log's configuration is in transition, which this version cannot run: %v", conf)
+	case len(voters) == 0:
+		return errors.New("the log names no voters")
+	case !slices.Contains(voters, uint64(self)) && !slices.Contains(learners, uint64(self)):
+		return fmt.Errorf("member %x is neither among the voters %x nor among the learners %x", uint64(self), voters, learners)
+	}
+	for i, id := range slices.Concat(voters, learners) {
+		if id == 0 || raft.IsLocalMsgTarget(id) {
+			return fmt.Errorf("member id %x is reserved", id)
+		}
+		if slices.Contains(slices.Concat(voters, learners)[:i], id) {
+			return fmt.Errorf("member %x is named twice", id)
+		}
+	}
+	return nil
 }
 
 // raftConfig is how raft is run.
@@ -260,5 +287,8 @@ func (c *Config) raftConfig() *raft.Config {
 		// A proposal must not enter the log under another term than the one it was
 		// accepted in, and the leader stamps the time.
 		DisableProposalForwarding: true,
+
+		// A leader that has applied its own removal leads no more.
+		StepDownOnRemoval: true,
 	}
 }

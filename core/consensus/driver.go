@@ -15,7 +15,7 @@ import (
 )
 
 // Driver runs a member's consensus. It owns three goroutines: the consensus
-// goroutine owns the replica, the log writer is the only caller of Log.Append,
+// goroutine owns the replica, the log writer is the only caller of Log.Append and Reset,
 // and the applier the only caller of Applier and OnLeadership. A fourth waits for
 // them to end and then answers everybody who still waits. All methods are safe
 // for concurrent use.
@@ -60,8 +60,12 @@ func Start(c Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consensus: %w", err)
 	}
-	if len(r.voters) > 1 && c.Send == nil {
-		return nil, fmt.Errorf("consensus: there are %d voters and no way to send to them", len(r.voters))
+	if c.Send == nil {
+		if !r.members.alone() {
+			return nil, fmt.Errorf("consensus: there are %d voters and %d learners, and no way to send to them",
+				len(r.members.voters), len(r.members.learners))
+		}
+		c.Send = func([]*Message) {} // those that it may have one day get nothing
 	}
 	d := &Driver{
 		config:   c,
@@ -95,15 +99,19 @@ func Start(c Config) (*Driver, error) {
 
 // Propose takes a proposal in. It never waits. If it fails, nothing was
 // proposed: with TooManyRequests because the queue is full or the state machine
-// too far behind, with Stopped because the member is stopping. Else the outcome
-// comes through p: that of the state machine, or
+// too far behind, with LeaderChanged because its lane is broken, with Stopped because
+// the member is stopping. Else the outcome comes through p: that of the state machine, or
 //
 //   - NoLeader or Timeout, if the deadline passed before there was one,
-//   - LeaderChanged, if the term changed after the command was appended,
+//   - LeaderChanged, if the leader changed, or could not be reached, after the command
+//     was appended or sent to it; or if that happened to one before it in its lane,
 //   - Stopped, if the member stopped.
 //
 // But for NoLeader the outcome is unknown then.
 func (d *Driver) Propose(p *Proposal) error {
+	if p.lane != nil && p.lane.Broken() {
+		return core.LeaderChanged
+	}
 	if d.status.committed.Load() > max(d.status.applied.Load(), d.replica.inherited)+maxUnapplied {
 		return core.TooManyRequests
 	}
@@ -199,10 +207,15 @@ func (d *Driver) finish() {
 	}
 	in := d.inbox.rest()
 	for _, p := range in.proposals {
-		p.Complete(core.Result{}, err)
+		p.fail(err)
 	}
 	if in.reads != nil {
 		in.reads.finish(0, err)
+	}
+	for _, e := range in.events {
+		if e, ok := e.(abandoner); ok {
+			e.abandon(err)
+		}
 	}
 	d.replica.abandon(err)
 	close(d.done)
@@ -264,6 +277,9 @@ func (d *Driver) carryOut(out *outputs) {
 		}
 		d.config.Send(out.messages)
 	}
+	if out.fetch != 0 && d.config.Fetch != nil {
+		d.config.Fetch(out.fetch)
+	}
 	d.appends.put(out.appends)
 	d.applies.put(out.applies)
 }
@@ -277,6 +293,9 @@ func (d *Driver) writeLog() {
 			return
 		}
 		for _, t := range tasks {
+			if t.install != nil && !d.cutLog(t.install) {
+				return
+			}
 			if t.writes() {
 				failpoint.Hit(failpoint.RaftBeforeSave)
 				if err := d.config.Log.Append(t.hard, t.entries, t.sync); err != nil {
@@ -288,4 +307,19 @@ func (d *Driver) writeLog() {
 			d.inbox.appended(t)
 		}
 	}
+}
+
+// cutLog has the log begin behind a state, once that is installed. It returns false if
+// the member stops.
+func (d *Driver) cutLog(i *installation) bool {
+	select {
+	case <-i.done:
+	case <-d.stopping:
+		return false
+	}
+	if err := d.config.Log.Reset(i.Index, i.Term); err != nil {
+		d.fail(fmt.Errorf("begin the log behind entry %d: %w", i.Index, err))
+		return false
+	}
+	return true
 }

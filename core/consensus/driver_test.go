@@ -307,7 +307,7 @@ func TestOtherEntryTypeStopsTheMember(t *testing.T) {
 			{Term: new(uint64(1)), Index: new(uint64(2)), Type: raftpb.EntryConfChangeV2.Enum()},
 		}, true))
 		d := start(t, Config{ID: 1, Log: log, Applier: &recorder{}})
-		require.ErrorContains(t, <-d.Failed(), "entry 2 is of type EntryConfChangeV2")
+		require.ErrorContains(t, <-d.Failed(), "entry 2: it is of type EntryConfChangeV2")
 	})
 }
 

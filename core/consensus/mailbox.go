@@ -74,6 +74,18 @@ func (m *mailbox) joinRead() (*readBatch, error) {
 	return b, nil
 }
 
+// happened adds an event. It fails with Stopped.
+func (m *mailbox) happened(e event) error {
+	m.mu.Lock()
+	if m.closed != nil {
+		m.mu.Unlock()
+		return m.closed
+	}
+	m.in.events = append(m.in.events, e)
+	m.unlock(true)
+	return nil
+}
+
 // appended reports a finished appendTask.
 func (m *mailbox) appended(t *appendTask) {
 	m.mu.Lock()
@@ -112,7 +124,7 @@ func (m *mailbox) take(into *inputs, released int, hungry, all bool) bool {
 	defer m.mu.Unlock()
 	m.queued -= released
 	proposals := len(m.in.proposals) > 0 && (hungry || all)
-	due := proposals || m.in.reads != nil || len(m.in.messages)+len(m.in.appended)+len(m.in.applied) > 0
+	due := proposals || m.in.reads != nil || len(m.in.messages)+len(m.in.appended)+len(m.in.applied)+len(m.in.events) > 0
 	m.asleep, m.hungry = !due && !all, hungry
 	if m.asleep {
 		return false

@@ -166,5 +166,22 @@ func (l *memLog) LastIndex() (uint64, error) {
 }
 
 func (l *memLog) Snapshot() (*raftpb.Snapshot, error) {
-	return nil, raft.ErrSnapshotTemporarilyUnavailable
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		ConfState: raftpb.EnsureConfState(l.conf), Index: new(l.now.base), Term: new(l.now.baseTerm),
+	}}, nil
+}
+
+func (l *memLog) Reset(index, term uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.now.hard
+	hard := &raftpb.HardState{Term: new(h.GetTerm()), Vote: new(h.GetVote()), Commit: new(max(h.GetCommit(), index))}
+	if h.GetTerm() < term {
+		hard.Term, hard.Vote = new(term), new(uint64(0))
+	}
+	l.now = memLogState{hard: hard, base: index, baseTerm: term}
+	l.durable, l.appends = l.now, nil
+	return nil
 }

@@ -14,11 +14,8 @@ import (
 type Proposal struct {
 	command  []byte
 	deadline time.Time
-	// ordered says that the command keeps its place in the queue even when its
-	// waiter has left or been answered.
-	ordered bool
-	lane    *Lane // of an ordered one
-	change  MemberChange
+	lane     *Lane // nil: in no order with others
+	change   MemberChange
 
 	result core.Result
 	err    error
@@ -47,12 +44,13 @@ func NewProposal(command []byte, deadline time.Time) *Proposal {
 }
 
 // NewOrdered makes a proposal that stands in a row with those before and after it
-// of the same goroutine: none of them is proposed unless all that were accepted
-// before it were. So it stays in the queue whatever happens to its waiter; who
-// waited for too long is told Timeout, for it may still take effect.
+// in the lane: none of them is proposed unless all that were accepted before it were,
+// and none of those has an unknown fate. So it keeps its place in the queue when its
+// waiter leaves. If the driver's request timeout passes while it is in the queue, it is
+// taken out and the lane is broken.
 func NewOrdered(lane *Lane, command []byte) *Proposal {
 	p := NewProposal(command, time.Time{})
-	p.ordered, p.lane = true, lane
+	p.lane = lane
 	return p
 }
 
@@ -74,6 +72,18 @@ func (p *Proposal) Complete(result core.Result, err error) {
 	}
 }
 
+// fail sets an outcome that is not the state machine's, and breaks the lane. Only the
+// consensus goroutine calls it, and who is left when that has ended.
+func (p *Proposal) fail(err error) {
+	if p == nil {
+		return
+	}
+	if p.lane != nil {
+		p.lane.broken.Store(true)
+	}
+	p.Complete(core.Result{}, err)
+}
+
 // Wait returns the outcome, once. If ctx ends first the error is Canceled or
 // Deadline: the outcome is unknown then, and the command may still take effect.
 func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
@@ -87,7 +97,7 @@ func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		if p.ordered || p.state.CompareAndSwap(watched, abandoned) {
+		if p.lane != nil || p.state.CompareAndSwap(watched, abandoned) {
 			return core.Result{}, contextError(ctx)
 		}
 	}

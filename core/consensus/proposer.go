@@ -9,30 +9,36 @@ import (
 )
 
 // proposer keeps this member's proposals from their arrival until their entry is
-// committed: first in a queue, in order, then in batches of which each is one
-// entry of the log. Every proposal is in one place at a time, and whoever takes
-// it out owes it an outcome.
+// committed: first in a queue, in order, then in batches. Each is in an entry of the
+// log that this leader has appended, or on its way to the leader (forward.go). Every
+// proposal is in one place at a time, and whoever takes it out owes it an outcome.
+//
+// No proposal of a broken lane is in the queue.
 type proposer struct {
 	member      core.MemberID
 	incarnation uint64
 	timeout     time.Duration // of a proposal that has no deadline
 
 	queue       []*Proposal
-	outstanding []batch // appended, not known to be committed; sequence ascending
-	sequence    uint64  // of the last batch
-	unapplied   int     // bytes of the entries appended in this term, not yet applied
-	released    int     // size of the proposals that left the queue since the last look
+	changes     []*Proposal // of members: each becomes an entry of its own, in its time
+	outstanding []batch     // handed on, not known to be committed; sequence ascending
+	sequence    uint64      // of the last batch
+	unapplied   int         // bytes of the entries appended in this term, not yet applied
+	released    int         // size of the proposals that left the queue since the last look
 
-	entry    []byte        // scratch
-	commands [][]byte      // scratch
-	spare    [][]*Proposal // slices of former batches
+	entry    []byte          // scratch
+	batches  []command.Batch // scratch
+	commands [][]byte        // scratch
+	spare    [][]*Proposal   // slices of former batches
 }
 
-// batch is what became of one entry's proposals. A nil one has been answered.
+// batch is a run of proposals under way together. A nil one has been answered.
 type batch struct {
 	sequence  uint64
 	proposals []*Proposal
 	deadline  time.Time // not after that of any proposal
+	begun     time.Time
+	bytes     int // about what it takes, encoded
 }
 
 const (
@@ -52,18 +58,27 @@ func (p *proposer) add(now time.Time, arrived []*Proposal) {
 		if a.deadline.IsZero() {
 			a.deadline = now.Add(p.timeout)
 		}
+		switch {
+		case a.change.Kind != NoChange:
+			p.changes = append(p.changes, a)
+		case a.lane != nil && a.lane.Broken():
+			p.released += a.size()
+			a.Complete(core.Result{}, core.LeaderChanged)
+		default:
+			p.queue = append(p.queue, a)
+		}
 	}
-	p.queue = append(p.queue, arrived...)
 }
 
-// next builds the next entry from the front of the queue. taken is the number of
-// proposals to remove from it if the entry is appended, those whose waiter has
-// left included. The data is valid until the next call, and empty if nobody
-// waits.
-func (p *proposer) next(now time.Time) (b batch, taken int, data []byte) {
+// next builds a batch of up to limit bytes from the front of the queue; with any set it
+// takes at least one proposal, whatever its size. taken is the number of proposals to
+// remove from the queue if the batch is handed on, those whose waiter has left
+// included. The batch has no proposals if nobody waits or nothing fits; its commands
+// are in p.commands until the next call.
+func (p *proposer) next(now time.Time, limit int, any bool) (b batch, taken int) {
 	p.commands = p.commands[:0]
-	b.proposals = p.newSlice()
-	size := entryOverhead
+	b.proposals, b.begun = p.newSlice(), now
+	b.bytes = entryOverhead
 	reached := new(times)
 	stamp(&reached.appended, now)
 	for _, q := range p.queue {
@@ -72,10 +87,10 @@ func (p *proposer) next(now time.Time) (b batch, taken int, data []byte) {
 			continue
 		}
 		add := len(q.command) + commandOverhead
-		if len(b.proposals) > 0 && size+add > maxEntryBytes {
+		if (len(b.proposals) > 0 || !any) && b.bytes+add > limit {
 			break
 		}
-		size += add
+		b.bytes += add
 		taken++
 		p.commands = append(p.commands, q.command)
 		if len(b.proposals) == 0 || q.deadline.Before(b.deadline) {
@@ -84,26 +99,50 @@ func (p *proposer) next(now time.Time) (b batch, taken int, data []byte) {
 		q.times = reached
 		b.proposals = append(b.proposals, q)
 	}
-	if len(b.proposals) == 0 {
-		return b, taken, nil
-	}
 	b.sequence = p.sequence + 1
-	if cap(p.entry) > maxScratchBytes {
-		p.entry = nil
+	return b, taken
+}
+
+// nextChange is next for what changes the members: the batch has one proposal at most,
+// and taken counts p.changes.
+func (p *proposer) nextChange(now time.Time) (b batch, taken int) {
+	p.commands = p.commands[:0]
+	for _, q := range p.changes {
+		taken++
+		if q.left() {
+			continue
+		}
+		q.times = new(times)
+		stamp(&q.times.appended, now)
+		p.commands = append(p.commands, q.command)
+		return batch{
+			sequence: p.sequence + 1, proposals: []*Proposal{q}, deadline: q.deadline,
+			begun: now, bytes: entryOverhead + len(q.command),
+		}, taken
 	}
-	p.entry = command.AppendEntry(p.entry[:0], now.UnixMilli(), []command.Batch{{
-		Member: p.member, Incarnation: p.incarnation, Sequence: b.sequence, Commands: p.commands,
-	}})
-	return b, taken, p.entry
+	return b, taken
+}
+
+// encoded is the batch whose commands are in p.commands as the log holds it.
+func (p *proposer) encoded(b *batch) command.Batch {
+	return command.Batch{Member: p.member, Incarnation: p.incarnation, Sequence: b.sequence, Commands: p.commands}
 }
 
 // pending is how many proposals have no outcome yet and are not being applied.
 func (p *proposer) pending() int {
-	n := len(p.queue)
+	n := len(p.queue) + len(p.changes)
 	for i := range p.outstanding {
 		n += len(p.outstanding[i].proposals)
 	}
 	return n
+}
+
+// underWay is the size of all that has been handed on.
+func (p *proposer) underWay() (bytes int) {
+	for i := range p.outstanding {
+		bytes += p.outstanding[i].bytes
+	}
+	return bytes
 }
 
 // room reports whether another entry fits into what a leader may have appended
@@ -112,22 +151,26 @@ func (p *proposer) room() bool {
 	return p.unapplied == 0 || p.unapplied+maxEntryBytes <= maxUnappliedBytes
 }
 
-// appended records that what next returned is in the log now.
-func (p *proposer) appended(b batch, taken, bytes int) {
-	p.drop(taken)
-	p.unapplied += bytes
+// handOn records that a batch is under way.
+func (p *proposer) handOn(b batch) {
 	p.sequence = b.sequence
 	p.outstanding = append(p.outstanding, b)
 }
 
 // drop removes the first n proposals of the queue.
-func (p *proposer) drop(n int) {
-	for _, q := range p.queue[:n] {
+func (p *proposer) drop(n int) { p.queue = p.without(p.queue, n) }
+
+// dropChanges removes the first n proposals of those that change the members.
+func (p *proposer) dropChanges(n int) { p.changes = p.without(p.changes, n) }
+
+// without removes the first n proposals of a queue.
+func (p *proposer) without(queue []*Proposal, n int) []*Proposal {
+	for _, q := range queue[:n] {
 		p.released += q.size()
 	}
-	rest := copy(p.queue, p.queue[n:])
-	clear(p.queue[rest:])
-	p.queue = p.queue[:rest]
+	rest := copy(queue, queue[n:])
+	clear(queue[rest:])
+	return queue[:rest]
 }
 
 // claim takes out the batch of this incarnation that a committed entry holds. It
@@ -154,40 +197,46 @@ func (p *proposer) claim(e command.Entry) ([]*Proposal, error) {
 	return nil, nil
 }
 
-// sweep answers whatever is overdue: the queue with unserved, what is in the log
-// already, or will be because it is ordered, with Timeout.
+// sweep answers whatever is overdue: what is under way with Timeout, the queue with
+// unserved, and what follows in the lane of either with LeaderChanged. So nothing that
+// was answered in the queue takes effect later.
 func (p *proposer) sweep(now time.Time, unserved error) {
-	kept := p.queue[:0]
-	for _, q := range p.queue {
-		due := q.left() || !now.Before(q.deadline)
-		switch {
-		case !due:
-			kept = append(kept, q)
-		case q.ordered:
-			kept = append(kept, q)
-			q.Complete(core.Result{}, core.Timeout)
-		default:
-			p.released += q.size()
-			q.Complete(core.Result{}, unserved)
-		}
-	}
-	clear(p.queue[len(kept):])
-	p.queue = kept
 	for i := range p.outstanding {
 		if b := &p.outstanding[i]; !now.Before(b.deadline) {
 			b.sweep(now)
 		}
 	}
+	p.queue = p.sift(p.queue, now, unserved)
+	p.changes = p.sift(p.changes, now, unserved)
 }
 
-// sweep answers what is overdue in a batch that is in the log.
+// sift answers and removes what is overdue in a queue, or in a broken lane.
+func (p *proposer) sift(queue []*Proposal, now time.Time, unserved error) []*Proposal {
+	kept := queue[:0]
+	for _, q := range queue {
+		switch {
+		case q.lane != nil && q.lane.Broken():
+			q.Complete(core.Result{}, core.LeaderChanged)
+		case !now.Before(q.deadline):
+			q.fail(unserved)
+		case !q.left():
+			kept = append(kept, q)
+			continue
+		}
+		p.released += q.size()
+	}
+	clear(queue[len(kept):])
+	return kept
+}
+
+// sweep answers what is overdue in a batch that is under way.
 func (b *batch) sweep(now time.Time) {
 	first := true
 	for i, q := range b.proposals {
 		switch {
 		case q == nil:
 		case !now.Before(q.deadline):
-			q.Complete(core.Result{}, core.Timeout)
+			q.fail(core.Timeout)
 			b.proposals[i] = nil
 		case first || q.deadline.Before(b.deadline):
 			b.deadline, first = q.deadline, false
@@ -198,26 +247,34 @@ func (b *batch) sweep(now time.Time) {
 	}
 }
 
-// forget gives up what is in the log and not known to be committed: its outcome
-// is unknown, and will not be told when it turns up after all.
+// forget gives up what is under way and not known to be committed: its outcome is
+// unknown, and will not be told when it turns up after all. Its lanes are broken, and
+// what is queued in them is not proposed.
 func (p *proposer) forget(err error) {
-	for i := range p.outstanding {
-		for _, q := range p.outstanding[i].proposals {
-			q.Complete(core.Result{}, err)
+	if len(p.outstanding) > 0 {
+		for i := range p.outstanding {
+			for _, q := range p.outstanding[i].proposals {
+				q.fail(err)
+			}
+			p.recycle(p.outstanding[i].proposals)
 		}
-		p.recycle(p.outstanding[i].proposals)
+		clear(p.outstanding)
+		p.outstanding = p.outstanding[:0]
+		p.queue = p.sift(p.queue, time.Time{}, nil) // nothing is due at the zero time
 	}
-	clear(p.outstanding)
-	p.outstanding = p.outstanding[:0]
 	p.unapplied = 0
 }
 
 // abandon answers everything with err.
 func (p *proposer) abandon(err error) {
 	for _, q := range p.queue {
-		q.Complete(core.Result{}, err)
+		q.fail(err)
 	}
 	p.drop(len(p.queue))
+	for _, q := range p.changes {
+		q.fail(err)
+	}
+	p.dropChanges(len(p.changes))
 	p.forget(err)
 }
 

@@ -23,33 +23,49 @@ import (
 //
 //  1. A proposal is in the mailbox, in proposer, or in one applyTask; and
 //     whoever holds it is the only one to complete it.
-//  2. appending counts the appendTasks handed out that hold entries and are not
-//     done. While it is not zero the replica proposes nothing.
-//  3. hard is the newest hard state that raft has announced. If hardOwed, no
-//     appendTask has carried it; only its commit index may be owed, which a
-//     restart finds out by itself.
-//  4. If unsynced, a term, a vote or an entry has been handed out in a task that
-//     did not sync. The next task with responses syncs.
+//  2. Of the commit index at most the newest may be missing on disk: an entry that
+//     changes the members is written together with, or after, a commit index that
+//     covers the change before it. So the members that a restart finds in its state
+//     are at most one change behind those of its log, but for changes which it knows
+//     to be committed, and raft does not campaign before those are applied.
 type replica struct {
-	self   core.MemberID
-	voters []uint64
-	log    *slog.Logger
-	rn     *raft.RawNode
+	self core.MemberID
+	log  *slog.Logger
+	rn   *raft.RawNode
 
 	inherited uint64 // the last entry that the log held at the start
 
 	status   status
-	told     leadership // the last one that the applier was asked to tell of
+	members  members
 	proposer proposer
+	outbound outbound
+	relay    relay
 	reader   reader
+	catchUp  catchUp
+	duties   duties
+	disk     diskWork
 
+	now time.Time // of the present step
+	out outputs   // of the present step
+}
+
+// diskWork is what the log writer and the applier have been asked to do.
+//
+//  1. appending counts the appendTasks handed out that hold entries and are not
+//     done. While it is not zero the replica proposes nothing.
+//  2. hard is the newest hard state that raft has announced. If hardOwed, no
+//     appendTask has carried it; only its commit index may be owed, which a
+//     restart finds out by itself.
+//  3. If unsynced, a term, a vote or an entry has been handed out in a task that
+//     did not sync. The next task with responses syncs.
+//  4. applying counts the applyTasks with entries that are not done.
+type diskWork struct {
 	hard      *raftpb.HardState
 	hardOwed  bool
 	unsynced  bool
 	appending int
-
-	now time.Time // of the present step
-	out outputs   // of the present step
+	applying  int
+	told      leadership // the last one that the applier was asked to tell of
 }
 
 // status is what a replica shows of itself.
@@ -62,8 +78,8 @@ type status struct {
 	// serving: that entry is applied, too, and the state machine has been told that
 	// this member leads. Until then nobody is served.
 	serving bool
-	// soleLeader: this member is serving and the only voter, so nobody else can
-	// have written what it has not applied.
+	// soleLeader: this member is serving and the only one of the cluster, so nobody else
+	// can have acknowledged what it has not applied.
 	soleLeader bool
 }
 
@@ -75,6 +91,7 @@ type inputs struct {
 	applied   []*applyTask
 	proposals []*Proposal
 	reads     *readBatch // nil if there is none
+	events    []event
 }
 
 // reset empties in and keeps its memory.
@@ -83,7 +100,9 @@ func (in *inputs) reset() {
 	clear(in.appended)
 	clear(in.applied)
 	clear(in.proposals)
+	clear(in.events)
 	*in = inputs{
+		events:    in.events[:0],
 		messages:  in.messages[:0],
 		appended:  in.appended[:0],
 		applied:   in.applied[:0],
@@ -97,13 +116,15 @@ type outputs struct {
 	messages []*Message // for peers
 	appends  []*appendTask
 	applies  []*applyTask
-	released int // size of the proposals that are no longer queued
+	released int           // size of the proposals that are no longer queued
+	fetch    core.MemberID // whose state is to be fetched; zero is nobody's
 	status   status
 	pending  int // proposals without an outcome
 }
 
 // newReplica opens a replica on a log. A member that is the only voter campaigns
-// at once: nobody else could lead, and it would wait for an election timeout.
+// at once: nobody else could lead, and it would wait for an election timeout. raft
+// refuses while there are changes of the members to be applied.
 func newReplica(c *Config) (*replica, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -117,15 +138,16 @@ func newReplica(c *Config) (*replica, error) {
 		return nil, err
 	}
 	r := &replica{
-		self:   c.ID,
-		voters: state.voters,
-		log:    c.Logger,
-		rn:     rn,
+		self: c.ID,
+		log:  c.Logger,
+		rn:   rn,
 
 		inherited: state.last,
 
-		status: status{term: state.hard.GetTerm(), committed: state.hard.GetCommit()},
-		hard:   state.hard,
+		status:  status{term: state.hard.GetTerm(), committed: state.hard.GetCommit()},
+		members: newMembers(c.ID, state.conf),
+		duties:  newDuties(c),
+		disk:    diskWork{hard: state.hard},
 		proposer: proposer{
 			member:      c.ID,
 			incarnation: c.Incarnation,
@@ -137,7 +159,7 @@ func newReplica(c *Config) (*replica, error) {
 			retryTicks:  max(1, c.electionTicks()/2),
 		},
 	}
-	if len(state.voters) == 1 {
+	if r.members.soleVoter() {
 		if err := rn.Campaign(); err != nil {
 			return nil, fmt.Errorf("campaign: %w", err)
 		}
@@ -169,11 +191,14 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 	if err := r.handleReady(); err != nil {
 		return out, err
 	}
+	if err := r.installFetched(); err != nil {
+		return out, err
+	}
 	if in.ticks > 0 {
-		r.proposer.sweep(now, r.unserved())
-		r.reader.sweep(now, r.unserved())
+		r.sweep(in.ticks)
 	}
 	r.propose()
+	r.forward()
 	r.ask()
 	if err := r.handleReady(); err != nil {
 		return out, err
@@ -182,6 +207,17 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 	r.out.pending = r.proposer.pending()
 	r.out.status = r.status
 	return r.out, nil
+}
+
+// sweep answers whatever is overdue.
+func (r *replica) sweep(ticks int) {
+	r.proposer.sweep(r.now, r.unserved())
+	if r.stalled() {
+		r.breakStream()
+	}
+	r.reader.sweep(r.now, r.unserved())
+	r.sweepTransfers()
+	r.remind(ticks)
 }
 
 // asError turns what raft has panicked with, if it is an error of raft's or of
@@ -211,10 +247,7 @@ func (r *replica) takeIn(in *inputs) error {
 		r.reader.add(r.now, in.reads)
 	}
 	for _, t := range in.appended {
-		if len(t.entries) > 0 {
-			r.appending--
-		}
-		if err := r.deliver(t.responses); err != nil {
+		if err := r.appended(t); err != nil {
 			return err
 		}
 	}
@@ -223,33 +256,20 @@ func (r *replica) takeIn(in *inputs) error {
 			return err
 		}
 	}
+	for _, e := range in.events {
+		e.happen(r)
+	}
 	for _, m := range in.messages {
-		if err := checkMessage(m, uint64(r.self), r.voters); err != nil {
+		if err := r.receive(m); err != nil {
 			r.log.Warn("message from a peer refused", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
-			continue
-		}
-		if r.staleNotice(m) {
-			continue
-		}
-		if err := r.rn.Step(m); err != nil {
-			r.log.Debug("message from a peer dropped", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
 		}
 	}
 	for range in.ticks {
 		r.rn.Tick()
 	}
 	r.reader.waiting += in.ticks
+	r.duties.ticks += uint64(in.ticks)
 	return nil
-}
-
-// staleNotice recognises what a member answers to a message of a former term: an
-// append response that confirms nothing and only shows the newer term. If we have
-// reached that term ourselves there is nothing to learn from it; and raft, if we
-// lead and do not know yet where the member's log ends, would take it for a
-// confirmation of index 0 and send the whole log again, or a snapshot. A log of
-// ours begins after index 1, so no confirmation is of index 0.
-func (r *replica) staleNotice(m *Message) bool {
-	return m.GetType() == raftpb.MsgAppResp && m.GetIndex() == 0 && !m.GetReject() && m.GetTerm() <= r.status.term
 }
 
 // deliver brings raft's responses to where they belong.
@@ -266,22 +286,41 @@ func (r *replica) deliver(responses []*Message) error {
 	return nil
 }
 
+// appended takes in that a task has been done by the log writer.
+func (r *replica) appended(t *appendTask) error {
+	if len(t.entries) > 0 {
+		r.disk.appending--
+	}
+	if err := r.deliver(t.responses); err != nil {
+		return err
+	}
+	if t.install != nil {
+		r.installed(t.install)
+	}
+	return nil
+}
+
 // applied takes in that a task's entries have been applied.
 func (r *replica) applied(t *applyTask) error {
 	if len(t.entries) == 0 {
-		return nil
+		return nil // it told of a leader, or installed a state, which the log writer waits for
 	}
+	r.disk.applying--
 	for i := range t.entries {
 		c := &t.entries[i]
 		if c.Term == r.status.term {
 			r.proposer.unapplied = max(0, r.proposer.unapplied-len(c.Data))
 		}
 		r.proposer.recycle(c.Local)
+		if c.Change.Kind != NoChange {
+			r.changed(c)
+		}
 	}
-	last := t.entries[len(t.entries)-1].Term
-	if r.status.ownTerm && last == r.status.term {
-		r.status.serving, r.status.soleLeader = true, len(r.voters) == 1
+	last := t.entries[len(t.entries)-1]
+	if r.status.ownTerm && last.Term == r.status.term {
+		r.status.serving = true
 	}
+	r.status.soleLeader = r.status.serving && r.members.alone() && last.Index >= r.members.soleFrom
 	return r.deliver([]*Message{t.response})
 }
 
@@ -294,31 +333,6 @@ func (r *replica) unserved() error {
 		return core.NoLeader
 	}
 	return core.Timeout
-}
-
-// hungry reports whether a proposal that arrived now would be appended now.
-func (r *replica) hungry() bool {
-	return r.leads() && r.appending == 0 && len(r.proposer.queue) == 0
-}
-
-// propose appends what is queued as one entry, unless one is being appended:
-// then it waits, and gathers more.
-func (r *replica) propose() {
-	if !r.leads() || r.appending > 0 || len(r.proposer.queue) == 0 || !r.proposer.room() {
-		return
-	}
-	b, taken, data := r.proposer.next(r.now)
-	if len(data) == 0 {
-		r.proposer.drop(taken)
-		r.proposer.recycle(b.proposals)
-		return
-	}
-	// raft copies the data. It refuses while it hands leadership over.
-	if err := r.rn.Propose(data); err != nil {
-		r.proposer.recycle(b.proposals)
-		return
-	}
-	r.proposer.appended(b, taken, len(data))
 }
 
 // ask puts a question to the quorum for the readers that wait. A leader asks
@@ -352,15 +366,26 @@ func (r *replica) handleReady() error {
 				r.out.messages = append(r.out.messages, m)
 			}
 		}
-		if r.status.term != was.term {
-			// What is committed has been claimed above; the fate of the rest is open.
-			r.proposer.forget(core.LeaderChanged)
+		if r.status.term != was.term || r.status.leader != was.leader {
+			r.turn(r.status.term != was.term)
 		}
 		for _, s := range rd.ReadStates {
 			r.reader.answered(s.RequestCtx, s.Index)
 		}
 	}
 	return nil
+}
+
+// turn gives up what is under way to a former leader or in a former term. What is
+// committed has been claimed; the fate of the rest is open.
+func (r *replica) turn(term bool) {
+	r.relay.reset()
+	r.breakStream()
+	if term {
+		r.members.changing = false
+		r.proposer.forget(core.LeaderChanged)
+	}
+	r.transferred()
 }
 
 // observe notes who leads. Another member's leadership is told at once, our own
@@ -380,8 +405,8 @@ func (r *replica) observe(rd *raft.Ready) {
 	r.status.ownTerm, r.status.serving, r.status.soleLeader = false, false, false
 	r.reader.lost()
 	// A leadership that was lost before it was told of is not told of at all.
-	if l := (leadership{r.status.leader, r.status.term}); !r.leads() && l != r.told {
-		r.told = l
+	if l := (leadership{r.status.leader, r.status.term}); !r.leads() && l != r.disk.told {
+		r.disk.told = l
 		r.out.applies = append(r.out.applies, &applyTask{leadership: &l})
 	}
 }
@@ -392,27 +417,28 @@ func memberName(id core.MemberID) string { return strconv.FormatUint(uint64(id),
 // planAppend makes an appendTask of raft's wish. The commit index alone is not
 // worth a write: a restart finds it out, and the next write carries it.
 func (r *replica) planAppend(m *Message) error {
+	t := &appendTask{entries: m.GetEntries(), responses: m.GetResponses()}
 	if m.GetSnapshot() != nil {
-		return fmt.Errorf("raft wants snapshot %d installed, which this version cannot do", m.GetSnapshot().GetMetadata().GetIndex())
+		if err := r.planInstall(t, m.GetSnapshot().GetMetadata()); err != nil {
+			return err
+		}
 	}
-	vital := len(m.GetEntries()) > 0
+	vital := len(t.entries) > 0 || t.install != nil
 	if m.Term != nil {
 		hard := &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
-		vital = vital || hard.GetTerm() != r.hard.GetTerm() || hard.GetVote() != r.hard.GetVote()
-		r.hard, r.hardOwed = hard, true
+		vital = vital || hard.GetTerm() != r.disk.hard.GetTerm() || hard.GetVote() != r.disk.hard.GetVote()
+		r.disk.hard, r.disk.hardOwed = hard, true
 	}
-	responses := m.GetResponses()
-	if !vital && len(responses) == 0 {
+	if !vital && len(t.responses) == 0 {
 		return nil
 	}
-	t := &appendTask{entries: m.GetEntries(), responses: responses}
-	t.sync = len(responses) > 0 && (vital || r.unsynced)
-	if (vital || t.sync) && (r.hardOwed || len(t.entries) == 0) {
-		t.hard, r.hardOwed = r.hard, false
+	t.sync = t.install != nil || len(t.responses) > 0 && (vital || r.disk.unsynced)
+	if (vital || t.sync) && (r.disk.hardOwed || len(t.entries) == 0) {
+		t.hard, r.disk.hardOwed = r.disk.hard, false
 	}
-	r.unsynced = (vital || r.unsynced) && !t.sync
+	r.disk.unsynced = (vital || r.disk.unsynced) && !t.sync
 	if len(t.entries) > 0 {
-		r.appending++
+		r.disk.appending++
 	}
 	r.out.appends = append(r.out.appends, t)
 	return nil
@@ -423,16 +449,11 @@ func (r *replica) planAppend(m *Message) error {
 func (r *replica) planApply(m *Message) error {
 	t := &applyTask{entries: make([]Committed, 0, len(m.GetEntries())), response: m.GetResponses()[0]}
 	r.out.applies = append(r.out.applies, t)
+	r.disk.applying++
 	for _, e := range m.GetEntries() {
-		c := Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
-		if e.GetType() != raftpb.EntryNormal {
-			return fmt.Errorf("entry %d is of type %v, which this version cannot apply", c.Index, e.GetType())
-		}
-		var err error
-		if len(c.Data) > 0 {
-			if c.Entry, err = command.DecodeEntry(c.Data); err == nil {
-				c.Local, err = r.proposer.claim(c.Entry)
-			}
+		c, err := readEntry(e)
+		if err == nil && len(c.Data) > 0 {
+			c.Local, err = r.proposer.claim(c.Entry)
 		}
 		t.entries = append(t.entries, c)
 		if err != nil {
@@ -440,11 +461,30 @@ func (r *replica) planApply(m *Message) error {
 		}
 		if r.leads() && c.Term == r.status.term && !r.status.ownTerm {
 			r.status.ownTerm = true
-			r.told = leadership{r.self, r.status.term}
+			r.disk.told = leadership{r.self, r.status.term}
 			t.leadership = &leadership{r.self, r.status.term}
 		}
 	}
 	return nil
+}
+
+// readEntry takes a committed entry apart.
+func readEntry(e *raftpb.Entry) (Committed, error) {
+	c := Committed{Index: e.GetIndex(), Term: e.GetTerm(), Data: e.GetData()}
+	var err error
+	switch e.GetType() {
+	case raftpb.EntryNormal:
+	case raftpb.EntryConfChange:
+		if c.Change, c.Data, err = readChange(e.GetData()); err != nil {
+			return c, err
+		}
+	default:
+		return c, fmt.Errorf("it is of type %v, which this version cannot apply", e.GetType())
+	}
+	if len(c.Data) > 0 {
+		c.Entry, err = command.DecodeEntry(c.Data)
+	}
+	return c, err
 }
 
 // abandon answers everything that waits with err. The replica is not to be
@@ -452,4 +492,5 @@ func (r *replica) planApply(m *Message) error {
 func (r *replica) abandon(err error) {
 	r.proposer.abandon(err)
 	r.reader.abandon(err)
+	r.duties.abandon(err)
 }

@@ -128,7 +128,7 @@ func (n *simNode) step() {
 			inFlight++
 		}
 	}
-	require.Equal(t, inFlight, n.r.appending, "seed %d: appends in flight", seed)
+	require.Equal(t, inFlight, n.r.disk.appending, "seed %d: appends in flight", seed)
 }
 
 // append carries out an appendTask. One that is synced leaves nothing to a crash.
@@ -163,11 +163,12 @@ func (n *simNode) apply() {
 		first := n.s.order[c.Index]
 		require.Equal(t, first.Term, c.Term, "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
 		require.Equal(t, string(first.Data), string(c.Data), "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
+		own := n.ownBatch(&c)
 		for i, p := range c.Local {
 			if p == nil {
 				continue
 			}
-			require.Equal(t, string(c.Entry.Batches[0].Commands[i]), string(p.command), "seed %d: the answer belongs to another", seed)
+			require.Equal(t, string(own[i]), string(p.command), "seed %d: the answer belongs to another", seed)
 			p.Complete(core.Result{Rev: core.Rev(c.Index)}, nil)
 			n.s.highWater = max(n.s.highWater, c.Index)
 		}
@@ -182,6 +183,18 @@ func (n *simNode) apply() {
 	}
 	n.in.applied = append(n.in.applied, task)
 	n.maybeStep()
+}
+
+// ownBatch is the commands of an entry that this incarnation has proposed: there is one
+// batch of them.
+func (n *simNode) ownBatch(c *Committed) (commands [][]byte) {
+	for _, b := range c.Entry.Batches {
+		if b.Member == n.id && b.Incarnation == n.incarnation {
+			require.Nil(n.s.t, commands, "seed %d: entry %d has two batches of member %d", n.s.seed, c.Index, n.id)
+			commands = b.Commands
+		}
+	}
+	return commands
 }
 
 func (n *simNode) propose() {

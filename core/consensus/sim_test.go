@@ -183,9 +183,6 @@ func (s *sim) event(n *simNode, faults bool) {
 	case faults && p < 0.25:
 		clear(s.apart)
 	case faults && p < 6:
-		if l := s.leader(); l != nil && s.chance(70) {
-			n = l // a follower's proposals wait in vain: nobody forwards them yet
-		}
 		for range 1 + s.rng.IntN(3) {
 			n.propose()
 		}

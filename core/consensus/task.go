@@ -49,6 +49,7 @@ type Committed struct {
 // appendTask is work for the log writer: write, if there is anything to write,
 // and then say that it is done. Tasks are done in order.
 type appendTask struct {
+	install *installation     // what to cut the log behind, before anything else; nil: nothing
 	hard    *raftpb.HardState // nil: unchanged
 	entries []*raftpb.Entry
 	sync    bool
@@ -60,9 +61,11 @@ type appendTask struct {
 // writes reports whether there is anything to write.
 func (t *appendTask) writes() bool { return t.hard != nil || len(t.entries) > 0 }
 
-// applyTask is work for the applier: committed entries, then a change of
-// leadership to tell of; either may be missing. Tasks are done in order.
+// applyTask is work for the applier: a state to install, or committed entries and then
+// a change of leadership to tell of, of which either may be missing. Tasks are done in
+// order.
 type applyTask struct {
+	install    *installation
 	entries    []Committed
 	response   *Message // raft's, once the entries are applied
 	leadership *leadership

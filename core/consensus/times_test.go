@@ -17,8 +17,8 @@ func TestStages(t *testing.T) {
 	p.add(made, []*Proposal{first, second, early})
 	require.Equal(t, 3, p.pending())
 
-	b, taken, data := p.next(at(5))
-	p.appended(b, taken, len(data))
+	handOn(&p, at(5))
+	b := p.outstanding[0]
 	require.Equal(t, 3, p.pending())
 	early.Complete(core.Result{}, core.Timeout)
 	b.proposals[2] = nil

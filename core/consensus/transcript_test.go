@@ -195,8 +195,7 @@ func (e *transcript) step() {
 		return
 	}
 	for _, m := range out.messages {
-		fmt.Fprintf(&e.out, "send %v to %d, term %d, index %d, commit %d%s\n",
-			m.GetType(), m.GetTo(), m.GetTerm(), m.GetIndex(), m.GetCommit(), describeEntries(m.GetEntries()))
+		fmt.Fprintln(&e.out, describeMessage(m))
 	}
 	for _, a := range out.appends {
 		fmt.Fprintf(&e.out, "append task: %s\n", describeAppend(a))
@@ -265,10 +264,38 @@ func (e *transcript) outcomes() {
 	e.readers = readers
 }
 
+func describeMessage(m *Message) string {
+	to := fmt.Sprintf("send %v to %d, term %d", m.GetType(), m.GetTo(), m.GetTerm())
+	switch m.GetType() {
+	case raftpb.MsgProp:
+		c := m.GetContext()
+		return fmt.Sprintf("%s, message %d of stream %d: %s", to, c[9], c[1], describeChange(m.GetEntries()[0]))
+	case raftpb.MsgSnapStatus:
+		return fmt.Sprintf("%s, failed %v", to, m.GetReject())
+	case raftpb.MsgSnap:
+		at := m.GetSnapshot().GetMetadata()
+		return fmt.Sprintf("%s, the log begins behind %d/%d", to, at.GetTerm(), at.GetIndex())
+	}
+	return fmt.Sprintf("%s, index %d, commit %d%s", to, m.GetIndex(), m.GetCommit(), describeEntries(m.GetEntries()))
+}
+
+// describeChange shows the commands of an entry and what it does to the members.
+func describeChange(e *raftpb.Entry) string {
+	if e.GetType() != raftpb.EntryConfChange {
+		return describeData(e.GetData())
+	}
+	change, frame, err := readChange(e.GetData())
+	if err != nil {
+		return err.Error()
+	}
+	what := map[ChangeKind]string{AddVoter: "voter", AddLearner: "learner", RemoveMember: "remove"}[change.Kind]
+	return fmt.Sprintf("%s(%s %d)", describeData(frame), what, change.ID)
+}
+
 func describeEntries(entries []*raftpb.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, " %d/%d%s", e.GetTerm(), e.GetIndex(), describeData(e.GetData()))
+		fmt.Fprintf(&b, " %d/%d%s", e.GetTerm(), e.GetIndex(), describeChange(e))
 	}
 	return b.String()
 }
@@ -278,7 +305,11 @@ func describeData(data []byte) string {
 	if len(data) == 0 || err != nil {
 		return "[]"
 	}
-	return fmt.Sprintf("%s", entry.Batches[0].Commands)
+	var all [][]byte
+	for _, b := range entry.Batches {
+		all = append(all, b.Commands...)
+	}
+	return fmt.Sprintf("%s", all)
 }
 
 func describeHard(h *raftpb.HardState) string {

@@ -26,20 +26,23 @@ func TestStartRefuses(t *testing.T) {
 	joint.conf.VotersOutgoing = []uint64{2}
 	valid := Config{ID: 1, Log: short, Applied: 1, Applier: noApplier{}}
 	for want, change := range map[string]func(*Config){
-		"the member has no id":               func(c *Config) { c.ID = 0 },
-		"is reserved":                        func(c *Config) { c.ID = core.MemberID(raft.LocalAppendThread) },
-		"there is no log":                    func(c *Config) { c.Log = nil },
-		"there is no applier":                func(c *Config) { c.Applier = nil },
-		"at least two ticks":                 func(c *Config) { c.ElectionTimeout = 150 * time.Millisecond },
-		"a limit is negative":                func(c *Config) { c.QueueBytes = -1 },
-		"applied index 0 is outside of":      func(c *Config) { c.Applied = 0 },
-		"applied index 7 is outside of":      func(c *Config) { c.Applied = 7 },
-		"2 is beyond commit index 1":         func(c *Config) { c.Log, c.Applied = long, 2 },
-		"commit index 9 is outside of":       func(c *Config) { c.Log = lost },
-		"in transition or has learners":      func(c *Config) { c.Log = joint },
-		"member 2 is not among the log's":    func(c *Config) { c.ID = 2 },
-		"2 voters and no way to send":        func(c *Config) { c.Log = newMemLog(1, 2) },
-		"read the log's first index: broken": func(c *Config) { c.Log = brokenLog{short} },
+		"the member has no id":                func(c *Config) { c.ID = 0 },
+		"is reserved":                         func(c *Config) { c.ID = core.MemberID(raft.LocalAppendThread) },
+		"there is no log":                     func(c *Config) { c.Log = nil },
+		"there is no applier":                 func(c *Config) { c.Applier = nil },
+		"at least two ticks":                  func(c *Config) { c.ElectionTimeout = 150 * time.Millisecond },
+		"a limit is negative":                 func(c *Config) { c.QueueBytes = -1 },
+		"applied index 0 is outside of":       func(c *Config) { c.Applied = 0 },
+		"applied index 7 is outside of":       func(c *Config) { c.Applied = 7 },
+		"2 is beyond commit index 1":          func(c *Config) { c.Log, c.Applied = long, 2 },
+		"commit index 9 is outside of":        func(c *Config) { c.Log = lost },
+		"is in transition":                    func(c *Config) { c.Log = joint },
+		"member 2 is neither among":           func(c *Config) { c.ID = 2 },
+		"names no voters":                     func(c *Config) { c.Log = newMemLog() },
+		"member 1 is named twice":             func(c *Config) { c.Log = withLearners(newMemLog(1), 1) },
+		"1 voters and 1 learners, and no way": func(c *Config) { c.Log = withLearners(newMemLog(1), 2) },
+		"2 voters and 0 learners, and no way": func(c *Config) { c.Log = newMemLog(1, 2) },
+		"read the log's first index: broken":  func(c *Config) { c.Log = brokenLog{short} },
 	} {
 		c := valid
 		change(&c)
@@ -48,6 +51,12 @@ func TestStartRefuses(t *testing.T) {
 		require.ErrorContains(t, err, "consensus: ")
 		require.Nil(t, d)
 	}
+}
+
+// withLearners names learners in a log.
+func withLearners(l *memLog, ids ...uint64) *memLog {
+	l.conf.Learners = ids
+	return l
 }
 
 type brokenLog struct{ *memLog }
@@ -92,8 +101,7 @@ func TestAbandonedProposalsLeaveTheQueue(t *testing.T) {
 	for _, i := range []int{0, 2, 5} {
 		all[i].state.Store(abandoned)
 	}
-	b, taken, data := p.next(now)
-	p.appended(b, taken, len(data))
+	data := handOn(&p, now)
 	require.Empty(t, p.queue)
 	require.Equal(t, size, p.released)
 	e, err := command.DecodeEntry(data)
@@ -107,35 +115,32 @@ func TestAbandonedProposalsLeaveTheQueue(t *testing.T) {
 	require.Nil(t, local, "claimed twice")
 }
 
-// What is ordered is proposed in its turn even if its waiter has left or has been
-// told that it took too long: else one that follows it would overtake it.
+// handOn makes a batch of what is queued and returns its entry.
+func handOn(p *proposer, now time.Time) []byte {
+	b, taken := p.next(now, maxEntryBytes, true)
+	data := command.AppendEntry(nil, now.UnixMilli(), []command.Batch{p.encoded(&b)})
+	p.drop(taken)
+	p.handOn(b)
+	return data
+}
+
+// What is ordered is proposed in its turn even if its waiter has left: else one that
+// follows it would overtake it.
 func TestOrderedProposalsKeepTheirPlace(t *testing.T) {
 	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
 	now := time.Now()
-	late, gone, plain, last := NewOrdered(new(Lane), []byte("late")), NewOrdered(new(Lane), []byte("gone")), NewProposal([]byte("plain"), time.Time{}), NewOrdered(new(Lane), []byte("last"))
-	p.add(now, []*Proposal{late, gone, plain})
-	p.add(now.Add(time.Second), []*Proposal{last})
+	gone, last := NewOrdered(new(Lane), []byte("gone")), NewOrdered(new(Lane), []byte("last"))
+	p.add(now, []*Proposal{gone, last})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := gone.Wait(ended)
 	require.ErrorIs(t, err, core.Canceled)
-	p.sweep(now.Add(time.Second), core.NoLeader)
-	require.True(t, late.Done())
-	_, err = late.Wait(t.Context())
-	require.Equal(t, core.Timeout, err, "it may still take effect")
-	_, err = plain.Wait(t.Context())
-	require.Equal(t, core.NoLeader, err)
-	require.False(t, last.Done())
-
-	batch, taken, data := p.next(now)
-	p.appended(batch, taken, len(data))
-	e, err := command.DecodeEntry(data)
+	e, err := command.DecodeEntry(handOn(&p, now))
 	require.NoError(t, err)
-	require.Equal(t, [][]byte{[]byte("late"), []byte("gone"), []byte("last")}, e.Batches[0].Commands)
-	p.sweep(now.Add(time.Second), core.NoLeader)
+	require.Equal(t, [][]byte{[]byte("gone"), []byte("last")}, e.Batches[0].Commands)
 	local, err := p.claim(e)
 	require.NoError(t, err)
-	require.Len(t, local, 3)
+	require.Len(t, local, 2)
 	for _, q := range local {
 		q.Complete(core.Result{Rev: 7}, nil)
 	}
@@ -144,14 +149,77 @@ func TestOrderedProposalsKeepTheirPlace(t *testing.T) {
 	require.EqualValues(t, 7, result.Rev)
 }
 
+// laneOf makes proposals of one lane.
+func laneOf(n int) (lane *Lane, all []*Proposal) {
+	lane = new(Lane)
+	for i := range n {
+		all = append(all, NewOrdered(lane, []byte(numbered(i))))
+	}
+	return lane, all
+}
+
+// failed waits for proposals and returns what they came to.
+func failed(t *testing.T, all ...*Proposal) (errs []error) {
+	t.Helper()
+	for _, p := range all {
+		require.True(t, p.Done())
+		_, err := p.Wait(t.Context())
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// A lane breaks when the fate of one of its proposals is unknown, or one is given up:
+// nothing of it is proposed later. Other lanes go on.
+func TestLanesBreak(t *testing.T) {
+	now := time.Now()
+	start := func() (*proposer, *Lane, []*Proposal, *Lane, []*Proposal) {
+		p := &proposer{member: 1, incarnation: 2, timeout: time.Second}
+		broken, a := laneOf(3)
+		whole, b := laneOf(1)
+		p.add(now, a[:2])
+		return p, broken, a, whole, b
+	}
+	check := func(p *proposer, broken *Lane, last *Proposal, whole *Lane, other *Proposal) {
+		t.Helper()
+		require.True(t, broken.Broken())
+		require.False(t, whole.Broken())
+		require.Equal(t, []*Proposal{other}, p.queue)
+		released := p.released
+		p.add(now, []*Proposal{last})
+		require.Equal(t, []error{core.LeaderChanged}, failed(t, last))
+		require.Equal(t, released+last.size(), p.released)
+		require.Equal(t, []*Proposal{other}, p.queue)
+	}
+
+	p, broken, a, whole, b := start() // overdue in the queue
+	p.add(now.Add(time.Second), b)
+	p.sweep(now.Add(time.Second), core.NoLeader)
+	require.Equal(t, []error{core.NoLeader, core.LeaderChanged}, failed(t, a[:2]...))
+	check(p, broken, a[2], whole, b[0])
+
+	p, broken, a, whole, b = start() // overdue in the log
+	handOn(p, now)
+	p.add(now.Add(time.Second), append(a[2:], b...))
+	p.sweep(now.Add(time.Second), core.NoLeader)
+	require.Equal(t, []error{core.Timeout, core.Timeout, core.LeaderChanged}, failed(t, a...))
+	check(p, broken, NewOrdered(broken, nil), whole, b[0])
+
+	p, broken, a, whole, b = start() // of unknown fate
+	handOn(p, now)
+	p.add(now, append(a[2:], b...))
+	p.forget(core.LeaderChanged)
+	require.Equal(t, []error{core.LeaderChanged, core.LeaderChanged, core.LeaderChanged}, failed(t, a...))
+	check(p, broken, NewOrdered(broken, nil), whole, b[0])
+}
+
 // In an entry every proposal keeps its own deadline, and its own place.
 func TestDeadlinesWithinAnEntry(t *testing.T) {
 	p := proposer{member: 1, incarnation: 2}
 	now := time.Now()
 	a, b, c := NewProposal(nil, never), NewProposal(nil, now.Add(time.Second)), NewProposal(nil, now.Add(2*time.Second))
 	p.add(now, []*Proposal{a, b, c})
-	batch, taken, data := p.next(now)
-	p.appended(batch, taken, len(data))
+	data := handOn(&p, now)
 	answered := func() []bool { return []bool{a.Done(), b.Done(), c.Done()} }
 	p.sweep(now.Add(time.Second-1), core.NoLeader)
 	require.Equal(t, []bool{false, false, false}, answered())
@@ -170,8 +238,7 @@ func TestDeadlinesWithinAnEntry(t *testing.T) {
 func TestClaimNoticesAMismatch(t *testing.T) {
 	p := proposer{member: 1, incarnation: 2, timeout: time.Second}
 	p.add(time.Now(), []*Proposal{NewProposal([]byte("a"), never), NewProposal([]byte("b"), never)})
-	b, taken, data := p.next(time.Now())
-	p.appended(b, taken, len(data))
+	handOn(&p, time.Now())
 	local, err := p.claim(command.Entry{Batches: []command.Batch{
 		{Member: 1, Incarnation: 2, Sequence: 1, Commands: [][]byte{[]byte("a")}},
 	}})
@@ -198,7 +265,7 @@ func TestRaftCopiesProposals(t *testing.T) {
 // lead steps a lone replica until it leads and has nothing to append.
 func lead(t *testing.T, r *replica, log *memLog) {
 	t.Helper()
-	for in := (inputs{}); !r.leads() || r.appending > 0; {
+	for in := (inputs{}); !r.leads() || r.disk.appending > 0; {
 		out, err := r.step(time.Now(), &in)
 		require.NoError(t, err)
 		in.reset()
@@ -257,7 +324,8 @@ func TestReaderAsksAgain(t *testing.T) {
 }
 
 func TestCheckMessage(t *testing.T) {
-	voters := []uint64{1, 2, 3}
+	known := newMembers(1, &raftpb.ConfState{Voters: []uint64{1, 2, 3, 6}, Learners: []uint64{5}})
+	known.set(&raftpb.ConfState{Voters: []uint64{1, 2, 3}, Learners: []uint64{5}})
 	message := func(change func(m *Message)) *Message {
 		m := &Message{
 			Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(5)),
@@ -267,13 +335,15 @@ func TestCheckMessage(t *testing.T) {
 		change(m)
 		return m
 	}
-	require.NoError(t, checkMessage(message(func(*Message) {}), 1, voters))
+	require.NoError(t, checkMessage(message(func(*Message) {}), &known))
 	kind := func(k raftpb.MessageType) func(m *Message) {
 		return func(m *Message) { m.Type, m.Entries = k.Enum(), nil }
 	}
 	for name, change := range map[string]func(m *Message){
 		"for another":        func(m *Message) { m.To = new(uint64(3)) },
-		"from a stranger":    func(m *Message) { m.From = new(uint64(4)) },
+		"from one removed":   func(m *Message) { m.From = new(uint64(6)) },
+		"from nobody":        func(m *Message) { m.From = nil },
+		"from a thread":      func(m *Message) { m.From = new(raft.LocalAppendThread) },
 		"from itself":        func(m *Message) { m.From = new(uint64(1)) },
 		"no type":            func(m *Message) { m.Type = raftpb.MessageType(99).Enum() },
 		"no term":            func(m *Message) { m.Term = nil },
@@ -281,11 +351,28 @@ func TestCheckMessage(t *testing.T) {
 		"term goes back":     func(m *Message) { m.LogTerm = new(uint64(3)) },
 		"term of the future": func(m *Message) { m.Term = new(uint64(4)) },
 		"hup":                kind(raftpb.MsgHup),
-		"proposal":           kind(raftpb.MsgProp),
-		"storage":            kind(raftpb.MsgStorageAppendResp),
-		"snapshot":           kind(raftpb.MsgSnap),
-		"question":           kind(raftpb.MsgReadIndex),
-		"answer":             kind(raftpb.MsgReadIndexResp),
+		"proposal of a stranger": func(m *Message) {
+			kind(raftpb.MsgProp)(m)
+			m.From = new(uint64(4))
+		},
+		"fetch of a stranger": func(m *Message) {
+			kind(raftpb.MsgSnapStatus)(m)
+			m.From = new(uint64(4))
+		},
+		"question of a stranger": func(m *Message) {
+			m.Type, m.Entries, m.From = raftpb.MsgReadIndex.Enum(), m.Entries[:1], new(uint64(4))
+		},
+		"transfer":            kind(raftpb.MsgTransferLeader),
+		"storage":             kind(raftpb.MsgStorageAppendResp),
+		"snapshot of nothing": kind(raftpb.MsgSnap),
+		"snapshot with data": func(m *Message) {
+			kind(raftpb.MsgSnap)(m)
+			m.Snapshot = &raftpb.Snapshot{
+				Data: []byte("x"), Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(1)), Term: new(uint64(1))},
+			}
+		},
+		"question": kind(raftpb.MsgReadIndex),
+		"answer":   kind(raftpb.MsgReadIndexResp),
 		"short context": func(m *Message) {
 			kind(raftpb.MsgHeartbeatResp)(m)
 			m.Context = []byte("short")
@@ -297,7 +384,21 @@ func TestCheckMessage(t *testing.T) {
 		"snapshot inside":  func(m *Message) { m.Snapshot = &raftpb.Snapshot{} },
 		"responses inside": func(m *Message) { m.Responses = []*Message{{}} },
 	} {
-		require.Error(t, checkMessage(message(change), 1, voters), name)
+		require.Error(t, checkMessage(message(change), &known), name)
+	}
+	for name, change := range map[string]func(m *Message){
+		"a leader yet to be known": func(m *Message) { m.From = new(uint64(4)) },
+		"a learner's proposal": func(m *Message) {
+			kind(raftpb.MsgProp)(m)
+			m.From = new(uint64(5))
+		},
+		"a fetch": kind(raftpb.MsgSnapStatus),
+		"an offer": func(m *Message) {
+			kind(raftpb.MsgSnap)(m)
+			m.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(1)), Term: new(uint64(1))}}
+		},
+	} {
+		require.NoError(t, checkMessage(message(change), &known), name)
 	}
 }
 

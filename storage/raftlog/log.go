@@ -255,10 +255,19 @@ func (l *Log) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
 	return hs, proto.Clone(l.conf).(*raftpb.ConfState), nil
 }
 
-// Snapshot implements raft.Storage. A snapshot is made by whoever owns the
-// state, not by its log.
+// Snapshot implements raft.Storage: the position at which the log begins, with no data. It
+// stands for the state that whoever owns it can give to a member that lacks what was
+// before.
 func (l *Log) Snapshot() (*raftpb.Snapshot, error) {
-	return nil, raft.ErrSnapshotTemporarilyUnavailable
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	base := l.index.base()
+	if base.index == 0 {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		ConfState: proto.Clone(l.conf).(*raftpb.ConfState), Index: new(base.index), Term: new(base.term),
+	}}, nil
 }
 
 // FirstIndex implements raft.Storage.
