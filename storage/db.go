@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -54,7 +58,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	engine, err := openEngine(dir, &o, newReporter(&o))
 	if err != nil {
-		return nil, fmt.Errorf("storage: open %s: %w", dir, err)
+		return nil, fmt.Errorf("storage: open %s: %w%s", dir, err, wayBack(err))
 	}
 	if isNewborn && !o.ReadOnly {
 		if err := bear(o.FS, dir); err != nil {
@@ -62,6 +66,22 @@ func Open(dir string, o Options) (*DB, error) {
 		}
 	}
 	return &DB{engine: engine, fs: o.FS, dir: dir, memTableLimit: memTables * uint64(o.MemTableBytes)}, nil
+}
+
+// restoreMember is the way back from a damaged file.
+const restoreMember = "; restore this member from a peer or a backup"
+
+// wayBack is what an operator can do about an engine that does not open.
+func wayBack(err error) string {
+	switch {
+	case strings.HasSuffix(err.Error(), restoreMember): // the reporter's
+		return ""
+	case pebble.IsCorruptionError(err):
+		return restoreMember
+	case errors.As(err, new(*fs.PathError)), errors.As(err, new(syscall.Errno)), errors.As(err, new(*os.SyscallError)):
+		return "" // the disk is full, or in use
+	}
+	return ": if a file there was damaged" + strings.Replace(restoreMember, ";", ",", 1)
 }
 
 // openEngine opens the engine, or fails with what the engine calls fatal meanwhile:

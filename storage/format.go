@@ -97,7 +97,7 @@ func parseFormat(dir, text string) (isNewborn bool, err error) {
 	number, isNewborn = strings.CutSuffix(number, newborn)
 	version, err := strconv.Atoi(number)
 	if !ours || err != nil {
-		return false, fmt.Errorf("storage: %s is not a Triglot state directory: its %s file says %q", dir, formatFile, text)
+		return false, fmt.Errorf("storage: %s is not a Triglot state directory: its %s file says %q; give the right one, or restore that file", dir, formatFile, text)
 	}
 	if version != formatVersion {
 		return false, fmt.Errorf("storage: %s has state format %d, this program knows %d; run the program version that wrote it", dir, version, formatVersion)

@@ -171,7 +171,7 @@ func (r *reporter) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) { r.fatal(fmt.Errorf("engine: %w", err)) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			r.fatal(fmt.Errorf("engine: corrupt file %s: %w", info.Path, info.Details))
+			r.fatal(fmt.Errorf("engine: corrupt file %s: %w%s", info.Path, info.Details, restoreMember))
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 			r.log.Warn("engine stalls writes", "reason", info.Reason)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -220,8 +221,8 @@ func parseMarker(b []byte) (identity, error) {
 	}
 	cluster, err1 := strconv.ParseUint(m.Cluster, 16, 64)
 	self, err2 := strconv.ParseUint(m.Member, 16, 64)
-	if err := errors.Join(err1, err2); err != nil {
-		return identity{}, fmt.Errorf("the ids of the cluster and the member are damaged: %w", err)
+	if err := cmp.Or(err1, err2); err != nil {
+		return identity{}, fmt.Errorf("the ids of the cluster and the member are damaged (%w): restore the file", err)
 	}
 	return identity{cluster: cluster, member: core.MemberID(self)}, nil
 }

@@ -68,11 +68,11 @@ func Start(cfg Config) (*Node, error) {
 	n.metrics = newMetrics(n)
 	disk, err := openDisk(&cfg, n.metrics, n.fail)
 	if err != nil {
-		return nil, err
+		return nil, n.faultOr(err)
 	}
 	n.disk = disk
 	if err := n.start(); err != nil {
-		return nil, errors.Join(err, disk.close())
+		return nil, errors.Join(n.faultOr(err), disk.close())
 	}
 	if err := n.metrics.register(cfg.Metrics); err != nil {
 		return nil, errors.Join(err, n.Stop(context.Background()))
@@ -180,6 +180,17 @@ func (n *Node) fail(err error) {
 	select {
 	case n.fault <- err:
 	default:
+	}
+}
+
+// faultOr is the fault if there was one, which says more than what came of it: which file
+// is damaged.
+func (n *Node) faultOr(err error) error {
+	select {
+	case fault := <-n.fault:
+		return fault
+	default:
+		return err
 	}
 }
 

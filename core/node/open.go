@@ -126,7 +126,7 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	e := d.engine()
 	var err error
 	if e.machine, err = state.Open(e.db, d.caches); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", d.dir.join(stateName), err)
 	}
 	if err := d.checkCluster(e.db); err != nil {
 		return err
