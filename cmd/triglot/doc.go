@@ -4,6 +4,7 @@
 //	triglot serve      run a member
 //	triglot etcd       run a member with the command line of the etcd binary
 //	triglot zookeeper  run a member with the configuration of a ZooKeeper server
+//	triglot status     show the members of a cluster
 //	triglot version    say which version this is
 //
 // A binary (or a link to it) called etcd does what triglot etcd does.
@@ -32,8 +33,9 @@
 // own. TLS lies below that: certs.Listener makes the handshakes, and what it hands
 // out is split like any other connection; gRPC's handlers and HTTP's are told of the
 // client's certificate. SIGHUP has the certificates looked at now rather than within
-// ten seconds. The addresses of --listen-peer-urls are checked and not bound while a
-// cluster has one member: there is nobody to answer there.
+// ten seconds. The addresses of --listen-peer-urls are bound by this package and belong
+// to the member (core/node) once that has started; it calls peers through this package,
+// which knows the certificates.
 //
 // # Stopping
 //

@@ -127,7 +127,7 @@ func subject(state *tls.ConnectionState) string {
 
 func report(self core.Self, members []core.MemberStatus) *StatusReport {
 	all := &StatusReport{
-		Cluster: hex(self.ClusterID), Asked: hex(uint64(self.Member)), Leader: hexMember(self.Leader),
+		Cluster: ID(self.ClusterID), Asked: ID(uint64(self.Member)), Leader: ID(uint64(self.Leader)),
 		Members: make([]MemberReport, len(members)),
 	}
 	for i := range members {
@@ -138,7 +138,7 @@ func report(self core.Self, members []core.MemberStatus) *StatusReport {
 
 func reportOne(m *core.MemberStatus) MemberReport {
 	r := MemberReport{
-		ID: hex(uint64(m.Member.ID)), Name: m.Member.Name, RTT: m.RTT, Role: role(m),
+		ID: ID(uint64(m.Member.ID)), Name: m.Member.Name, RTT: m.RTT, Role: role(m),
 		PeerURLs: append([]string{}, m.Member.PeerURLs...), ClientURLs: append([]string{}, m.Member.ClientURLs...),
 	}
 	if m.Err != nil {
@@ -147,12 +147,12 @@ func reportOne(m *core.MemberStatus) MemberReport {
 	}
 	s := &m.Status
 	r.State = &StateReport{
-		Leader: hexMember(s.Leader), Term: s.Term, Committed: s.Committed, Applied: s.Applied, Lag: m.Lag,
+		Leader: ID(uint64(s.Leader)), Term: s.Term, Committed: s.Committed, Applied: s.Applied, Lag: m.Lag,
 		Rev: s.Rev, CompactRev: s.CompactRev, Size: s.Size, InUse: s.InUse, Quota: s.Quota,
 		Sessions: m.Sessions, Alarms: []AlarmReport{},
 	}
 	for _, a := range s.Alarms {
-		r.State.Alarms = append(r.State.Alarms, AlarmReport{hexMember(a.Member), alarmName(a.Type)})
+		r.State.Alarms = append(r.State.Alarms, AlarmReport{ID(uint64(a.Member)), alarmName(a.Type)})
 	}
 	return r
 }
@@ -181,12 +181,10 @@ func role(m *core.MemberStatus) string {
 	return "follower"
 }
 
-func hex(id uint64) string { return fmt.Sprintf("%x", id) }
-
-// hexMember is empty for nobody.
-func hexMember(id core.MemberID) string {
+// ID is an id as a StatusReport has it; empty for zero, which is nobody's.
+func ID(id uint64) string {
 	if id == 0 {
 		return ""
 	}
-	return hex(uint64(id))
+	return fmt.Sprintf("%x", id)
 }
