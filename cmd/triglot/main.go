@@ -90,7 +90,8 @@ func (p *process) command(status *int) *cobra.Command {
 	root.Version = version
 	root.SetVersionTemplate(versionText())
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.zookeeperCommand(status), p.restoreCommand(), p.snapshotCommand(), p.statusCommand(status), p.versionCommand())
+	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.zookeeperCommand(status), p.restoreCommand(), p.snapshotCommand(),
+		p.statusCommand(status), p.clusterCommand(), p.versionCommand())
 	return root
 }
 
