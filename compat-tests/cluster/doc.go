@@ -1,0 +1,19 @@
+// Package cluster loads three real members with clients of both protocols on the same
+// keys while members are killed, paused and cut off, and judges the history.
+//
+// Porcupine says whether gets, puts, deletes and transactions of etcd's clients and
+// creates, sets, deletes and synced gets of ZooKeeper's are one linearizable history of
+// each key. Every acknowledged write must be in the stream of changes exactly once, and
+// the stream the same on every member and to every watcher. Ephemerals of live clients
+// stay, those of dead ones go in time. What a ZooKeeper connection has sent one after the
+// other is there without a gap.
+//
+//	go test ./cluster -run Histories -args -duration 60s -seed 42
+//	TARGET=etcd go test ./cluster        # a real etcd, and etcd's clients alone
+//	TARGET=zookeeper go test ./cluster   # a real ZooKeeper, and ZooKeeper's clients alone
+//
+// The checker is tested by servers that are right and by doctored histories. What failed
+// keeps its directory: the logs of all members and history.json.
+//
+// The package owns the clusters it starts and nothing else.
+package cluster

@@ -1,0 +1,141 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
+)
+
+// fault is something that happens to a cluster and ends again. It returns once it has
+// ended, which does not say that the cluster has recovered.
+type fault struct {
+	name string
+	do   func(ctx context.Context, f *faults) error
+}
+
+// faults breaks a cluster, by choices that a seed repeats. It is for one goroutine.
+type faults struct {
+	cluster *ensemble.Cluster
+	random  *rand.Rand
+	// short and long are how long a fault lasts.
+	short, long time.Duration
+}
+
+// all are the faults that there are.
+var all = []fault{
+	{"kill -9 of a member", func(ctx context.Context, f *faults) error { return f.kill(ctx, f.any()) }},
+	{"kill -9 of the leader", func(ctx context.Context, f *faults) error { return f.kill(ctx, f.leader(ctx)) }},
+	{"kill -9 of all", killAll},
+	{"SIGTERM of the leader", terminate},
+	{"a member is paused", func(ctx context.Context, f *faults) error { return f.pauseOne(ctx, f.any()) }},
+	{"the leader is paused", func(ctx context.Context, f *faults) error { return f.pauseOne(ctx, f.leader(ctx)) }},
+	{"a member is cut off", func(ctx context.Context, f *faults) error { return f.isolate(ctx, f.any(), true, true) }},
+	{"the leader is cut off", func(ctx context.Context, f *faults) error { return f.isolate(ctx, f.leader(ctx), true, true) }},
+	{"a member does not hear", func(ctx context.Context, f *faults) error { return f.isolate(ctx, f.any(), false, true) }},
+	{"the leader does not hear", func(ctx context.Context, f *faults) error { return f.isolate(ctx, f.leader(ctx), false, true) }},
+	{"the leader is not heard", func(ctx context.Context, f *faults) error { return f.isolate(ctx, f.leader(ctx), true, false) }},
+	{"two members do not see each other", cutPair},
+	{"all are cut off from each other", shatter},
+	{"the network is slow", slow},
+}
+
+func (f *faults) any() *ensemble.Member {
+	return f.cluster.Members[f.random.IntN(len(f.cluster.Members))]
+}
+
+func (f *faults) leader(ctx context.Context) *ensemble.Member {
+	if m := f.cluster.Leader(ctx); m != nil {
+		return m
+	}
+	return f.any()
+}
+
+func (f *faults) wait(ctx context.Context) {
+	pauseFor(ctx, f.short+time.Duration(f.random.Int64N(int64(f.long-f.short)+1)))
+}
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+func (f *faults) kill(ctx context.Context, m *ensemble.Member) error {
+	if err := m.Kill(); err != nil {
+		return err
+	}
+	f.wait(ctx)
+	return m.Launch()
+}
+
+func terminate(ctx context.Context, f *faults) error {
+	m := f.leader(ctx)
+	_ = m.Terminate() // etcd dies of the signal, and ZooKeeper says 143
+	f.wait(ctx)
+	return m.Launch()
+}
+
+func killAll(_ context.Context, f *faults) error {
+	var errs []error
+	for _, m := range f.cluster.Members {
+		errs = append(errs, m.Kill())
+	}
+	for _, i := range f.random.Perm(len(f.cluster.Members)) {
+		errs = append(errs, f.cluster.Members[i].Launch())
+	}
+	return errors.Join(errs...)
+}
+
+func (f *faults) pauseOne(ctx context.Context, m *ensemble.Member) error {
+	if err := m.Pause(); err != nil {
+		return err
+	}
+	f.wait(ctx)
+	return m.Resume()
+}
+
+func (f *faults) isolate(ctx context.Context, m *ensemble.Member, says, hears bool) error {
+	f.cluster.Isolate(m, says, hears)
+	f.wait(ctx)
+	f.cluster.Network.Heal(f.random.IntN(2) == 0)
+	return nil
+}
+
+func cutPair(ctx context.Context, f *faults) error {
+	order := f.random.Perm(len(f.cluster.Members))
+	f.cluster.Network.Cut(order[0], order[1])
+	f.cluster.Network.Cut(order[1], order[0])
+	f.wait(ctx)
+	f.cluster.Network.Heal(f.random.IntN(2) == 0)
+	return nil
+}
+
+func shatter(ctx context.Context, f *faults) error {
+	for _, m := range f.cluster.Members {
+		f.cluster.Isolate(m, true, true)
+	}
+	f.wait(ctx)
+	f.cluster.Network.Heal(f.random.IntN(2) == 0)
+	return nil
+}
+
+func slow(ctx context.Context, f *faults) error {
+	f.cluster.Network.Delay(time.Duration(5+f.random.IntN(40)) * time.Millisecond)
+	f.wait(ctx)
+	f.cluster.Network.Heal(false)
+	return nil
+}
+
+// next does one fault, chosen at random, and returns its name.
+func (f *faults) next(ctx context.Context) (string, error) {
+	chosen := all[f.random.IntN(len(all))]
+	if err := chosen.do(ctx, f); err != nil {
+		return chosen.name, fmt.Errorf("%s: %w", chosen.name, err)
+	}
+	return chosen.name, nil
+}

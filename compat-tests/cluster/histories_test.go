@@ -1,0 +1,104 @@
+//go:build linux
+
+package cluster
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
+	"github.com/triglot/triglot/compat-tests/server"
+)
+
+var (
+	duration = flag.Duration("duration", 40*time.Second, "how long faults happen")
+	seed     = flag.Uint64("seed", 0, "of the random choices; 0 draws one")
+	size     = flag.Int("size", 3, "members of the cluster")
+)
+
+// aChapter is how long a history is judged as a whole; what lasts longer has several.
+const aChapter = 90 * time.Second
+
+// In a minute faults are short. In hours a pause of thirty seconds comes, too.
+const (
+	shortFault, longFault = 500 * time.Millisecond, 5 * time.Second
+	longestFault          = 30 * time.Second
+	manyChapters          = 10 * time.Minute
+)
+
+// tick is ZooKeeper's, for sessions of 1 to 10 s.
+const tick = 500 * time.Millisecond
+
+// TestHistories is the proof of what a cluster promises when its members fail.
+func TestHistories(t *testing.T) {
+	random, c := begin(t, ensemble.Options{Size: *size, Tick: tick})
+	f := &faults{cluster: c, random: random, short: shortFault, long: longFault}
+	if *duration >= manyChapters {
+		f.long = longestFault
+	}
+	ctx := context.Background()
+	deadline := time.Now().Add(*duration)
+	for i := 0; i == 0 || time.Now().Before(deadline); i++ {
+		part := &chapter{name: fmt.Sprintf("n%d", i), cluster: c, rec: NewRecorder(), random: random}
+		err := part.open(ctx)
+		if err == nil {
+			err = part.live(ctx, f, min(aChapter, time.Until(deadline)), t.Logf)
+		}
+		broken := part.rec.Findings()
+		if err == nil {
+			broken = part.judge(ctx, c.Dir)
+		}
+		part.close()
+		for _, text := range broken {
+			t.Error(text)
+		}
+		require.NoError(t, err)
+		if t.Failed() {
+			return
+		}
+		answered := map[Outcome]int{}
+		for _, o := range part.rec.Operations() {
+			answered[o.Answer.Outcome]++
+		}
+		t.Logf("chapter %d: operations %v, %d dead clients", i, answered, len(part.graves))
+		require.Greater(t, answered[Done], 200, "there was a load")
+	}
+}
+
+// begin starts a cluster of what TARGET names. Its directory is kept if the test fails.
+func begin(t *testing.T, o ensemble.Options) (*rand.Rand, *ensemble.Cluster) {
+	t.Helper()
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("repeat the choices with -seed %d", s)
+	kind, err := ensemble.KindFromEnv()
+	require.NoError(t, err)
+	o.Kind = kind
+	root, err := server.Root()
+	require.NoError(t, err)
+	parent := filepath.Join(root, ".build", "cluster")
+	require.NoError(t, os.MkdirAll(parent, 0o755))
+	o.Dir, err = os.MkdirTemp(parent, fmt.Sprintf("%s-%d-", kind, s))
+	require.NoError(t, err)
+	c, err := ensemble.Start(context.Background(), o)
+	t.Cleanup(func() {
+		require.NoError(t, c.Close())
+		if t.Failed() {
+			t.Logf("seed %d; the members' logs and what was recorded are in %s", s, o.Dir)
+			return
+		}
+		require.NoError(t, os.RemoveAll(o.Dir))
+	})
+	require.NoError(t, err)
+	return rand.New(rand.NewPCG(s, 6)), c
+}
