@@ -1,13 +1,9 @@
 package zk
 
 import (
-	"context"
 	"crypto/tls"
-	"fmt"
 	"slices"
 	"strconv"
-
-	"github.com/triglot/triglot/core"
 )
 
 // adminCommand is a command of AdminServer.
@@ -37,7 +33,7 @@ var adminCommands = []adminCommand{
 	{names: []string{"leader", "lead"}, run: (*admin).leader},
 	{names: []string{"monitor", "mntr"}, always: true, run: (*admin).monitor},
 	{names: []string{"observer_connection_stat_reset", "orst"}, run: with()},
-	{names: []string{"observers", "obsr"}, run: with(field{"synced_observers", 0}, field{"observers", []string(nil)})},
+	{names: []string{"observers", "obsr"}, run: (*admin).observers},
 	{names: []string{"restore", "rest"}, guarded: true, post: true, run: (*admin).restoreSnapshot},
 	{names: []string{"ruok"}, run: with()},
 	{names: []string{"server_stats", "srvr"}, run: (*admin).serverStats},
@@ -202,38 +198,6 @@ func (a *admin) isReadOnly(*adminRequest) adminReply {
 	return told(field{"read_only", a.s.readOnly.Load()})
 }
 
-// leader names the leader, to members of an ensemble alone.
-func (a *admin) leader(*adminRequest) adminReply {
-	members := a.s.ensemble()
-	if members == nil {
-		return told(field{"error", "server is not initialized"})
-	}
-	self := a.s.cfg.Cluster.Self()
-	var id int
-	var address string
-	if i := slices.IndexFunc(members, func(m core.Member) bool { return m.ID == self.Leader }); i >= 0 {
-		id = i + 1
-		address = first(members[i].PeerURLs)
-	}
-	return told(field{"is_leader", self.Leader == self.Member}, field{"leader_id", id}, field{"leader_ip", address})
-}
-
-// ensemble is the members; nil if there is but one.
-func (s *Server) ensemble() []core.Member {
-	members, err := s.cfg.Cluster.Members(context.Background(), false)
-	if err != nil || len(members) < 2 {
-		return nil
-	}
-	return members
-}
-
-func first(all []string) string {
-	if len(all) == 0 {
-		return ""
-	}
-	return all[0]
-}
-
 func (a *admin) monitor(*adminRequest) adminReply {
 	var o object
 	a.s.eachMonitored(o.put)
@@ -280,21 +244,6 @@ func (s *Server) describe() object {
 	}
 }
 
-func (a *admin) votingView(*adminRequest) adminReply {
-	var view object
-	for i, m := range a.s.ensemble() {
-		if !m.Learner {
-			view.put(strconv.Itoa(i+1), object{
-				{"server_addresses", m.PeerURLs},
-				{"election_addresses", m.PeerURLs},
-				{"client_address", first(m.ClientURLs)},
-				{"learner_type", "participant"},
-			})
-		}
-	}
-	return told(field{"current_config", view})
-}
-
 func (a *admin) watchSummary(*adminRequest) adminReply {
 	w := a.s.watches.summary()
 	return told(field{"num_connections", w.connections}, field{"num_paths", w.paths}, field{"num_total_watches", w.watches})
@@ -314,26 +263,4 @@ func (a *admin) watchesByPath(*adminRequest) adminReply {
 		o.put(g.path, g.sessions)
 	}
 	return told(field{"path_to_session_ids", o})
-}
-
-// zabState is that of raft, in ZooKeeper's words.
-func (a *admin) zabState(*adminRequest) adminReply {
-	members := a.s.ensemble()
-	if members == nil {
-		return told(field{"voting", false}, field{"zabstate", ""})
-	}
-	self, rev := a.s.cfg.Cluster.Self(), a.s.cfg.Cluster.Status().Rev
-	phase := "broadcast"
-	if self.Leader == 0 {
-		phase = "election"
-	}
-	return told(
-		field{"myid", a.s.serverID()},
-		field{"is_leader", self.Leader == self.Member},
-		field{"voting", !self.Learner},
-		field{"last_zxid", fmt.Sprintf("0x%x", int64(rev))},
-		field{"zab_epoch", self.Term},
-		field{"zab_counter", int64(rev)},
-		field{"zabstate", phase},
-	)
 }

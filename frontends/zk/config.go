@@ -23,6 +23,9 @@ type Config struct {
 	// Auth says whether etcd's authentication is on, and then who ZooKeeper clients are
 	// to it; without it they are nobody.
 	Auth core.Auth
+	// Overview has the other members say who they follow, for those who ask the leader; nil
+	// is that none does.
+	Overview core.Overview
 
 	Limits   Limits
 	Features Features
@@ -55,6 +58,10 @@ type About struct {
 	Built time.Time
 	// DataDir is what `conf` says.
 	DataDir string
+	// Ensemble is what /zookeeper/config says: a line for each server that zoo.cfg names,
+	// and the version, which is 0 as in an ensemble that is not reconfigured. Empty is
+	// what it is on a standalone server.
+	Ensemble string
 }
 
 // Limits bounds what clients may ask for. A zero is the default of that part.

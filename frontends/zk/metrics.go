@@ -137,25 +137,6 @@ func (s *Server) gauges() []figure {
 	return append(all, s.quorumGauges(g)...)
 }
 
-// quorumGauges are those of a member of an ensemble; a standalone server has none.
-func (s *Server) quorumGauges(g func(name, help string, value float64) figure) []figure {
-	members, err := s.cfg.Cluster.Members(s.ctx, false)
-	if err != nil || len(members) < 2 {
-		return nil
-	}
-	voters := 0
-	for _, m := range members {
-		if !m.Learner {
-			voters++
-		}
-	}
-	all := []figure{g("quorum_size", "Members that vote.", float64(voters))}
-	if self := s.cfg.Cluster.Self(); self.Leader == self.Member {
-		all = append(all, g("learners", "Members that follow the leader.", float64(len(members)-1)))
-	}
-	return all
-}
-
 // counts are the counters, with those that the process keeps.
 func (s *Server) counts(p processFigures) []figure {
 	all := make([]figure, 0, numCounters+3)

@@ -26,10 +26,22 @@ var (
 	opGetEphemerals = operation{name: "getEphemerals", decode: decodeEphemerals, read: readEphemerals, sees: seesAll}
 )
 
-func decodeRead(_ *conn, q *request, r *jute.Reader) {
+func decodeRead(c *conn, q *request, r *jute.Reader) {
 	var m wire.ReadRequest
 	m.Decode(r)
 	q.path, q.watch = m.Path, m.Watch
+	if q.path == configPath && c.srv.cfg.About.Ensemble != "" {
+		q.body = c.srv.cfg.About.Ensemble
+	}
+}
+
+// znodeOf is the znode that a request is about.
+func znodeOf(v core.View, q *request) (core.Znode, error) {
+	z, err := v.Znodes().Znode(q.path, core.PermRead)
+	if text, ok := q.body.(string); ok && err == nil {
+		z.Data, z.Null, z.Stat.DataLength = []byte(text), false, int32(len(text))
+	}
+	return z, err
 }
 
 // decodeExists refuses a path with a NUL, which the other reads do not look for
@@ -42,7 +54,7 @@ func decodeExists(c *conn, q *request, r *jute.Reader) {
 }
 
 func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znodes().Znode(q.path, core.PermRead)
+	z, err := znodeOf(v, q)
 	if err != nil {
 		return dst, err
 	}
@@ -50,7 +62,7 @@ func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte,
 }
 
 func readData(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := v.Znodes().Znode(q.path, core.PermRead)
+	z, err := znodeOf(v, q)
 	if err != nil {
 		return dst, err
 	}

@@ -38,6 +38,9 @@ func (c *conn) ping(q *request) error {
 // done answers with a header what was done when it was read.
 func (c *conn) done(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
 
+// anyConfig is the id of a configuration that stands for any.
+const anyConfig = -1
+
 func decodeSync(_ *conn, q *request, r *jute.Reader) {
 	var m wire.SyncRequest
 	m.Decode(r)
@@ -79,13 +82,17 @@ func (c *conn) whoAmI(q *request) error {
 }
 
 // decodeReconfig refuses a change of the configuration: as a ZooKeeper on which it is
-// disabled, or else as a standalone one (3.9 PrepRequestProcessor; E5).
+// disabled, as a member of an ensemble whose configuration is another than the client
+// takes it for, or else as a standalone one (3.9 PrepRequestProcessor; E5): members come
+// and go by etcd's face.
 func decodeReconfig(c *conn, q *request, r *jute.Reader) {
 	var m wire.ReconfigRequest
 	switch m.Decode(r); {
 	case r.Err() != nil:
 	case !c.srv.cfg.Features.Reconfig:
 		q.refuse(wire.ReconfigDisabled)
+	case m.CurConfigID != anyConfig && m.CurConfigID != 0 && c.srv.ensemble() != nil:
+		q.refuse(wire.BadVersion)
 	default:
 		q.refuse(wire.Unimplemented)
 	}

@@ -3,7 +3,6 @@ package zk
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -16,8 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/triglot/triglot/core"
 )
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -26,24 +23,6 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 // one form that all clients can read (go-zookeeper FLWSrvr).
 func (s *Server) fullVersion() string {
 	return fmt.Sprintf("%s-%s, built on %s", s.cfg.About.Version, s.cfg.About.Build, s.cfg.About.Built.UTC().Format("01/02/2006 15:04 UTC"))
-}
-
-// mode is the server's role.
-func (s *Server) mode() string {
-	if s.readOnly.Load() {
-		return "read-only"
-	}
-	members, err := s.cfg.Cluster.Members(context.Background(), false)
-	if err == nil && len(members) == 1 {
-		return "standalone"
-	}
-	switch self := s.cfg.Cluster.Self(); {
-	case self.Leader == self.Member:
-		return "leader"
-	case self.Learner:
-		return "observer"
-	}
-	return "follower"
 }
 
 func (s *Server) writeVersion(b *bytes.Buffer) {
@@ -138,8 +117,12 @@ func (s *Server) writeFigures(b *bytes.Buffer) {
 	fmt.Fprintf(b, "Connections: %d\n", s.stats.connections.Load())
 	fmt.Fprintf(b, "Outstanding: %d\n", s.stats.outstanding.Load())
 	fmt.Fprintf(b, "Zxid: 0x%x\n", int64(s.cfg.Cluster.Status().Rev))
-	fmt.Fprintf(b, "Mode: %s\n", s.mode())
+	mode := s.mode()
+	fmt.Fprintf(b, "Mode: %s\n", mode)
 	fmt.Fprintf(b, "Node count: %d\n", s.cfg.Znodes.Counts().Znodes)
+	if mode == "leader" {
+		b.WriteString("Proposal sizes last/min/max: -1/-1/-1\n") // as of one that has made none
+	}
 }
 
 // javaDouble prints a number as Java does those of this size: with a point.
@@ -205,17 +188,7 @@ func (s *Server) writeConf(b *bytes.Buffer, _ net.Conn) {
 		{"clientPortListenBacklog", -1},
 		{"serverId", s.serverID()},
 	})
-}
-
-// serverID is the place of this member among the voters, from 1; that of a standalone
-// server is 0, as ZooKeeper's.
-func (s *Server) serverID() int {
-	members, err := s.cfg.Cluster.Members(context.Background(), false)
-	if err != nil || len(members) < 2 {
-		return 0
-	}
-	self := s.cfg.Cluster.Self().Member
-	return 1 + slices.IndexFunc(members, func(m core.Member) bool { return m.ID == self })
+	s.writeMembership(b)
 }
 
 func (s *Server) writeDirs(b *bytes.Buffer, _ net.Conn) {
