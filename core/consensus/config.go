@@ -193,6 +193,9 @@ type logState struct {
 	hard *raftpb.HardState
 	conf *raftpb.ConfState
 	last uint64
+	// changed is the last entry behind the commit index that changes the members, zero if
+	// there is none.
+	changed uint64
 }
 
 // openLog reads the log's state and checks that raft can start from it.
@@ -224,11 +227,34 @@ func openLog(log Log, self core.MemberID, applied uint64) (logState, error) {
 	if err := checkConf(conf, self); err != nil {
 		return logState{}, err
 	}
+	changed, err := lastChange(log, commit+1, last)
+	if err != nil {
+		return logState{}, fmt.Errorf("look for changes of the members in the log: %w", err)
+	}
 	return logState{
+		changed: changed,
+
 		hard: &raftpb.HardState{Term: new(hard.GetTerm()), Vote: new(hard.GetVote()), Commit: new(commit)},
 		conf: conf,
 		last: last,
 	}, nil
+}
+
+// lastChange finds the last of some entries that changes the members.
+func lastChange(log Log, from, to uint64) (index uint64, err error) {
+	for from <= to {
+		entries, err := log.Entries(from, to+1, maxMessageBytes)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			if e.GetType() == raftpb.EntryConfChange {
+				index = e.GetIndex()
+			}
+		}
+		from += uint64(len(entries))
+	}
+	return index, nil
 }
 
 // checkConf reports why a member cannot run with a configuration. One that is in none

@@ -16,14 +16,17 @@ type members struct {
 	removed map[uint64]struct{}
 	// changing says that this leader has proposed a change that is not applied.
 	changing bool
+	// changedAt is the last entry of the log that changes the members, zero if those that
+	// do are known to be committed since the start.
+	changedAt uint64
 	// soleFrom is the commit index at which the last of the others went. One that did
 	// not know yet may have acknowledged what is committed up to there.
 	soleFrom uint64
 }
 
-func newMembers(self core.MemberID, conf *raftpb.ConfState) members {
-	m := members{self: uint64(self), removed: map[uint64]struct{}{}}
-	m.set(conf)
+func newMembers(self core.MemberID, at *logState) members {
+	m := members{self: uint64(self), removed: map[uint64]struct{}{}, changedAt: at.changed}
+	m.set(at.conf)
 	return m
 }
 

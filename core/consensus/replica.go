@@ -59,6 +59,10 @@ type replica struct {
 //  3. If unsynced, a term, a vote or an entry has been handed out in a task that
 //     did not sync. The next task with responses syncs.
 //  4. applying counts the applyTasks with entries that are not done.
+//  5. If holding, what is for peers waits in held until a leader's commit index that
+//     covers a change of the members is durable. A member that is removed hears of it by
+//     that index, and ends; if it was one of two, the other needs it as soon as it has
+//     forgotten, in a crash, that the change is committed.
 type diskWork struct {
 	hard      *raftpb.HardState
 	hardOwed  bool
@@ -66,6 +70,8 @@ type diskWork struct {
 	appending int
 	applying  int
 	told      leadership // the last one that the applier was asked to tell of
+	holding   bool
+	held      []*Message
 }
 
 // status is what a replica shows of itself.
@@ -145,7 +151,7 @@ func newReplica(c *Config) (*replica, error) {
 		inherited: state.last,
 
 		status:  status{term: state.hard.GetTerm(), committed: state.hard.GetCommit()},
-		members: newMembers(c.ID, state.conf),
+		members: newMembers(c.ID, &state),
 		duties:  newDuties(c),
 		disk:    diskWork{hard: state.hard},
 		proposer: proposer{
@@ -286,6 +292,21 @@ func (r *replica) deliver(responses []*Message) error {
 	return nil
 }
 
+// post sends a message of raft's to a peer.
+func (r *replica) post(m *Message) {
+	if r.disk.holding {
+		r.disk.held = append(r.disk.held, m)
+		return
+	}
+	r.out.messages = append(r.out.messages, m)
+}
+
+// planRelease makes the commit index durable, and then what is held leaves.
+func (r *replica) planRelease() {
+	r.out.appends = append(r.out.appends, &appendTask{hard: r.disk.hard, sync: true, release: true})
+	r.disk.hardOwed, r.disk.unsynced = false, false
+}
+
 // appended takes in that a task has been done by the log writer.
 func (r *replica) appended(t *appendTask) error {
 	if len(t.entries) > 0 {
@@ -296,6 +317,12 @@ func (r *replica) appended(t *appendTask) error {
 	}
 	if t.install != nil {
 		r.installed(t.install)
+	}
+	if t.release {
+		r.disk.holding = false
+		r.out.messages = append(r.out.messages, r.disk.held...)
+		clear(r.disk.held)
+		r.disk.held = r.disk.held[:0]
 	}
 	return nil
 }
@@ -352,6 +379,8 @@ func (r *replica) handleReady() error {
 		rd := r.rn.Ready()
 		was := r.status
 		r.observe(&rd)
+		hold := r.leads() && was.committed < r.members.changedAt && r.members.changedAt <= r.status.committed
+		r.disk.holding = r.disk.holding || hold
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
@@ -363,8 +392,11 @@ func (r *replica) handleReady() error {
 					return err
 				}
 			default:
-				r.out.messages = append(r.out.messages, m)
+				r.post(m)
 			}
+		}
+		if hold {
+			r.planRelease()
 		}
 		if r.status.term != was.term || r.status.leader != was.leader {
 			r.turn(r.status.term != was.term)
@@ -439,6 +471,11 @@ func (r *replica) planAppend(m *Message) error {
 	r.disk.unsynced = (vital || r.disk.unsynced) && !t.sync
 	if len(t.entries) > 0 {
 		r.disk.appending++
+	}
+	for _, e := range t.entries {
+		if e.GetType() == raftpb.EntryConfChange {
+			r.members.changedAt = e.GetIndex()
+		}
 	}
 	r.out.appends = append(r.out.appends, t)
 	return nil

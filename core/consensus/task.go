@@ -56,6 +56,8 @@ type appendTask struct {
 	// responses are what raft wants delivered once this and all earlier tasks are
 	// as durable as they asked for.
 	responses []*Message
+	// release says that then the messages leave that were held back for it.
+	release bool
 }
 
 // writes reports whether there is anything to write.

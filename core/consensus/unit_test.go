@@ -324,7 +324,7 @@ func TestReaderAsksAgain(t *testing.T) {
 }
 
 func TestCheckMessage(t *testing.T) {
-	known := newMembers(1, &raftpb.ConfState{Voters: []uint64{1, 2, 3, 6}, Learners: []uint64{5}})
+	known := newMembers(1, &logState{conf: &raftpb.ConfState{Voters: []uint64{1, 2, 3, 6}, Learners: []uint64{5}}})
 	known.set(&raftpb.ConfState{Voters: []uint64{1, 2, 3}, Learners: []uint64{5}})
 	message := func(change func(m *Message)) *Message {
 		m := &Message{
