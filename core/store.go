@@ -246,7 +246,7 @@ type Cluster interface {
 // authentication is on. Each returns all members as they are then, by id.
 type Membership interface {
 	// Add fails with BadMemberURLs, PeerURLExists, MemberExists, TooManyLearners,
-	// NotEnoughStarted and Unhealthy; Unsupported for what this version cannot do.
+	// NotEnoughStarted and Unhealthy; Unsupported if this member has no way to others.
 	Add(ctx context.Context, who Principal, peerURLs []string, learner bool) (Member, []Member, error)
 	// Remove fails with MemberNotFound, NotEnoughStarted and Unhealthy.
 	Remove(ctx context.Context, who Principal, id MemberID) ([]Member, error)
@@ -258,13 +258,15 @@ type Membership interface {
 }
 
 // Self is who answers, under which leader and in which term. The fields are those
-// of Status.
+// of Status, but for Observer: that the member is a learner that serves clients as a
+// voter does (--observer).
 type Self struct {
 	ClusterID uint64
 	Member    MemberID
 	Leader    MemberID
 	Term      uint64
 	Learner   bool
+	Observer  bool
 }
 
 // Member is what the cluster knows of a member.

@@ -4,8 +4,11 @@ package node
 // adds its line here.
 func (n *Node) answerers() map[questionKind]answerer {
 	return map[questionKind]answerer{
-		askHash:  n.corruption.answer,
-		askRenew: n.leases.renewals.answerRenew,
-		askLease: n.leases.renewals.answerLease,
+		askHash:    n.corruption.answer,
+		askRenew:   n.leases.renewals.answerRenew,
+		askMembers: n.answerChange,
+		askLease:   n.leases.renewals.answerLease,
+
+		askStatus: n.answerStatus,
 	}
 }

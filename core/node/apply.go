@@ -63,7 +63,7 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 		for j := range c.Entry.Batches {
 			commands += len(c.Entry.Batches[j].Commands)
 		}
-		e := state.Entry{Index: c.Index, Term: c.Term, Frame: c.Entry}
+		e := stateEntry(c)
 		if c.Local != nil {
 			e.Own = a.own
 		}
@@ -71,6 +71,7 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 		if replies, err = machine.Apply(e, replies); err != nil {
 			return 0, err
 		}
+		c.Refused = machine.MembershipRefused()
 		if machine.BatchSize() >= maxCommit || machine.Marked() {
 			batch = batch[:i+1]
 			break
@@ -87,6 +88,9 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	a.n.auth.changed(delta.Tokens)
 	a.n.corruption.note(view, delta.Marks)
 	a.n.published.publish(view)
+	if delta.Members {
+		a.n.membersChanged(view)
+	}
 	a.n.hub.Publish(delta.Revisions, rev)
 	if delta.Compacted != 0 {
 		a.n.hub.Compacted(delta.Compacted)

@@ -155,6 +155,13 @@ type Limits struct {
 	// ApplyTime is how long a batch of commands may take to be applied before a line
 	// says so (--warning-apply-duration); zero is 100 ms, less is never.
 	ApplyTime time.Duration
+	// TransferBytesPerSecond is how fast the state is sent to members that need it, all
+	// together; zero is DefaultTransferRate, negative is as fast as it goes.
+	TransferBytesPerSecond int64
+	// CatchUpEntries is how many entries of the log are kept for members that are behind
+	// (--snapshot-catchup-entries): one that lacks more is sent the state. Zero is etcd's
+	// 5000, or more if they are small; see logKept.
+	CatchUpEntries uint64
 }
 
 // Leases are etcd's feature gates of that name.
@@ -242,6 +249,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Limits.RequestBytes == 0 {
 		c.Limits.RequestBytes = DefaultMaxRequestBytes
+	}
+	if c.Limits.TransferBytesPerSecond == 0 {
+		c.Limits.TransferBytesPerSecond = DefaultTransferRate
 	}
 	if c.Limits.FlushCommands == 0 {
 		c.Limits.FlushCommands = DefaultFlushCommands

@@ -289,7 +289,17 @@ func (d *dataDir) beginFounding() error {
 	if err := d.sync(); err != nil {
 		return err
 	}
-	for _, path := range []string{d.logPath(), d.join(logName), d.join(stateName), d.join(markerName + tmpSuffix)} {
+	names, err := d.fs.List(d.path)
+	if err != nil {
+		return err
+	}
+	old := []string{d.logPath(), d.join(logName), d.join(markerName + tmpSuffix)}
+	for _, name := range names {
+		if _, ok := stateNumber(name); ok { // what is being received is kept
+			old = append(old, d.join(name))
+		}
+	}
+	for _, path := range old {
 		if err := d.fs.RemoveAll(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("clear what an unfinished start has left: %w", err)
 		}

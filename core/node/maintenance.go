@@ -9,13 +9,13 @@ import (
 	"github.com/triglot/triglot/core/state"
 )
 
-// MoveLeader implements core.Maintenance. A lone member leads, and can give the
-// leadership to itself alone (etcd T-102).
+// MoveLeader implements core.Maintenance (etcd T-102).
 func (n *Node) MoveLeader(ctx context.Context, who core.Principal, to core.MemberID) error {
 	if err := n.requireRoot(ctx, who); err != nil {
 		return err
 	}
-	if self := n.Self(); self.Leader != self.Member {
+	self := n.Self()
+	if self.Leader != self.Member {
 		return core.NotLeader
 	}
 	members, err := n.Members(ctx, false)
@@ -25,7 +25,12 @@ func (n *Node) MoveLeader(ctx context.Context, who core.Principal, to core.Membe
 	if m := memberIn(members, to); m == nil || m.Learner {
 		return core.BadLeaderTransferee
 	}
-	return nil
+	if to == self.Member {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, n.requestTimeout(), core.Timeout)
+	defer cancel()
+	return n.driver.TransferLeadership(ctx, to)
 }
 
 // Downgrade implements core.Maintenance. The version that it returns is the one before

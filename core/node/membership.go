@@ -2,53 +2,58 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/member"
 )
 
-// membership changes the members. It implements core.Membership for a cluster of
-// one: what would make it more than one is refused, after all that etcd checks
-// before.
+// membership changes the members. It implements core.Membership: what is to be judged by
+// what this member knows it judges itself, as etcd does, what the leader alone knows the
+// leader, and the rest the state machine.
 type membership struct{ n *Node }
 
 // Membership gives access to the members.
 func (n *Node) Membership() core.Membership { return membership{n} }
 
-// Add implements core.Membership. It makes etcd's checks in etcd's order, and then
-// says that this version cannot do it.
+// Add implements core.Membership.
 func (m membership) Add(
-	ctx context.Context, who core.Principal, peerURLs []string, _ bool,
+	ctx context.Context, who core.Principal, peerURLs []string, learner bool,
 ) (core.Member, []core.Member, error) {
 	urls, err := parsePeerURLs(peerURLs)
 	if err != nil {
 		return core.Member{}, nil, err
 	}
-	members, err := m.judged(ctx, who)
+	now := time.Now()
+	err = m.judge(ctx, who, func(members []core.Member, l *member.Links) error { return member.MayAdd(members, learner, l) })
 	if err != nil {
 		return core.Member{}, nil, err
 	}
-	for i := range members {
-		if slices.ContainsFunc(members[i].PeerURLs, func(u string) bool { return slices.Contains(urls, u) }) {
-			return core.Member{}, nil, core.PeerURLExists
-		}
+	if !m.n.clustered() {
+		return core.Member{}, nil, core.Errorf(core.Unsupported, "this member is set up to stay alone: it listens to no peers")
 	}
-	return core.Member{}, nil, core.Errorf(core.Unsupported, "a cluster of several members is not supported yet: no member can be added")
+	added := core.Member{ID: member.AddedID(urls, now), PeerURLs: urls, Learner: learner}
+	members, err := m.change(ctx, who, &core.MemberAdd{Member: added, MaxLearners: m.n.cfg.Members.MaxLearners})
+	if err != nil {
+		return core.Member{}, nil, err
+	}
+	return added, members, nil
 }
 
-// Remove implements core.Membership. The only member cannot go (etcd T-101).
+// Remove implements core.Membership.
 func (m membership) Remove(ctx context.Context, who core.Principal, id core.MemberID) ([]core.Member, error) {
-	members, err := m.judged(ctx, who)
+	err := m.judge(ctx, who, func(members []core.Member, l *member.Links) error { return member.MayRemove(members, id, l) })
 	if err != nil {
 		return nil, err
 	}
-	if memberIn(members, id) == nil {
-		return nil, core.MemberNotFound
-	}
-	return nil, core.NotEnoughStarted
+	return m.change(ctx, who, &core.MemberRemove{ID: id})
 }
 
 // Update implements core.Membership. Like etcd it takes any text for a URL, and none
@@ -62,24 +67,133 @@ func (m membership) Update(
 	return m.n.Members(ctx, true)
 }
 
-// Promote implements core.Membership. There are no learners in a cluster of one.
+// Promote implements core.Membership.
 func (m membership) Promote(ctx context.Context, who core.Principal, id core.MemberID) ([]core.Member, error) {
-	members, err := m.judged(ctx, who)
-	if err != nil {
-		return nil, err
-	}
-	if memberIn(members, id) == nil {
-		return nil, core.MemberNotFound
-	}
-	return nil, core.NotLearner
-}
-
-// judged returns the members to one who may change them.
-func (m membership) judged(ctx context.Context, who core.Principal) ([]core.Member, error) {
 	if err := m.n.requireRoot(ctx, who); err != nil {
 		return nil, err
 	}
-	return m.n.Members(ctx, true)
+	return m.change(ctx, who, &core.MemberPromote{ID: id})
+}
+
+// judge makes the checks of --strict-reconfig-check with what this member knows, for one
+// who may change the members.
+func (m membership) judge(ctx context.Context, who core.Principal, check func([]core.Member, *member.Links) error) error {
+	if err := m.n.requireRoot(ctx, who); err != nil {
+		return err
+	}
+	members, err := m.n.Members(ctx, false)
+	if err != nil || m.n.cfg.Members.Loose {
+		return err
+	}
+	links := member.Links{Self: m.n.disk.id.member, Since: m.n.peers.links(), Now: time.Now()}
+	if err := check(members, &links); err != nil {
+		m.n.cfg.Logger.Warn("a change of members was refused: it would put the quorum at risk", "error", err, "connected_since", links.Since)
+		return err
+	}
+	return nil
+}
+
+// change has the leader make a change, and returns the members as they are then.
+func (m membership) change(ctx context.Context, who core.Principal, cmd core.Command) ([]core.Member, error) {
+	data, err := m.n.encode(who, cmd)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, m.n.requestTimeout(), core.Timeout)
+	defer cancel()
+	return m.atLeader(ctx, data)
+}
+
+// leaderRetry is the pause before a leader is looked for again.
+const leaderRetry = 50 * time.Millisecond
+
+// atLeader has the leader propose a change, wherever it is. It goes on looking for one
+// while nothing can have been proposed.
+func (m membership) atLeader(ctx context.Context, data []byte) ([]core.Member, error) {
+	for {
+		members, err := m.n.proposeChange(ctx, data)
+		if errors.Is(err, core.NotLeader) {
+			members, err = m.forward(ctx, data)
+		}
+		if kind := core.KindOf(err); err == nil || kind != core.NotLeader && kind != core.NoLeader {
+			return members, err
+		}
+		select {
+		case <-time.After(leaderRetry):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// proposeChange judges a change as only the leader can, and makes it. It returns the
+// members as they are then, also if this one is none of them any more. It fails with
+// NotLeader if it does not lead.
+func (n *Node) proposeChange(ctx context.Context, data []byte) ([]core.Member, error) {
+	if self := n.Self(); self.Leader != self.Member {
+		return nil, core.NotLeader
+	}
+	change, err := n.judgeChange(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	p := consensus.NewMembership(data, time.Time{}, change)
+	if err := n.driver.Propose(p); err != nil {
+		return nil, err
+	}
+	if _, err := p.Wait(ctx); err != nil {
+		return nil, err
+	}
+	return n.Members(ctx, false)
+}
+
+// judgeChange is what raft is told of a change, if the leader finds nothing wrong with it.
+func (n *Node) judgeChange(ctx context.Context, data []byte) (change consensus.MemberChange, err error) {
+	cmd, _, err := command.DecodeCommandAs(data)
+	if err != nil {
+		return change, err
+	}
+	switch c := cmd.(type) {
+	case *core.MemberAdd:
+		change = consensus.MemberChange{Kind: consensus.AddVoter, ID: c.Member.ID}
+		if c.Member.Learner {
+			change.Kind = consensus.AddLearner
+		}
+	case *core.MemberRemove:
+		change = consensus.MemberChange{Kind: consensus.RemoveMember, ID: c.ID}
+	case *core.MemberPromote:
+		change = consensus.MemberChange{Kind: consensus.AddVoter, ID: c.ID}
+		err = n.readyToVote(ctx, c.ID)
+	default:
+		err = core.Errorf(core.InvalidArgument, "%T is no change of members", cmd)
+	}
+	return change, err
+}
+
+// readyToVote fails unless a member has nearly all of the log: else a quorum that needs
+// its vote would wait for it. It fails with NotLeader if this member does not lead.
+func (n *Node) readyToVote(ctx context.Context, id core.MemberID) error {
+	all, err := n.driver.Progress(ctx)
+	if err != nil {
+		return err
+	}
+	at := func(id core.MemberID) int {
+		return slices.IndexFunc(all, func(p consensus.Progress) bool { return p.ID == id })
+	}
+	candidate, self := at(id), at(n.disk.id.member)
+	switch {
+	case candidate < 0:
+		return core.MemberNotFound
+	case self >= 0 && all[candidate].Match*100 < all[self].Match*member.ReadyPercent:
+		return core.LearnerNotReady
+	case n.cfg.Members.Loose:
+		return nil
+	}
+	members, err := n.Members(ctx, false)
+	if err != nil {
+		return err
+	}
+	return member.MayPromote(members)
 }
 
 func memberIn(members []core.Member, id core.MemberID) *core.Member {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +30,7 @@ type Node struct {
 	corruption corruption
 
 	published published
+	standing  standing
 
 	// fault holds the first fault that the member cannot go on after.
 	fault chan error
@@ -62,6 +62,7 @@ func Start(cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, fault: make(chan error, 1), introduced: make(chan struct{})}
+	n.standing.init()
 	if err := n.auth.init(n); err != nil {
 		return nil, err
 	}
@@ -94,6 +95,7 @@ func (n *Node) start() error {
 		return err
 	}
 	n.published.init(view)
+	n.peers.init(n, view.Members())
 	n.hub = watch.New(watch.Options{
 		RingBytes:  int(n.cfg.Memory.Ring),
 		History:    n,
@@ -107,18 +109,23 @@ func (n *Node) start() error {
 	n.sessions.leases = &n.leases
 	n.corruption.init(n)
 	n.upkeep = newUpkeep(n)
+	n.peers.states.init(ctx, n)
 	if err := n.startConsensus(ctx, view); err != nil {
 		stop()
 		n.hub.Close()
 		n.published.close()
 		return err
 	}
-	if err := n.peers.start(n, view.Members()); err != nil {
+	if err := n.peers.start(); err != nil {
 		return errors.Join(err, n.end(context.Background()))
 	}
 	n.auth.passwords.start(ctx, n.wait.Go)
 	n.wait.Go(func() { n.leases.keepTime(ctx) })
 	n.wait.Go(func() { n.leases.expireOverdue(ctx) })
+	if n.clustered() {
+		n.wait.Go(func() { n.leases.renewals.run(ctx) })
+		n.wait.Go(func() { n.sessions.watchContact(ctx) })
+	}
 	n.wait.Go(func() { n.upkeep.keepLogShort(ctx) })
 	n.wait.Go(func() { n.upkeep.collectHistory(ctx) })
 	n.wait.Go(func() { n.upkeep.raiseAlarms(ctx) })
@@ -133,6 +140,12 @@ func (n *Node) start() error {
 }
 
 func (n *Node) startConsensus(ctx context.Context, view *state.View) error {
+	if view.RemovedMember(n.disk.id.member) {
+		return ErrRemoved
+	}
+	if self := memberIn(view.Members(), n.disk.id.member); self != nil {
+		n.standing.learner.Store(self.Learner)
+	}
 	var voters, learners []core.MemberID
 	for _, m := range view.Members() {
 		if m.Learner {
@@ -214,6 +227,7 @@ func (n *Node) Stop(ctx context.Context) error {
 }
 
 func (n *Node) end(ctx context.Context) error {
+	n.handOver(ctx)
 	n.stop()
 	errs := []error{n.driver.Stop()}
 	n.peers.stop()
@@ -227,6 +241,7 @@ func (n *Node) end(ctx context.Context) error {
 	if ctx.Err() == nil {
 		errs = append(errs, n.disk.engine().db.Flush())
 	}
+	errs = append(errs, n.peers.states.outgoing.close())
 	n.metrics.unregister(n.cfg.Metrics)
 	return errors.Join(append(errs, n.disk.close())...)
 }
@@ -257,56 +272,4 @@ func (n *Node) awaitViews() error {
 		<-time.After(time.Millisecond)
 	}
 	return nil
-}
-
-// introduceRetry is the pause between two attempts of a member to make itself
-// known.
-const introduceRetry = 100 * time.Millisecond
-
-// introduce tells the cluster this member's name and client URLs, and what it is asked
-// for by this member's configuration, as soon as it can: a replay may take longer than a request may.
-func (n *Node) introduce(ctx context.Context) {
-	if err := n.corruption.atStart(ctx); err != nil {
-		n.fail(err)
-		return
-	}
-	for {
-		err := n.tryIntroduce(ctx)
-		if err == nil {
-			close(n.introduced)
-			return
-		}
-		select {
-		case <-time.After(introduceRetry):
-			n.cfg.Logger.Debug("this member is not known yet; it tries again", "error", err)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (n *Node) tryIntroduce(ctx context.Context) error {
-	view, err := n.view(ctx, core.Consistency{Linearizable: true})
-	if err != nil {
-		return err
-	}
-	policy := view.ACLPolicy()
-	self := core.Member{ID: n.disk.id.member}
-	for _, m := range view.Members() {
-		if m.ID == self.ID {
-			self = m
-		}
-	}
-	view.Close()
-	if asked := n.cfg.ACLPolicy; asked != nil && *asked != policy {
-		if _, err := n.do(ctx, &core.SetZnodeACLPolicy{Policy: *asked}); err != nil {
-			return err
-		}
-	}
-	if self.Name == n.cfg.Name && slices.Equal(self.ClientURLs, n.cfg.AdvertiseClientURLs) {
-		return nil
-	}
-	self.Name, self.ClientURLs = n.cfg.Name, n.cfg.AdvertiseClientURLs
-	_, err = n.do(ctx, &core.SetMember{Member: self})
-	return err
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/consensus"
 	"github.com/triglot/triglot/core/member"
 	"github.com/triglot/triglot/core/state"
 	"github.com/triglot/triglot/storage"
@@ -35,6 +37,9 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := plan.askPeers(cfg); err != nil {
+		return nil, err
+	}
 	dir, err := openDataDir(cfg.FS, cfg.DataDir)
 	if err != nil {
 		return nil, err
@@ -52,12 +57,29 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 }
 
 // plan is who the member is, and whether it is to be founded: with founders, and
-// with what source holds unless that is nil.
+// with what source holds unless that is nil; or, if joining, with what one of the
+// hosts holds, which is in joined when it is here.
 type plan struct {
 	id       identity
 	founded  bool
 	founders []core.Member
 	source   *source
+
+	joining bool
+	hosts   []answered
+	joined  consensus.Installed
+}
+
+// askPeers asks other members what only they know.
+func (p *plan) askPeers(cfg *Config) error {
+	switch {
+	case p.founded || p.source != nil:
+		return nil
+	case p.joining:
+		return p.planJoin(cfg)
+	default:
+		return p.checkFounders(cfg)
+	}
 }
 
 // planStart compares what the configuration says with whose directory it is.
@@ -66,7 +88,8 @@ func planStart(cfg *Config) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if founded && cfg.Cluster.TrustDataDir {
+	// The id of a member that was added later does not follow from its flags.
+	if founded && (cfg.Cluster.TrustDataDir || cfg.Cluster.Existing) {
 		return plan{id: id, founded: true}, nil
 	}
 	if !founded {
@@ -74,16 +97,12 @@ func planStart(cfg *Config) (plan, error) {
 			return p, err
 		}
 	}
-	switch {
-	case !founded && cfg.Cluster.Existing:
-		return plan{}, errors.New("--initial-cluster-state=existing: to join a running cluster is not supported yet; use new")
-	case !founded && len(cfg.Cluster.Peers) > 1:
-		return plan{}, fmt.Errorf("--initial-cluster names %d members: a cluster of several members is not supported yet; "+
-			"name this member alone", len(cfg.Cluster.Peers))
-	}
 	founders, self, err := founding(&cfg.Cluster, cfg.Name)
 	if err != nil {
 		return plan{}, err
+	}
+	if !founded && cfg.Cluster.Existing {
+		return plan{joining: true}, nil
 	}
 	if founded && id != self {
 		return plan{}, fmt.Errorf("data directory %s belongs to %v, but --initial-cluster, --initial-cluster-token and "+
@@ -115,6 +134,11 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	if err := prepare(); err != nil {
 		return err
 	}
+	if p.joining {
+		if err := d.join(cfg, &p); err != nil {
+			return err
+		}
+	}
 	if err := d.openParts(cfg, m, fatal); err != nil {
 		return err
 	}
@@ -134,7 +158,35 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	if err := d.checkMount(cfg.Cluster.Mount); err != nil {
 		return err
 	}
-	return d.align(cfg.Logger)
+	if err := d.checkAdvertised(&cfg.Cluster); err != nil {
+		return err
+	}
+	if err := d.align(cfg.Logger); err != nil || !p.founded || !cfg.Cluster.ForceNew {
+		return err
+	}
+	return d.standAlone(cfg.Logger)
+}
+
+// checkAdvertised refuses the directory of one member to another: two of one name would
+// vote twice. It knows the other by its peer URLs.
+func (d *disk) checkAdvertised(c *Founding) error {
+	head, err := state.HeadOf(d.engine().db)
+	if err != nil {
+		return err
+	}
+	self := memberIn(head.Members, d.id.member)
+	for _, url := range c.AdvertisePeerURLs {
+		if self == nil || slices.Contains(self.PeerURLs, url) {
+			continue
+		}
+		for _, m := range head.Members {
+			if slices.Contains(m.PeerURLs, url) {
+				return fmt.Errorf("data directory %s belongs to %v, but --initial-advertise-peer-urls has %s, which is member %x: it was copied; "+
+					"give this member its own, or start with an empty one", d.dir.path, d.id, url, uint64(m.ID))
+			}
+		}
+	}
+	return nil
 }
 
 // checkCluster refuses the state of another cluster.
@@ -176,9 +228,15 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 	return err
 }
 
-// found makes the member: its first state, a log that begins behind it and, when
-// both are durable, the mark.
+// found makes the member: its first state, unless it has joined, a log that begins behind
+// it and, when both are durable, the mark.
 func (d *disk) found(cfg *Config, p *plan) error {
+	if p.joining {
+		if err := d.log.Reset(p.joined.Index, p.joined.Term); err != nil {
+			return err
+		}
+		return d.dir.endFounding(d.id)
+	}
 	prefix, err := mountPrefix(cfg.Cluster.Mount)
 	if err != nil {
 		return err
@@ -227,7 +285,27 @@ func (d *disk) align(logger *slog.Logger) error {
 		return fmt.Errorf("the raft log begins at entry %d but the state ends at entry %d: entries between them are missing; "+
 			"restore this member from a peer or a backup", first, applied)
 	}
+	logged, err := d.log.Term(applied)
+	if err != nil {
+		return err
+	}
+	if logged != term {
+		return d.replaceLog(logger, applied, term, logged)
+	}
 	return d.log.RaiseCommit(applied)
+}
+
+// replaceLog begins a new log behind a state whose last entry is of another term than
+// the log has it: the state was installed, and a crash came before the log was reset,
+// in which there are entries that were never committed.
+func (d *disk) replaceLog(logger *slog.Logger, applied, term, logged uint64) error {
+	if commit := d.log.HardState().GetCommit(); commit >= applied {
+		return fmt.Errorf("the raft log in %s has entry %d committed in term %d, the state in %s has it of term %d: they do not belong together; "+
+			"restore this member from a peer or a backup", d.dir.logPath(), applied, logged, d.engine().db.Dir(), term)
+	}
+	logger.Warn("the state was installed and the raft log is not its own: starting a new log behind the state",
+		"applied", applied, "term", term, "log_term", logged)
+	return d.log.Reset(applied, term)
 }
 
 // close closes what has been opened, and gives the directory up.

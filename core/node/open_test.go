@@ -276,8 +276,8 @@ func TestFirstStartRefuses(t *testing.T) {
 	}{
 		{"several members", func(cfg *Config) {
 			cfg.Cluster.Peers = []Peer{{Name: "default", URLs: []string{"http://localhost:2380"}}, {Name: "b", URLs: []string{"http://h:1"}}}
-		}, "several members is not supported yet"},
-		{"a cluster to join", func(cfg *Config) { cfg.Cluster.Existing = true }, "to join a running cluster is not supported yet"},
+		}, "this member listens to no peers"},
+		{"a cluster to join", func(cfg *Config) { cfg.Cluster.Existing = true }, "this member listens to no peers"},
 		{"a name that is not in the cluster", func(cfg *Config) { cfg.Cluster.Peers = []Peer{{Name: "y", URLs: []string{"http://h:1"}}} }, "does not mention"},
 	} {
 		for _, trust := range []bool{false, true} {

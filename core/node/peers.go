@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -30,8 +31,8 @@ type questionKind uint8
 const (
 	// askRenew renews leases and touches sessions in the leader's deadlines (renew.go).
 	askRenew questionKind = 1 + iota
-	// askPromote has the leader judge and propose what promotes a learner (membership.go).
-	askPromote
+	// askMembers has the leader judge and propose a change of members (membership.go).
+	askMembers
 	// askHash compares what a HashMark summed up (corruption.go).
 	askHash
 	// askStatus is a member's own account of itself (overview.go).
@@ -46,27 +47,33 @@ type answerer func(ctx context.Context, from core.MemberID, body []byte) ([]byte
 // peers is this member among the others: the network of consensus, and who answers
 // what they ask. It implements peer.Handler.
 type peers struct {
-	n         *Node
-	transport *peer.Transport
+	n *Node
+	// transport is nil until it is started, and if this member is alone.
+	transport atomic.Pointer[peer.Transport]
 	// answers is complete before transport starts, and does not change.
 	answers map[questionKind]answerer
 
+	states states
+
 	mu sync.Mutex
-	// members are those that transport was told of.
+	// members are those that transport is told of.
 	members []core.Member
 }
 
 var _ peer.Handler = (*peers)(nil)
 
-// start listens to the peers and dials them.
-func (p *peers) start(n *Node, members []core.Member) error {
-	p.n = n
-	p.answers = n.answerers()
+func (p *peers) init(n *Node, members []core.Member) {
+	p.n, p.members, p.answers = n, members, n.answerers()
+}
+
+// start listens to the peers and dials them. Consensus runs, and may have changed the
+// members.
+func (p *peers) start() error {
+	n := p.n
 	if n.cfg.Peers.Dial == nil {
 		return nil // alone
 	}
-	var err error
-	p.transport, err = peer.Start(peer.Config{
+	t, err := peer.Start(peer.Config{
 		Cluster: n.disk.id.cluster, Self: n.disk.id.member, Name: n.cfg.Name,
 		Listeners: n.cfg.Peers.Listeners, Dial: n.cfg.Peers.Dial, Handler: p,
 		ReadTimeout: n.cfg.Peers.ReadTimeout, WriteTimeout: n.cfg.Peers.WriteTimeout,
@@ -75,14 +82,17 @@ func (p *peers) start(n *Node, members []core.Member) error {
 	if err != nil {
 		return err
 	}
-	p.follow(members)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.transport.Store(t)
+	t.SetMembers(p.members)
 	return nil
 }
 
 // stop ends the connections.
 func (p *peers) stop() {
-	if p.transport != nil {
-		p.transport.Stop()
+	if t := p.transport.Load(); t != nil {
+		t.Stop()
 	}
 }
 
@@ -91,27 +101,42 @@ func (p *peers) follow(members []core.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.members = members
-	if p.transport != nil {
-		p.transport.SetMembers(members)
+	if t := p.transport.Load(); t != nil {
+		t.SetMembers(members)
 	}
 }
 
 // send is consensus' network.
 func (p *peers) send(messages []*consensus.Message) {
-	if p.transport == nil {
+	t := p.transport.Load()
+	if t == nil {
 		return
 	}
 	for _, m := range messages {
-		p.transport.Send(core.MemberID(m.GetTo()), m)
+		t.Send(core.MemberID(m.GetTo()), m)
 	}
 }
 
 // ask asks a member a question.
 func (p *peers) ask(ctx context.Context, to core.MemberID, kind questionKind, body []byte) ([]byte, error) {
-	if p.transport == nil {
+	t := p.transport.Load()
+	if t == nil {
 		return nil, core.Errorf(core.Timeout, "member %x cannot be reached: this member is alone", uint64(to))
 	}
-	return p.transport.Ask(ctx, to, uint8(kind), body)
+	return t.Ask(ctx, to, uint8(kind), body)
+}
+
+// links is since when the others can be reached.
+func (p *peers) links() map[core.MemberID]time.Time {
+	since := map[core.MemberID]time.Time{}
+	if t := p.transport.Load(); t != nil {
+		for _, s := range t.Peers() {
+			if !s.Since.IsZero() {
+				since[s.ID] = s.Since
+			}
+		}
+	}
+	return since
 }
 
 // askLeader asks whoever leads. It fails with NoLeader if nobody is known to.

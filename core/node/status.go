@@ -19,7 +19,11 @@ func (n *Node) Members(ctx context.Context, linearizable bool) ([]core.Member, e
 // Self implements core.Cluster.
 func (n *Node) Self() core.Self {
 	leader, term, _, _ := n.driver.Status()
-	return core.Self{ClusterID: n.disk.id.cluster, Member: n.disk.id.member, Leader: leader, Term: term}
+	learner := n.standing.learner.Load()
+	return core.Self{
+		ClusterID: n.disk.id.cluster, Member: n.disk.id.member, Leader: leader, Term: term,
+		Learner: learner, Observer: learner && n.cfg.Members.Observer,
+	}
 }
 
 // Status implements core.Cluster.
@@ -33,6 +37,7 @@ func (n *Node) Status() core.Status {
 		Committed: committed,
 		Applied:   applied,
 		Quota:     n.cfg.Limits.QuotaBytes,
+		Learner:   n.standing.learner.Load(),
 	}
 	if v := n.published.hold(); v != nil {
 		defer v.Close()

@@ -2,13 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/failpoint"
-	"github.com/triglot/triglot/core/state"
 )
 
 // flushBytes is how long the log may get beyond the durable state: with
@@ -83,10 +83,21 @@ func (u *upkeep) keepLogShort(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := u.shortenLog(); err != nil {
+		if err := u.shortenLog(ctx); err != nil {
 			u.n.fail(err)
 			return
 		}
+		u.tidyStates()
+	}
+}
+
+// tidyStates removes the states that have been replaced, and what is left of those that
+// went from member to member.
+func (u *upkeep) tidyStates() {
+	now := time.Now()
+	s := &u.n.peers.states
+	if err := errors.Join(u.n.disk.closeRetired(), s.fetcher.tidy(now), s.outgoing.tidy(now)); err != nil {
+		u.n.cfg.Logger.Warn("files that are of no use any more could not be removed; the next start removes them", "error", err)
 	}
 }
 
@@ -121,30 +132,6 @@ func (u *upkeep) raiseAlarms(ctx context.Context) {
 	}
 }
 
-// shortenLog flushes the state if the log beyond it is long, and truncates the
-// log.
-func (u *upkeep) shortenLog() error {
-	e, log := u.n.disk.holdEngine(), u.n.disk.log
-	defer e.release()
-	durable, err := state.DurableIndex(e.db)
-	if err != nil {
-		return err
-	}
-	if u.commands.Load() >= u.n.cfg.Limits.FlushCommands || log.BytesAfter(durable) >= flushBytes {
-		u.commands.Store(0)
-		if err := e.db.Flush(); err != nil {
-			return err
-		}
-		if durable, err = state.DurableIndex(e.db); err != nil {
-			return err
-		}
-	}
-	if durable == 0 {
-		return nil
-	}
-	return log.Truncate(durable)
-}
-
 // collect removes the history that the published view has given up.
 func (u *upkeep) collect(ctx context.Context) error {
 	e := u.n.disk.holdEngine() // before the view, which must not be of a later one
@@ -156,7 +143,7 @@ func (u *upkeep) collect(ctx context.Context) error {
 	to := view.CompactRev()
 	view.Close()
 	if to <= 0 || to <= u.durableRev() {
-		u.settle(to)
+		u.settle(e, to)
 		return nil
 	}
 	start := time.Now()
@@ -173,7 +160,7 @@ func (u *upkeep) collect(ctx context.Context) error {
 	u.n.metrics.compactionTotal.Observe(float64(took.Milliseconds()))
 	u.n.metrics.compactionLast.SetToCurrentTime()
 	u.n.cfg.Logger.Info("finished scheduled compaction", "revision", to, "took", took)
-	u.settle(to)
+	u.settle(e, to)
 	return nil
 }
 
@@ -183,9 +170,14 @@ func (u *upkeep) durableRev() core.Rev {
 	return u.durable
 }
 
-func (u *upkeep) settle(rev core.Rev) {
+// settle notes that the history of an engine is gone up to rev: if it is the present one
+// still.
+func (u *upkeep) settle(e *engine, rev core.Rev) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if u.n.disk.engine() != e {
+		return
+	}
 	u.durable = max(u.durable, rev)
 	close(u.collected)
 	u.collected = make(chan struct{})

@@ -146,11 +146,12 @@ func streaming[Req, Resp any](
 	}
 }
 
-// admit refuses what this member may not serve now: a learner serves little, and
+// admit refuses what this member may not serve now: a learner serves little, unless it
+// is an observer, whose client URLs clients know; and
 // a client may demand that there be a leader (etcd T-50, T-91).
 func (f *face) admit(ctx context.Context, req any, clients *clientCounter) error {
 	self := f.Cluster.Self()
-	if self.Learner && !servedByLearner(req) {
+	if self.Learner && !self.Observer && !servedByLearner(req) {
 		return rpctypes.ErrGRPCNotSupportedForLearner
 	}
 	version := "unknown"
