@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
+)
+
+// config is the flags.
+type config struct {
+	faces  []face
+	only   string
+	faults string
+	rounds int
+	pause  time.Duration
+	mib    int
+	keys   int
+	dir    string
+	out    string
+	extra  string
+}
+
+// face is a server and the protocol of its clients.
+type face struct {
+	kind ensemble.Kind
+	zk   bool
+}
+
+func (f face) String() string {
+	switch {
+	case f.kind == ensemble.Triglot && f.zk:
+		return "Triglot, ZooKeeper's clients"
+	case f.kind == ensemble.Triglot:
+		return "Triglot, etcd's clients"
+	case f.zk:
+		return "ZooKeeper 3.9"
+	default:
+		return "etcd 3.7"
+	}
+}
+
+var faces = map[string]face{
+	"etcd": {ensemble.Etcd, false}, "zookeeper": {ensemble.ZooKeeper, true},
+	"triglot": {ensemble.Triglot, false}, "triglot-zk": {ensemble.Triglot, true},
+}
+
+func parse() (*config, error) {
+	c := &config{}
+	names := flag.String("servers", "etcd,triglot,zookeeper,triglot-zk", "what to measure: etcd, zookeeper, triglot (etcd's clients), triglot-zk")
+	flag.StringVar(&c.only, "only", "gaps,catchup,start", "which figures")
+	flag.StringVar(&c.faults, "faults", "", "words of the names of the faults to measure; empty is all")
+	flag.IntVar(&c.rounds, "rounds", 3, "how often each fault")
+	flag.DurationVar(&c.pause, "pause", 30*time.Second, "how long a process is stopped")
+	flag.IntVar(&c.mib, "mib", 64, "what a new member has to catch up with, in MiB")
+	flag.IntVar(&c.keys, "keys", 100_000, "keys of a cluster that starts")
+	flag.StringVar(&c.dir, "dir", "", "where the data goes; empty is the temporary directory")
+	flag.StringVar(&c.out, "out", "", "file of the table; empty is the standard output")
+	flag.StringVar(&c.extra, "args", "", "further flags of etcd and Triglot")
+	flag.Parse()
+	for name := range strings.SplitSeq(*names, ",") {
+		f, known := faces[name]
+		if !known {
+			return nil, fmt.Errorf("-servers: %q is unknown", name)
+		}
+		c.faces = append(c.faces, f)
+	}
+	return c, nil
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	c, err := parse()
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err = run(ctx, c)
+		stop()
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, c *config) (err error) {
+	var out io.Writer = os.Stdout
+	if c.out != "" {
+		file, err := os.Create(c.out)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		out = file
+	}
+	for _, part := range []struct {
+		name string
+		do   func(context.Context, *config) (*table, error)
+	}{{"gaps", gaps}, {"catchup", catchUps}, {"start", starts}} {
+		if !strings.Contains(c.only, part.name) {
+			continue
+		}
+		t, err := part.do(ctx, c)
+		if t != nil {
+			t.write(out)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return nil
+}
+
+// table is a table in Markdown: a row for each thing measured, a column for each server.
+type table struct {
+	title   string
+	columns []string
+	rows    []string
+	cells   map[[2]string]string
+}
+
+func newTable(title string) *table { return &table{title: title, cells: map[[2]string]string{}} }
+
+func (t *table) set(row, column, text string) {
+	if t.cells[[2]string{row, column}] == "" {
+		t.rows, t.columns = appendNew(t.rows, row), appendNew(t.columns, column)
+	}
+	t.cells[[2]string{row, column}] = text
+}
+
+func appendNew(list []string, text string) []string {
+	for _, have := range list {
+		if have == text {
+			return list
+		}
+	}
+	return append(list, text)
+}
+
+func (t *table) write(out io.Writer) {
+	fmt.Fprintf(out, "%s\n\n| |%s |\n|---|%s\n", t.title, joined(t.columns), strings.Repeat("---|", len(t.columns)))
+	for _, row := range t.rows {
+		var cells []string
+		for _, column := range t.columns {
+			cells = append(cells, t.cells[[2]string{row, column}])
+		}
+		fmt.Fprintf(out, "| %s |%s |\n", row, joined(cells))
+	}
+	fmt.Fprintln(out)
+}
+
+func joined(cells []string) string { return " " + strings.Join(cells, " | ") }
+
+// start starts a cluster as its makers ship it, but for room for the data.
+func (c *config) start(ctx context.Context, f face, heapMiB int) (*ensemble.Cluster, error) {
+	o := ensemble.Options{Kind: f.kind, Args: strings.Fields(c.extra)}
+	if c.dir != "" {
+		dir, err := os.MkdirTemp(c.dir, "guarantees-"+string(f.kind)+"-")
+		if err != nil {
+			return nil, err
+		}
+		o.Dir = dir
+	}
+	if f.kind != ensemble.ZooKeeper {
+		o.Args = append(o.Args, "--quota-backend-bytes", "17179869184")
+	} else {
+		o.JVM = []string{fmt.Sprintf("-Xmx%dm", heapMiB), "-XX:-UseSerialGC"}
+	}
+	cluster, err := ensemble.Start(ctx, o)
+	if err != nil {
+		err = errors.Join(err, c.end(cluster))
+	}
+	return cluster, err
+}
+
+// end ends a cluster and removes its data.
+func (c *config) end(cluster *ensemble.Cluster) error {
+	err := cluster.Close()
+	if c.dir != "" {
+		err = errors.Join(err, os.RemoveAll(cluster.Dir))
+	}
+	return err
+}

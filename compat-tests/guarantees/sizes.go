@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
+)
+
+const (
+	fillers   = 8
+	perParent = 10_000 // keys below one path
+	perBatch  = 100    // keys of a transaction
+	largeKey  = 8 << 10
+	smallKey  = 64
+	// bound is of everything that takes long.
+	bound = 30 * time.Minute
+)
+
+// fill writes keys of a size, in transactions, from several clients.
+func fill(ctx context.Context, cluster *ensemble.Cluster, f face, keys, size int) error {
+	first, err := dial(ctx, cluster, f)
+	if err != nil {
+		return err
+	}
+	defer first.close()
+	for parent := 0; parent*perParent < keys; parent++ {
+		if err := retried(ctx, func() error { return first.put(ctx, fmt.Sprintf("/fill-%d", parent), "") }); err != nil {
+			return err
+		}
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	value := strings.Repeat("x", size)
+	batch := max(1, min(perBatch, (512<<10)/size)) // below both servers' limits of a request
+	for range fillers {
+		wg.Go(func() {
+			c, err := dial(ctx, cluster, f)
+			if err == nil {
+				err = fillSome(ctx, c, &next, keys, batch, value)
+				c.close()
+			}
+			if err != nil {
+				failed.Store(&err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return fmt.Errorf("fill: %w", *err)
+	}
+	return nil
+}
+
+func fillSome(ctx context.Context, c *client, next *atomic.Int64, keys, batch int, value string) error {
+	for {
+		from := int(next.Add(int64(batch))) - batch
+		if from >= keys {
+			return nil
+		}
+		var names []string
+		for i := from; i < min(keys, from+batch); i++ {
+			names = append(names, fmt.Sprintf("/fill-%d/%09d", i/perParent, i))
+		}
+		if err := retried(ctx, func() error { return c.batch(ctx, names, value) }); err != nil {
+			return err
+		}
+	}
+}
+
+// retried tries again what may meet an election.
+func retried(ctx context.Context, do func() error) error {
+	var err error
+	for range 20 {
+		if err = do(); err == nil || ctx.Err() != nil || strings.Contains(err.Error(), "node already exists") {
+			return ctx.Err()
+		}
+		wait(ctx, 100*time.Millisecond)
+	}
+	return err
+}
+
+// catchUps measures how long a new member takes.
+func catchUps(ctx context.Context, c *config) (*table, error) {
+	t := newTable(fmt.Sprintf("A new member without data, of a cluster with %d MiB in values of %d KiB: time from its start until it has all "+
+		"that was there at its start, and the longest time without a successful write meanwhile. (A server of ZooKeeper's starts again without its data.)",
+		c.mib, largeKey>>10))
+	for _, f := range c.faces {
+		if f.kind == ensemble.Triglot && f.zk {
+			continue // the members are the same, whoever their clients are
+		}
+		if err := catchUp(ctx, c, f, t); err != nil {
+			return t, fmt.Errorf("%v: %w", f, err)
+		}
+	}
+	return t, nil
+}
+
+func catchUp(ctx context.Context, c *config, f face, t *table) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	cluster, err := c.start(ctx, f, 768+3*c.mib)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.end(cluster)) }()
+	began := time.Now()
+	if err := fill(ctx, cluster, f, c.mib<<20/largeKey, largeKey); err != nil {
+		return err
+	}
+	log.Printf("%v: filled in %s", f, time.Since(began))
+	l, err := startLoad(ctx, cluster, f)
+	if err != nil {
+		return err
+	}
+	defer l.end()
+	if err := awaitServed(ctx, l, time.Now()); err != nil {
+		return err
+	}
+	wait(ctx, 2*time.Second)
+	since := time.Now()
+	took, err := newMember(ctx, cluster, f)
+	if err != nil {
+		return err
+	}
+	wait(ctx, time.Second)
+	together, _ := l.longest(since)
+	log.Printf("%v: a new member has it all after %s; gap %s", f, took, together)
+	t.set("caught up after", f.String(), rounded(took))
+	t.set("longest gap", f.String(), rounded(together))
+	return nil
+}
+
+// newMember starts one and waits until it has what was there.
+func newMember(ctx context.Context, cluster *ensemble.Cluster, f face) (time.Duration, error) {
+	if f.kind == ensemble.ZooKeeper {
+		return renewed(ctx, cluster)
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: cluster.EtcdEndpoints(), Logger: zap.NewNop()})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = client.Close() }() // its error is that of its context
+	resp, err := client.Get(ctx, "/x")
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	m, err := cluster.Join(func(_, url string) error {
+		_, err := client.MemberAdd(ctx, []string{url})
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		status, err := statusOf(ctx, client, m)
+		if err == nil && status.Header.Revision >= resp.Header.Revision {
+			return time.Since(began), nil
+		}
+		if ended := m.Ended(); ended != nil {
+			return 0, fmt.Errorf("the new member has ended: %w; end of its log:\n%s", ended, m.Log())
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("the new member does not catch up: %w", err)
+		}
+		wait(ctx, 20*time.Millisecond)
+	}
+}
+
+func statusOf(ctx context.Context, client *clientv3.Client, m *ensemble.Member) (*clientv3.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return client.Status(ctx, m.EtcdEndpoint())
+}
+
+// renewed takes a follower's data away: ZooKeeper's way of replacing a server.
+func renewed(ctx context.Context, cluster *ensemble.Cluster) (time.Duration, error) {
+	leader := cluster.Leader(ctx)
+	if leader == nil {
+		return 0, errors.New("nobody leads")
+	}
+	m := cluster.Members[(leader.Index+1)%len(cluster.Members)]
+	if err := errors.Join(m.Kill(), m.Wipe()); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := m.Restart(ctx); err != nil { // it answers srvr with its mode once it has it all
+		return 0, err
+	}
+	return time.Since(began), nil
+}
+
+// starts measures how long a cluster takes to serve what it has.
+func starts(ctx context.Context, c *config) (*table, error) {
+	t := newTable(fmt.Sprintf("A cluster with %d keys is stopped and started: time until every member serves.", c.keys))
+	for _, f := range c.faces {
+		if f.kind == ensemble.Triglot && f.zk {
+			continue
+		}
+		if err := startOf(ctx, c, f, t); err != nil {
+			return t, fmt.Errorf("%v: %w", f, err)
+		}
+	}
+	return t, nil
+}
+
+func startOf(ctx context.Context, c *config, f face, t *table) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	cluster, err := c.start(ctx, f, 768+c.keys/1000)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.end(cluster)) }()
+	began := time.Now()
+	if err := fill(ctx, cluster, f, c.keys, smallKey); err != nil {
+		return err
+	}
+	log.Printf("%v: filled in %s", f, time.Since(began))
+	for _, way := range []struct {
+		name string
+		end  func(*ensemble.Member) error
+	}{{"after SIGTERM", (*ensemble.Member).Terminate}, {"after kill -9", (*ensemble.Member).Kill}} {
+		for _, m := range cluster.Members {
+			_ = way.end(m) // etcd dies of the signal, and ZooKeeper says 143
+		}
+		began := time.Now()
+		for _, m := range cluster.Members {
+			if err := m.Launch(); err != nil {
+				return err
+			}
+		}
+		if err := cluster.AwaitAll(ctx); err != nil {
+			return err
+		}
+		took := time.Since(began)
+		log.Printf("%v: %s all serve after %s", f, way.name, took)
+		t.set("all serve, "+way.name, f.String(), rounded(took))
+	}
+	return nil
+}
