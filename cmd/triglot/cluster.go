@@ -98,7 +98,7 @@ func (c *devCluster) run() error {
 			return c.stop()
 		case m := <-c.ended:
 			m.running = false
-			say(c.p.stdout, fmt.Sprintf("%s has ended (%v): %s; the others go on\n", m.name, m.cmd.ProcessState, m.lastWords()))
+			say(c.p.stdout, fmt.Sprintf("%s has ended (%v), the others go on; its log is %s\n", m.name, m.cmd.ProcessState, m.log))
 			if !slices.ContainsFunc(c.members, func(m *devMember) bool { return m.running }) {
 				return errors.New("no member is left")
 			}

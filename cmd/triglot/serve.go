@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
+	"github.com/triglot/triglot/core/node"
 )
 
 const (
@@ -82,7 +83,8 @@ func (p *process) attend(cfg *config.Config, log *journal, s *server, signals <-
 	go func() { ready <- s.waitReady(starting) }()
 
 	end := s.wait(signals, ready)
-	if end == nil {
+	served := end == nil
+	if served {
 		p.announce(cfg, log.Logger, s)
 		end = s.wait(signals, nil)
 	}
@@ -92,6 +94,9 @@ func (p *process) attend(cfg *config.Config, log *journal, s *server, signals <-
 	if !errors.As(end, &sig) {
 		// There is nothing to save: what was acknowledged is in the log.
 		log.fatal(p, cfg.Named(end))
+		if served && cfg.Mode == config.Etcd && errors.Is(end, node.ErrRemoved) {
+			return exitOK // as etcd: it has done what was asked for
+		}
 		return exitFailed
 	}
 	log.Info("received signal; shutting down", "signal", sig.String())
