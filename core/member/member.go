@@ -6,6 +6,7 @@
 package member
 
 import (
+	"cmp"
 	"crypto/sha1" //nolint:gosec // an identity that etcd defines by SHA-1, not a signature
 	"encoding/binary"
 	"fmt"
@@ -78,25 +79,40 @@ func ParsePeers(s string) ([]Peer, error) {
 }
 
 // Found makes the founding members of a cluster from its peers, by id. Two peers
-// must not share their URLs.
+// must not share their names, nor any URL.
 func Found(peers []Peer, token string) ([]core.Member, error) {
+	if err := distinct(peers); err != nil {
+		return nil, err
+	}
 	members := make([]core.Member, 0, len(peers))
 	for _, p := range peers {
 		urls := slices.Sorted(slices.Values(p.URLs))
 		members = append(members, core.Member{ID: ID(urls, token), PeerURLs: urls, Learner: p.Learner})
 	}
-	slices.SortFunc(members, func(a, b core.Member) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(members, func(a, b core.Member) int { return cmp.Compare(a.ID, b.ID) })
 	for i := 1; i < len(members); i++ {
-		if members[i].ID == members[i-1].ID {
-			return nil, fmt.Errorf("two members of the initial cluster have the peer URLs %v", members[i].PeerURLs)
+		if members[i].ID == members[i-1].ID { // a URL may be given in parts: a,b and ab
+			return nil, fmt.Errorf("two members of the initial cluster have the id %x, which follows from their peer URLs", uint64(members[i].ID))
 		}
 	}
 	return members, nil
+}
+
+func distinct(peers []Peer) error {
+	names, urls := map[string]bool{}, map[string]bool{}
+	for _, p := range peers {
+		if names[p.Name] {
+			return fmt.Errorf("two members of the initial cluster have the name %q", p.Name)
+		}
+		names[p.Name] = true
+		for _, url := range p.URLs {
+			if urls[url] {
+				return fmt.Errorf("the initial cluster has the peer URL %s twice", url)
+			}
+			urls[url] = true
+		}
+	}
+	return nil
 }
 
 // Self finds the member of peers that name names, which must have exactly the

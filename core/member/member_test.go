@@ -41,7 +41,11 @@ func TestParsePeers(t *testing.T) {
 
 func TestFoundRefusesSharedURLs(t *testing.T) {
 	_, err := Found([]Peer{{Name: "a", URLs: []string{"http://h:1"}}, {Name: "b", URLs: []string{"http://h:1"}}}, "t")
-	require.ErrorContains(t, err, "two members")
+	require.ErrorContains(t, err, "the peer URL http://h:1 twice")
+	_, err = Found([]Peer{{Name: "a", URLs: []string{"http://h:1"}}, {Name: "a", URLs: []string{"http://h:2"}}}, "t")
+	require.ErrorContains(t, err, `two members of the initial cluster have the name "a"`)
+	_, err = Found([]Peer{{Name: "a", URLs: []string{"u", "v"}}, {Name: "b", URLs: []string{"uv"}}}, "t")
+	require.ErrorContains(t, err, "two members of the initial cluster have the id")
 }
 
 func TestSelf(t *testing.T) {

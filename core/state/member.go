@@ -111,6 +111,31 @@ func (m *Machine) removeMember(id core.MemberID) error {
 	return nil
 }
 
+// StandAlone makes a member a voter, and the only member, outside of the log, and
+// returns the ids of those that it removed. Commit makes it so. It fails with
+// MemberNotFound if it is none.
+func (m *Machine) StandAlone(id core.MemberID) (removed []core.MemberID, err error) {
+	at := m.members.at(id)
+	if at < 0 {
+		return nil, core.MemberNotFound
+	}
+	if m.members.all[at].Learner {
+		if err := m.promoteMember(id); err != nil {
+			return nil, err
+		}
+	}
+	for _, other := range m.members.all {
+		if other.ID == id {
+			continue
+		}
+		if err := m.removeMember(other.ID); err != nil {
+			return nil, err
+		}
+		removed = append(removed, other.ID)
+	}
+	return removed, nil
+}
+
 // promoteMember gives a learner a vote. Whether it is ready for it the leader has judged.
 func (m *Machine) promoteMember(id core.MemberID) error {
 	at := m.members.at(id)
