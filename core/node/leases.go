@@ -91,6 +91,7 @@ func (l *leases) leadership(leader core.MemberID, term uint64, self bool) {
 	}
 	l.mu.Unlock()
 	l.n.published.wake()
+	signal(l.renewals.wake)
 }
 
 // leasesIn are the leases that a view shows, as the deadlines take them.
