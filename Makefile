@@ -41,6 +41,10 @@ build: need-go ## build the binary into .build/triglot
 run: build ## build, and start one member with its data under ./data
 	exec $(BIN) serve --data-dir $(DATA)
 
+.PHONY: cluster3
+cluster3: build ## build, and start three members on this host with their data under ./cluster
+	exec $(BIN) cluster --data-dir $(or $(CLUSTER),./cluster)
+
 ##@ Test
 
 .PHONY: test
@@ -59,6 +63,7 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,compat-tests: across the protocols,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crossproto/...)
 	$(call part,compat-tests: Go clients and etcdctl,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/...)
 	$(call part,compat-tests: kill -9 and histories,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crash/...)
+	$(call part,compat-tests: three members under faults,cd compat-tests && $(GO) test -timeout 10m -count=1 ./ensemble/... ./cluster/... ./guarantees/...)
 	$(call part,compat-tests: jetcd,$(MAKE) -s jetcd)
 	$(call part,compat-tests: ZooKeeper's clients and etcd3gw,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkclients/...)
 	$(call part,compat-tests: tests of kazoo and go-zookeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./foreign/...)
@@ -79,7 +84,17 @@ test-all: need-node test ## everything without a limit of time: long diffs, many
 	$(call part,ZooKeeper's Java clients: a million changes,cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkclients/... -run Ordering -args -changes 1000000)
 	$(call part,across the protocols: long,cd compat-tests && $(GO) test -timeout 30m -count=1 ./crossproto/... -args -rounds 1000)
 	$(call part,crash: long,$(MAKE) -s crash)
+	$(call part,clusters simulated from 5000 seeds,$(GO) test -timeout 60m -count=1 ./core/consensus -run Simulation -args -sim.seeds 5000)
+	$(call part,three members under faults for ten minutes,$(MAKE) -s faults FOR=10m)
 	$(call part,fuzz targets of 60s each,$(MAKE) -s fuzz FUZZ=60s)
+
+.PHONY: faults
+faults: need-go need-java build ## three members under faults for hours: FOR=4h
+	cd compat-tests && $(GO) test -timeout 0 -count=1 ./cluster/... -run Histories -args -duration $(or $(FOR),4h)
+
+.PHONY: guarantees
+guarantees: need-go need-java build ## what each fault costs clients, beside etcd and ZooKeeper
+	cd compat-tests && $(GO) run ./guarantees $(ARGS)
 
 .PHONY: crash
 crash: need-go build ## kill -9 under load, fifty times
