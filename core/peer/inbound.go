@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ func (t *Transport) serveStream(conn net.Conn, g *greeting) {
 	t.inbound.add(in)
 	err := in.run(ctx)
 	t.inbound.remove(in)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("it closed the connection")
+	}
 	if t.ctx.Err() != nil || errors.Is(err, errReplaced) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -20,7 +21,7 @@ const (
 	// A peer that connects to this member ends it. maxRefusedPause is that after one
 	// that was refused, as nothing changes soon.
 	minPause        = 20 * time.Millisecond
-	maxPause        = time.Second
+	maxPause        = 250 * time.Millisecond
 	maxRefusedPause = 5 * time.Second
 
 	// provenAfter is how long a connection must last for the next attempt to be made at once.
@@ -152,7 +153,9 @@ func (l *link) attempt(ctx context.Context, attempt int) error {
 	if l.t.sparing.due(remark{l.about(), "connected"}, time.Now()) {
 		l.t.log.Info("connected to a peer", "peer", l.about(), "url", url)
 	}
-	err = l.serve(ctx, url, conn)
+	if err = l.serve(ctx, url, conn); errors.Is(err, io.EOF) {
+		err = errors.New("it closed the connection")
+	}
 	l.traffic.disconnects.Add(1)
 	if ctx.Err() == nil && l.t.sparing.due(remark{l.about(), "lost: " + reasonOf(err)}, time.Now()) {
 		l.t.log.Warn("lost the connection to a peer", "peer", l.about(), "url", url, "error", err)

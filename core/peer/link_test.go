@@ -368,14 +368,16 @@ func TestStopDuringEverything(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	var b backoff
 	var got []string
-	for range 8 {
+	for range 6 {
 		got = append(got, b.next(false, 0).String())
 	}
-	require.Equal(t, "[20ms 40ms 80ms 160ms 320ms 640ms 1s 1s]", fmt.Sprint(got))
-	require.Equal(t, 2*time.Second, b.next(true, 0))
-	require.Equal(t, 2*time.Second, b.next(true, 1))
-	require.Equal(t, 3750*time.Millisecond, b.next(true, 0.5))
-	require.Equal(t, time.Second, b.next(false, 0))
+	require.Equal(t, "[20ms 40ms 80ms 160ms 250ms 250ms]", fmt.Sprint(got))
+	require.Equal(t, 500*time.Millisecond, b.next(true, 0))
+	require.Equal(t, 500*time.Millisecond, b.next(true, 1))
+	require.Equal(t, 1500*time.Millisecond, b.next(true, 0.5))
+	require.Equal(t, 4*time.Second, b.next(true, 0))
+	require.Equal(t, 5*time.Second, b.next(true, 0))
+	require.Equal(t, maxPause, b.next(false, 0))
 }
 
 func TestSparing(t *testing.T) {
