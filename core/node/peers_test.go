@@ -114,12 +114,16 @@ func TestMinorityIsCutOff(t *testing.T) {
 	put(t, c.nodes[old], "a", "1")
 	c.waitApplied()
 	c.isolate(old)
-	require.Error(t, c.tryPut(old, "a", "lost or not", 2*time.Second))
+	var failing sync.WaitGroup
+	failing.Go(func() { require.Error(t, c.tryPut(old, "a", "lost or not", time.Second)) })
+	failing.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := c.nodes[old].View(ctx, core.Principal{}, core.Consistency{Linearizable: true})
+		require.Error(t, err)
+	})
+	failing.Wait()
 	require.Equal(t, "1", c.local(old, "a"))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	_, err := c.nodes[old].View(ctx, core.Principal{}, core.Consistency{Linearizable: true})
-	require.Error(t, err)
 
 	leader := c.waitLeader(old)
 	put(t, c.nodes[leader], "a", "2")
@@ -191,7 +195,9 @@ func TestConnectionsBreak(t *testing.T) {
 	close(stop)
 	writing.Wait()
 	for w := range 3 {
-		put(t, c.nodes[w], fmt.Sprintf("last%d", w), "x") // after all that were under way
+		c.eventually("a put after all that were under way", func() bool {
+			return c.tryPut(w, fmt.Sprintf("last%d", w), "x", time.Second) == nil
+		})
 	}
 	c.waitApplied()
 	for w := range 3 {
