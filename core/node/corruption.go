@@ -238,7 +238,7 @@ func (c *corruption) compare(ctx context.Context) (comparison, error) {
 		return comparison{}, err
 	}
 	self := c.n.disk.id.member
-	q := inquiry{ask: c.n.peers.ask, id: id, index: m.index, patience: markPatience + 2*c.n.cfg.Timing.Election, logger: c.n.cfg.Logger}
+	q := inquiry{ask: c.n.peers.ask, id: id, index: m.index, patience: markPatience * c.n.cfg.Timing.Election, logger: c.n.cfg.Logger}
 	others := q.all(ctx, members, self)
 	select {
 	case <-m.done:

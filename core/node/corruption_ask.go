@@ -78,9 +78,8 @@ func (c comparison) String() string {
 func hexID(id core.MemberID) string { return strconv.FormatUint(uint64(id), 16) }
 
 const (
-	// markPatience and two election timeouts is how long a member may be silent, or behind
-	// (etcd's request timeout).
-	markPatience = 5 * time.Second
+	// markPatience is how many election timeouts a member may be silent, or behind.
+	markPatience = 5
 	// answerAfter is when a question is answered with how far the member is, if it is not
 	// done: it must not look dead.
 	answerAfter = time.Second
