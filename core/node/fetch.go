@@ -130,6 +130,7 @@ func (n *Node) fetchState(from core.MemberID) {
 	n.wait.Go(func() {
 		ctx := f.ctx
 		s, err := f.fetch(ctx, from)
+		s.From = from // for a fetch that failed, too: that member is told
 		if err != nil && ctx.Err() == nil {
 			n.cfg.Logger.Warn("fetching the state from another member failed; it is tried again",
 				"from", fmt.Sprintf("%x", uint64(from)), "error", err)
@@ -160,7 +161,6 @@ func (n *Node) fetchFrom(ctx context.Context, from core.MemberID) (consensus.Ins
 	if err != nil {
 		return consensus.Installed{}, err
 	}
-	s.From = from
 	n.cfg.Logger.Info("fetched the state of another member", "from", fmt.Sprintf("%x", uint64(from)), "index", s.Index,
 		"took", time.Since(begun).Round(time.Millisecond))
 	return s, nil

@@ -49,8 +49,9 @@ type outgoing struct {
 	mu sync.Mutex
 	// all are those that there are; the last one is for who asks next.
 	all []*outgoingCheckpoint
-	// made counts them.
+	// made counts them, sent the bytes that were sent of them.
 	made int
+	sent int64
 }
 
 // outgoingCheckpoint is a checkpoint in a directory of its own.
@@ -81,7 +82,7 @@ func (p *peers) Transfer(ctx context.Context, from core.MemberID, conn net.Conn)
 		return transfer.NewSender(p.n.cfg.FS, c.dir, c.index)
 	})
 	if c != nil {
-		o.give(c)
+		o.give(c, sent)
 	}
 	took := time.Since(begun).Round(time.Millisecond)
 	if err != nil {
@@ -141,10 +142,11 @@ func (o *outgoing) share() (*outgoingCheckpoint, error) {
 	return c, nil
 }
 
-// give gives a checkpoint back.
-func (o *outgoing) give(c *outgoingCheckpoint) {
+// give gives a checkpoint back of which so many bytes were sent.
+func (o *outgoing) give(c *outgoingCheckpoint, sent int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.sent += sent
 	c.users--
 	c.since = time.Now()
 }
