@@ -116,6 +116,17 @@ func (c *trio) mustCtl(i int, args ...string) string {
 	return out
 }
 
+// soon runs etcdctl until it succeeds: a leader may be missing.
+func (c *trio) soon(i int, args ...string) string {
+	c.t.Helper()
+	var out string
+	require.Eventually(c.t, func() (ok bool) {
+		out, ok = c.ctl(i, args...)
+		return ok
+	}, patience, 100*time.Millisecond)
+	return out
+}
+
 // changed changes the members. Both want all of them to have been connected for 5 s.
 func (c *trio) changed(args ...string) {
 	c.t.Helper()
@@ -149,30 +160,41 @@ func TestThreeProcesses(t *testing.T) {
 		require.Equal(t, 3, strings.Count(out, `"Endpoint"`), out)
 
 		require.NoError(t, c.runs[0].Kill())
-		c.mustCtl(1, "put", "while-one-is-gone", "v")
+		c.soon(1, "put", "while-one-is-gone", "v")
 		c.start(0)
 		c.ready(0)
 		require.Contains(t, c.mustCtl(0, "get", "while-one-is-gone"), "v")
 	})
 }
 
-// A member that is given another token is of another cluster: those that it takes for its
-// peers refuse it, and both sides say so (design, bad input).
+// A member that is given another token is of another cluster (design, bad input). etcd's
+// waits for ever, and its peers refuse it; Triglot's asks its peers before it founds
+// anything, and ends.
 func TestWrongToken(t *testing.T) {
 	both(t, func(t *testing.T, target server.Target) {
 		c := newTrio(t, target)
 		c.start(0)
 		c.start(1)
-		c.start(2, "--initial-cluster-token=another")
 		c.ready(0, 1)
-		said := map[server.Target]string{server.Etcd: "request cluster ID mismatch", server.Triglot: "look at --initial-cluster-token"}[target]
-		c.logged(2, said)
-		require.True(t, slices.ContainsFunc(c.logs[:2], func(l *watched) bool { return strings.Contains(l.String(), said) }), "%s", c.logs[0])
+		c.start(2, "--initial-cluster-token=another")
+		if target == server.Etcd {
+			c.logged(2, "request cluster ID mismatch")
+			c.logged(0, "request cluster ID mismatch")
+		} else {
+			require.Equal(t, 1, c.ended(2))
+			require.Contains(t, c.logs[2].String(), "--initial-cluster-token describe cluster")
+			require.NoDirExists(t, filepath.Join(c.dirs[2], "data"), "nothing was founded")
+		}
 		c.mustCtl(0, "put", "k", "v")
 		select {
 		case <-c.logs[2].found:
 			require.Fail(t, "a member of another cluster serves", "%s", c.logs[2])
 		default:
+		}
+		c.start(2)
+		if target == server.Triglot { // etcd's has founded another cluster
+			c.ready(2)
+			require.Contains(t, c.mustCtl(2, "get", "k"), "v")
 		}
 	})
 }
@@ -190,7 +212,8 @@ func TestJoinAndLeave(t *testing.T) {
 		joining := []string{"--initial-cluster-state=existing", "--initial-cluster=" + c.initial(4)}
 		c.start(3, joining...)
 		require.Equal(t, 1, c.ended(3), "it was not added: %s", c.logs[3])
-		require.Contains(t, c.logs[3].String(), "member count is unequal")
+		unequal := map[server.Target]string{server.Etcd: "member count is unequal", server.Triglot: "names 4 members, the cluster of"}
+		require.Contains(t, c.logs[3].String(), unequal[target])
 
 		c.changed("member", "add", c.names[3], "--peer-urls="+c.peerURL(3))
 		c.start(3, joining...)
@@ -209,7 +232,9 @@ func TestJoinAndLeave(t *testing.T) {
 		require.Equal(t, 0, c.ended(3), "%s", c.logs[3])
 		require.Contains(t, c.logs[3].String(), "removed")
 		c.start(3, joining...)
-		require.Equal(t, 1, c.ended(3), "%s", c.logs[3])
+		if status := c.ended(3); target == server.Triglot { // etcd ends with 0 or with 1
+			require.Equal(t, 1, status, "%s", c.logs[3])
+		}
 		require.Contains(t, c.logs[3].String(), "removed")
 	})
 }
