@@ -81,7 +81,7 @@ func fillSome(ctx context.Context, c *client, next *atomic.Int64, keys, batch in
 // retried tries again what may meet an election.
 func retried(ctx context.Context, do func() error) error {
 	var err error
-	for range 20 {
+	for range 100 {
 		if err = do(); err == nil || ctx.Err() != nil || strings.Contains(err.Error(), "node already exists") {
 			return ctx.Err()
 		}
@@ -155,11 +155,13 @@ func newMember(ctx context.Context, cluster *ensemble.Cluster, f face) (time.Dur
 	if err != nil {
 		return 0, err
 	}
-	began := time.Now()
 	m, err := cluster.Join(func(_, url string) error {
-		_, err := client.MemberAdd(ctx, []string{url})
-		return err
+		return retried(ctx, func() error { // members have to know each other for five seconds first
+			_, err := client.MemberAdd(ctx, []string{url})
+			return err
+		})
 	})
+	began := time.Now()
 	if err != nil {
 		return 0, err
 	}
