@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,10 +20,9 @@ import (
 const (
 	// joinWait is how long the members of the cluster to join may take.
 	joinWait = 5 * time.Second
-	// joinAttempts is how often each of them is asked for its state in vain, joinRetry the
-	// pause after all were asked. What was received is kept, for the next start, too.
+	// joinAttempts is how often all of them are asked for a state in vain, an election timeout
+	// apart. What was received is kept, for the next start, too.
 	joinAttempts = 10
-	joinRetry    = time.Second
 )
 
 // answered is what is at a peer URL of another member of --initial-cluster.
@@ -116,29 +116,11 @@ func (p *plan) planJoin(cfg *Config) error {
 	if cfg.Peers.Dial == nil {
 		return errors.New("--initial-cluster-state=existing: this member listens to no peers")
 	}
-	var known []answered
-	var errs []error
-	for _, a := range askOthers(cfg, joinWait) {
-		if a.err != nil {
-			errs = append(errs, a.err)
-			continue
-		}
-		known = append(known, a)
+	hosts, err := findHosts(cfg)
+	if err != nil {
+		return err
 	}
-	if len(known) == 0 {
-		return fmt.Errorf("cannot join: no member of --initial-cluster says who it is: %w", errors.Join(errs...))
-	}
-	// The leader knows best, then one that knows of this member.
-	slices.SortStableFunc(known, func(a, b answered) int { return a.authority(cfg) - b.authority(cfg) })
-	best := &known[0]
-	for i := range known {
-		if a := &known[i]; a.Cluster != best.Cluster {
-			return fmt.Errorf("%s is of cluster %x, but %s of cluster %x: --initial-cluster must name the members of one", a.url, a.Cluster, best.url, best.Cluster)
-		}
-		if m := memberIn(best.Members, known[i].Self); m == nil || !slices.Contains(m.PeerURLs, known[i].url) {
-			return fmt.Errorf("%s is member %x, which has other peer URLs: the URL leads elsewhere", known[i].url, uint64(known[i].Self))
-		}
-	}
+	best := &hosts[0]
 	self, err := best.place(cfg)
 	if err != nil {
 		return err
@@ -150,8 +132,38 @@ func (p *plan) planJoin(cfg *Config) error {
 		return fmt.Errorf("--zk-prefix=%s is given, but the cluster was founded with %s: give that, or leave the flag out", asked, best.Mount)
 	}
 	p.id = identity{cluster: best.Cluster, member: self.ID}
-	p.hosts = known
+	p.hosts = hosts
 	return nil
+}
+
+// findHosts are the members of --initial-cluster that answer, those that know best in
+// front: the leader, then one that knows of this member.
+func findHosts(cfg *Config) ([]answered, error) {
+	var hosts []answered
+	var silent []string
+	for _, a := range askOthers(cfg, joinWait) {
+		if a.err != nil {
+			silent = append(silent, a.err.Error())
+			continue
+		}
+		hosts = append(hosts, a)
+	}
+	if len(hosts) == 0 {
+		return nil, fmt.Errorf("cannot join: no other member of --initial-cluster says who it is: %s", strings.Join(silent, "; "))
+	}
+	slices.SortStableFunc(hosts, func(a, b answered) int { return a.authority(cfg) - b.authority(cfg) })
+	for _, a := range hosts[1:] {
+		if a.Cluster != hosts[0].Cluster {
+			return nil, fmt.Errorf("%s is of cluster %x, but %s of cluster %x: --initial-cluster must name the members of one",
+				a.url, a.Cluster, hosts[0].url, hosts[0].Cluster)
+		}
+	}
+	for _, a := range hosts {
+		if m := memberIn(hosts[0].Members, a.Self); m == nil || !slices.Contains(m.PeerURLs, a.url) {
+			return nil, fmt.Errorf("%s is member %x, which has other peer URLs: the URL leads elsewhere", a.url, uint64(a.Self))
+		}
+	}
+	return hosts, nil
 }
 
 // authority is small for a member that knows much.
@@ -192,7 +204,7 @@ func (d *disk) join(cfg *Config, p *plan) error {
 	var err error
 	for attempt := range joinAttempts {
 		if attempt > 0 {
-			<-time.After(joinRetry)
+			<-time.After(cfg.Timing.Election)
 		}
 		for i := range p.hosts {
 			if p.joined, err = d.receive(cfg, p, &p.hosts[i]); err == nil {

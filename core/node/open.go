@@ -113,11 +113,11 @@ func planStart(cfg *Config) (plan, error) {
 
 // founding derives the founding members, and which of them this member is.
 func founding(c *Founding, name string) ([]core.Member, identity, error) {
-	if _, err := member.Self(c.Peers, name, c.AdvertisePeerURLs); err != nil {
-		return nil, identity{}, err
-	}
 	founders, err := member.Found(c.Peers, c.Token)
 	if err != nil {
+		return nil, identity{}, err
+	}
+	if _, err := member.Self(c.Peers, name, c.AdvertisePeerURLs); err != nil {
 		return nil, identity{}, err
 	}
 	return founders, identity{
