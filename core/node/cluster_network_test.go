@@ -150,9 +150,9 @@ func (n *testNetwork) pass(src, dst net.Conn, from, to int) {
 func (n *testNetwork) clear(from, to int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.delay > 0 {
+	if delay := n.delay; delay > 0 {
 		n.mu.Unlock()
-		<-time.After(n.delay)
+		<-time.After(delay)
 		n.mu.Lock()
 	}
 	for n.blocked[[2]int{from, to}] && !n.closed {
