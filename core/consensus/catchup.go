@@ -133,7 +133,7 @@ func (r *replica) planInstall(t *appendTask, at *raftpb.SnapshotMetadata) error 
 	}
 	i.planned = true
 	t.install = i
-	r.out.applies = append(r.out.applies, &applyTask{install: i})
+	r.give(&applyTask{install: i})
 	r.members.set(at.GetConfState())
 	r.breakStream()
 	return nil

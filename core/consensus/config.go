@@ -193,9 +193,8 @@ type logState struct {
 	hard *raftpb.HardState
 	conf *raftpb.ConfState
 	last uint64
-	// changed is the last entry behind the commit index that changes the members, zero if
-	// there is none.
-	changed uint64
+	// changed is the last entry behind the commit index that changes the members.
+	changed logged
 }
 
 // openLog reads the log's state and checks that raft can start from it.
@@ -241,20 +240,16 @@ func openLog(log Log, self core.MemberID, applied uint64) (logState, error) {
 }
 
 // lastChange finds the last of some entries that changes the members.
-func lastChange(log Log, from, to uint64) (index uint64, err error) {
+func lastChange(log Log, from, to uint64) (last logged, err error) {
 	for from <= to {
 		entries, err := log.Entries(from, to+1, maxMessageBytes)
 		if err != nil {
-			return 0, err
+			return logged{}, err
 		}
-		for _, e := range entries {
-			if e.GetType() == raftpb.EntryConfChange {
-				index = e.GetIndex()
-			}
-		}
+		last.find(entries)
 		from += uint64(len(entries))
 	}
-	return index, nil
+	return last, nil
 }
 
 // checkConf reports why a member cannot run with a configuration. One that is in none

@@ -16,16 +16,59 @@ type members struct {
 	removed map[uint64]struct{}
 	// changing says that this leader has proposed a change that is not applied.
 	changing bool
-	// changedAt is the last entry of the log that changes the members, zero if those that
-	// do are known to be committed since the start.
-	changedAt uint64
+	// newest is the last entry of the log that changes the members; its index is zero if
+	// those that do were known to be committed at the start.
+	newest  logged
+	leaving farewell
 	// soleFrom is the commit index at which the last of the others went. One that did
 	// not know yet may have acknowledged what is committed up to there.
 	soleFrom uint64
 }
 
+// logged is a change of the members in the log.
+type logged struct {
+	index  uint64
+	change MemberChange
+}
+
+// find looks for a change in entries that are appended.
+func (l *logged) find(entries []*raftpb.Entry) {
+	for _, e := range entries {
+		if e.GetType() == raftpb.EntryConfChange {
+			l.index = e.GetIndex()
+			l.change, _, _ = readChange(e.GetData()) // what is not ours ends the member when it is applied
+		}
+	}
+}
+
+// farewell is what the leader of two voters owes the other one when an entry has removed
+// it. It ends when it has applied that; and the other, if a crash made it forget that
+// the entry is committed, would wait for its vote for ever. So it applies nothing, and
+// takes the entry for uncommitted if it crashes itself, before the other has on disk that
+// it is committed: when an entry is committed that was sent after that was known.
+type farewell struct {
+	at   uint64 // the entry; zero is none
+	term uint64
+	mark uint64 // the later entry; zero if there is none yet
+	// begun says that what is sent from now on tells that the entry is committed.
+	begun bool
+}
+
+// sent notes entries that are appended, and sent at the same time.
+func (f *farewell) sent(entries []*raftpb.Entry) {
+	if f.begun && f.mark == 0 && len(entries) > 0 {
+		f.mark = entries[len(entries)-1].GetIndex()
+	}
+}
+
+// over reports whether a committed entry ends it. That of a later term does, for its
+// leader has the entry that removes on disk as committed, or sent it as such.
+func (f *farewell) over(c *Committed) bool {
+	return f.at != 0 && (c.Term > f.term || f.mark != 0 && c.Index >= f.mark)
+}
+
 func newMembers(self core.MemberID, at *logState) members {
-	m := members{self: uint64(self), removed: map[uint64]struct{}{}, changedAt: at.changed}
+	m := members{self: uint64(self), removed: map[uint64]struct{}{}, newest: at.changed}
 	m.set(at.conf)
 	return m
 }

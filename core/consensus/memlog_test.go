@@ -95,8 +95,7 @@ func (l *memLog) crash(rng *rand.Rand) {
 	l.now, l.durable, l.appends = s, s, nil
 }
 
-// raiseCommit is what the owner of a log does when the state machine is ahead of
-// the stored commit index.
+// raiseCommit makes the commit index at least index.
 func (l *memLog) raiseCommit(applied uint64) {
 	if h := l.now.hard; h.GetCommit() < applied {
 		l.now.hard = &raftpb.HardState{Term: h.Term, Vote: h.Vote, Commit: new(applied)}
@@ -104,15 +103,30 @@ func (l *memLog) raiseCommit(applied uint64) {
 	}
 }
 
-// truncate forgets the entries up to index.
+// align is what the owner of a log does before a start: the log begins behind a state
+// whose last entry it does not hold, and knows that what is applied is committed.
+func (l *memLog) align(applied, term uint64) {
+	if t, err := l.Term(applied); err != nil || t != term {
+		_ = l.Reset(applied, term) // it never fails
+	}
+	l.raiseCommit(applied)
+}
+
+// truncate forgets the entries up to index, which are durable.
 func (l *memLog) truncate(index uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := index - l.now.base
-	l.now.baseTerm = l.now.entries[n-1].GetTerm()
-	l.now.entries = append([]*raftpb.Entry(nil), l.now.entries[n:]...)
-	l.now.base = index
-	l.durable = l.now
+	l.now, l.durable = l.now.after(index), l.durable.after(index)
+}
+
+// after returns the state without the entries up to index.
+func (s memLogState) after(index uint64) memLogState {
+	if n := index - s.base; index > s.base {
+		s.baseTerm = s.entries[n-1].GetTerm()
+		s.entries = append([]*raftpb.Entry(nil), s.entries[n:]...)
+		s.base = index
+	}
+	return s
 }
 
 func (l *memLog) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {

@@ -23,6 +23,10 @@ func (r *replica) propose() {
 	if !r.leads() || r.disk.appending > 0 || !r.proposer.room() || r.proposeChange() {
 		return
 	}
+	if r.members.leaving.at != 0 && r.members.leaving.mark == 0 {
+		_ = r.rn.Propose(nil) // refused while raft hands leadership over, and tried again
+		return
+	}
 	own, relayed := len(r.proposer.queue) > 0, len(r.relay.queue) > 0
 	if !own && !relayed {
 		return
@@ -105,10 +109,6 @@ func (r *replica) proposeChange() bool {
 		r.proposer.dropChanges(taken)
 		return false
 	}
-	if change == (MemberChange{RemoveMember, r.self}) && len(r.members.voters) == 2 {
-		r.giveWay()
-		return false
-	}
 	m := &Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(r.self)), Entries: []*raftpb.Entry{changeEntry(change, frame)}}
 	if r.rn.Step(m) != nil || m.GetEntries()[0].GetType() != raftpb.EntryConfChange {
 		return false // raft hands leadership over, or has put an empty entry in its place
@@ -122,13 +122,4 @@ func (r *replica) proposeChange() bool {
 		r.relay.dropChange()
 	}
 	return true
-}
-
-// giveWay hands leadership over, because this member is to be removed and there will be
-// one voter left. That one must be the leader that commits the change: else it needs
-// this member to learn that it is committed, and this member ends when it knows.
-func (r *replica) giveWay() {
-	if to := r.successor(); to != 0 && r.rn.BasicStatus().LeadTransferee == 0 {
-		r.rn.TransferLeader(uint64(to))
-	}
 }

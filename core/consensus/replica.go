@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -59,9 +60,10 @@ type replica struct {
 //  3. If unsynced, a term, a vote or an entry has been handed out in a task that
 //     did not sync. The next task with responses syncs.
 //  4. applying counts the applyTasks with entries that are not done.
-//  5. If holding, what is for peers waits in held until a leader's commit index that
-//     covers a change of the members is durable. A member that is removed hears of it by
-//     that index, and ends; if it was one of two, the other needs it as soon as it has
+//  5. If holding, what is for peers and for the applier waits in held and heldTasks until
+//     a leader's commit index that covers a change of the members is durable. A member
+//     that is removed hears of it by that index, or from one that has applied the
+//     change, and ends; if it was one of two, the other needs it as soon as it has
 //     forgotten, in a crash, that the change is committed.
 type diskWork struct {
 	hard      *raftpb.HardState
@@ -72,6 +74,7 @@ type diskWork struct {
 	told      leadership // the last one that the applier was asked to tell of
 	holding   bool
 	held      []*Message
+	heldTasks []*applyTask
 }
 
 // status is what a replica shows of itself.
@@ -285,7 +288,8 @@ func (r *replica) deliver(responses []*Message) error {
 			r.out.messages = append(r.out.messages, m)
 			continue
 		}
-		if err := r.rn.Step(m); err != nil {
+		// One that was removed, and had just led, is told that it has appended.
+		if err := r.rn.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) {
 			return fmt.Errorf("take in a %v of our own: %w", m.GetType(), err)
 		}
 	}
@@ -294,11 +298,31 @@ func (r *replica) deliver(responses []*Message) error {
 
 // post sends a message of raft's to a peer.
 func (r *replica) post(m *Message) {
+	if at := r.members.leaving.at; at != 0 && !r.members.votes(m.GetTo()) && m.GetCommit() >= at {
+		m.Commit = new(at - 1)
+	}
 	if r.disk.holding {
 		r.disk.held = append(r.disk.held, m)
 		return
 	}
 	r.out.messages = append(r.out.messages, m)
+}
+
+// give gives the applier a task.
+func (r *replica) give(t *applyTask) {
+	if r.disk.holding || r.members.leaving.at != 0 {
+		r.disk.heldTasks = append(r.disk.heldTasks, t)
+		return
+	}
+	r.out.applies = append(r.out.applies, t)
+}
+
+// release lets go what was held.
+func (r *replica) release() {
+	r.out.messages = append(r.out.messages, r.disk.held...)
+	r.out.applies = append(r.out.applies, r.disk.heldTasks...)
+	r.disk.holding, r.disk.held, r.disk.heldTasks = false, nil, nil
+	r.members.leaving = farewell{}
 }
 
 // planRelease makes the commit index durable, and then what is held leaves.
@@ -319,10 +343,7 @@ func (r *replica) appended(t *appendTask) error {
 		r.installed(t.install)
 	}
 	if t.release {
-		r.disk.holding = false
-		r.out.messages = append(r.out.messages, r.disk.held...)
-		clear(r.disk.held)
-		r.disk.held = r.disk.held[:0]
+		r.release()
 	}
 	return nil
 }
@@ -348,6 +369,9 @@ func (r *replica) applied(t *applyTask) error {
 		r.status.serving = true
 	}
 	r.status.soleLeader = r.status.serving && r.members.alone() && last.Index >= r.members.soleFrom
+	if t.response == nil {
+		return nil // raft has it, see farewell
+	}
 	return r.deliver([]*Message{t.response})
 }
 
@@ -379,8 +403,7 @@ func (r *replica) handleReady() error {
 		rd := r.rn.Ready()
 		was := r.status
 		r.observe(&rd)
-		hold := r.leads() && was.committed < r.members.changedAt && r.members.changedAt <= r.status.committed
-		r.disk.holding = r.disk.holding || hold
+		hold := raft.IsEmptySnap(rd.Snapshot) && r.membersCommitted(was.committed)
 		for _, m := range rd.Messages {
 			switch m.GetTo() {
 			case raft.LocalAppendThread:
@@ -398,6 +421,7 @@ func (r *replica) handleReady() error {
 		if hold {
 			r.planRelease()
 		}
+		r.members.leaving.begun = r.members.leaving.at != 0
 		if r.status.term != was.term || r.status.leader != was.leader {
 			r.turn(r.status.term != was.term)
 		}
@@ -406,6 +430,21 @@ func (r *replica) handleReady() error {
 		}
 	}
 	return nil
+}
+
+// membersCommitted looks whether the commit index has passed a change of the members,
+// and reports whether peers and applier are to wait until that is durable.
+func (r *replica) membersCommitted(was uint64) bool {
+	newest := &r.members.newest
+	if newest.index <= was || newest.index > r.status.committed {
+		return false
+	}
+	if r.leads() && newest.change == (MemberChange{RemoveMember, r.self}) && len(r.members.voters) == 2 {
+		r.members.leaving = farewell{at: newest.index, term: r.status.term}
+		return false
+	}
+	r.disk.holding = true
+	return true
 }
 
 // turn gives up what is under way to a former leader or in a former term. What is
@@ -439,7 +478,7 @@ func (r *replica) observe(rd *raft.Ready) {
 	// A leadership that was lost before it was told of is not told of at all.
 	if l := (leadership{r.status.leader, r.status.term}); !r.leads() && l != r.disk.told {
 		r.disk.told = l
-		r.out.applies = append(r.out.applies, &applyTask{leadership: &l})
+		r.give(&applyTask{leadership: &l})
 	}
 }
 
@@ -458,6 +497,9 @@ func (r *replica) planAppend(m *Message) error {
 	vital := len(t.entries) > 0 || t.install != nil
 	if m.Term != nil {
 		hard := &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+		if at := r.members.leaving.at; at != 0 {
+			hard.Commit = new(min(m.GetCommit(), at-1))
+		}
 		vital = vital || hard.GetTerm() != r.disk.hard.GetTerm() || hard.GetVote() != r.disk.hard.GetVote()
 		r.disk.hard, r.disk.hardOwed = hard, true
 	}
@@ -472,11 +514,8 @@ func (r *replica) planAppend(m *Message) error {
 	if len(t.entries) > 0 {
 		r.disk.appending++
 	}
-	for _, e := range t.entries {
-		if e.GetType() == raftpb.EntryConfChange {
-			r.members.changedAt = e.GetIndex()
-		}
-	}
+	r.members.newest.find(t.entries)
+	r.members.leaving.sent(t.entries)
 	r.out.appends = append(r.out.appends, t)
 	return nil
 }
@@ -485,8 +524,9 @@ func (r *replica) planAppend(m *Message) error {
 // they answer.
 func (r *replica) planApply(m *Message) error {
 	t := &applyTask{entries: make([]Committed, 0, len(m.GetEntries())), response: m.GetResponses()[0]}
-	r.out.applies = append(r.out.applies, t)
+	r.give(t)
 	r.disk.applying++
+	over := false
 	for _, e := range m.GetEntries() {
 		c, err := readEntry(e)
 		if err == nil && len(c.Data) > 0 {
@@ -496,11 +536,21 @@ func (r *replica) planApply(m *Message) error {
 		if err != nil {
 			return fmt.Errorf("entry %d: %w", c.Index, err)
 		}
+		over = over || r.members.leaving.over(&c)
 		if r.leads() && c.Term == r.status.term && !r.status.ownTerm {
 			r.status.ownTerm = true
 			r.disk.told = leadership{r.self, r.status.term}
 			t.leadership = &leadership{r.self, r.status.term}
 		}
+	}
+	switch {
+	case over:
+		r.release()
+	case r.members.leaving.at != 0:
+		// raft takes it for applied, so that it may campaign if the other one cannot.
+		response := t.response
+		t.response = nil
+		return r.deliver([]*Message{response})
 	}
 	return nil
 }
@@ -530,4 +580,7 @@ func (r *replica) abandon(err error) {
 	r.proposer.abandon(err)
 	r.reader.abandon(err)
 	r.duties.abandon(err)
+	for _, t := range r.disk.heldTasks {
+		t.abandonAfter(0, err)
+	}
 }

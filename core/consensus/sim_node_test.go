@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -17,15 +18,46 @@ type simNode struct {
 	r   *replica // nil while it is down
 	log *memLog
 	in  inputs
-
-	appends []*appendTask
-	applies []*applyTask
-	applied uint64
-	flushed uint64 // the state machine's durable applied index
+	simDisk
+	simPeer
 
 	incarnation uint64
 	term        uint64
 	told        leadership // the last change of leadership
+	sole        bool       // what it shows to readers
+	lanes       []*simLane
+}
+
+// simDisk is what the log writer and the applier have to do, and have done.
+type simDisk struct {
+	appends []*appendTask
+	applies []*applyTask
+	applied uint64
+	flushed uint64 // the state machine's durable applied index
+}
+
+// simPeer is what a member has to do with the others.
+type simPeer struct {
+	joins     uint64          // the entry that added it, until it has a state
+	lost      []core.MemberID // messages to them are, and it does not know yet
+	fetching  core.MemberID
+	arriving  []fetched
+	transfers []*transfer
+}
+
+// simLane is a client that does not wait for answers.
+type simLane struct {
+	Lane
+	name string
+	n    int
+}
+
+func (n *simNode) String() string {
+	if n.r == nil {
+		return fmt.Sprintf("member %d: down, flushed %d", n.id, n.flushed)
+	}
+	return fmt.Sprintf("member %d: applied %d, %+v, members %v %v, fetching %v, catching up %+v, raft %v",
+		n.id, n.applied, n.r.status, n.r.members.voters, n.r.members.learners, n.fetching, n.r.catchUp, n.r.rn.Status())
 }
 
 func (n *simNode) config() Config {
@@ -42,14 +74,19 @@ func (noApplier) Apply([]Committed) error { panic("the simulation applies") }
 
 func (noApplier) Install(Installed) error { panic("the simulation installs") }
 
+// start starts the member, if it has a state, and no way to know that it was removed.
 func (n *simNode) start() {
+	if n.joins > 0 && !n.join() || n.s.gone(n.id) && n.s.chance(50) || !n.s.confs[n.flushed].member(n.id) {
+		return
+	}
 	n.incarnation++
 	n.applied = n.flushed
-	n.log.raiseCommit(n.applied)
+	n.log.align(n.flushed, n.s.order[n.flushed].Term)
+	n.log.conf = n.s.confs[n.flushed].state()
 	c := n.config()
 	r, err := newReplica(&c)
 	require.NoError(n.s.t, err, "seed %d", n.s.seed)
-	n.r, n.term, n.told = r, n.log.now.hard.GetTerm(), leadership{}
+	n.r, n.term, n.told, n.lanes = r, n.log.now.hard.GetTerm(), leadership{}, nil
 	n.s.note("start", n.id)
 	n.step()
 }
@@ -59,29 +96,30 @@ func (n *simNode) crash() {
 	if n.r == nil {
 		return
 	}
-	n.s.counts.crashes++
+	n.s.counts["crashes"]++
 	n.s.note("crash", n.id)
 	n.flushed += uint64(n.s.rng.IntN(int(n.applied-n.flushed) + 1))
 	n.log.crash(n.s.rng)
-	n.r, n.in, n.appends, n.applies = nil, inputs{}, nil, nil
-	open := n.s.open[:0]
-	for _, p := range n.s.open {
-		if p.node != n {
-			open = append(open, p) // those of a dead process get no answer
-		}
-	}
-	n.s.open = open
-	reads := n.s.reads[:0]
-	for _, r := range n.s.reads {
-		if r.node != n {
-			reads = append(reads, r)
-		}
-	}
-	n.s.reads = reads
-	for link := range n.s.links { // connections end
+	n.r, n.in, n.appends, n.applies, n.sole = nil, inputs{}, nil, nil, false
+	// Those who waited for a dead process get no answer.
+	n.s.open = slices.DeleteFunc(n.s.open, func(p *simProposal) bool { return p.node == n })
+	n.s.reads = slices.DeleteFunc(n.s.reads, func(r *simRead) bool { return r.node == n })
+	n.s.transfers = slices.DeleteFunc(n.s.transfers, func(t *transfer) bool { return slices.Contains(n.transfers, t) })
+	for link := range n.s.network.links { // connections end
 		if link[0] == uint64(n.id) || link[1] == uint64(n.id) {
-			n.s.links[link] = nil
+			n.s.network.links[link] = nil
 		}
+	}
+	for _, m := range n.s.nodes {
+		m.lose(n.id)
+	}
+	n.simPeer = simPeer{joins: n.joins}
+}
+
+// leave ends the member if it was removed, and has applied that or is told it.
+func (n *simNode) leave() {
+	if n.r != nil && n.s.gone(n.id) && (!n.s.confs[n.applied].member(n.id) && n.s.chance(10) || n.s.chance(1)) {
+		n.crash()
 	}
 }
 
@@ -97,9 +135,13 @@ func (n *simNode) step() {
 	out, err := n.r.step(n.s.now, &n.in)
 	require.NoError(t, err, "seed %d", seed)
 	n.in.reset()
+	n.sole = out.status.soleLeader
 	for _, m := range out.messages {
 		link := [2]uint64{uint64(n.id), m.GetTo()} // raft may pass on what another member sent
-		n.s.links[link] = append(n.s.links[link], m)
+		n.s.network.links[link] = append(n.s.network.links[link], m)
+	}
+	if out.fetch != 0 {
+		n.fetching = out.fetch
 	}
 	n.appends = append(n.appends, out.appends...)
 	n.applies = append(n.applies, out.applies...)
@@ -114,12 +156,8 @@ func (n *simNode) step() {
 		}
 		n.s.leaders[st.term] = n.id
 	}
-	if st.soleLeader { // then what is applied can be read as it is
-		require.Len(t, n.s.nodes, 1)
-		require.GreaterOrEqual(t, n.applied, n.s.highWater, "seed %d", seed)
-		require.Equal(t, st.term, n.s.order[n.applied].Term, "seed %d", seed)
-	}
-	if st.leader != n.id && len(n.applies) == 0 && n.told != (leadership{}) {
+	n.checkSole()
+	if st.leader != n.id && len(n.applies)+len(n.r.disk.heldTasks) == 0 && n.told != (leadership{}) {
 		require.Equal(t, leadership{st.leader, st.term}, n.told, "seed %d: member %d was told of another leader", seed, n.id)
 	}
 	inFlight := 0
@@ -131,12 +169,28 @@ func (n *simNode) step() {
 	require.Equal(t, inFlight, n.r.disk.appending, "seed %d: appends in flight", seed)
 }
 
+// checkSole checks that what a sole leader has applied can be read as it is.
+func (n *simNode) checkSole() {
+	if n.sole {
+		n.s.counts["sole"]++
+		require.GreaterOrEqual(n.s.t, n.applied, n.s.highWater, "seed %d: member %d is no sole leader", n.s.seed, n.id)
+	}
+}
+
 // append carries out an appendTask. One that is synced leaves nothing to a crash.
 func (n *simNode) append() {
 	if len(n.appends) == 0 {
 		return
 	}
 	task := n.appends[0]
+	if i := task.install; i != nil {
+		select {
+		case <-i.done:
+		default:
+			return // the state is not installed yet
+		}
+		require.NoError(n.s.t, n.log.Reset(i.Index, i.Term))
+	}
 	n.appends = n.appends[1:]
 	if task.writes() {
 		require.NoError(n.s.t, n.log.Append(task.hard, task.entries, task.sync))
@@ -154,24 +208,14 @@ func (n *simNode) apply() {
 	t, seed := n.s.t, n.s.seed
 	task := n.applies[0]
 	n.applies = n.applies[1:]
-	for _, c := range task.entries {
-		require.Equal(t, n.applied+1, c.Index, "seed %d: member %d", seed, n.id)
-		n.applied = c.Index
-		if c.Index == uint64(len(n.s.order)) {
-			n.s.order = append(n.s.order, Committed{Index: c.Index, Term: c.Term, Data: c.Data, Entry: c.Entry})
-		}
-		first := n.s.order[c.Index]
-		require.Equal(t, first.Term, c.Term, "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
-		require.Equal(t, string(first.Data), string(c.Data), "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
-		own := n.ownBatch(&c)
-		for i, p := range c.Local {
-			if p == nil {
-				continue
-			}
-			require.Equal(t, string(own[i]), string(p.command), "seed %d: the answer belongs to another", seed)
-			p.Complete(core.Result{Rev: core.Rev(c.Index)}, nil)
-			n.s.highWater = max(n.s.highWater, c.Index)
-		}
+	if i := task.install; i != nil {
+		require.Greater(t, i.Index, n.applied, "seed %d: the state of member %d went back", seed, n.id)
+		n.applied, n.flushed = i.Index, i.Index
+		n.s.counts["installed"]++
+		close(i.done)
+	}
+	for i := range task.entries {
+		n.applyEntry(&task.entries[i])
 	}
 	if l := task.leadership; l != nil {
 		require.NotEqual(t, n.told, *l, "seed %d: told twice", seed)
@@ -183,6 +227,41 @@ func (n *simNode) apply() {
 	}
 	n.in.applied = append(n.in.applied, task)
 	n.maybeStep()
+}
+
+func (n *simNode) applyEntry(c *Committed) {
+	t, seed := n.s.t, n.s.seed
+	require.Equal(t, n.applied+1, c.Index, "seed %d: member %d", seed, n.id)
+	if c.Index > n.s.last() {
+		n.s.first(Committed{Index: c.Index, Term: c.Term, Data: c.Data, Entry: c.Entry, Change: c.Change})
+	}
+	n.applied = c.Index
+	first := &n.s.order[c.Index]
+	require.Equal(t, first.Term, c.Term, "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
+	require.Equal(t, string(first.Data), string(c.Data), "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
+	require.Equal(t, first.Change, c.Change, "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
+	c.Refused = first.Refused
+	var outcome error
+	if c.Refused {
+		outcome = errRefused
+	}
+	own := n.ownBatch(c)
+	for i, p := range c.Local {
+		if p == nil {
+			continue
+		}
+		require.Equal(t, string(own[i]), string(p.command), "seed %d: the answer belongs to another", seed)
+		if !p.Done() {
+			if n.r.status.leader != n.id {
+				n.s.counts["forwarded"]++
+			}
+			n.s.highWater = max(n.s.highWater, c.Index)
+		}
+		p.Complete(core.Result{Rev: core.Rev(c.Index)}, outcome)
+	}
+	for _, m := range n.s.nodes {
+		m.checkSole()
+	}
 }
 
 // ownBatch is the commands of an entry that this incarnation has proposed: there is one
@@ -197,16 +276,41 @@ func (n *simNode) ownBatch(c *Committed) (commands [][]byte) {
 	return commands
 }
 
+// propose proposes a command, in one of some lanes or by itself.
 func (n *simNode) propose() {
-	n.s.proposed++
-	id := fmt.Sprintf("%d by %d", n.s.proposed, n.id)
-	p := &simProposal{Proposal: &Proposal{done: make(chan struct{}, 2)}, id: id, node: n}
-	p.command = []byte(id)
-	if n.s.chance(50) {
-		p.deadline = n.s.now.Add(time.Duration(1+n.s.rng.IntN(40)) * simTick)
+	if n.s.chance(40) {
+		p := &Proposal{}
+		if n.s.chance(50) {
+			p.deadline = n.s.now.Add(time.Duration(1+n.s.rng.IntN(40)) * simTick)
+		}
+		n.submit(p, fmt.Sprintf("%d by %d", n.s.proposed, n.id))
+		return
 	}
-	n.s.open = append(n.s.open, p)
-	n.in.proposals = append(n.in.proposals, p.Proposal)
+	if len(n.lanes) < 3 {
+		n.lanes = append(n.lanes, n.s.newLane())
+	}
+	i := n.s.rng.IntN(len(n.lanes))
+	if n.lanes[i].Broken() { // the client connects again
+		n.s.counts["broken"]++
+		n.lanes[i] = n.s.newLane()
+	}
+	l := n.lanes[i]
+	l.n++
+	n.submit(&Proposal{lane: &l.Lane}, fmt.Sprintf("%s %d", l.name, l.n))
+}
+
+func (s *sim) newLane() *simLane {
+	s.simClients.lanes++
+	return &simLane{name: fmt.Sprintf("L%d", s.simClients.lanes)}
+}
+
+// submit hands a proposal in.
+func (n *simNode) submit(proposal *Proposal, id string) {
+	n.s.proposed++
+	proposal.done = make(chan struct{}, 2)
+	proposal.command = []byte(id)
+	n.s.open = append(n.s.open, &simProposal{Proposal: proposal, id: id, node: n})
+	n.in.proposals = append(n.in.proposals, proposal)
 	n.maybeStep()
 }
 
