@@ -152,6 +152,8 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			FlushCommands: cfg.Member.FlushCommands,
 			ApplyTime:     max(cfg.Requests.SlowApply, 1), // zero is for every one, as with etcd
 			LowDiskBytes:  cfg.Member.Storage.LowDiskBytes,
+
+			CatchUpEntries: cfg.Cluster.Raft.CatchUpEntries,
 		},
 		Upkeep: node.Upkeep{
 			AutoCompaction: node.AutoCompaction{

@@ -79,11 +79,12 @@ func (s *server) makeZooKeeper(registry *prometheus.Registry) {
 	cfg := &s.cfg.ZooKeeper
 	s.zk.server = zk.New(zk.Config{
 		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
+		Overview: s.node,
 		Limits:   cfg.Limits,
 		Features: cfg.Features,
 		Security: cfg.Security,
 		Words:    cfg.Words,
-		About:    zk.About{Build: commit(), Built: builtAt(), DataDir: s.cfg.Member.DataDir},
+		About:    zk.About{Build: commit(), Built: builtAt(), DataDir: s.cfg.Member.DataDir, Ensemble: cfg.Ensemble},
 		Process:  registry,
 		Metrics:  registry,
 		Logger:   s.log,

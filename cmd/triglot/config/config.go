@@ -137,7 +137,6 @@ type Members struct {
 
 // Raft is how the members agree, and speak to each other.
 type Raft struct {
-	PreVote, AdvanceTicks bool
 	// CatchUpEntries are the entries of the log that are kept for members that are behind;
 	// zero is the store's default.
 	CatchUpEntries            uint64

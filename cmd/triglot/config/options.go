@@ -197,16 +197,8 @@ var clusterOptions = []option{
 		usage: "serve clients although this member is a learner: reads that need not be the latest, watches, ZooKeeper's sessions (Triglot's own)",
 		field: func(c *Config) any { return &c.Cluster.Members.Observer },
 	},
-	{
-		name: "pre-vote", group: "Cluster", etcd: "true",
-		usage: "ask whether an election could be won before it is held",
-		field: func(c *Config) any { return &c.Cluster.Raft.PreVote },
-	},
-	{
-		name: "initial-election-tick-advance", group: "Cluster", etcd: "true",
-		usage: "hold the first election early",
-		field: func(c *Config) any { return &c.Cluster.Raft.AdvanceTicks },
-	},
+	ignoredOption[bool]("pre-vote", "true", "whether an election could be won is always asked before it is held: a member that was cut off must not disturb the others"),
+	ignoredOption[bool]("initial-election-tick-advance", "true", "a member waits for a leader as long at its start as later", "false"),
 	{
 		name: "raft-read-timeout", group: "Cluster", etcd: "5s",
 		usage: "silence of a peer's connection after which it is closed",
@@ -218,8 +210,8 @@ var clusterOptions = []option{
 		field: func(c *Config) any { return &c.Cluster.Raft.WriteTimeout },
 	},
 	{
-		name: "snapshot-catchup-entries", group: "Cluster", etcd: "5000",
-		usage: "entries of the log kept for members that are behind",
+		name: "snapshot-catchup-entries", group: "Cluster", etcd: "5000", serve: "0",
+		usage: "entries of the log kept for members that are behind; 0 is 5000, and more while they are small",
 		field: func(c *Config) any { return &c.Cluster.Raft.CatchUpEntries },
 	},
 	{

@@ -202,7 +202,7 @@ func zooAddress(a zoocfg.Address) string {
 	if !a.Given {
 		return off
 	}
-	return net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	return a.String()
 }
 
 // adminAddress is where the AdminServer is asked for. ZooKeeper 3.9 starts it unless

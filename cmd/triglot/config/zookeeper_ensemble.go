@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -96,7 +95,7 @@ func peerURL(e *zoocfg.Ensemble, a zoocfg.Address) string {
 	if e.TLS {
 		scheme = "https://"
 	}
-	return scheme + net.JoinHostPort(a.Host, strconv.Itoa(a.Port))
+	return scheme + a.String()
 }
 
 // takeEnsemble takes what no option stands for: who is an observer, and the certificates
@@ -107,10 +106,13 @@ func (c *Config) takeEnsemble(z *zoocfg.Config) error {
 		return nil
 	}
 	for i := range e.Servers {
-		if s := &e.Servers[i]; s.Observer {
+		s := &e.Servers[i]
+		c.ZooKeeper.Ensemble += s.Line + "\n"
+		if s.Observer {
 			c.Cluster.Learners = append(c.Cluster.Learners, serverName(s))
 		}
 	}
+	c.ZooKeeper.Ensemble += "version=0"
 	// All of them are named in every file, so that many there may be, and one to come.
 	c.Cluster.Members.MaxLearners = max(c.Cluster.Members.MaxLearners, int64(len(c.Cluster.Learners)+1))
 	c.Cluster.Trust = true

@@ -45,6 +45,12 @@ func TestEnsemble(t *testing.T) {
 		{Name: "4", URLs: []string{"http://d:1"}, Learner: true},
 	}, founders)
 
+	require.Equal(t, `server.1=a:2888:3888:participant
+server.2=b:2889:3888:participant;10.0.0.2:2181
+server.3=[::1]:2890:3888|c:2890:3888:participant
+server.4=d:1:2:observer
+version=0`, c.ZooKeeper.Ensemble)
+
 	c, err = ensemble(t, "tickTime=100\nquorumListenOnAllIPs=true\npeerType=observer\nserver.1=a:1:2\nserver.3=c:1:2\nserver.2=b:2889:3888:observer\n")
 	require.NoError(t, err)
 	require.Equal(t, "http://0.0.0.0:2889", c.Listen.Peer.String())

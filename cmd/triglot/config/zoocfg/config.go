@@ -85,8 +85,10 @@ type Ensemble struct {
 
 // Server is a line server.ID=….
 type Server struct {
-	ID       int64
-	Text     string // as written
+	ID   int64
+	Text string // as written
+	// Line is the line as ZooKeeper writes it, in /zookeeper/config.
+	Line     string
 	Observer bool
 	// Addresses are those at which other servers call this one, with the first of the two
 	// ports; the other one is for elections.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -210,41 +212,59 @@ func parseServer(key, id, text string) (Server, error) {
 			s.Client.Host = parts[0]
 		}
 	}
+	var lines []string
 	for i, one := range strings.Split(servers, "|") {
-		address, isObserver, err := parseServerAddress(s.ID, text, one)
+		address, election, isObserver, err := parseServerAddress(s.ID, text, one)
 		if err != nil {
 			return s, err
 		}
 		s.Addresses = append(s.Addresses, address)
+		lines = append(lines, fmt.Sprintf("%s:%d", address, election))
 		if i > 0 && isObserver != s.Observer {
 			return s, errors.New("Multiple addresses should have similar roles") //nolint:staticcheck // ZooKeeper's words
 		}
 		s.Observer = isObserver
 	}
+	s.setLine(lines)
 	return s, nil
 }
 
-func parseServerAddress(id int64, whole, text string) (a Address, isObserver bool, err error) {
+// setLine writes the line as QuorumServer.toString does, of the addresses with both ports.
+func (s *Server) setLine(addresses []string) {
+	slices.Sort(addresses) // by host
+	role := ":participant"
+	if s.Observer {
+		role = ":observer"
+	}
+	s.Line = fmt.Sprintf("server.%d=%s%s", s.ID, strings.Join(addresses, "|"), role)
+	if s.Client.Given {
+		s.Line += ";" + s.Client.String()
+	}
+}
+
+func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+func parseServerAddress(id int64, whole, text string) (a Address, election int, isObserver bool, err error) {
 	parts, err := splitHostPort(text)
 	if err != nil {
-		return a, false, err
+		return a, 0, false, err
 	}
 	if len(parts) < 3 || len(parts) > 4 {
-		return a, false, errors.New(whole + wrongForm)
+		return a, 0, false, errors.New(whole + wrongForm)
 	}
 	var ports [2]uint64
 	for i := range ports {
 		if ports[i], err = strconv.ParseUint(parts[i+1], 10, 16); err != nil {
-			return a, false, fmt.Errorf("Address unresolved: %s:%s", parts[0], parts[i+1])
+			return a, 0, false, fmt.Errorf("Address unresolved: %s:%s", parts[0], parts[i+1])
 		}
 	}
 	if ports[0] == ports[1] {
-		return a, false, fmt.Errorf("Client and election port must be different! Please update the configuration file on server.%d", id) //nolint:staticcheck // ZooKeeper's words
+		return a, 0, false, fmt.Errorf("Client and election port must be different! Please update the configuration file on server.%d", id) //nolint:staticcheck // ZooKeeper's words
 	}
 	if len(parts) == 4 {
 		isObserver, err = observer(parts[3])
 	}
-	return Address{Host: parts[0], Port: int(ports[0]), Given: true}, isObserver, err
+	return Address{Host: parts[0], Port: int(ports[0]), Given: true}, int(ports[1]), isObserver, err
 }
 
 // splitHostPort divides at colons, but not within [ ] (ConfigUtils.getHostAndPort).
