@@ -132,7 +132,7 @@ func received(t testing.TB, cfg Config) (bytes int64) {
 // TestCatchUpKilledInBetween: a member that is killed while it receives a state, or
 // whose connection breaks, goes on where it was.
 func TestCatchUpKilledInBetween(t *testing.T) {
-	const size = 6 << 20
+	const size = 4 << 20
 	c := newTestCluster(t, 3, func(member int, cfg *Config) {
 		shortLog(member, cfg)
 		cfg.Limits.TransferBytesPerSecond = size / 2
@@ -154,7 +154,7 @@ func TestCatchUpKilledInBetween(t *testing.T) {
 		c.crash(down, 100)
 		c.start(down)
 	}
-	c.eventually("the follower has caught up", func() bool { return c.local(down, "random/0095") != "<none>" })
+	c.eventually("the follower has caught up", func() bool { return c.local(down, "random/0063") != "<none>" })
 	c.waitApplied()
 	sameState(t, c.nodes[leader], c.nodes[down])
 	o := &c.nodes[leader].peers.states.outgoing
