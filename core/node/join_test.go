@@ -74,7 +74,7 @@ func TestLifeOfACluster(t *testing.T) {
 	put(t, c.nodes[leader], "k0", "v")
 
 	// A learner that has started has a name, but no client is sent to it.
-	d := c.add(c.followers(leader)[0], true, nil)
+	d := c.add(c.followers(leader)[0], true, func(cfg *Config) { loosely(0, cfg) })
 	c.ready()
 	id := c.id(d)
 	members, err := c.nodes[d].Members(testContext(t), true)
@@ -110,7 +110,7 @@ func TestLifeOfACluster(t *testing.T) {
 	c.crash(dead, 100)
 	_, err = c.nodes[leader].Membership().Remove(testContext(t), core.Principal{}, deadID)
 	require.NoError(t, err)
-	c.add(leader, false, func(cfg *Config) { cfg.Members.Loose = true })
+	c.add(leader, false, func(cfg *Config) { loosely(0, cfg) })
 	c.ready()
 	c.start(dead)
 	c.removed(dead)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/consensus"
 	"github.com/triglot/triglot/core/state"
 )
 
@@ -133,28 +134,46 @@ func (n *Node) tryIntroduce(ctx context.Context) error {
 // handOver gives the leadership, if this member has it, to the one that is furthest
 // before it stops: nobody has to wait for an election timeout (etcd T-102).
 func (n *Node) handOver(ctx context.Context) {
-	if self := n.Self(); self.Leader != self.Member || !n.hasHeirs() {
+	if self := n.Self(); self.Leader != self.Member {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timing.Election)
 	defer cancel()
-	began := time.Now()
-	if err := n.driver.TransferLeadership(ctx, 0); err != nil {
-		n.cfg.Logger.Warn("the leadership could not be handed over before the stop", "error", err)
+	heir := n.heir(ctx)
+	if heir == 0 {
 		return
 	}
-	n.cfg.Logger.Info("the leadership was handed over", "leader", hexID(n.Self().Leader), "took", time.Since(began))
+	began := time.Now()
+	if err := n.driver.TransferLeadership(ctx, heir); err != nil {
+		n.cfg.Logger.Warn("the leadership could not be handed over before the stop", "to", hexID(heir), "error", err)
+		return
+	}
+	n.cfg.Logger.Info("the leadership was handed over", "to", hexID(heir), "took", time.Since(began))
 }
 
-// hasHeirs reports whether others may lead instead of this member. They do not listen to one
-// that was removed.
-func (n *Node) hasHeirs() bool {
-	view := n.published.hold()
-	if view == nil {
-		return false
+// heir is the voter that is furthest of those that can be reached, zero if there is none:
+// nobody listens to a leader that was removed.
+func (n *Node) heir(ctx context.Context) core.MemberID {
+	links := n.peers.links()
+	if len(links) == 0 {
+		return 0
 	}
-	defer view.Close()
-	members := view.Members()
-	return memberIn(members, n.disk.id.member) != nil &&
-		slices.ContainsFunc(members, func(m core.Member) bool { return !m.Learner && m.ID != n.disk.id.member })
+	members, err := n.Members(ctx, false)
+	if err != nil || memberIn(members, n.disk.id.member) == nil {
+		return 0
+	}
+	all, err := n.driver.Progress(ctx)
+	if err != nil {
+		return 0 // it leads no more
+	}
+	var heir consensus.Progress
+	for _, p := range all {
+		if m := memberIn(members, p.ID); m == nil || m.Learner || links[p.ID].IsZero() {
+			continue
+		}
+		if heir.ID == 0 || p.Match > heir.Match {
+			heir = p
+		}
+	}
+	return heir.ID
 }
