@@ -93,6 +93,13 @@ func (d *Driver) Disconnected(id core.MemberID) {
 	_ = d.inbox.happened(disconnected(id)) // a member that stops has nothing to give up
 }
 
+// Connected says whether there is a way to a member. As long as there is none to the
+// leader, what is proposed here stays queued, rather than being lost on its way and of
+// unknown fate. Without a word there is one.
+func (d *Driver) Connected(id core.MemberID, up bool) {
+	_ = d.inbox.happened(connected{id, up}) // a member that stops forwards nothing
+}
+
 // TransferLeadership gives the leadership to a voter that has all of the log, or to
 // the one that is furthest if to is zero, and returns when there is another leader. It
 // fails with NotLeader, BadLeaderTransferee, Timeout, Stopped, and when ctx ends.

@@ -71,6 +71,23 @@ func (d disconnected) happen(r *replica) {
 	}
 }
 
+// connected is the event that there is a way to a member, or none.
+type connected struct {
+	to core.MemberID
+	up bool
+}
+
+func (c connected) happen(r *replica) {
+	if c.up {
+		delete(r.outbound.cutOff, c.to)
+		return
+	}
+	if r.outbound.cutOff == nil {
+		r.outbound.cutOff = map[core.MemberID]bool{}
+	}
+	r.outbound.cutOff[c.to] = true
+}
+
 // transfer is the wish that another member leads.
 type transfer struct {
 	to       core.MemberID // zero is the one that is furthest

@@ -52,6 +52,9 @@ type outbound struct {
 	to     core.MemberID // zero: none is open
 	number uint64        // of the present or last stream
 	sent   uint64        // messages on it
+	// cutOff are those to whom nothing gets through: what is for them stays queued, and
+	// is for another leader if need be.
+	cutOff map[core.MemberID]bool
 }
 
 // context is what the next message carries.
@@ -87,7 +90,7 @@ func (r *replica) forward() {
 // forwards reports whether a proposal that arrived now would be forwarded now, if it is
 // a small one.
 func (r *replica) forwards() bool {
-	return r.status.leader != 0 && !r.leads() &&
+	return r.status.leader != 0 && !r.leads() && !r.outbound.cutOff[r.status.leader] &&
 		(r.outbound.to == 0 || len(r.proposer.outstanding) < maxForwards && r.proposer.underWay() < maxForwardBytes)
 }
 

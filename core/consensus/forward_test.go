@@ -1,0 +1,180 @@
+package consensus
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
+)
+
+// forwarded is a message as a follower sends it.
+func forwarded(from core.MemberID, incarnation, stream, number uint64, commands ...string) *Message {
+	b := command.Batch{Member: from, Incarnation: incarnation, Sequence: number}
+	for _, c := range commands {
+		b.Commands = append(b.Commands, []byte(c))
+	}
+	o := outbound{number: stream, sent: number - 1}
+	return &Message{
+		Type: raftpb.MsgProp.Enum(), From: new(uint64(from)), Context: o.context(),
+		Entries: []*raftpb.Entry{{Data: command.AppendEntry(nil, 0, []command.Batch{b})}},
+	}
+}
+
+// taken are the first commands of what a relay holds.
+func taken(l *relay) (all string) {
+	for _, in := range l.queue {
+		all += string(in.Commands[0])
+	}
+	return all
+}
+
+// What is late, doubled, behind a gap, or of an older stream is not taken. A new stream
+// makes the leader drop what waits of the old one, as its member has given it up.
+func TestRelayTakesEachOnceAndInOrder(t *testing.T) {
+	var l relay
+	for _, c := range []struct {
+		incarnation, stream, number uint64
+		command, holds              string
+	}{
+		{1, 1, 2, "a", ""}, // its first message is lost
+		{1, 1, 1, "b", "b"},
+		{1, 1, 1, "c", "b"},
+		{1, 1, 3, "d", "b"},
+		{1, 1, 2, "e", "be"},
+		{1, 3, 2, "f", "be"},
+		{1, 3, 1, "g", "g"},
+		{1, 2, 1, "h", "g"},
+		{1, 1, 3, "i", "g"},
+		{1, 3, 2, "j", "gj"},
+		{2, 1, 1, "k", "k"},  // the member has started again
+		{1, 3, 3, "l", "kl"}, // a late message of its former life
+		{1, 3, 2, "m", "kl"},
+		{2, 1, 2, "n", "kln"},
+	} {
+		err := l.take(forwarded(2, c.incarnation, c.stream, c.number, c.command))
+		if strings.HasSuffix(c.holds, c.command) {
+			require.NoError(t, err, c.command)
+		} else {
+			require.Equal(t, errOutOfTurn, err, c.command)
+		}
+		require.Equal(t, c.holds, taken(&l), c.command)
+	}
+	require.NoError(t, l.take(forwarded(3, 1, 1, 1, "o")))
+	require.Equal(t, "klno", taken(&l))
+	l.reset()
+	require.Empty(t, taken(&l))
+}
+
+// An entry has one batch of an incarnation, so that its answers find their way.
+func TestRelayPicksOneBatchOfEach(t *testing.T) {
+	var l relay
+	for i, m := range []struct{ from, number uint64 }{{2, 1}, {2, 2}, {3, 1}, {2, 3}, {4, 1}} {
+		require.NoError(t, l.take(forwarded(core.MemberID(m.from), 1, 1, m.number, numbered(i))))
+	}
+	picked := func() (all []string) {
+		batches, _ := l.pick(nil, maxEntryBytes, true)
+		for _, b := range batches {
+			all = append(all, string(b.Commands[0]))
+		}
+		l.drop()
+		return all
+	}
+	require.Equal(t, []string{numbered(0), numbered(2), numbered(4)}, picked())
+	require.Equal(t, []string{numbered(1)}, picked())
+	require.Equal(t, []string{numbered(3)}, picked())
+	require.Empty(t, picked())
+	require.Zero(t, l.bytes[2])
+}
+
+// A member that does not keep to its window is not served beyond it.
+func TestRelayIsBounded(t *testing.T) {
+	var l relay
+	large := strings.Repeat("x", maxForwardBytes/2)
+	require.NoError(t, l.take(forwarded(2, 1, 1, 1, large+large)), "one may be larger")
+	require.ErrorContains(t, l.take(forwarded(2, 1, 1, 2, "x")), "of the member wait")
+	require.NoError(t, l.take(forwarded(3, 1, 1, 1, large)))
+	require.ErrorContains(t, l.take(forwarded(3, 1, 1, 2, large)), "of the member wait")
+	require.NoError(t, l.take(forwarded(3, 1, 1, 2, "x")))
+
+	for i := range uint64(maxStreams) {
+		require.NoError(t, l.take(forwarded(4, 1+i, 1, 1, "x")))
+	}
+	require.Len(t, l.streams, maxStreams)
+	require.Equal(t, errOutOfTurn, l.take(forwarded(4, maxStreams, 1, 1, "x")))
+}
+
+func TestRelayRefuses(t *testing.T) {
+	message := func(change func(m *Message)) *Message {
+		m := forwarded(2, 1, 1, 1, "a")
+		change(m)
+		return m
+	}
+	frame := func(batches ...command.Batch) func(m *Message) {
+		return func(m *Message) { m.Entries[0].Data = command.AppendEntry(nil, 0, batches) }
+	}
+	one := command.Batch{Member: 2, Incarnation: 1, Sequence: 1, Commands: [][]byte{[]byte("a")}}
+	for want, change := range map[string]func(m *Message){
+		"a version that this one does not know": func(m *Message) { m.Context[0] = 2 },
+		"of a version":                          func(m *Message) { m.Context = m.Context[:16] },
+		"with 0 entries":                        func(m *Message) { m.Entries = nil },
+		"with 2 entries":                        func(m *Message) { m.Entries = append(m.Entries, m.Entries[0]) },
+		"of type EntryConfChangeV2":             func(m *Message) { m.Entries[0].Type = raftpb.EntryConfChangeV2.Enum() },
+		"it is none of ours":                    func(m *Message) { m.Entries[0].Type, m.Entries[0].Data = raftpb.EntryConfChange.Enum(), nil },
+		"malformed command":                     func(m *Message) { m.Entries[0].Data = []byte("x") },
+		"with 0 batches":                        frame(),
+		"with 2 batches":                        frame(one, one),
+		"with 1 batches":                        frame(command.Batch{Member: 2, Incarnation: 1}),
+		"a batch of member 3":                   func(m *Message) { m.From = new(uint64(2)); *m = *forwarded(3, 1, 1, 1, "a"); m.From = new(uint64(2)) },
+		"a batch of member 2":                   frame(command.Batch{Member: 2, Commands: one.Commands}),
+		"a forwarded proposal with 1": func(m *Message) {
+			b := one
+			b.Commands = [][]byte{[]byte("a"), []byte("b")}
+			m.Entries[0] = changeEntry(MemberChange{AddVoter, 4}, command.AppendEntry(nil, 0, []command.Batch{b}))
+		},
+	} {
+		var l relay
+		require.ErrorContains(t, l.take(message(change)), want)
+		require.Empty(t, l.queue)
+	}
+}
+
+// Neither the leader's own clients nor the followers' keep the others out, however large
+// what they propose is.
+func TestEntriesAreShared(t *testing.T) {
+	large := strings.Repeat("x", maxEntryBytes)
+	for name, c := range map[string]struct{ own, relayed string }{
+		"small":         {"own", "relayed"},
+		"large own":     {large, "relayed"},
+		"large relayed": {"own", large},
+		"large":         {large, large},
+	} {
+		r := &replica{self: 1, proposer: proposer{member: 1, incarnation: 1, timeout: time.Hour}}
+		for i := range uint64(4) {
+			r.proposer.add(time.Now(), []*Proposal{NewProposal([]byte(c.own), never)})
+			require.NoError(t, r.relay.take(forwarded(core.MemberID(2+i), 1, 1, 1, c.relayed)))
+		}
+		var own, relayed int
+		for range 4 {
+			b, taken := r.share(true)
+			r.proposer.drop(taken)
+			r.relay.drop()
+			own += len(b.proposals)
+			relayed += len(r.proposer.batches)
+			size := 0
+			if len(b.proposals) > 0 {
+				r.proposer.batches = append(r.proposer.batches, r.proposer.encoded(&b))
+			}
+			data := command.AppendEntry(nil, 0, r.proposer.batches)
+			size = len(data)
+			require.True(t, size <= maxEntryBytes+entryOverhead || bytes.Count(data, []byte("x")) == maxEntryBytes, name)
+		}
+		require.GreaterOrEqual(t, own, 2, name)
+		require.GreaterOrEqual(t, relayed, 2, name)
+	}
+}
