@@ -21,12 +21,18 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// runAsTriglot makes the test binary be the program that it tests.
-const runAsTriglot = "TRIGLOT_TEST_IS_THE_PROGRAM"
+const (
+	// runAsTriglot makes the test binary be the program that it tests.
+	runAsTriglot = "TRIGLOT_TEST_IS_THE_PROGRAM"
+	// runChildrenToo makes what that starts be it as well.
+	runChildrenToo = "TRIGLOT_TEST_HAS_CHILDREN"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runAsTriglot) != "" {
-		_ = os.Unsetenv(runAsTriglot) // it is a setting of the test, not of the program
+		if os.Getenv(runChildrenToo) == "" {
+			_ = os.Unsetenv(runAsTriglot) // it is a setting of the test, not of the program
+		}
 		main()
 	}
 	os.Exit(m.Run())
