@@ -27,6 +27,7 @@ type devCluster struct {
 	p       *process
 	dir     string
 	count   int
+	port    int // --port
 	members []*devMember
 	// ended delivers a member whose process has ended.
 	ended chan *devMember
@@ -69,12 +70,16 @@ Ctrl-C stops all of them; started again, they go on with what they had.`,
 	}
 	cmd.Flags().StringVar(&c.dir, "data-dir", "cluster", "directory with one for each member, and their logs")
 	cmd.Flags().IntVar(&c.count, "members", 3, "number of members, at most 6; the same for as long as the directory is kept")
+	cmd.Flags().IntVar(&c.port, "port", 0, "first of three ports in a row for each member; 0 is the protocols' own ports and others next to them")
 	return cmd
 }
 
 func (c *devCluster) run() error {
 	if c.count < 1 || c.count > maxDev {
 		return &config.UsageError{Err: fmt.Errorf("--members %d is not between 1 and %d", c.count, maxDev)}
+	}
+	if c.port < 0 || c.port+3*c.count > 1<<16 {
+		return &config.UsageError{Err: fmt.Errorf("--port %d leaves no room for the ports of %d members", c.port, c.count)}
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
@@ -108,13 +113,16 @@ func (c *devCluster) run() error {
 
 // describe says who the members are: always the same.
 func (c *devCluster) describe() {
+	address := func(port int) string { return fmt.Sprintf("%s:%d", devHost, port) }
 	for i := range c.count {
-		address := func(port int) string { return fmt.Sprintf("%s:%d", devHost, port) }
+		client, peer, zk := clientPort+i*portStep, peerPort+i*portStep, zkPort+i
+		if c.port > 0 {
+			client = c.port + 3*i
+			peer, zk = client+1, client+2
+		}
 		name := fmt.Sprintf("m%d", i+1)
 		c.members = append(c.members, &devMember{
-			name:   name,
-			client: address(clientPort + i*portStep), peer: address(peerPort + i*portStep), zk: address(zkPort + i),
-			log: filepath.Join(c.dir, name+".log"),
+			name: name, client: address(client), peer: address(peer), zk: address(zk), log: filepath.Join(c.dir, name+".log"),
 		})
 	}
 }

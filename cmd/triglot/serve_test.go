@@ -337,7 +337,7 @@ func TestFatalLineFollowsTheLog(t *testing.T) {
 	var last struct{ Level, Msg, Error string }
 	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &last))
 	require.Equal(t, "fatal", last.Level)
-	require.Contains(t, last.Error, "--initial-cluster-state=existing")
+	require.Contains(t, last.Error, "cannot join: ")
 }
 
 func TestStopHasAnEnd(t *testing.T) {

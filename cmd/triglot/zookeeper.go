@@ -72,7 +72,11 @@ variables TRIGLOT_…, and they over the file.`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, legacy, err := flags.Load(args, p.environ)
-			if err != nil {
+			var stranger *config.NotInEnsembleError
+			switch {
+			case errors.As(err, &stranger):
+				return &statusError{exitFailed, stranger}
+			case err != nil:
 				return err
 			}
 			if err := checkWritable(&cfg.Member); err != nil {

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// portsInARow is the first of some ports that nobody uses.
+func portsInARow(t *testing.T, n int) int {
+	t.Helper()
+next:
+	for range 100 {
+		first := freePorts(t, 1)[0]
+		for i := range n {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+i))
+			if err != nil {
+				continue next
+			}
+			require.NoError(t, l.Close())
+		}
+		return first
+	}
+	require.Fail(t, "no ports in a row")
+	return 0
+}
+
+// Three members on this host: one can be lost, all stop with the command, and go on where
+// they were.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	port := portsInARow(t, 9)
+	args := []string{"triglot", "cluster", "--data-dir=c", fmt.Sprintf("--port=%d", port)}
+	client := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", port+3*i) }
+	ready := func(r *running) {
+		r.await(func() bool { return strings.Contains(r.stdout.String(), "Ctrl-C stops all") }, "all members serve")
+	}
+	env := []string{runChildrenToo + "=1"}
+	r := start(t, dir, env, args...)
+	ready(r)
+	put(t, dial(t, client(0)), "k", "v")
+	require.Contains(t, get(t, dial(t, client(2)), "k"), "v")
+	status, out, _ := showStatus(t, nil, "--endpoints="+client(1))
+	require.Zero(t, status, out)
+	require.Contains(t, out, "3 of 3 members answer")
+
+	pid := regexp.MustCompile(`kill -9 (\d+)`).FindStringSubmatch(r.stdout.String())
+	require.NotNil(t, pid, r.stdout.String())
+	var first int
+	_, err := fmt.Sscan(pid[1], &first)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(first, syscall.SIGKILL))
+	r.await(func() bool {
+		return strings.Contains(r.stdout.String(), "m1 has ended (signal: killed), the others go on")
+	}, "it tells of the loss")
+	r.await(func() bool {
+		status, out, _ = showStatus(t, nil, "--endpoints="+client(1))
+		return strings.Contains(out, "2 of 3 members answer")
+	}, "the others go on")
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, out, "(m1) cannot be reached")
+	r.stop()
+
+	r = start(t, dir, env, args...)
+	ready(r)
+	require.Contains(t, get(t, dial(t, client(0)), "k"), "v")
+	r.stop()
+
+	// A member that does not start is told of, and none is left behind.
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "c", "m2", "stranger"), nil, 0o600))
+	r = start(t, dir, env, args...)
+	require.Equal(t, exitFailed, r.exit())
+	require.Contains(t, r.stderr.String(), "m2 does not start: ")
+	require.Contains(t, r.stderr.String(), "stranger")
+	_, err = net.Dial("tcp", client(0))
+	require.Error(t, err)
+
+	for _, wrong := range []string{"--members=0", "--members=7", "--port=65530", "--port=-1"} {
+		r = start(t, dir, nil, "triglot", "cluster", wrong)
+		require.Equal(t, exitUsage, r.exit(), wrong)
+	}
+}
