@@ -22,7 +22,9 @@ type hungDisk struct {
 	election time.Duration
 	logger   *slog.Logger
 
-	said, again time.Time
+	// said is when the log was told last, again when leadership may be handed over again,
+	// and ahead since when a member is known to have written what this one has not.
+	said, again, ahead time.Time
 }
 
 // leaderOf is consensus as hungDisk sees it.
@@ -57,10 +59,11 @@ func (h *hungDisk) watch(ctx context.Context, c leaderOf) {
 // look says that a write hangs, and hands leadership over if this member leads.
 func (h *hungDisk) look(ctx context.Context, c leaderOf) {
 	took, last := h.log.UnderWay()
-	if took < h.election {
+	if took < h.election/2 {
+		h.ahead = time.Time{}
 		return
 	}
-	if time.Since(h.said) >= hungSilence {
+	if took >= h.election && time.Since(h.said) >= hungSilence {
 		h.said = time.Now()
 		h.logger.Warn("slow disk: a write to the raft log has not ended yet", "took", took.Round(time.Millisecond))
 	}
@@ -74,8 +77,15 @@ func (h *hungDisk) look(ctx context.Context, c leaderOf) {
 		return // no longer the leader
 	}
 	to := h.successor(members, last)
-	if to == 0 {
+	switch {
+	case to == 0:
+		h.ahead = time.Time{}
 		return
+	case h.ahead.IsZero():
+		h.ahead = time.Now()
+	}
+	if took < h.election || time.Since(h.ahead) < h.election/2 {
+		return // disks that are about as slow as each other
 	}
 	h.again = time.Now().Add(handOverRest * h.election)
 	h.logger.Warn("the disk hangs: leadership is handed over to a member that has what this one cannot write", "to", hexID(to))

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,6 +82,28 @@ func TestLeaderWithAHungDisk(t *testing.T) {
 	require.True(t, err == nil || core.KindOf(err) == core.LeaderChanged || core.KindOf(err) == core.Deadline, "%v", err)
 	c.waitApplied()
 	require.Equal(t, "1", c.local(leader, "after9"))
+}
+
+// TestAllDisksSlow has every sync of every log take about an election timeout and more:
+// writes take their time, and leadership is not passed on and on.
+func TestAllDisksSlow(t *testing.T) {
+	var slow atomic.Bool
+	c := newTestCluster(t, 3, func(_ int, cfg *Config) {
+		cfg.FS = storage.WithFaults(cfg.FS, func(f storage.Fault) error {
+			if slow.Load() && f.Sync && strings.Contains(f.Path, "data/log/") {
+				<-time.After(testElection + rand.N(testElection/2))
+			}
+			return nil
+		})
+	})
+	t.Cleanup(func() { slow.Store(false) })
+	leader := c.waitLeader()
+	term := c.nodes[leader].Self().Term
+	slow.Store(true)
+	for i := range 8 {
+		c.eventually("a write is done", func() bool { return c.tryPut(leader, "k", fmt.Sprint(i), 10*time.Second) == nil })
+	}
+	require.LessOrEqual(t, c.nodes[leader].Self().Term, term+2, "a busy machine may cost a leader, slow disks do not")
 }
 
 // TestSlowDisk has all syncs of a log take three election timeouts: writes take their
