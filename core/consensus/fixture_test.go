@@ -21,9 +21,11 @@ type recorder struct {
 	entries []Committed
 	calls   []int // entries of each call
 	before  func(batch []Committed) error
+	refuse  func(c *Committed) bool
+	install func(s Installed) error
 }
 
-func (r *recorder) Install(Installed) error { panic("nothing is installed here") }
+func (r *recorder) Install(s Installed) error { return r.install(s) }
 
 func (r *recorder) Apply(batch []Committed) error {
 	if r.before != nil {
@@ -34,6 +36,7 @@ func (r *recorder) Apply(batch []Committed) error {
 	r.mu.Lock()
 	r.entries = append(r.entries, batch...)
 	for i := range batch {
+		batch[i].Refused = r.refuse != nil && r.refuse(&batch[i])
 		r.entries[len(r.entries)-len(batch)+i].Local = append([]*Proposal(nil), batch[i].Local...)
 	}
 	r.calls = append(r.calls, len(batch))
@@ -167,8 +170,8 @@ func (c *cluster) send(messages []*Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range messages {
-		if c.drop == nil || !c.drop(m) {
-			c.drivers[core.MemberID(m.GetTo())].Receive(m)
+		if d := c.drivers[core.MemberID(m.GetTo())]; d != nil && (c.drop == nil || !c.drop(m)) {
+			d.Receive(m)
 		}
 	}
 }
