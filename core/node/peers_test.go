@@ -84,6 +84,26 @@ func TestLeaderStops(t *testing.T) {
 	require.Equal(t, "2", get(t, c.nodes[first], "a"))
 }
 
+// TestWhatWaitsForALeader: what is proposed on a follower that has no way to the leader,
+// and before anybody else leads, is not lost: it is for the next leader.
+func TestWhatWaitsForALeader(t *testing.T) {
+	c := newTestCluster(t, 3, func(_ int, cfg *Config) { cfg.Timing.Election = 4 * testElection })
+	leader := c.waitLeader()
+	c.waitApplied()
+	c.isolate(leader)
+	c.net.cut(func(from, to int) bool { return from == leader || to == leader })
+	var putting sync.WaitGroup
+	for _, i := range c.followers(leader) {
+		c.eventually("it knows", func() bool { return c.nodes[i].peers.links()[c.id(leader)].IsZero() })
+		require.Equal(t, c.id(leader), c.nodes[i].Self().Leader)
+		for k := range 10 {
+			putting.Go(func() { require.NoError(t, c.tryPut(i, fmt.Sprintf("k%d/%d", i, k), "x", 10*time.Second)) })
+		}
+	}
+	putting.Wait()
+	require.NotEqual(t, leader, c.leader())
+}
+
 // TestMembersCrash: one after the other, and all at once, with the loss of what was
 // not synced; what was acknowledged is there.
 func TestMembersCrash(t *testing.T) {

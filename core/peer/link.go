@@ -98,6 +98,7 @@ func (l *link) poke() {
 // run connects until ctx ends.
 func (l *link) run(ctx context.Context) {
 	var pause backoff
+	l.t.config.OnLink(l.id, false)
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		began := time.Now()
 		err := l.attempt(ctx, attempt)
@@ -210,6 +211,7 @@ func (l *link) serve(parent context.Context, url string, conn net.Conn) error {
 			l.t.config.Handler.Broken(l.id)
 		}
 	}
+	l.t.config.OnLink(l.id, true)
 	timed := l.t.timed(conn, l.traffic)
 	l.connected(url, cancel)
 	started := time.Now()
@@ -224,6 +226,7 @@ func (l *link) serve(parent context.Context, url string, conn net.Conn) error {
 	_ = conn.Close() // why it ended is known
 	reading.Wait()
 	l.out.shut()
+	l.t.config.OnLink(l.id, false)
 	err := context.Cause(ctx)
 	l.asked.fail(core.Errorf(core.Timeout, "the connection to member %x broke: %w", uint64(l.id), err))
 	return err

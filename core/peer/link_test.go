@@ -244,6 +244,22 @@ func TestBrokenIsTold(t *testing.T) {
 	require.Less(t, len(a.r.heard()), before+10)
 }
 
+// TestOnLink: no way at first; then one, none, one, and each is told before Broken.
+func TestOnLink(t *testing.T) {
+	links := new(recorder)
+	a, _, r := through(t, func(c *Config) {
+		if handler := c.Handler.(*recorder); c.Self == 1 {
+			links = handler
+			c.OnLink = func(to core.MemberID, up bool) { handler.note(fmt.Sprintf("up %v", up)) }
+		}
+	})
+	a.Send(2, text("x"))
+	r.cut()
+	want := []string{"up false", "broken 2", "up true", "up false", "broken 2", "up true"}
+	eventually(t, "up again", func() bool { return len(links.heard()) >= len(want) })
+	require.Equal(t, want, links.heard()[:len(want)])
+}
+
 // TestURLsInTurn: of several peer URLs one that works is found; if they change, the
 // connection follows.
 func TestURLsInTurn(t *testing.T) {

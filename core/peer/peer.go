@@ -22,6 +22,10 @@ type Config struct {
 	Dial func(ctx context.Context, url string) (net.Conn, error)
 
 	Handler Handler
+	// OnLink is told whether there is a way to a member: that there is none when its name
+	// is heard first and when a connection ends, and that there is one when messages
+	// are taken. Nil is nobody.
+	OnLink func(to core.MemberID, up bool)
 
 	// ReadTimeout is the silence after which a connection counts as broken, WriteTimeout
 	// how long a write may take (etcd's --raft-read-timeout, --raft-write-timeout); zero

@@ -51,6 +51,9 @@ func Start(c Config) (*Transport, error) {
 	if c.WriteTimeout <= 0 {
 		c.WriteTimeout = defaultTimeout
 	}
+	if c.OnLink == nil {
+		c.OnLink = func(core.MemberID, bool) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
