@@ -30,6 +30,7 @@ func TestZooCfgThatZooKeeperRefuses(t *testing.T) {
 	triglot, err := server.Binary("triglot")
 	require.NoError(t, err)
 	const ok = "dataDir=DIR/data\nclientPort=0\n"
+	const three = ok + "initLimit=1\nsyncLimit=1\nserver.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4\nserver.3=127.0.0.1:5:6\n"
 	tests := []struct{ name, text, words string }{
 		{"no directory", "clientPort=0", "dataDir is not set"},
 		{"no tick", ok + "tickTime=0", "tickTime is not set"},
@@ -46,6 +47,12 @@ func TestZooCfgThatZooKeeperRefuses(t *testing.T) {
 		{"one port twice", ok + "server.1=127.0.0.1:1:1", "Client and election port must be different! Please update the configuration file on server.1"},
 		{"an ensemble without limits", ok + "server.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4", "initLimit is not set"},
 		{"an ensemble without myid", ok + "initLimit=1\nsyncLimit=1\nserver.1=127.0.0.1:1:2\nserver.2=127.0.0.1:3:4", "myid file is missing"},
+		{"a myid of no server", "myid=9\n" + three, "My id 9 not in the peer list"},
+		{"a myid that is no number", "myid=one\n" + three, "serverid one is not a number"},
+		{"an ensemble without a second limit", "myid=1\n" + strings.Replace(three, "syncLimit=1\n", "", 1), "syncLimit is not set"},
+		{"a server without an election", "myid=1\n" + three + "server.4=127.0.0.1:7\n", "does not have the form server_config or server_config;client_config"},
+		{"a server that is neither", "myid=1\n" + three + "server.4=127.0.0.1:7:8:learner\n", "Unrecognised peertype: learner"},
+		{"two addresses for clients", "myid=1\n" + three + "clientPort=7\nserver.1=127.0.0.1:1:2;8\n", "is different from client address found in dynamic file"},
 		{"servers here and there", ok + "dynamicConfigFile=DIR/d\nserver.1=127.0.0.1:1:2", "must be in a separate dynamic config file"},
 		{"no dynamic file", ok + "dynamicConfigFile=DIR/d", "Error processing "},
 		{"a weight that is no number", ok + "weight.1=x", `For input string: "x"`},
@@ -75,10 +82,16 @@ func TestZooCfgThatZooKeeperRefuses(t *testing.T) {
 }
 
 // startZoo starts a server with a zoo.cfg, which is to fail, and returns its exit
-// status and what it said.
+// status and what it said. A first line myid= is the file of that name.
 func startZoo(t *testing.T, text string, command ...string) (status int, said string) {
 	t.Helper()
 	dir := t.TempDir()
+	if rest, ok := strings.CutPrefix(text, "myid="); ok {
+		id, rest, _ := strings.Cut(rest, "\n")
+		text = rest
+		require.NoError(t, os.Mkdir(filepath.Join(dir, "data"), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "data", "myid"), []byte(id), 0o600))
+	}
 	path := filepath.Join(dir, "zoo.cfg")
 	require.NoError(t, os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), zooTimeout)
