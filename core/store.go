@@ -146,7 +146,8 @@ type Sessions interface {
 
 	// Contact fails with NoLeader unless this member is in contact with those that could
 	// have a session end: else no client is to be told anything that lets it believe that
-	// its session lives (design 9). It costs a look at the clock, or less.
+	// its session lives (design 9); and with Unsupported on a learner that is not there to
+	// serve clients. It costs a look at the clock, or less.
 	Contact() error
 	// FollowInterruptions has fn called, until stop is called, when the connections of all
 	// sessions here are to be closed, and why: contact was lost, or Follow was told less

@@ -82,9 +82,15 @@ func (c *contact) interrupt(reason error) {
 	}
 }
 
+// errLearner is why a learner that is not there to serve clients serves no sessions.
+var errLearner = core.Errorf(core.Unsupported, "a learner serves no sessions unless it is started with --observer")
+
 // Contact implements core.Sessions. One that is alone is always in contact.
 func (s *sessions) Contact() error {
 	n := s.leases.n
+	if n.standing.learner.Load() && !n.cfg.Members.Observer {
+		return errLearner
+	}
 	if n.driver.SoleLeader() || s.contact.is(n.leases.now()) {
 		return nil
 	}

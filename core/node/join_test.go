@@ -82,6 +82,7 @@ func TestLifeOfACluster(t *testing.T) {
 	require.Equal(t, core.Member{ID: id, Name: testName(d), PeerURLs: []string{testURL(d)}, Learner: true}, *memberIn(members, id))
 	require.True(t, c.nodes[d].Self().Learner)
 	require.True(t, c.nodes[d].Status().Learner)
+	require.ErrorIs(t, c.nodes[d].Sessions().Contact(), core.Unsupported)
 
 	// It gets its vote through a follower, and then clients are sent to it.
 	leader = c.waitLeader()
@@ -144,6 +145,8 @@ func TestObserver(t *testing.T) {
 	require.Equal(t, c.configs[o].AdvertiseClientURLs, memberIn(members, c.id(o)).ClientURLs)
 	require.True(t, c.nodes[o].Self().Observer)
 	put(t, c.nodes[o], "through the observer", "v")
+	defer c.nodes[o].Sessions().FollowInterruptions(func(error) {})()
+	c.eventually("it serves sessions", func() bool { return c.nodes[o].Sessions().Contact() == nil })
 	require.Equal(t, "v", get(t, c.nodes[0], "through the observer"))
 	require.Equal(t, "v", get(t, c.nodes[o], "through the observer"))
 

@@ -12,8 +12,8 @@ import (
 	"github.com/triglot/triglot/core/node"
 )
 
-// TestChangesOfMembers has what this version refuses, and an update; what etcd answers
-// is in compat-tests/oracle/testdata/cluster.txt.
+// TestChangesOfMembers has what a member that stays alone refuses, and an update; what etcd
+// answers is in compat-tests/oracle/testdata/cluster.txt.
 func TestChangesOfMembers(t *testing.T) {
 	s := startServer(t)
 	self := s.header(0).MemberId
@@ -21,7 +21,7 @@ func TestChangesOfMembers(t *testing.T) {
 	requireStatus(t, codes.InvalidArgument, "etcdserver: given member URLs are invalid", err)
 	_, err = s.cluster.MemberAdd(s.ctx(), &pb.MemberAddRequest{PeerURLs: []string{"http://h:1"}})
 	requireStatus(t, codes.Unimplemented,
-		"not supported: a cluster of several members is not supported yet: no member can be added", err)
+		"not supported: this member is set up to stay alone: it listens to no peers", err)
 	_, err = s.cluster.MemberRemove(s.ctx(), &pb.MemberRemoveRequest{ID: self})
 	requireStatus(t, codes.Unknown, "etcdserver: re-configuration failed due to not enough started members", err)
 	_, err = s.cluster.MemberPromote(s.ctx(), &pb.MemberPromoteRequest{ID: self})

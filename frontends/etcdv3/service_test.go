@@ -203,6 +203,11 @@ func TestAdmission(t *testing.T) {
 	require.NoError(t, admit(t.Context(), &pb.RangeRequest{Serializable: true}))
 	require.NoError(t, admit(t.Context(), &pb.StatusRequest{}))
 	require.NoError(t, admit(t.Context(), (*pb.SnapshotRequest)(nil)))
+
+	// An observer is a learner that clients are sent to.
+	cluster.observer = true
+	require.NoError(t, admit(t.Context(), put))
+	require.NoError(t, admit(t.Context(), (*pb.WatchRequest)(nil)))
 }
 
 // Of the streams, a learner serves Snapshot alone (etcd T-91).

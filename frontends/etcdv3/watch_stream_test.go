@@ -32,6 +32,8 @@ type fixedStatus struct {
 	core.Cluster
 	mu     sync.Mutex
 	status core.Status
+	// observer is set before others use it.
+	observer bool
 }
 
 func (c *fixedStatus) Status() core.Status {
@@ -42,7 +44,7 @@ func (c *fixedStatus) Status() core.Status {
 
 func (c *fixedStatus) Self() core.Self {
 	s := c.Status()
-	return core.Self{ClusterID: s.ClusterID, Member: s.Member, Leader: s.Leader, Term: s.Term, Learner: s.Learner}
+	return core.Self{ClusterID: s.ClusterID, Member: s.Member, Leader: s.Leader, Term: s.Term, Learner: s.Learner, Observer: c.observer}
 }
 
 func (c *fixedStatus) setLeader(id core.MemberID) {
