@@ -40,13 +40,7 @@ type diskWork struct {
 // planAppend makes an appendTask of raft's wish. The commit index alone is not
 // worth a write: a restart finds it out, and the next write carries it.
 func (r *replica) planAppend(m *Message) error {
-	t := &appendTask{entries: m.GetEntries(), responses: m.GetResponses()}
-	if m.GetSnapshot() != nil {
-		if err := r.planInstall(t, m.GetSnapshot().GetMetadata()); err != nil {
-			return err
-		}
-	}
-	vital := len(t.entries) > 0 || t.install != nil
+	vital := len(m.GetEntries()) > 0 || m.GetSnapshot() != nil
 	if m.Term != nil {
 		hard := &raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
 		if at := r.members.leaving.at; at != 0 {
@@ -55,8 +49,14 @@ func (r *replica) planAppend(m *Message) error {
 		vital = vital || hard.GetTerm() != r.disk.hard.GetTerm() || hard.GetVote() != r.disk.hard.GetVote()
 		r.disk.hard, r.disk.hardOwed = hard, true
 	}
-	if !vital && len(t.responses) == 0 {
+	if !vital && len(m.GetResponses()) == 0 {
 		return nil
+	}
+	t := &appendTask{entries: m.GetEntries(), responses: m.GetResponses()}
+	if m.GetSnapshot() != nil {
+		if err := r.planInstall(t, m.GetSnapshot().GetMetadata()); err != nil {
+			return err
+		}
 	}
 	t.sync = t.install != nil || len(t.responses) > 0 && (vital || r.disk.unsynced)
 	if (vital || t.sync) && (r.disk.hardOwed || len(t.entries) == 0) {
