@@ -46,7 +46,7 @@ func askOthers(cfg *Config, wait time.Duration) []answered {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	dialer := peer.Dialer{Dial: cfg.Peers.Dial, Logger: cfg.Logger}
+	dialer := peer.Dialer{Dial: cfg.Peers.Dial}
 	var asking sync.WaitGroup
 	for i := range all {
 		asking.Go(func() { all[i].Introduction, all[i].err = dialer.Probe(ctx, all[i].url) })
@@ -219,7 +219,7 @@ func (d *disk) join(cfg *Config, p *plan) error {
 
 // receive receives the state of a member.
 func (d *disk) receive(cfg *Config, p *plan, from *answered) (consensus.Installed, error) {
-	dialer := peer.Dialer{Dial: cfg.Peers.Dial, Logger: cfg.Logger}
+	dialer := peer.Dialer{Dial: cfg.Peers.Dial}
 	hello := peer.Hello{Cluster: p.id.cluster, From: p.id.member, To: from.Self, Name: cfg.Name}
 	ctx := context.Background()
 	opening, cancel := context.WithTimeout(ctx, joinWait)

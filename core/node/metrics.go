@@ -236,7 +236,9 @@ func (m *metrics) observeReadIndex(took time.Duration, err error) {
 
 func (m *metrics) collectors() []prometheus.Collector {
 	return append([]prometheus.Collector{
-		m, peerMetrics{m.n}, m.disk.logSync, m.disk.logWrite, m.disk.logBytes, m.disk.commit, m.disk.write,
+		m,
+		peerMetrics{m.n},
+		m.disk.logSync, m.disk.logWrite, m.disk.logBytes, m.disk.commit, m.disk.write,
 		m.apply.took, m.apply.slow, m.apply.puts, m.apply.deletes, m.apply.putBytes,
 		m.granted, m.renewed, m.revoked, m.expired, m.ttl,
 		m.leaderChanges, m.proposalsFailed, m.readsFailed, m.readsSlow,

@@ -75,6 +75,7 @@ func (t *Transport) admit(conn net.Conn) {
 		t.serveStream(conn, &g)
 	case forTransfer:
 		t.serveTransfer(conn, &g)
+	case forProbe: // it has been told
 	}
 }
 

@@ -96,7 +96,7 @@ func encodeError(err error) []byte {
 	switch {
 	case errors.As(err, &full):
 		text = full.Cause.Error()
-	case err != error(kind):
+	case err.Error() != kind.Error():
 		text = err.Error()
 	}
 	return append([]byte{byte(kind)}, text...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"time"
 
@@ -102,8 +101,7 @@ func (c caller) enter(ctx context.Context, url string, g *greeting) (net.Conn, e
 // Dialer is what a member uses that has no Transport yet, because it is to join.
 type Dialer struct {
 	// Dial connects to a peer URL, TLS done.
-	Dial   func(ctx context.Context, url string) (net.Conn, error)
-	Logger *slog.Logger
+	Dial func(ctx context.Context, url string) (net.Conn, error)
 }
 
 // Probe asks who is at a URL. It fails with a *core.Error of kind Timeout that says

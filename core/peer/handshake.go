@@ -45,8 +45,8 @@ type reply struct {
 // The bodies of the handshake are protobuf messages, so that fields can be added. These
 // are their fields; ids are fixed64.
 const (
-	fieldCluster = protowire.Number(1 + iota) // in all of them
-	fieldSelf                                 // who speaks
+	fieldCluster = 1 + iota // in all of them
+	fieldSelf               // who speaks
 	fieldTo
 	fieldName
 	fieldMin // version
@@ -62,7 +62,7 @@ const (
 )
 
 const (
-	fieldMemberID = protowire.Number(1 + iota)
+	fieldMemberID = 1 + iota
 	fieldMemberName
 	fieldMemberPeerURL
 	fieldMemberClientURL
@@ -82,7 +82,7 @@ func appendText(b []byte, field protowire.Number, s string) []byte {
 }
 
 // eachField calls take for each field of a message: with its number, or its bytes.
-func eachField(b []byte, take func(field protowire.Number, n uint64, text []byte) error) error {
+func eachField(b []byte, take func(field int, n uint64, text []byte) error) error {
 	for len(b) > 0 {
 		field, kind, size := protowire.ConsumeTag(b)
 		if size < 0 {
@@ -105,7 +105,7 @@ func eachField(b []byte, take func(field protowire.Number, n uint64, text []byte
 			return protowire.ParseError(size)
 		}
 		b = b[size:]
-		if err := take(field, n, text); err != nil {
+		if err := take(int(field), n, text); err != nil {
 			return err
 		}
 	}
@@ -125,7 +125,7 @@ func (g *greeting) encode() []byte {
 
 func decodeGreeting(b []byte) (greeting, error) {
 	var g greeting
-	err := eachField(b, func(field protowire.Number, n uint64, text []byte) error {
+	err := eachField(b, func(field int, n uint64, text []byte) error {
 		switch field {
 		case fieldCluster:
 			g.Cluster = n
@@ -180,7 +180,7 @@ func decodeReply(kind frameKind, b []byte) (reply, error) {
 	default:
 		return r, fmt.Errorf("a frame of kind %d instead of a welcome", kind)
 	}
-	err := eachField(b, func(field protowire.Number, n uint64, text []byte) error {
+	err := eachField(b, func(field int, n uint64, text []byte) error {
 		switch {
 		case field == fieldCluster:
 			r.cluster = n
@@ -230,7 +230,7 @@ func encodeMember(m *core.Member) []byte {
 
 func decodeIntroduction(b []byte) (Introduction, error) {
 	var i Introduction
-	err := eachField(b, func(field protowire.Number, n uint64, text []byte) error {
+	err := eachField(b, func(field int, n uint64, text []byte) error {
 		switch field {
 		case fieldCluster:
 			i.Cluster = n
@@ -258,7 +258,7 @@ func decodeIntroduction(b []byte) (Introduction, error) {
 
 func decodeMember(b []byte) (core.Member, error) {
 	var m core.Member
-	err := eachField(b, func(field protowire.Number, n uint64, text []byte) error {
+	err := eachField(b, func(field int, n uint64, text []byte) error {
 		switch field {
 		case fieldMemberID:
 			m.ID = core.MemberID(n)

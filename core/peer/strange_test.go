@@ -97,6 +97,30 @@ func TestStrangersAreNamedByWhoDials(t *testing.T) {
 	}
 }
 
+// TestTLS: everything works over TLS, and who speaks none is told what is missing.
+func TestTLS(t *testing.T) {
+	certs := httptest.NewTLSServer(http.NotFoundHandler())
+	defer certs.Close()
+	client := certs.Client().Transport.(*http.Transport).TLSClientConfig
+	secure := func(c *Config) {
+		c.Listeners[0] = tls.NewListener(c.Listeners[0], &tls.Config{Certificates: certs.TLS.Certificates})
+		c.Dial = func(ctx context.Context, url string) (net.Conn, error) {
+			return (&tls.Dialer{Config: client}).DialContext(ctx, "tcp", url)
+		}
+	}
+	a, b := pair(t, secure)
+	b.r.answer = func(context.Context, uint8, []byte) ([]byte, error) { return []byte("yes"), nil }
+	got, err := a.Ask(t.Context(), 2, 1, nil)
+	require.NoError(t, err)
+	require.Equal(t, "yes", string(got))
+	a.Send(2, text("x"))
+	eventually(t, "heard", func() bool { return b.r.last() == "x" })
+
+	_, err = Dialer{Dial: dialTCP}.Probe(t.Context(), b.url)
+	require.ErrorIs(t, err, core.Timeout)
+	eventually(t, "logged", func() bool { return strings.Contains(b.log.String(), "does not look like a TLS handshake") })
+}
+
 func TestProbe(t *testing.T) {
 	p := newTestPeer(t, 2)
 	i, err := Dialer{Dial: dialTCP}.Probe(t.Context(), p.url)

@@ -163,7 +163,7 @@ func (t *Transport) Open(ctx context.Context, to core.MemberID) (net.Conn, error
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(t.ctx, func() { cancel(errStopping) })()
+	defer context.AfterFunc(t.ctx, func() { cancel(errStopping) })() //nolint:contextcheck // whichever ends first
 	err := errNotTried
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		url, none := l.url(attempt)
