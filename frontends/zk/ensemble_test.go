@@ -32,7 +32,9 @@ func (e ensemble) Self() core.Self {
 	return core.Self{Member: e.self, Leader: e.leader, Term: 5, Learner: e.self == 0x60}
 }
 
-func (e ensemble) Status() core.Status { return core.Status{Member: e.self, Leader: e.leader, Rev: 0x12} }
+func (e ensemble) Status() core.Status {
+	return core.Status{Member: e.self, Leader: e.leader, Rev: 0x12}
+}
 
 // Overview implements core.Overview: one member cannot be reached.
 func (e ensemble) Overview(context.Context, core.Principal) ([]core.MemberStatus, error) {

@@ -32,6 +32,7 @@ type server struct {
 	node    *node.Node
 	face    *Server
 	address string
+	served  chan error
 }
 
 // startServer starts a server with a tick of 500 ms. The options change its
@@ -52,6 +53,14 @@ func startServer(t testing.TB, options ...func(*Config)) *server {
 	view, err := s.node.View(s.ctx(), core.Principal{}, core.Consistency{Linearizable: true}) // there is a leader now
 	require.NoError(t, err)
 	view.Close()
+	s.serve(logger, options...)
+	t.Cleanup(func() { require.NoError(t, s.node.Stop(context.Background())) })
+	s.shutDownFirst()
+	return s
+}
+
+// serve serves the face of the server's member, until the test ends.
+func (s *server) serve(logger *slog.Logger, options ...func(*Config)) {
 	config := Config{
 		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
 		Limits: Limits{Tick: 500 * time.Millisecond}, About: About{DataDir: "data"}, Logger: logger,
@@ -61,16 +70,18 @@ func startServer(t testing.TB, options ...func(*Config)) *server {
 	}
 	s.face = New(config)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	require.NoError(s, err)
 	s.address = l.Addr().String()
-	served := make(chan error, 1)
-	go func() { served <- s.face.Serve(l) }()
-	t.Cleanup(func() {
-		require.NoError(t, s.face.Shutdown(s.ctx()))
-		require.NoError(t, <-served)
-		require.NoError(t, s.node.Stop(context.Background()))
+	s.served = make(chan error, 1)
+	go func() { s.served <- s.face.Serve(l) }()
+}
+
+// shutDownFirst ends the face before what has been cleaned up so far.
+func (s *server) shutDownFirst() {
+	s.Cleanup(func() {
+		require.NoError(s, s.face.Shutdown(s.ctx()))
+		require.NoError(s, <-s.served)
 	})
-	return s
 }
 
 // ctx is a context that outlives every sane call.
