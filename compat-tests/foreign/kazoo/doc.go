@@ -4,7 +4,7 @@
 // The suite starts its servers itself: its harness writes a zoo.cfg, key stores and a
 // login configuration and runs java with ZooKeeper's main class. shim/java stands in
 // front of java in PATH and starts `triglot zookeeper` with the same file and the same
-// system properties. One server is started (ZOOKEEPER_CLUSTER_SIZE=1).
+// system properties. An ensemble of three is started, kazoo's own default.
 //
 // known.txt lists every test that does not pass, with what becomes of it and why. The
 // list is enforced both ways: a test that is not listed has to pass, and one that is

@@ -26,6 +26,9 @@ import (
 
 var whole = flag.Bool("whole", false, "run the whole suite, which takes four minutes")
 
+// members is the size of the ensemble, kazoo's own default.
+const members = 3
+
 // short are the modules and classes that run unless -whole is given: most requests of
 // the protocol, watches, ACLs, authentication, TLS and SASL.
 var short = []string{
@@ -251,7 +254,7 @@ func targetEnv(t *testing.T) []string {
 	env := []string{
 		"CI=true", // has it look at the server's version
 		"ZOOKEEPER_VERSION=" + zkserver.Version,
-		"ZOOKEEPER_CLUSTER_SIZE=1",
+		"ZOOKEEPER_CLUSTER_SIZE=" + strconv.Itoa(members),
 		"ZOOKEEPER_PORT_OFFSET=" + strconv.Itoa(freePorts(t)),
 	}
 	if os.Getenv("TARGET") == "zookeeper" {
@@ -274,7 +277,7 @@ func freePorts(t *testing.T) int {
 	for range 50 {
 		first, err := server.FreePort()
 		require.NoError(t, err)
-		if allFree(first, perServer) {
+		if allFree(first, perServer*members) {
 			return first
 		}
 	}
