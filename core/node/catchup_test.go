@@ -80,7 +80,8 @@ func TestCatchUpByState(t *testing.T) {
 	require.Positive(t, stop())
 	put(t, c.nodes[leader], "end", "") // behind the write whose caller gave up
 	c.waitApplied()
-	require.EqualValues(t, 1, installs(t, c.nodes[down]))
+	installed := installs(t, c.nodes[down]) // once, unless the leader changes meanwhile
+	require.Positive(t, installed)
 	for _, follower := range c.followers(leader) {
 		sameState(t, c.nodes[leader], c.nodes[follower])
 	}
@@ -96,7 +97,7 @@ func TestCatchUpByState(t *testing.T) {
 	c.start(down)
 	put(t, c.nodes[down], "after", "2")
 	require.Equal(t, "2", get(t, c.nodes[leader], "after"))
-	require.EqualValues(t, 1, installs(t, c.nodes[down]))
+	require.Equal(t, installed, installs(t, c.nodes[down]))
 }
 
 // fillRandom writes so many bytes that cannot be compressed, and flushes them.

@@ -41,7 +41,7 @@ func (n *Node) install(s consensus.Installed) error {
 	n.membersChanged(view)
 	n.upkeep.installed()
 	n.disk.retire(old)
-	n.cfg.Logger.Info("took over the state of another member", "from", fmt.Sprintf("%x", uint64(s.From)), "index", s.Index, "revision", view.Rev())
+	n.cfg.Logger.Info("applied snapshot", "from", fmt.Sprintf("%x", uint64(s.From)), "index", s.Index, "revision", view.Rev())
 	return nil
 }
 

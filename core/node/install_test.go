@@ -228,7 +228,7 @@ func TestInstallUnderWatches(t *testing.T) {
 }
 
 // TestInstallBesideReaders: everything that uses the engine goes on while it is
-// replaced, again and again.
+// replaced, again and again (etcd #18055: two snapshots in a row).
 func TestInstallBesideReaders(t *testing.T) {
 	ahead, behind := twins(t, func(n *Node) { putMany(t, n, 0, 10) }, func(*Node) {})
 	ctx, stop := context.WithCancel(testContext(t))

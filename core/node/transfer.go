@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -89,7 +90,7 @@ func (p *peers) Transfer(ctx context.Context, from core.MemberID, conn net.Conn)
 		logger.Warn("sending the state to another member was cut off", "bytes", sent, "took", took, "error", err)
 		return err
 	}
-	logger.Info("sent the state to another member", "bytes", sent, "took", took)
+	logger.Info("sent database snapshot", "index", c.index, "bytes", sent, "took", took)
 	return nil
 }
 
@@ -102,24 +103,41 @@ func (o *outgoing) take(ctx context.Context) (*outgoingCheckpoint, error) {
 	if c, err := o.share(); c != nil || err != nil {
 		return c, err
 	}
+	c := o.plan()
+	index, err := o.create(c)
 	o.mu.Lock()
-	o.made++
-	dir := o.n.disk.dir.join(outgoingName)
-	c := &outgoingCheckpoint{dir: o.n.cfg.FS.PathJoin(dir, strconv.Itoa(o.made)), users: 1}
-	o.mu.Unlock()
-	if err := o.n.cfg.FS.MkdirAll(dir, 0o700); err != nil {
+	defer o.mu.Unlock()
+	if err != nil {
+		o.all = slices.DeleteFunc(o.all, func(other *outgoingCheckpoint) bool { return other == c })
 		return nil, err
 	}
-	e := o.n.disk.holdEngine()
-	defer e.release()
-	var err error
-	if c.index, err = checkpoint.Create(e.db, c.dir, state.IndexIn); err != nil {
-		return nil, err
+	c.index = index
+	return c, nil
+}
+
+// plan notes a checkpoint that is about to be made, which will be as of what is applied
+// now, or later: from now on the log stays that comes after that.
+func (o *outgoing) plan() *outgoingCheckpoint {
+	c := &outgoingCheckpoint{users: 1}
+	if v := o.n.published.hold(); v != nil {
+		c.index = v.Index()
+		v.Close()
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.made++
+	c.dir = o.n.cfg.FS.PathJoin(o.n.disk.dir.join(outgoingName), strconv.Itoa(o.made))
 	o.all = append(o.all, c)
-	return c, nil
+	return c
+}
+
+func (o *outgoing) create(c *outgoingCheckpoint) (index uint64, err error) {
+	if err := o.n.cfg.FS.MkdirAll(o.n.disk.dir.join(outgoingName), 0o700); err != nil {
+		return 0, err
+	}
+	e := o.n.disk.holdEngine()
+	defer e.release()
+	return checkpoint.Create(e.db, c.dir, state.IndexIn)
 }
 
 // share returns the newest checkpoint if it will do: if the log still has what comes

@@ -16,6 +16,10 @@ type Limit struct {
 	next time.Time
 }
 
+// limitSlack is how much of the time may be made up for that a timer was late, or the
+// disk, or the other end: else a limit is not reached.
+const limitSlack = 100 * time.Millisecond
+
 // NewLimit makes a limit of so many bytes a second; zero or less is none.
 func NewLimit(rate int64) *Limit { return &Limit{rate: rate} }
 
@@ -26,8 +30,8 @@ func (l *Limit) wait(ctx context.Context, n int) error {
 	}
 	l.mu.Lock()
 	now := time.Now()
-	if l.next.Before(now) {
-		l.next = now
+	if earliest := now.Add(-limitSlack); l.next.Before(earliest) {
+		l.next = earliest
 	}
 	pause := l.next.Sub(now)
 	l.next = l.next.Add(time.Duration(float64(n) / float64(l.rate) * float64(time.Second)))
