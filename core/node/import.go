@@ -37,10 +37,6 @@ func planTakeover(cfg *Config) (p plan, ok bool, err error) {
 	}
 	p.founders = etcd.Founders()
 	p.id.cluster, p.id.member = etcd.Identity()
-	if n := len(p.founders); n > 1 {
-		return plan{}, false, fmt.Errorf("data directory %s was restored for a cluster of %d members, which is not supported yet: "+
-			"restore it with this member alone in --initial-cluster", cfg.DataDir, n)
-	}
 	if _, self, err := founding(&cfg.Cluster, cfg.Name); !cfg.Cluster.TrustDataDir && (err != nil || self != p.id) {
 		return plan{}, false, fmt.Errorf("data directory %s was restored for %v: give the --name, --initial-cluster, --initial-cluster-token and "+
 			"--initial-advertise-peer-urls that it was restored with, or another --data-dir", cfg.DataDir, p.id)

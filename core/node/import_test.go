@@ -198,6 +198,20 @@ func TestRestoreLeavesAllOrNothing(t *testing.T) {
 	require.Greater(t, failAt, 5)
 }
 
+// TestRestoreCluster: each member restores the same file, as with etcd, and they begin
+// with the same state.
+func TestRestoreCluster(t *testing.T) {
+	c := newTestCluster(t, 3, func(_ int, cfg *Config) {
+		writeFile(t, cfg.FS, "backup.db", testdata(t, "db"))
+		_, err := Restore(context.Background(), RestoreConfig{File: "backup.db", SkipHash: true, Member: *cfg})
+		require.NoError(t, err)
+	})
+	c.ready()
+	c.requireSame()
+	checkTakenOver(t, c.nodes[1], restoredRev)
+	c.requireSame()
+}
+
 // TestRestoreInterrupted: one who gives up finds nothing half made.
 func TestRestoreInterrupted(t *testing.T) {
 	cfg := testConfig(t)
