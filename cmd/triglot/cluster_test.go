@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -87,4 +88,40 @@ func TestCluster(t *testing.T) {
 		r = start(t, dir, nil, "triglot", "cluster", wrong)
 		require.Equal(t, exitUsage, r.exit(), wrong)
 	}
+}
+
+// A member whose cluster has no quorum yet waits, as etcd does: it is alive and not
+// ready, and shows why.
+func TestMemberWithoutQuorumWaits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ports := freePorts(t, 4)
+	peers := fmt.Sprintf("m1=http://127.0.0.1:%d,m2=http://127.0.0.1:%d,m3=http://127.0.0.1:%d", ports[0], ports[1], ports[2])
+	metrics := fmt.Sprintf("http://127.0.0.1:%d", ports[3])
+	args := func(i int) []string {
+		url := fmt.Sprintf("http://127.0.0.1:%d", ports[i])
+		return []string{
+			"triglot", "serve", fmt.Sprintf("--name=m%d", i+1), fmt.Sprintf("--data-dir=d%d", i+1), "--zk-listen=off", "--listen-client-urls=http://127.0.0.1:0",
+			"--listen-peer-urls=" + url, "--initial-advertise-peer-urls=" + url, "--initial-cluster=" + peers,
+		}
+	}
+	r := start(t, dir, nil, append(args(0), "--listen-metrics-urls="+metrics)...)
+	socket := filepath.Join(dir, "d1", localSocket)
+	r.await(func() bool { _, err := os.Stat(socket); return err == nil }, "it has its socket")
+	status, body := httpGet(t, http.DefaultClient, metrics+"/health")
+	require.Equal(t, 503, status)
+	require.Contains(t, body, "RAFT NO LEADER")
+	status, _ = httpGet(t, http.DefaultClient, metrics+"/livez")
+	require.Equal(t, 200, status)
+	shown, out, problems := showStatus(t, nil, "--endpoints=unix://"+socket)
+	require.Equal(t, exitFailed, shown, problems)
+	require.Contains(t, out, "leader nobody, 1 of 3 members answer")
+	require.NotContains(t, r.stderr.String(), "ready to serve client requests")
+
+	other, _ := serving(t, dir, nil, args(1)...)
+	r.address()
+	status, body = httpGet(t, http.DefaultClient, metrics+"/health")
+	require.Equal(t, 200, status, body)
+	other.stop()
+	r.stop()
 }

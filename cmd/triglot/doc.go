@@ -27,7 +27,9 @@
 //     directory is known to be the member's, and so is the socket in it that takes
 //     the member's own calls;
 //  5. gRPC and HTTP are served, and only now the line "ready to serve client
-//     requests" is logged and systemd is told.
+//     requests" is logged and systemd is told. The metrics' addresses, which have the
+//     health checks, and the socket of the member's own calls are served a step earlier:
+//     a member of a cluster may have to wait for the others, and shows then why.
 //
 // A client address is shared: httpfront.Splitter sends HTTP/2 to the gRPC server
 // and the rest to the HTTP server. With --listen-client-http-urls each has its

@@ -78,6 +78,7 @@ func (p *process) start(cfg *config.Config, log *journal, signals, hangups <-cha
 
 // attend serves once the member is ready, waits for what ends it, and ends it.
 func (p *process) attend(cfg *config.Config, log *journal, s *server, signals <-chan os.Signal) int {
+	s.serveEarly()
 	starting, giveUp := context.WithCancel(context.Background())
 	ready := make(chan error, 1)
 	go func() { ready <- s.waitReady(starting) }()

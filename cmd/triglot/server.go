@@ -199,6 +199,11 @@ func (s *server) serve() {
 		s.goServe(func() error { return s.clients.Serve(e) })
 	}
 	s.serveZooKeeper()
+}
+
+// serveEarly starts those that serve whether the member is ready or not: who looks after
+// it must be able to see why it is not.
+func (s *server) serveEarly() {
 	if s.local != nil {
 		s.serveSplit(s.bound.local, s.local, s.localHTTP)
 	}
