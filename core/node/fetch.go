@@ -35,6 +35,9 @@ func fetchInto(ctx context.Context, conn net.Conn, dir *dataDir, cluster uint64)
 	if err == nil && head.Cluster != cluster {
 		err = fmt.Errorf("it is of cluster %x, this is cluster %x", head.Cluster, cluster)
 	}
+	if err == nil && head.Index != r.Index() {
+		err = fmt.Errorf("it is as of entry %d, and was said to be as of entry %d", head.Index, r.Index())
+	}
 	if err != nil {
 		// Each file is what the sender has. To send them again would change nothing.
 		return consensus.Installed{}, errors.Join(fmt.Errorf("the state that was received is of no use: %w", err), dir.removeDir(path))

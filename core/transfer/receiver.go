@@ -52,9 +52,7 @@ func NewReceiver(fs storage.FS, dir string, room func(bytes int64) error) *Recei
 // Done reports whether all is there and durable, and the sender has been told.
 func (r *Receiver) Done() bool { return r.phase == receiveDone }
 
-// Size is the size of the checkpoint, Index what it says to be as of; both are known
-// once the list is.
-func (r *Receiver) Size() int64   { return r.size }
+// Index is what the checkpoint is said to be as of.
 func (r *Receiver) Index() uint64 { return r.index }
 
 // Next returns what is to be said next, nil if it is the sender's turn, or both are
