@@ -17,7 +17,12 @@
 // writes few large entries and a lone client waits for one append and nothing
 // else. There is no timer in it.
 //
+// A follower forwards what is proposed to it to the leader, on one ordered stream
+// (forward.go), and answers its own callers when it applies the entry. The members
+// change one by one, by entries (members.go, farewell.go). A member that lacks what no
+// log holds any more has a state fetched and installed (catchup.go).
+//
 // The package never interprets a command, never reads the state, and never
-// writes the log but through Log.Append. Errors of the log and of the state
+// writes the log but through Log.Append and Log.Reset. Errors of the log and of the state
 // machine are final: the member stops (Driver.Failed) rather than guess.
 package consensus

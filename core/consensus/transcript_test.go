@@ -3,8 +3,10 @@ package consensus
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/cryptotest"
@@ -19,14 +21,21 @@ import (
 
 // TestTranscript steps one replica by hand and shows all that it says:
 //
-//	start [voters=(1,2,3)] [applied=N]   open the log, which is kept from a former start
+//	start [voters=(1,2,3)] [learners=(4)] [applied=N]
+//	                                     open the log, which is kept from a former start
 //	tick [n=N]
-//	propose A B ...                      one step, so one batch at most
+//	propose A B ... [lane=L]             one step, so one batch at most
+//	change C voter=N|learner=N|remove=N  propose a change of the members
 //	leave A                              the waiter of a proposal gives up
 //	read
-//	receive from=2 type=MsgApp term=T [index=I] [logterm=T] [commit=I] [entries=(T/I,...)] [reads=N]
+//	receive from=2 type=MsgApp term=T [index=I] [logterm=T] [commit=I] [entries=(T/I,...)] [reads=N] [reject]
+//	receive from=2 type=MsgProp term=T stream=S number=N commands=(A,B) [remove=N]
+//	disconnected from=2                  what was sent to a member may be lost
+//	fetched from=2 [index=I term=T voters=(1,2) [learners=(3)]]
+//	                                     a fetch has ended, with a state or without
+//	transfer to=N                        leadership is to be handed over
 //	append [n=N]                         the log writer does its next task
-//	apply [n=N]                          the applier does its next task
+//	apply [n=N] [refuse]                 the applier does its next task
 //	log                                  what the log holds, and what a crash would leave
 //	crash                                lose what is not synced
 func TestTranscript(t *testing.T) {
@@ -58,6 +67,63 @@ type transcript struct {
 	shown       status
 	waiters     []namedProposal
 	readers     []*readBatch
+	lanes       map[string]*Lane
+	transfers   []*transfer
+}
+
+// lane is the lane of a name.
+func (e *transcript) lane(name string) *Lane {
+	if e.lanes == nil {
+		e.lanes = map[string]*Lane{}
+	}
+	if e.lanes[name] == nil {
+		e.lanes[name] = new(Lane)
+	}
+	return e.lanes[name]
+}
+
+// scanChange reads what a change does to the members.
+func scanChange(t *testing.T, d *datadriven.TestData) (c MemberChange) {
+	for name, kind := range map[string]ChangeKind{"voter": AddVoter, "learner": AddLearner, "remove": RemoveMember} {
+		var id uint64
+		if d.MaybeScanArgs(t, name, &id) {
+			c = MemberChange{kind, core.MemberID(id)}
+		}
+	}
+	return c
+}
+
+// scanIDs reads a list of members, nil if there is none.
+func scanIDs(t *testing.T, d *datadriven.TestData, name string) (ids []uint64) {
+	for _, a := range d.CmdArgs {
+		if a.Key != name {
+			continue
+		}
+		ids = make([]uint64, len(a.Vals))
+		for i := range a.Vals {
+			a.Scan(t, i, &ids[i])
+		}
+	}
+	return ids
+}
+
+func (e *transcript) fetched(t *testing.T, d *datadriven.TestData) {
+	var from uint64
+	var f fetched
+	d.ScanArgs(t, "from", &from)
+	if !d.MaybeScanArgs(t, "index", &f.state.Index) {
+		f.err = errors.New("the connection broke")
+	}
+	d.MaybeScanArgs(t, "term", &f.state.Term)
+	f.state.From = core.MemberID(from)
+	for _, id := range scanIDs(t, d, "voters") {
+		f.state.Voters = append(f.state.Voters, core.MemberID(id))
+	}
+	for _, id := range scanIDs(t, d, "learners") {
+		f.state.Learners = append(f.state.Learners, core.MemberID(id))
+	}
+	e.in.events = append(e.in.events, f)
+	e.step()
 }
 
 type namedProposal struct {
@@ -80,11 +146,38 @@ func (e *transcript) handle(t *testing.T, d *datadriven.TestData) {
 			e.step()
 		}
 	case "propose":
+		var lane string
+		d.MaybeScanArgs(t, "lane", &lane)
 		for _, a := range d.CmdArgs {
+			if a.Key == "lane" {
+				continue
+			}
 			p := NewProposal([]byte(a.Key), time.Time{})
+			if lane != "" {
+				p = NewOrdered(e.lane(lane), []byte(a.Key))
+			}
 			e.waiters = append(e.waiters, namedProposal{a.Key, p})
 			e.in.proposals = append(e.in.proposals, p)
 		}
+		e.step()
+	case "change":
+		p := NewMembership([]byte(d.CmdArgs[0].Key), time.Time{}, scanChange(t, d))
+		e.waiters = append(e.waiters, namedProposal{d.CmdArgs[0].Key, p})
+		e.in.proposals = append(e.in.proposals, p)
+		e.step()
+	case "disconnected":
+		var from uint64
+		d.ScanArgs(t, "from", &from)
+		e.in.events = append(e.in.events, disconnected(from))
+		e.step()
+	case "fetched":
+		e.fetched(t, d)
+	case "transfer":
+		var to uint64
+		d.ScanArgs(t, "to", &to)
+		tr := &transfer{to: core.MemberID(to), done: make(chan error, 1)}
+		e.transfers = append(e.transfers, tr)
+		e.in.events = append(e.in.events, tr)
 		e.step()
 	case "leave":
 		for _, w := range e.waiters {
@@ -107,7 +200,7 @@ func (e *transcript) handle(t *testing.T, d *datadriven.TestData) {
 		}
 	case "apply":
 		for range n {
-			e.apply()
+			e.apply(d.HasArg("refuse"))
 		}
 	case "log":
 		fmt.Fprintf(&e.out, "holds   %s\ndurable %s\n", describeLog(e.log.now), describeLog(e.log.durable))
@@ -120,20 +213,14 @@ func (e *transcript) handle(t *testing.T, d *datadriven.TestData) {
 }
 
 func (e *transcript) start(t *testing.T, d *datadriven.TestData) {
-	if d.HasArg("voters") {
-		e.voters = nil
-		for _, a := range d.CmdArgs {
-			if a.Key == "voters" {
-				for i := range a.Vals {
-					var v uint64
-					a.Scan(t, i, &v)
-					e.voters = append(e.voters, v)
-				}
-			}
-		}
+	if ids := scanIDs(t, d, "voters"); ids != nil {
+		e.voters = ids
 	}
 	if e.log == nil {
 		e.log = newMemLog(e.voters...)
+	}
+	if ids := scanIDs(t, d, "learners"); ids != nil {
+		e.log.conf.Learners = ids
 	}
 	applied := uint64(1)
 	if d.HasArg("applied") {
@@ -169,6 +256,29 @@ func (e *transcript) receive(t *testing.T, d *datadriven.TestData) {
 	if d.MaybeScanArgs(t, "reads", &reads) {
 		m.Context = binary.LittleEndian.AppendUint64(nil, reads)
 	}
+	if d.HasArg("reject") {
+		m.Reject = new(true)
+	}
+	switch kind {
+	case "MsgProp":
+		var stream, number uint64
+		d.ScanArgs(t, "stream", &stream)
+		d.ScanArgs(t, "number", &number)
+		var commands []string
+		for _, a := range d.CmdArgs {
+			if a.Key == "commands" {
+				commands = a.Vals
+			}
+		}
+		f := forwarded(core.MemberID(from), 1, stream, number, commands...)
+		m.Context, m.Entries = f.Context, f.Entries
+		if change := scanChange(t, d); change.Kind != NoChange {
+			m.Entries[0] = changeEntry(change, m.Entries[0].GetData())
+		}
+	case "MsgSnap":
+		m.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &index, Term: &logTerm}}
+		m.Index, m.LogTerm = nil, nil
+	}
 	for _, a := range d.CmdArgs {
 		if a.Key != "entries" {
 			continue
@@ -203,6 +313,9 @@ func (e *transcript) step() {
 	for _, a := range out.applies {
 		fmt.Fprintf(&e.out, "apply task: %s\n", describeApply(a))
 	}
+	if out.fetch != 0 {
+		fmt.Fprintf(&e.out, "fetch the state of %d\n", out.fetch)
+	}
 	e.appends = append(e.appends, out.appends...)
 	e.applies = append(e.applies, out.applies...)
 	if out.status != e.shown {
@@ -216,6 +329,17 @@ func (e *transcript) append(t *testing.T) {
 		t.Fatal("nothing to append")
 	}
 	task := e.appends[0]
+	if i := task.install; i != nil {
+		select {
+		case <-i.done:
+		default:
+			fmt.Fprintln(&e.out, "waits for the applier")
+			return
+		}
+		if err := e.log.Reset(i.Index, i.Term); err != nil {
+			t.Fatal(err)
+		}
+	}
 	e.appends = e.appends[1:]
 	if task.writes() {
 		if err := e.log.Append(task.hard, task.entries, task.sync); err != nil {
@@ -226,10 +350,15 @@ func (e *transcript) append(t *testing.T) {
 	e.step()
 }
 
-func (e *transcript) apply() {
+func (e *transcript) apply(refuse bool) {
 	task := e.applies[0]
 	e.applies = e.applies[1:]
-	for _, c := range task.entries {
+	if task.install != nil {
+		close(task.install.done)
+	}
+	for i := range task.entries {
+		c := &task.entries[i]
+		c.Refused = refuse && c.Change.Kind != NoChange
 		for _, p := range c.Local {
 			p.Complete(core.Result{Rev: core.Rev(c.Index)}, nil)
 		}
@@ -262,6 +391,15 @@ func (e *transcript) outcomes() {
 		}
 	}
 	e.readers = readers
+	e.transfers = slices.DeleteFunc(e.transfers, func(tr *transfer) bool {
+		select {
+		case err := <-tr.done:
+			fmt.Fprintf(&e.out, "transfer to %d: %v\n", tr.to, err)
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func describeMessage(m *Message) string {
@@ -288,8 +426,15 @@ func describeChange(e *raftpb.Entry) string {
 	if err != nil {
 		return err.Error()
 	}
-	what := map[ChangeKind]string{AddVoter: "voter", AddLearner: "learner", RemoveMember: "remove"}[change.Kind]
-	return fmt.Sprintf("%s(%s %d)", describeData(frame), what, change.ID)
+	return describeData(frame) + describeMembers(change)
+}
+
+func describeMembers(c MemberChange) string {
+	if c.Kind == NoChange {
+		return ""
+	}
+	what := map[ChangeKind]string{AddVoter: "voter", AddLearner: "learner", RemoveMember: "remove"}[c.Kind]
+	return fmt.Sprintf("(%s %d)", what, c.ID)
 }
 
 func describeEntries(entries []*raftpb.Entry) string {
@@ -326,8 +471,14 @@ func describeAppend(a *appendTask) string {
 			s += " (" + describeHard(a.hard) + ")"
 		}
 	}
+	if a.install != nil {
+		s = fmt.Sprintf("begin the log behind %d/%d when that is installed, ", a.install.Term, a.install.Index) + s
+	}
 	if a.sync {
 		s += ", sync"
+	}
+	if a.release {
+		s += ", then what is held"
 	}
 	for _, m := range a.responses {
 		s += fmt.Sprintf(", then %v to %d", m.GetType(), m.GetTo())
@@ -337,8 +488,11 @@ func describeAppend(a *appendTask) string {
 
 func describeApply(a *applyTask) string {
 	var parts []string
+	if a.install != nil {
+		parts = append(parts, fmt.Sprintf("install the state of %d/%d", a.install.Term, a.install.Index))
+	}
 	for _, c := range a.entries {
-		s := fmt.Sprintf("%d/%d%s", c.Term, c.Index, describeData(c.Data))
+		s := fmt.Sprintf("%d/%d%s", c.Term, c.Index, describeData(c.Data)) + describeMembers(c.Change)
 		if c.Local != nil {
 			s += fmt.Sprintf(" of %d waiters", len(c.Local))
 		}

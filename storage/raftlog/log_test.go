@@ -135,6 +135,27 @@ func TestInconsistent(t *testing.T) {
 	}
 }
 
+// TestSnapshot shows that what raft calls a snapshot is where the log begins, with the
+// members that it was told of.
+func TestSnapshot(t *testing.T) {
+	l := mustOpen(t, vfs.NewMem())
+	defer func() { require.NoError(t, l.Close()) }()
+	l.SetMembers([]core.MemberID{1, 2}, []core.MemberID{3})
+	require.NoError(t, l.Reset(7, 3))
+	at := func() *raftpb.SnapshotMetadata {
+		s, err := l.Snapshot()
+		require.NoError(t, err)
+		require.Empty(t, s.GetData())
+		return s.GetMetadata()
+	}
+	require.Equal(t, []uint64{7, 3}, []uint64{at().GetIndex(), at().GetTerm()})
+	require.Equal(t, []uint64{1, 2}, at().GetConfState().GetVoters())
+	require.Equal(t, []uint64{3}, at().GetConfState().GetLearners())
+	require.NoError(t, l.Append(nil, []*raftpb.Entry{{Term: proto.Uint64(4), Index: proto.Uint64(8)}}, true))
+	require.NoError(t, l.Truncate(8))
+	require.Equal(t, []uint64{8, 4}, []uint64{at().GetIndex(), at().GetTerm()})
+}
+
 // TestEmpty shows a new log, and what raft asks of it.
 func TestEmpty(t *testing.T) {
 	l := mustOpen(t, vfs.NewMem())
