@@ -90,6 +90,8 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	c.timeout = s.timeout(time.Duration(m.TimeOut) * time.Millisecond)
 	s.stats.count(connectionRequests)
 	interruptions := s.interruptions.Load()
+	ctx, over := s.attempts.begin(ctx)
+	defer over()
 	switch {
 	case s.readOnly.Load():
 		err = s.openLocal(c, &m)
@@ -120,6 +122,42 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	c.stats.received.Add(1)
 	c.stats.opened(c.run.shown, s.clock())
 	return c, nil
+}
+
+// attempts are the handshakes that wait for the cluster. An interruption ends them, as it
+// ends connections: their clients try elsewhere at once. The zero value has none.
+type attempts struct {
+	mu   sync.Mutex
+	last int
+	ends map[int]context.CancelFunc
+}
+
+// begin returns the context of a handshake, and what is to be called when it is over.
+func (a *attempts) begin(ctx context.Context) (_ context.Context, over func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ends == nil {
+		a.ends = make(map[int]context.CancelFunc)
+	}
+	a.last++
+	id := a.last
+	a.ends[id] = cancel
+	return ctx, func() {
+		cancel()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.ends, id)
+	}
+}
+
+// end ends all that are under way.
+func (a *attempts) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, cancel := range a.ends {
+		cancel()
+	}
 }
 
 // overtaken says why c, which the table of sessions has by now, is not to be welcomed:

@@ -69,6 +69,7 @@ func (s *Server) closeClients(local bool, reason error) {
 // learn that one of them ends.
 func (s *Server) interrupted(reason error) {
 	s.interruptions.Add(1)
+	s.attempts.end()
 	s.closeClients(false, reason)
 }
 

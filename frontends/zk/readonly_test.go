@@ -1,6 +1,7 @@
 package zk
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -236,6 +237,16 @@ func TestInterruption(t *testing.T) {
 	require.Equal(t, c.session.SessionID, again.session.SessionID)
 	data, _ := again.get("/a", false)
 	require.Equal(t, "1", data)
+
+	// A handshake that waits for the cluster ends with it, and no other.
+	waiting, over := s.face.attempts.begin(t.Context())
+	s.face.interrupted(errInterrupted)
+	require.ErrorIs(t, waiting.Err(), context.Canceled)
+	over()
+	waiting, over = s.face.attempts.begin(t.Context())
+	require.NoError(t, waiting.Err())
+	over()
+	require.Empty(t, s.face.attempts.ends)
 
 	// A handshake that it overtakes fails.
 	late := &conn{srv: s.face}

@@ -53,6 +53,8 @@ type duty struct {
 	// interruptions counts those of sessions (core.Sessions), so that a handshake knows of
 	// one that has not seen its connection.
 	interruptions atomic.Uint64
+	// attempts are the handshakes that wait for the cluster.
+	attempts attempts
 }
 
 // New makes a Server. It panics if Config.Metrics has the metrics of another
