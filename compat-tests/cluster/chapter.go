@@ -31,6 +31,7 @@ type chapter struct {
 
 	workers  []*worker // all of those below, to see that each is served
 	etcd     []*etcdWorker
+	http     []*httpWorker
 	zk       []*zkWorker
 	pipes    []*pipeliner
 	watchers []*watcher
@@ -84,6 +85,9 @@ func (c *chapter) open(ctx context.Context) error {
 		})
 		for range 2 {
 			c.etcd = append(c.etcd, &etcdWorker{c.worker(), client})
+		}
+		if i > 0 {
+			c.http = append(c.http, &httpWorker{c.worker(), "http://" + endpoints[0]})
 		}
 	}
 	return nil
@@ -159,6 +163,9 @@ func (c *chapter) live(ctx context.Context, f *faults, duration time.Duration, l
 	defer stop()
 	var load, watching sync.WaitGroup
 	for _, w := range c.etcd {
+		load.Go(func() { w.run(loaded) })
+	}
+	for _, w := range c.http {
 		load.Go(func() { w.run(loaded) })
 	}
 	for _, w := range c.zk {

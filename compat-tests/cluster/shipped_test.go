@@ -189,6 +189,7 @@ func TestAWatchDoesNotGoBack(t *testing.T) {
 	<-done
 	require.Empty(t, rec.Findings())
 	requireNumbered(t, w.events, 700)
+	require.Contains(t, cut.Log(), "applied snapshot", "it was away for longer than the log goes back")
 }
 
 // requireNumbered wants the puts of the numbers from 0 on, in order.
