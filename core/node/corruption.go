@@ -160,6 +160,7 @@ func (c *corruption) watch(ctx context.Context) {
 	if periodic == nil && compaction == nil {
 		return
 	}
+	c.n.cfg.Logger.Info("enabled corruption checking", "interval", c.n.cfg.Corruption.Interval, "after-compaction", c.n.cfg.Corruption.AfterCompaction)
 	for {
 		select {
 		case <-periodic:

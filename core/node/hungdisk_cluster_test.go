@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -55,6 +57,7 @@ func (d *heldDisk) fs(fs storage.FS) storage.FS {
 // timeouts, what had been acknowledged is there, the followers' clients write on; and
 // when the disk comes back the member has all of it, what it was not able to write too.
 func TestLeaderWithAHungDisk(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	disks := make([]heldDisk, 3)
 	c := newTestCluster(t, 3, func(i int, cfg *Config) { cfg.FS = disks[i].fs(cfg.FS) })
 	t.Cleanup(func() { // before the members are stopped
@@ -87,6 +90,7 @@ func TestLeaderWithAHungDisk(t *testing.T) {
 // TestAllDisksSlow has every sync of every log take about an election timeout and more:
 // writes take their time, and leadership is not passed on and on.
 func TestAllDisksSlow(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	var slow atomic.Bool
 	c := newTestCluster(t, 3, func(_ int, cfg *Config) {
 		cfg.FS = storage.WithFaults(cfg.FS, func(f storage.Fault) error {
@@ -100,7 +104,7 @@ func TestAllDisksSlow(t *testing.T) {
 	leader := c.waitLeader()
 	term := c.nodes[leader].Self().Term
 	slow.Store(true)
-	for i := range 8 {
+	for i := range 3 {
 		c.eventually("a write is done", func() bool { return c.tryPut(leader, "k", fmt.Sprint(i), 10*time.Second) == nil })
 	}
 	require.LessOrEqual(t, c.nodes[leader].Self().Term, term+2, "a busy machine may cost a leader, slow disks do not")
@@ -110,6 +114,7 @@ func TestAllDisksSlow(t *testing.T) {
 // time, and that is all. Nothing fails, no lease runs out whose client renews it, and the
 // lone member leads on in its term.
 func TestSlowDisk(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	var slow atomic.Bool
 	cfg := testConfig(t)
 	cfg.Timing = Timing{Heartbeat: 20 * time.Millisecond, Election: 100 * time.Millisecond}
@@ -139,7 +144,7 @@ func TestSlowDisk(t *testing.T) {
 			}
 		}
 	})
-	for i := range 6 {
+	for i := range 3 {
 		began := time.Now()
 		put(t, n, "k", fmt.Sprint(i))
 		require.GreaterOrEqual(t, time.Since(began), 3*cfg.Timing.Election, "nothing is acknowledged before its sync")
@@ -149,4 +154,34 @@ func TestSlowDisk(t *testing.T) {
 	require.Equal(t, term, n.Status().Term)
 	slow.Store(false)
 	stopNode(t, n)
+}
+
+// TestFailedSyncOfTheLeader: a leader whose disk refuses a sync stops rather than lie, and
+// the others go on without it; what was acknowledged is there.
+func TestFailedSyncOfTheLeader(t *testing.T) {
+	t.Parallel()
+	var broken [3]atomic.Bool
+	c := newTestCluster(t, 3, func(i int, cfg *Config) {
+		cfg.FS = storage.WithFaults(cfg.FS, func(f storage.Fault) error {
+			if f.Sync && broken[i].Load() {
+				return errors.New("the disk is broken")
+			}
+			return nil
+		})
+	})
+	leader := c.waitLeader()
+	putMany(t, c.nodes[leader], 0, 20)
+	broken[leader].Store(true)
+	require.Error(t, c.tryPut(leader, "lost", "1", 5*time.Second), "nobody knows what became of it")
+	require.ErrorContains(t, <-c.nodes[leader].Failed(), "the disk is broken")
+	broken[leader].Store(false) // the process would have ended, here it is stopped
+	require.ErrorContains(t, c.nodes[leader].Stop(context.Background()), "the disk is broken")
+	c.nodes[leader] = nil
+	next := c.waitLeader()
+	checkMany(t, c.nodes[next], 20)
+	put(t, c.nodes[next], "after", "1")
+
+	c.start(leader)
+	c.eventually("it is back", func() bool { return c.local(leader, "after") == "1" })
+	checkMany(t, c.nodes[leader], 20)
 }
