@@ -249,3 +249,33 @@ func TestSlowFollowerKeepsTheLogShort(t *testing.T) {
 	})
 	require.EqualValues(t, 1, installs(t, c.nodes[down]))
 }
+
+// TestCatchUpWithoutAMajority: the leader is lost while it sends its state. The member
+// that needs one is needed for a majority: it takes over the next leader's, which can
+// commit nothing before it has.
+func TestCatchUpWithoutAMajority(t *testing.T) {
+	const size = 2 << 20
+	c := newTestCluster(t, 3, func(member int, cfg *Config) {
+		shortLog(member, cfg)
+		cfg.Limits.TransferBytesPerSecond = size / 2
+	})
+	leader := c.waitLeader()
+	down := c.followers(leader)[0]
+	c.waitApplied()
+	applied := c.nodes[down].Status().Applied
+	c.stop(down)
+	fillRandom(t, c.nodes[leader], size)
+	other := c.followers(leader)[0]
+	c.waitApplied()
+	awaitTruncated(c, leader, applied)
+	awaitTruncated(c, other, applied)
+	c.start(down)
+	c.eventually("a part is received", func() bool { return received(t, c.configs[down]) > size/4 })
+	c.crash(leader, 100)
+	require.Equal(t, other, c.waitLeader())
+	put(t, c.nodes[down], "after", "1")
+	c.start(leader)
+	c.waitApplied()
+	require.Equal(t, "1", get(t, c.nodes[leader], "after"))
+	sameState(t, c.nodes[other], c.nodes[down])
+}

@@ -112,41 +112,83 @@ type fetcher struct {
 
 	mu      sync.Mutex
 	running bool
+	// from is who asked last, zero if nobody has.
+	from core.MemberID
 	// left is when something may have been left behind, zero if there is nothing.
 	left time.Time
+	// asked wakes a fetch that rests; its capacity is 1.
+	asked chan struct{}
 }
 
 func (f *fetcher) init(ctx context.Context, n *Node) {
-	f.n, f.ctx, f.fetch, f.left = n, ctx, n.fetchFrom, time.Now()
+	f.n, f.ctx, f.fetch, f.left, f.asked = n, ctx, n.fetchFrom, time.Now(), make(chan struct{}, 1)
 }
 
 // fetchState is asked by consensus for a state, since the leader's log no longer
 // holds what this member lacks. It does not block.
+//
+// One that is under way from another member goes on: what that has applied is
+// committed, whoever leads.
 func (n *Node) fetchState(from core.MemberID) {
 	f := &n.peers.states.fetcher
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.from != from {
+		f.from = from
+		signal(f.asked)
+	}
 	if f.running {
 		return
 	}
 	f.running = true
-	n.wait.Go(func() {
-		ctx := f.ctx
-		s, err := f.fetch(ctx, from)
+	n.wait.Go(func() { n.driver.Fetched(f.run()) })
+}
+
+// run fetches a state from whoever asked last. If that fails, and another has asked
+// meanwhile, it goes on there at once: the first one may be gone, and this member be
+// needed for a majority.
+func (f *fetcher) run() (consensus.Installed, error) {
+	for {
+		f.mu.Lock()
+		from := f.from
+		f.mu.Unlock()
+		s, err := f.fetch(f.ctx, from)
 		s.From = from // for a fetch that failed, too: that member is told
-		if err != nil && ctx.Err() == nil {
-			n.cfg.Logger.Warn("fetching the state from another member failed; it is tried again",
+		if err != nil && f.ctx.Err() == nil {
+			f.n.cfg.Logger.Warn("fetching the state from another member failed; it is tried again",
 				"from", fmt.Sprintf("%x", uint64(from)), "error", err)
-			select {
-			case <-time.After(fetchRetry):
-			case <-ctx.Done():
-			}
+			f.rest(from)
 		}
 		f.mu.Lock()
-		f.running, f.left = false, time.Now()
+		if err != nil && f.ctx.Err() == nil && f.from != from {
+			f.mu.Unlock()
+			continue
+		}
+		f.running, f.left, f.from = false, time.Now(), 0
 		f.mu.Unlock()
-		n.driver.Fetched(s, err)
-	})
+		return s, err
+	}
+}
+
+// rest waits after a fetch that failed, unless another member than from asks.
+func (f *fetcher) rest(from core.MemberID) {
+	over := time.NewTimer(fetchRetry)
+	defer over.Stop()
+	for {
+		f.mu.Lock()
+		another := f.from != from
+		f.mu.Unlock()
+		if another {
+			return
+		}
+		select {
+		case <-f.asked:
+		case <-over.C:
+			return
+		case <-f.ctx.Done():
+			return
+		}
+	}
 }
 
 // fetchFrom fetches the state of a member.
