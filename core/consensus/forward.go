@@ -279,10 +279,10 @@ func readForward(m *Message) (relayed, error) {
 	return in, nil
 }
 
-// pick appends batches from the queue, up to limit bytes, to an entry; with any set it
+// pick appends batches from the queue, up to limit bytes, to an entry; with atLeastOne set it
 // takes at least one. It takes no two of one incarnation, because an entry has one of
 // each. They stay in the queue until drop.
-func (l *relay) pick(into []command.Batch, limit int, any bool) ([]command.Batch, int) {
+func (l *relay) pick(into []command.Batch, limit int, atLeastOne bool) ([]command.Batch, int) {
 	l.picked = l.picked[:0]
 	bytes := 0
 	for i := range l.queue {
@@ -290,7 +290,7 @@ func (l *relay) pick(into []command.Batch, limit int, any bool) ([]command.Batch
 		if slices.ContainsFunc(into, func(b command.Batch) bool { return b.Member == in.Member && b.Incarnation == in.Incarnation }) {
 			continue
 		}
-		if (len(l.picked) > 0 || !any) && bytes+in.bytes > limit {
+		if (len(l.picked) > 0 || !atLeastOne) && bytes+in.bytes > limit {
 			break
 		}
 		bytes += in.bytes

@@ -70,12 +70,12 @@ func (p *proposer) add(now time.Time, arrived []*Proposal) {
 	}
 }
 
-// next builds a batch of up to limit bytes from the front of the queue; with any set it
+// next builds a batch of up to limit bytes from the front of the queue; with atLeastOne set it
 // takes at least one proposal, whatever its size. taken is the number of proposals to
 // remove from the queue if the batch is handed on, those whose waiter has left
 // included. The batch has no proposals if nobody waits or nothing fits; its commands
 // are in p.commands until the next call.
-func (p *proposer) next(now time.Time, limit int, any bool) (b batch, taken int) {
+func (p *proposer) next(now time.Time, limit int, atLeastOne bool) (b batch, taken int) {
 	p.commands = p.commands[:0]
 	b.proposals, b.begun = p.newSlice(), now
 	b.bytes = entryOverhead
@@ -87,7 +87,7 @@ func (p *proposer) next(now time.Time, limit int, any bool) (b batch, taken int)
 			continue
 		}
 		add := len(q.command) + commandOverhead
-		if (len(b.proposals) > 0 || !any) && b.bytes+add > limit {
+		if (len(b.proposals) > 0 || !atLeastOne) && b.bytes+add > limit {
 			break
 		}
 		b.bytes += add

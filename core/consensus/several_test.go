@@ -185,7 +185,7 @@ func change(t *testing.T, d *Driver, kind ChangeKind, id core.MemberID) {
 	require.NoError(t, err)
 }
 
-// join starts a member behind the last entry of another one.
+// join starts a learner behind the last entry of another one, which is the only voter.
 func (c *cluster) join(t *testing.T, id, from core.MemberID) {
 	t.Helper()
 	log := newMemLog()
@@ -194,8 +194,7 @@ func (c *cluster) join(t *testing.T, id, from core.MemberID) {
 	last := state.entries[len(state.entries)-1]
 	state.mu.Unlock()
 	require.NoError(t, log.Reset(last.Index, last.Term))
-	voters := c.drivers[from].replica.members.voters
-	log.conf = &raftpb.ConfState{Voters: append([]uint64(nil), voters...), Learners: []uint64{uint64(id)}}
+	log.conf = &raftpb.ConfState{Voters: []uint64{uint64(from)}, Learners: []uint64{uint64(id)}}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.logs[id], c.states[id] = log, &recorder{}
