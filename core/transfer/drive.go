@@ -15,9 +15,8 @@ import (
 
 const (
 	// silence is after how long without a word the other end counts as gone, or with the
-	// other end not taking any. It reads a file of the engine, some hundred megabytes, in
-	// between.
-	silence = 15 * time.Second
+	// other end not taking any: a disk may be busy for some seconds.
+	silence = 10 * time.Second
 	// waitInterval is how often an end says Wait while it prepares what it has to say.
 	waitInterval = silence / 5
 	// farewell is how long an end that gives up tries to say why.
@@ -109,7 +108,11 @@ func (e *end) read() (m Message, err error) {
 // run has p speak until it is done. What p fails with the other end is told.
 func (e *end) run(ctx context.Context, p party, before func(context.Context, Message) error) error {
 	for {
-		m, err := p.Next()
+		var m Message
+		err := e.waiting(func() (err error) { // for a large file is read, or a disk is slow
+			m, err = p.Next()
+			return err
+		})
 		if err != nil {
 			e.giveUp(err)
 			return err
@@ -121,7 +124,7 @@ func (e *end) run(ctx context.Context, p party, before func(context.Context, Mes
 			if m, err = e.read(); err != nil {
 				return err
 			}
-			if err := p.Take(m); err != nil {
+			if err := e.waiting(func() error { return p.Take(m) }); err != nil {
 				if _, gone := m.(Failed); !gone {
 					e.giveUp(err)
 				}

@@ -164,6 +164,8 @@ func (s *Sender) Take(m Message) error {
 		}
 		s.phase = sendDone
 		return nil
+	case Wait:
+		return nil
 	case Failed:
 		return fmt.Errorf("transfer: the receiver gave up: %s", m.Reason)
 	}

@@ -311,6 +311,28 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// An end that reads a large file says so, be it the sender's or what the receiver has.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src, dst := source(t, theFiles), storage.NewMemFS()
+		require.NoError(t, dst.MkdirAll("dst", 0o755))
+		writeFile(t, dst, "dst/c.sst", content("c.sst", 3*chunkBytes))
+		slow := func(fs storage.FS) storage.FS {
+			return storage.WithFaults(fs, func(f storage.Fault) error {
+				if strings.HasSuffix(f.Path, "c.sst") && !f.Write {
+					<-time.After(2 * silence)
+				}
+				return nil
+			})
+		}
+		sent, err1, err2 := run(t.Context(), slow(src), slow(dst), asIs)
+		require.NoError(t, err1)
+		require.NoError(t, err2)
+		require.EqualValues(t, 1000+chunkBytes+5, sent)
+		checkReceived(t, dst, theFiles)
+	})
+}
+
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := map[string]int{"a.sst": 10 * chunkBytes}
