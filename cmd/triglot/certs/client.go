@@ -3,7 +3,6 @@ package certs
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 )
@@ -19,7 +18,8 @@ func (k *Keeper) Client(ctx context.Context, raw net.Conn, host string) (net.Con
 	config.ServerName = host
 	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, errors.Join(err, raw.Close())
+		_ = raw.Close() // which the end of ctx may have done
+		return nil, err
 	}
 	return conn, nil
 }
