@@ -43,3 +43,18 @@ func FuzzStatus(f *testing.F) {
 		require.Equal(t, s, again)
 	})
 }
+
+// A member that is alone is all of its overview.
+func TestOverviewOfOne(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	defer stopNode(t, n)
+	put(t, n, "k", "v")
+	all, err := n.Overview(testContext(t), core.Principal{})
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.NoError(t, all[0].Err)
+	require.Equal(t, n.Status().Member, all[0].Member.ID)
+	require.Equal(t, core.Rev(2), all[0].Status.Rev)
+	require.Zero(t, all[0].Lag)
+	require.Zero(t, all[0].Sessions)
+}
