@@ -31,7 +31,9 @@ func TestFollowersPropose(t *testing.T) {
 			outcomes = append(outcomes, propose(t, c.drivers[core.MemberID(1+i%3)], numbered(i), never))
 		}
 		for _, o := range outcomes {
-			require.NoError(t, (<-o).err)
+			o := <-o
+			require.NoError(t, o.err)
+			require.Zero(t, o.after, "it waited for a tick")
 		}
 		<-time.After(time.Second) // all hear of the last commit
 		synctest.Wait()

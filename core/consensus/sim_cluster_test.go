@@ -18,6 +18,13 @@ type simCluster struct {
 	confs   []simConf   // by index: the members then
 	leaders map[uint64]core.MemberID
 	lanes   map[string]int // how many of a lane are applied
+	sent    map[simBatch]uint64
+}
+
+// simBatch is a batch that was forwarded, in the term that simCluster.sent tells.
+type simBatch struct {
+	member                core.MemberID
+	incarnation, sequence uint64
 }
 
 // simConf is the members that a state knows.
@@ -28,7 +35,7 @@ func newSimCluster(voters []uint64) simCluster {
 	first := simConf{voters: voters}
 	return simCluster{
 		order: make([]Committed, 2), confs: []simConf{first, first},
-		leaders: map[uint64]core.MemberID{}, lanes: map[string]int{},
+		leaders: map[uint64]core.MemberID{}, lanes: map[string]int{}, sent: map[simBatch]uint64{},
 	}
 }
 
@@ -73,8 +80,21 @@ func (c simConf) change(m MemberChange) (simConf, bool) {
 	return c, true
 }
 
+// send notes in which term a batch is forwarded.
+func (s *sim) send(m *Message) {
+	if m.GetType() != raftpb.MsgProp {
+		return
+	}
+	in, err := readForward(m)
+	require.NoError(s.t, err, "seed %d", s.seed)
+	b := simBatch{in.Member, in.Incarnation, in.Sequence}
+	require.Zero(s.t, s.sent[b], "seed %d: %v is sent twice", s.seed, b)
+	s.sent[b] = m.GetTerm()
+}
+
 // first takes in an entry that no member has applied before: a lane's commands are
-// applied in their order, and none is left out.
+// applied in their order, and none is left out; and what was forwarded was appended in
+// the term that it was forwarded in.
 func (s *sim) first(c Committed) {
 	conf := s.conf()
 	if c.Change.Kind != NoChange {
@@ -86,6 +106,9 @@ func (s *sim) first(c Committed) {
 	s.order = append(s.order, c)
 	s.confs = append(s.confs, conf)
 	for _, b := range c.Entry.Batches {
+		if term, ok := s.sent[simBatch{b.Member, b.Incarnation, b.Sequence}]; ok {
+			require.Equal(s.t, term, c.Term, "seed %d: forwarded in another term", s.seed)
+		}
 		for _, command := range b.Commands {
 			var lane string
 			var n int

@@ -137,6 +137,7 @@ func (n *simNode) step() {
 	n.in.reset()
 	n.sole = out.status.soleLeader
 	for _, m := range out.messages {
+		n.s.send(m)
 		link := [2]uint64{uint64(n.id), m.GetTo()} // raft may pass on what another member sent
 		n.s.network.links[link] = append(n.s.network.links[link], m)
 	}

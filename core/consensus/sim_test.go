@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("sim.seeds", 20, "seeds to simulate for each size of cluster")
+	simSeeds = flag.Int("sim.seeds", 15, "seeds to simulate for each size of cluster")
 	simFirst = flag.Int("sim.first", 0, "the first of the seeds")
 )
 
