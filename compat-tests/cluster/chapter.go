@@ -198,7 +198,8 @@ func (c *chapter) live(ctx context.Context, f *faults, duration time.Duration, l
 // from: all members serve, and every client is served.
 func (c *chapter) breakThings(ctx context.Context, f *faults, duration time.Duration, log func(string, ...any)) error {
 	pauseFor(ctx, time.Second)
-	for deadline := time.Now().Add(duration); time.Now().Before(deadline); {
+	planned := len(f.plan) > 0
+	for deadline := time.Now().Add(duration); planned && len(f.plan) > 0 || !planned && time.Now().Before(deadline); {
 		began := time.Now()
 		name, err := f.next(ctx)
 		if err != nil {

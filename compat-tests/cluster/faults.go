@@ -23,6 +23,9 @@ type faults struct {
 	random  *rand.Rand
 	// short and long are how long a fault lasts.
 	short, long time.Duration
+	// plan are the faults that happen, one after the other and once each; by default any
+	// of all happens at any time.
+	plan []fault
 }
 
 // all are the faults that there are.
@@ -131,9 +134,25 @@ func slow(ctx context.Context, f *faults) error {
 	return nil
 }
 
-// next does one fault, chosen at random, and returns its name.
+// rolling restarts every member once, as one does for an upgrade.
+func rolling(members []*ensemble.Member) (plan []fault) {
+	for _, m := range members {
+		plan = append(plan, fault{"restart of " + m.Name, func(ctx context.Context, f *faults) error {
+			_ = m.Terminate() // etcd dies of the signal, and ZooKeeper says 143
+			return m.Launch()
+		}})
+	}
+	return plan
+}
+
+// next does one fault and returns its name.
 func (f *faults) next(ctx context.Context) (string, error) {
-	chosen := all[f.random.IntN(len(all))]
+	var chosen fault
+	if len(f.plan) > 0 {
+		chosen, f.plan = f.plan[0], f.plan[1:]
+	} else {
+		chosen = all[f.random.IntN(len(all))]
+	}
 	if err := chosen.do(ctx, f); err != nil {
 		return chosen.name, fmt.Errorf("%s: %w", chosen.name, err)
 	}

@@ -47,33 +47,46 @@ func TestHistories(t *testing.T) {
 	if *duration >= manyChapters {
 		f.long = longestFault
 	}
-	ctx := context.Background()
 	deadline := time.Now().Add(*duration)
 	for i := 0; i == 0 || time.Now().Before(deadline); i++ {
-		part := &chapter{name: fmt.Sprintf("n%d", i), cluster: c, rec: NewRecorder(), random: random}
-		err := part.open(ctx)
-		if err == nil {
-			err = part.live(ctx, f, min(aChapter, time.Until(deadline)), t.Logf)
-		}
-		broken := part.rec.Findings()
-		if err == nil {
-			broken = part.judge(ctx, c.Dir)
-		}
-		part.close()
-		for _, text := range broken {
-			t.Error(text)
-		}
-		require.NoError(t, err)
-		if t.Failed() {
+		if judgeChapter(t, c, f, fmt.Sprintf("n%d", i), min(aChapter, time.Until(deadline))); t.Failed() {
 			return
 		}
-		answered := map[Outcome]int{}
-		for _, o := range part.rec.Operations() {
-			answered[o.Answer.Outcome]++
-		}
-		t.Logf("chapter %d: operations %v, %d dead clients", i, answered, len(part.graves))
-		require.Greater(t, answered[Done], 200, "there was a load")
 	}
+}
+
+// TestRollingRestart restarts the members one after the other under load of both
+// protocols: nothing acknowledged is lost, no ephemeral, and no event of a watch is lost
+// or doubled.
+func TestRollingRestart(t *testing.T) {
+	random, c := begin(t, ensemble.Options{Tick: tick})
+	judgeChapter(t, c, &faults{cluster: c, random: random, plan: rolling(c.Members)}, "rolling", 0)
+}
+
+// judgeChapter has a load and faults, and fails the test if a promise was broken.
+func judgeChapter(t *testing.T, c *ensemble.Cluster, f *faults, name string, lasts time.Duration) {
+	t.Helper()
+	ctx := context.Background()
+	part := &chapter{name: name, cluster: c, rec: NewRecorder(), random: f.random}
+	defer part.close()
+	err := part.open(ctx)
+	if err == nil {
+		err = part.live(ctx, f, lasts, t.Logf)
+	}
+	broken := part.rec.Findings()
+	if err == nil {
+		broken = part.judge(ctx, c.Dir)
+	}
+	for _, text := range broken {
+		t.Error(text)
+	}
+	require.NoError(t, err)
+	answered := map[Outcome]int{}
+	for _, o := range part.rec.Operations() {
+		answered[o.Answer.Outcome]++
+	}
+	t.Logf("chapter %s: operations %v, %d dead clients", name, answered, len(part.graves))
+	require.Greater(t, answered[Done], 200, "there was a load")
 }
 
 // begin starts a cluster of what TARGET names. Its directory is kept if the test fails.

@@ -49,6 +49,14 @@ func (f face) String() string {
 	}
 }
 
+// server is the name of a server whoever its clients are.
+func (f face) server() string {
+	if f.kind == ensemble.Triglot {
+		return "Triglot"
+	}
+	return f.String()
+}
+
 var faces = map[string]face{
 	"etcd": {ensemble.Etcd, false}, "zookeeper": {ensemble.ZooKeeper, true},
 	"triglot": {ensemble.Triglot, false}, "triglot-zk": {ensemble.Triglot, true},

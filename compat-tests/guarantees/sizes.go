@@ -136,8 +136,8 @@ func catchUp(ctx context.Context, c *config, f face, t *table) (err error) {
 	wait(ctx, time.Second)
 	together, _ := l.longest(since)
 	log.Printf("%v: a new member has it all after %s; gap %s", f, took, together)
-	t.set("caught up after", f.String(), rounded(took))
-	t.set("longest gap", f.String(), rounded(together))
+	t.set("caught up after", f.server(), rounded(took))
+	t.set("longest gap", f.server(), rounded(together))
 	return nil
 }
 
@@ -248,7 +248,7 @@ func startOf(ctx context.Context, c *config, f face, t *table) (err error) {
 		}
 		took := time.Since(began)
 		log.Printf("%v: %s all serve after %s", f, way.name, took)
-		t.set("all serve, "+way.name, f.String(), rounded(took))
+		t.set("all serve, "+way.name, f.server(), rounded(took))
 	}
 	return nil
 }
