@@ -43,9 +43,14 @@ type Config struct {
 	// Logger is slog.Default if nil.
 	Logger *slog.Logger
 
-	// handshake is handshakeTimeout but in tests.
+	forTests
+}
+
+// forTests is what only tests change.
+type forTests struct {
+	// handshake is handshakeTimeout.
 	handshake time.Duration
-	// readOnlyGrace is likewise.
+	// readOnlyGrace is as long as a tick, or the constant of that name.
 	readOnlyGrace time.Duration
 }
 
