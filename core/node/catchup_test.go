@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,8 +14,10 @@ import (
 	"github.com/triglot/triglot/core/state"
 )
 
-// shortLog has members keep little of their log, and send states at once.
+// shortLog has members keep little of their log, and send states at once. Their leaders
+// stay for as long as they run, on a busy machine too: these tests write a lot.
 func shortLog(_ int, cfg *Config) {
+	cfg.Timing = Timing{Heartbeat: 50 * time.Millisecond, Election: time.Second}
 	cfg.Limits.CatchUpEntries = 10
 	cfg.Limits.FlushCommands = 50
 	cfg.Limits.TransferBytesPerSecond = -1
