@@ -138,8 +138,18 @@ func (c *testCluster) crash(member, unsyncedPercent int) {
 	undo()
 }
 
+// stopAll stops whoever leads first: it hands over at once, and waits for nobody who is
+// stopping, too.
 func (c *testCluster) stopAll() {
 	c.net.heal()
+	for range c.nodes {
+		next := c.leader()
+		if next < 0 {
+			break
+		}
+		_ = c.nodes[next].Stop(context.Background()) // what a test has done to it may be an error
+		c.nodes[next] = nil
+	}
 	var stopping sync.WaitGroup
 	for _, n := range c.nodes {
 		if n != nil {
