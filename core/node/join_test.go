@@ -160,6 +160,26 @@ func TestObserver(t *testing.T) {
 	require.ErrorIs(t, err, core.MemberNotFound)
 	_, err = c.nodes[o].Membership().Promote(testContext(t), core.Principal{}, c.id(0))
 	require.ErrorIs(t, err, core.NotLearner)
+
+	_, err = c.nodes[o].Membership().Remove(testContext(t), core.Principal{}, c.id(o))
+	require.NoError(t, err, "through itself")
+	c.removed(o)
+	_, err = c.nodes[0].Membership().Remove(testContext(t), core.Principal{}, c.id(0))
+	require.ErrorIs(t, err, core.NotEnoughStarted, "the last voter")
+}
+
+// TestStrictReconfig: a change wants links that have lasted, and says so (T-101).
+func TestStrictReconfig(t *testing.T) {
+	c := newTestCluster(t, 2, nil)
+	c.ready()
+	leader := c.waitLeader()
+	_, _, err := c.nodes[leader].Membership().Add(testContext(t), core.Principal{}, []string{"http://h:1"}, true)
+	require.ErrorIs(t, err, core.Unhealthy)
+	_, err = c.nodes[leader].Membership().Remove(testContext(t), core.Principal{}, c.id(leader))
+	require.ErrorIs(t, err, core.Unhealthy)
+	members, err := c.nodes[leader].Members(testContext(t), true)
+	require.NoError(t, err)
+	require.Len(t, members, 2)
 }
 
 // TestFounders: all founders begin with the same state, those without a vote included.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,14 +97,36 @@ func (p *peers) stop() {
 	}
 }
 
-// follow is told of the members whenever they change, by the apply goroutine.
+// follow is told of the members whenever they change, by the apply goroutine. Those that
+// were removed are left a little later: one that has asked for it itself waits for the
+// answer.
 func (p *peers) follow(members []core.Member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.members = members
-	if t := p.transport.Load(); t != nil {
-		t.SetMembers(members)
+	reached := slices.Clone(members)
+	for _, m := range p.members {
+		if memberIn(members, m.ID) == nil {
+			reached = append(reached, m)
+		}
 	}
+	p.members = members
+	t := p.transport.Load()
+	if t == nil {
+		return
+	}
+	t.SetMembers(reached)
+	if len(reached) == len(members) {
+		return
+	}
+	p.n.wait.Go(func() {
+		select {
+		case <-time.After(p.n.cfg.Timing.Election / 2):
+		case <-p.n.stopping:
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		t.SetMembers(p.members)
+	})
 }
 
 // send is consensus' network.

@@ -46,7 +46,7 @@ func (f *Front) checkCorruption(context.Context) error {
 }
 
 func (f *Front) checkNonLearner(context.Context) error {
-	if f.cfg.Cluster.Status().Learner {
+	if self := f.cfg.Cluster.Self(); self.Learner && !self.Observer {
 		return errors.New("not supported for learner")
 	}
 	return nil

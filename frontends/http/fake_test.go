@@ -11,7 +11,8 @@ import (
 
 // fakeMember is a store and a cluster whose state a test sets.
 type fakeMember struct {
-	status core.Status
+	status   core.Status
+	observer bool
 	// localErr and quorumErr fail the views of either consistency, rangeErr the
 	// read on a view.
 	localErr, quorumErr, rangeErr error
@@ -51,7 +52,9 @@ func (m *fakeMember) View(ctx context.Context, who core.Principal, c core.Consis
 
 func (m *fakeMember) Members(context.Context, bool) ([]core.Member, error) { return nil, nil }
 func (m *fakeMember) Status() core.Status                                  { return m.status }
-func (m *fakeMember) Self() core.Self                                      { return core.Self{} }
+func (m *fakeMember) Self() core.Self {
+	return core.Self{Learner: m.status.Learner, Observer: m.observer}
+}
 
 type fakeView struct {
 	core.View

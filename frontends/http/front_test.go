@@ -98,6 +98,10 @@ func TestProbes(t *testing.T) {
 			"readyz, learner", func(m *fakeMember) { m.status.Learner = true }, "/readyz/non_learner", 503,
 			"[-]non_learner failed: not supported for learner\n\n",
 		},
+		{
+			"readyz, observer", func(m *fakeMember) { m.status.Learner, m.observer = true, true }, "/readyz/non_learner?verbose", 200,
+			"[+]non_learner ok\nok\n",
+		},
 
 		{"version", well, "/version", 200, `{"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0"}`},
 		{"elsewhere", well, "/v2/keys", 404, "404 page not found\n"},
