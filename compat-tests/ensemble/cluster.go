@@ -50,11 +50,16 @@ type Options struct {
 	Kind Kind
 	// Size is the number of members; zero is 3.
 	Size int
+	// Programs are the binaries of the first members of Etcd or Triglot. An empty one, and
+	// those of the others, is the kind's own.
+	Programs []string
 	// Dir holds a directory for each member. Empty means a temporary one, which Close
 	// removes.
 	Dir string
 	// Args are further flags of each etcd or Triglot.
 	Args []string
+	// EtcdMode starts each Triglot as "triglot etcd": etcd's defaults, and no other face.
+	EtcdMode bool
 	// Tick is ZooKeeper's tickTime; zero is 2 s, its default.
 	Tick time.Duration
 	// Config are further lines of each zoo.cfg of a ZooKeeper.
@@ -136,6 +141,9 @@ func (c *Cluster) portTaken() bool {
 func (c *Cluster) add() (*Member, error) {
 	m := &Member{cluster: c, Index: len(c.Members), state: "new"}
 	m.Name = fmt.Sprintf("m%d", m.Index+1)
+	if m.Index < len(c.Programs) {
+		m.Program = c.Programs[m.Index]
+	}
 	m.dir = filepath.Join(c.Dir, m.Name)
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
@@ -235,12 +243,14 @@ func (c *Cluster) Isolate(m *Member, says, hears bool) {
 }
 
 // Join adds a member to the running cluster of Etcd or Triglot, with add, which is to
-// tell the cluster of the URL; it starts the member and does not wait until it serves.
-func (c *Cluster) Join(add func(name, url string) error) (*Member, error) {
+// tell the cluster of the URL; it starts the member, with further flags of its own, and
+// does not wait until it serves.
+func (c *Cluster) Join(add func(name, url string) error, args ...string) (*Member, error) {
 	m, err := c.add()
 	if err != nil {
 		return nil, err
 	}
+	m.Args = args
 	if err := add(m.Name, m.peerURL()); err != nil {
 		return nil, err
 	}
@@ -272,6 +282,10 @@ func pause(ctx context.Context, d time.Duration) {
 type Member struct {
 	Index int
 	Name  string
+	// Program is the binary that the next start runs, and Args are further flags of this
+	// member alone, of Etcd or Triglot. An empty Program is the kind's own.
+	Program string
+	Args    []string
 
 	cluster *Cluster
 	dir     string
@@ -304,6 +318,9 @@ func (m *Member) Log() string {
 	}
 	return string(text)
 }
+
+// PID is the process id of a member that runs.
+func (m *Member) PID() int { return m.run.PID() }
 
 // Up says whether it runs, paused or not.
 func (m *Member) Up() bool { return m.run != nil }

@@ -30,16 +30,22 @@ func (m *Member) program() ([]string, error) {
 	if m.cluster.Kind == ZooKeeper {
 		return m.zookeeper()
 	}
-	binary, err := server.Binary(string(m.cluster.Kind))
-	if err != nil {
-		return nil, err
+	binary := m.Program
+	if binary == "" {
+		var err error
+		if binary, err = server.Binary(string(m.cluster.Kind)); err != nil {
+			return nil, err
+		}
 	}
 	var cluster []string
 	for _, other := range m.cluster.Members[:m.founders()] {
 		cluster = append(cluster, other.Name+"="+other.peerURL())
 	}
 	args := []string{binary}
-	if m.cluster.Kind == Triglot {
+	switch {
+	case m.cluster.EtcdMode && m.cluster.Kind == Triglot:
+		args = append(args, "etcd")
+	case m.cluster.Kind == Triglot:
 		args = append(args, "serve", "--zk-listen", m.ZKEndpoint(), "--zk-4lw-whitelist=*", "--zk-tick", m.cluster.Tick.String())
 	}
 	args = append(args,
@@ -48,7 +54,7 @@ func (m *Member) program() ([]string, error) {
 		"--listen-peer-urls", "http://"+local(m.peerPort), "--initial-advertise-peer-urls", m.peerURL(),
 		"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-state", m.state,
 	)
-	return append(args, m.cluster.Args...), nil
+	return slices.Concat(args, m.cluster.Args, m.Args), nil
 }
 
 // founders is how many members --initial-cluster names: those of the beginning, or all
@@ -125,7 +131,7 @@ func (m *Member) ready(ctx context.Context) error {
 	if err == nil && (status != http.StatusOK || !strings.Contains(body, `"health":"true"`)) {
 		err = fmt.Errorf("/health answers %d: %s", status, body)
 	}
-	if err == nil && m.cluster.Kind == Triglot {
+	if err == nil && m.cluster.Kind == Triglot && !m.cluster.EtcdMode {
 		err = m.zkReady(ctx)
 	}
 	return err
