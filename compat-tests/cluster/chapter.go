@@ -37,11 +37,26 @@ type chapter struct {
 	watchers []*watcher
 	livings  []*living
 	graves   []dead
+	// mortal has clients of ZooKeeper's die all the time.
+	mortal bool
+	// spectators watch in ways of their own.
+	spectators []spectator
 	// healed is when the last fault ended, by the recorder's clock; from is the revision
 	// before the first of this chapter's.
 	healed int64
 	from   int64
 	closes []func()
+}
+
+func newChapter(name string, c *ensemble.Cluster, f *faults) *chapter {
+	return &chapter{name: name, cluster: c, rec: NewRecorder(), random: f.random}
+}
+
+// spectator is a client that watches from before the load until after it, and says what
+// is wrong with what it was told once the true stream of changes is known.
+type spectator interface {
+	run(ctx context.Context, rec *Recorder)
+	judge(stream []Event) []string
 }
 
 // The numbers of clients. Each protocol has one that knows all members, and one pinned to
@@ -109,6 +124,7 @@ func (c *chapter) etcdClient(endpoints ...string) (*clientv3.Client, error) {
 }
 
 func (c *chapter) openZK(ctx context.Context) error {
+	c.mortal = true
 	all := c.cluster.ZKEndpoints()
 	sets := [][]string{all, all}
 	for _, one := range all {
@@ -174,7 +190,7 @@ func (c *chapter) live(ctx context.Context, f *faults, duration time.Duration, l
 	for _, p := range c.pipes {
 		load.Go(func() { p.run(loaded) })
 	}
-	if c.cluster.Kind.ZooKeeper() {
+	if c.mortal {
 		load.Go(func() { c.graves = mortals(loaded, c.rec, c.name, c.cluster.ZKEndpoints()) })
 	}
 	for _, l := range c.livings {
@@ -182,6 +198,9 @@ func (c *chapter) live(ctx context.Context, f *faults, duration time.Duration, l
 	}
 	for _, w := range c.watchers {
 		watching.Go(func() { w.run(watched) })
+	}
+	for _, s := range c.spectators {
+		watching.Go(func() { s.run(watched, c.rec) })
 	}
 	err := c.breakThings(loaded, f, duration, log)
 	stop()
@@ -197,7 +216,7 @@ func (c *chapter) live(ctx context.Context, f *faults, duration time.Duration, l
 // breakThings has one fault after the other until the time is up. Each must be recovered
 // from: all members serve, and every client is served.
 func (c *chapter) breakThings(ctx context.Context, f *faults, duration time.Duration, log func(string, ...any)) error {
-	pauseFor(ctx, time.Second)
+	pauseFor(ctx, f.rest)
 	planned := len(f.plan) > 0
 	for deadline := time.Now().Add(duration); planned && len(f.plan) > 0 || !planned && time.Now().Before(deadline); {
 		began := time.Now()
@@ -212,7 +231,7 @@ func (c *chapter) breakThings(ctx context.Context, f *faults, duration time.Dura
 		c.healed = c.rec.now()
 		c.awaitClients(ctx, name)
 		log("%s: %s, recovered after %s", name, lasted.Round(time.Millisecond), (time.Since(began) - lasted).Round(time.Millisecond))
-		pauseFor(ctx, time.Second)
+		pauseFor(ctx, f.rest)
 	}
 	return nil
 }
@@ -336,6 +355,9 @@ func (c *chapter) judgeStreams(ctx context.Context, streams map[string][]Event, 
 				broken = append(broken, text)
 			}
 		}
+	}
+	for _, s := range c.spectators {
+		broken = append(broken, s.judge(want)...)
 	}
 	for _, e := range want {
 		for _, l := range c.livings {

@@ -23,6 +23,8 @@ type faults struct {
 	random  *rand.Rand
 	// short and long are how long a fault lasts.
 	short, long time.Duration
+	// rest is the time before, between and after faults.
+	rest time.Duration
 	// plan are the faults that happen, one after the other and once each; by default any
 	// of all happens at any time.
 	plan []fault
@@ -132,17 +134,6 @@ func slow(ctx context.Context, f *faults) error {
 	f.wait(ctx)
 	f.cluster.Network.Heal(false)
 	return nil
-}
-
-// rolling restarts every member once, as one does for an upgrade.
-func rolling(members []*ensemble.Member) (plan []fault) {
-	for _, m := range members {
-		plan = append(plan, fault{"restart of " + m.Name, func(ctx context.Context, f *faults) error {
-			_ = m.Terminate() // etcd dies of the signal, and ZooKeeper says 143
-			return m.Launch()
-		}})
-	}
-	return plan
 }
 
 // next does one fault and returns its name.

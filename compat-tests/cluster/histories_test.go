@@ -43,7 +43,7 @@ func TestHistories(t *testing.T) {
 	random, c := begin(t, ensemble.Options{
 		Size: *size, Tick: tick, Args: []string{"--snapshot-count", "500", "--snapshot-catchup-entries", "100"},
 	})
-	f := &faults{cluster: c, random: random, short: shortFault, long: longFault}
+	f := &faults{cluster: c, random: random, short: shortFault, long: longFault, rest: time.Second}
 	if *duration >= manyChapters {
 		f.long = longestFault
 	}
@@ -55,21 +55,19 @@ func TestHistories(t *testing.T) {
 	}
 }
 
-// TestRollingRestart restarts the members one after the other under load of both
-// protocols: nothing acknowledged is lost, no ephemeral, and no event of a watch is lost
-// or doubled.
-func TestRollingRestart(t *testing.T) {
-	random, c := begin(t, ensemble.Options{Tick: tick})
-	judgeChapter(t, c, &faults{cluster: c, random: random, plan: rolling(c.Members)}, "rolling", 0)
-}
-
 // judgeChapter has a load and faults, and fails the test if a promise was broken.
 func judgeChapter(t *testing.T, c *ensemble.Cluster, f *faults, name string, lasts time.Duration) {
 	t.Helper()
 	ctx := context.Background()
-	part := &chapter{name: name, cluster: c, rec: NewRecorder(), random: f.random}
+	part := newChapter(name, c, f)
 	defer part.close()
-	err := part.open(ctx)
+	judged(t, part, f, lasts, part.open(ctx))
+}
+
+// judged lives through a chapter, if its clients were opened without an error.
+func judged(t *testing.T, part *chapter, f *faults, lasts time.Duration, err error) {
+	t.Helper()
+	ctx, c := context.Background(), part.cluster
 	if err == nil {
 		err = part.live(ctx, f, lasts, t.Logf)
 	}
@@ -85,7 +83,7 @@ func judgeChapter(t *testing.T, c *ensemble.Cluster, f *faults, name string, las
 	for _, o := range part.rec.Operations() {
 		answered[o.Answer.Outcome]++
 	}
-	t.Logf("chapter %s: operations %v, %d dead clients", name, answered, len(part.graves))
+	t.Logf("chapter %s: operations %v, %d dead clients", part.name, answered, len(part.graves))
 	require.Greater(t, answered[Done], 200, "there was a load")
 }
 
