@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -21,8 +22,14 @@ import (
 // installed.
 type catchUp struct {
 	waiting    *Installed
+	since      time.Time // of waiting
 	installing *installation
 }
+
+// FetchedLasts is how long a state that was fetched may wait to be installed: for a leader,
+// and until what is committed is applied. Then it is given up, and may be removed; a
+// leader offers one again.
+const FetchedLasts = 5 * time.Minute
 
 // installation is work for the applier, and then for the log writer.
 type installation struct {
@@ -43,7 +50,7 @@ func (f fetched) happen(r *replica) {
 		r.reportFetch(f.state.From, false)
 		return
 	}
-	r.catchUp.waiting = &f.state
+	r.catchUp.waiting, r.catchUp.since = &f.state, r.now
 }
 
 // snapshotOffered takes in that a leader's log does not hold what this member lacks.
@@ -51,7 +58,7 @@ func (r *replica) snapshotOffered(m *Message) error {
 	if m.GetSnapshot().GetMetadata().GetIndex() <= r.status.committed {
 		return r.rn.Step(m) // raft answers how far this member is
 	}
-	if m.GetTerm() >= r.status.term && r.catchUp == (catchUp{}) {
+	if m.GetTerm() >= r.status.term && r.catchUp.waiting == nil && r.catchUp.installing == nil {
 		r.out.fetch = core.MemberID(m.GetFrom())
 	}
 	return nil
@@ -86,6 +93,9 @@ func (r *replica) reportFetch(from core.MemberID, success bool) {
 // would be made to the members that come with the state.
 func (r *replica) installFetched() error {
 	s := r.catchUp.waiting
+	if s != nil && r.now.Sub(r.catchUp.since) >= FetchedLasts {
+		r.catchUp.waiting, s = nil, nil
+	}
 	if s == nil || r.catchUp.installing != nil || r.disk.applying > 0 || r.status.leader == 0 {
 		return nil
 	}

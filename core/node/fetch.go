@@ -98,8 +98,9 @@ const (
 	// asks for another at once.
 	fetchRetry = time.Second
 	// fetchLasts is how long what was received of a state is kept when nobody goes on
-	// with it: the log may have been long enough after all.
-	fetchLasts = 10 * time.Minute
+	// with it: the log may have been long enough after all. What waits to be installed is
+	// given up long before.
+	fetchLasts = 2 * consensus.FetchedLasts
 )
 
 // fetcher fetches states for this member, one at a time.
