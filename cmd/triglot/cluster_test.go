@@ -91,21 +91,23 @@ func TestCluster(t *testing.T) {
 }
 
 // A member whose cluster has no quorum yet waits, as etcd does: it is alive and not
-// ready, and shows why.
+// ready, and shows why, to ZooKeeper's clients, too.
 func TestMemberWithoutQuorumWaits(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ports := freePorts(t, 4)
+	ports := freePorts(t, 5)
+	zooKeeper := fmt.Sprintf("127.0.0.1:%d", ports[4])
 	peers := fmt.Sprintf("m1=http://127.0.0.1:%d,m2=http://127.0.0.1:%d,m3=http://127.0.0.1:%d", ports[0], ports[1], ports[2])
 	metrics := fmt.Sprintf("http://127.0.0.1:%d", ports[3])
 	args := func(i int) []string {
 		url := fmt.Sprintf("http://127.0.0.1:%d", ports[i])
 		return []string{
-			"triglot", "serve", fmt.Sprintf("--name=m%d", i+1), fmt.Sprintf("--data-dir=d%d", i+1), "--zk-listen=off", "--listen-client-urls=http://127.0.0.1:0",
+			"triglot", "serve", fmt.Sprintf("--name=m%d", i+1), fmt.Sprintf("--data-dir=d%d", i+1), "--listen-client-urls=http://127.0.0.1:0",
 			"--listen-peer-urls=" + url, "--initial-advertise-peer-urls=" + url, "--initial-cluster=" + peers,
 		}
 	}
-	r := start(t, dir, nil, append(args(0), "--listen-metrics-urls="+metrics)...)
+	first := append(args(0), "--listen-metrics-urls="+metrics, "--zk-listen="+zooKeeper, "--zk-4lw-whitelist=*")
+	r := start(t, dir, nil, first...)
 	socket := filepath.Join(dir, "d1", localSocket)
 	r.await(func() bool { _, err := os.Stat(socket); return err == nil }, "it has its socket")
 	status, body := httpGet(t, http.DefaultClient, metrics+"/health")
@@ -118,10 +120,29 @@ func TestMemberWithoutQuorumWaits(t *testing.T) {
 	require.Contains(t, out, "leader nobody, 1 of 3 members answer")
 	require.NotContains(t, r.stderr.String(), "ready to serve client requests")
 
-	other, _ := serving(t, dir, nil, args(1)...)
+	require.Equal(t, "imok", fourLetters(t, zooKeeper, "ruok"))
+	const notServing = "This ZooKeeper instance is not currently serving requests\n"
+	require.Equal(t, notServing, fourLetters(t, zooKeeper, "srvr"))
+	r.signal(syscall.SIGKILL)
+	r = start(t, dir, nil, append(first, "--zk-read-only")...)
+	readOnly := func() bool { return strings.Contains(fourLetters(t, zooKeeper, "srvr"), "Mode: read-only") }
+	r.await(func() bool { return answers(zooKeeper) }, "it answers")
+	r.await(readOnly, "it serves those who only read")
+
+	other, _ := serving(t, dir, nil, append(args(1), "--zk-listen=off")...)
 	r.address()
+	require.Contains(t, fourLetters(t, zooKeeper, "srvr"), "Mode: ", "what says that it serves does")
 	status, body = httpGet(t, http.DefaultClient, metrics+"/health")
 	require.Equal(t, 200, status, body)
 	other.stop()
 	r.stop()
+}
+
+// answers says whether somebody listens at an address.
+func answers(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
 }

@@ -48,7 +48,7 @@ are those of "etcdutl snapshot restore".`,
 	flags.SortFlags = false
 	flags.StringVar(&f.dataDir, "data-dir", "", "the directory to make; NAME.etcd if not given")
 	flags.StringVar(&f.name, "name", "default", "the member's name")
-	flags.StringVar(&f.cluster, "initial-cluster", "", "the cluster's members as NAME=URL, this one alone; from the other flags if not given")
+	flags.StringVar(&f.cluster, "initial-cluster", "", "the cluster's members as NAME=URL,…, the same for each of them; this one alone if not given")
 	flags.StringVar(&f.token, "initial-cluster-token", "etcd-cluster", "tells clusters with the same members apart")
 	flags.StringVar(&f.advertisePeers, "initial-advertise-peer-urls", "http://localhost:2380", "the member's URLs for its peers")
 	flags.BoolVar(&f.skipHash, "skip-hash-check", false, "take a file without a hash, as it is in a data directory, or with a wrong one")

@@ -139,7 +139,34 @@ func (s *server) waitReady(ctx context.Context) error {
 	if err := s.node.Ready(ctx); err != nil {
 		return fmt.Errorf("the member did not become ready: %w", err)
 	}
+	if s.zk.server != nil {
+		s.awaitContact(ctx)
+	}
 	return nil
+}
+
+// contactPoll is the pause between two looks whether there is contact.
+const contactPoll = 5 * time.Millisecond
+
+// awaitContact waits until sessions are served here, or says after an election timeout
+// that they are not: etcd's clients can do without.
+func (s *server) awaitContact(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Member.Election)
+	defer cancel()
+	tick := time.NewTicker(contactPoll)
+	defer tick.Stop()
+	for {
+		err := s.node.Sessions().Contact()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			s.log.Info("sessions of ZooKeeper clients are not served for now", "why", err)
+			return
+		}
+	}
 }
 
 // announce serves clients and says so.

@@ -140,7 +140,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 		},
 		Peers: s.peerConfig(),
 		Members: node.MemberRules{
-			MaxLearners: int(cfg.Cluster.Members.MaxLearners),
+			MaxLearners: orNone(int(cfg.Cluster.Members.MaxLearners)),
 			Loose:       !cfg.Cluster.Members.Strict,
 			Observer:    cfg.Cluster.Members.Observer,
 		},
@@ -153,7 +153,8 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			ApplyTime:     max(cfg.Requests.SlowApply, 1), // zero is for every one, as with etcd
 			LowDiskBytes:  cfg.Member.Storage.LowDiskBytes,
 
-			CatchUpEntries: cfg.Cluster.Raft.CatchUpEntries,
+			CatchUpEntries:         cfg.Cluster.Raft.CatchUpEntries,
+			TransferBytesPerSecond: cfg.Cluster.Raft.TransferRate,
 		},
 		Upkeep: node.Upkeep{
 			AutoCompaction: node.AutoCompaction{
@@ -198,11 +199,11 @@ func (s *server) serve() {
 	for _, e := range s.bound.http {
 		s.goServe(func() error { return s.clients.Serve(e) })
 	}
-	s.serveZooKeeper()
 }
 
 // serveEarly starts those that serve whether the member is ready or not: who looks after
-// it must be able to see why it is not.
+// it must be able to see why it is not. A ZooKeeper answers four-letter words then, and
+// clients that only read if it is told to; it turns away the others.
 func (s *server) serveEarly() {
 	if s.local != nil {
 		s.serveSplit(s.bound.local, s.local, s.localHTTP)
@@ -210,6 +211,7 @@ func (s *server) serveEarly() {
 	for _, e := range s.bound.metrics {
 		s.goServe(func() error { return s.metrics.Serve(e) })
 	}
+	s.serveZooKeeper()
 }
 
 // serveSplit serves calls and HTTP on one listener.
@@ -290,4 +292,12 @@ func drainGRPC(ctx context.Context, g *grpc.Server) {
 		g.Stop()
 		<-drained
 	}
+}
+
+// orNone is how core/node spells a limit of zero, which is none of them.
+func orNone(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }

@@ -49,7 +49,8 @@ func loadCertificates(all *config.Config, log *slog.Logger) (k keepers, err erro
 	case stores.Key.Path != "":
 		stores.Logger = log
 		k.peer, err = certs.LoadStores(stores)
-	case cfg.Peer.Has() && !cfg.Peer.Auto:
+	// Members at https:// are called by one that has no certificate, too.
+	case (cfg.Peer.Has() || cfg.Peer.TrustedCAFile != "") && !cfg.Peer.Auto:
 		k.peer, err = certs.Load(certificates(cfg, true, log))
 	}
 	return k, err

@@ -121,7 +121,7 @@ const DefaultMaxLearners = 1
 // MemberRules say how members come and go, and what this one does while it is a learner.
 type MemberRules struct {
 	// MaxLearners is how many learners there may be (--max-learners); zero is
-	// DefaultMaxLearners. Those that were founded as such count, too.
+	// DefaultMaxLearners, negative is none. Those that were founded as such count, too.
 	MaxLearners int
 	// Loose leaves out the checks that a change leaves a quorum of members which have
 	// started and can be reached (--strict-reconfig-check=false).
@@ -279,8 +279,6 @@ func (c *Config) validate() error {
 		return fmt.Errorf("the limit of a request is negative: %d bytes", c.Limits.RequestBytes)
 	case c.Limits.RequestBytes > MaxRequestLimit:
 		return fmt.Errorf("--max-request-bytes of %d is too much: the most is %d", c.Limits.RequestBytes, MaxRequestLimit)
-	case c.Members.MaxLearners < 0:
-		return fmt.Errorf("--max-learners of %d is negative", c.Members.MaxLearners)
 	case c.Leases.CheckpointPersist && !c.Leases.Checkpoint:
 		return errors.New("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")
 	case c.Collector.BatchRows < 0 || c.Collector.Pause < 0:

@@ -85,8 +85,17 @@ func (c *contact) interrupt(reason error) {
 // errLearner is why a learner that is not there to serve clients serves no sessions.
 var errLearner = core.Errorf(core.Unsupported, "a learner serves no sessions unless it is started with --observer")
 
-// Contact implements core.Sessions. One that is alone is always in contact.
+// Contact implements core.Sessions. One that is alone is always in contact, once it is
+// ready: before that it may not have all that was acknowledged.
 func (s *sessions) Contact() error {
+	if !s.leases.n.standing.ready.Load() {
+		return core.NoLeader
+	}
+	return s.inContact()
+}
+
+// inContact is Contact of a member that may not be ready yet: the others depend on a leader's.
+func (s *sessions) inContact() error {
 	n := s.leases.n
 	if n.standing.learner.Load() && !n.cfg.Members.Observer {
 		return errLearner

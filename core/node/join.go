@@ -140,6 +140,9 @@ func (p *plan) planJoin(cfg *Config) error {
 // front: the leader, then one that knows of this member.
 func findHosts(cfg *Config) ([]answered, error) {
 	var hosts []answered
+	if !slices.ContainsFunc(cfg.Cluster.Peers, func(p Peer) bool { return p.Name != cfg.Name }) {
+		return nil, errors.New("--initial-cluster-state=existing: --initial-cluster names no other member of the cluster to join")
+	}
 	var silent []string
 	for _, a := range askOthers(cfg, joinWait) {
 		if a.err != nil {

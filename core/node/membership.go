@@ -40,7 +40,7 @@ func (m membership) Add(
 		return core.Member{}, nil, core.Errorf(core.Unsupported, "this member is set up to stay alone: it listens to no peers")
 	}
 	added := core.Member{ID: member.AddedID(urls, now), PeerURLs: urls, Learner: learner}
-	members, err := m.change(ctx, who, &core.MemberAdd{Member: added, MaxLearners: m.n.cfg.Members.MaxLearners})
+	members, err := m.change(ctx, who, &core.MemberAdd{Member: added, MaxLearners: max(m.n.cfg.Members.MaxLearners, 0)})
 	if err != nil {
 		return core.Member{}, nil, err
 	}

@@ -108,3 +108,20 @@ func TestDowngrade(t *testing.T) {
 	require.Equal(t, [2]string{"3.7.0", ""}, [2]string{s.ClusterVersion, s.DowngradeTo})
 	stopNode(t, n)
 }
+
+// No learners are none at all, as with etcd's --max-learners=0.
+func TestNoLearners(t *testing.T) {
+	c := newTestCluster(t, 1, func(_ int, cfg *Config) { cfg.Members.MaxLearners = -1 })
+	c.ready()
+	_, _, err := c.nodes[0].Membership().Add(testContext(t), core.Principal{}, []string{"http://h:1"}, true)
+	require.ErrorIs(t, err, core.TooManyLearners)
+}
+
+// One who is to join somebody has to say whom.
+func TestJoinNobody(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Cluster.Existing = true
+	cfg.Peers.Dial = newTestNetwork(t).dialer(0)
+	_, err := Start(cfg)
+	require.EqualError(t, err, "--initial-cluster-state=existing: --initial-cluster names no other member of the cluster to join")
+}

@@ -59,6 +59,8 @@ type peers struct {
 	mu sync.Mutex
 	// members are those that transport is told of.
 	members []core.Member
+	// complained is when a line was written of a member's messages that cannot be read.
+	complained map[core.MemberID]time.Time
 }
 
 var _ peer.Handler = (*peers)(nil)
@@ -175,10 +177,29 @@ func (p *peers) askLeader(ctx context.Context, kind questionKind, body []byte) (
 func (p *peers) Message(from core.MemberID, body []byte) {
 	m, err := consensus.DecodeMessage(body)
 	if err != nil || core.MemberID(m.GetFrom()) != from {
-		p.n.cfg.Logger.Warn("a peer's message cannot be read, or is not its own", "from", fmt.Sprintf("%x", uint64(from)), "error", err)
+		p.unreadable(from, err)
 		return
 	}
 	p.n.driver.Receive(m)
+}
+
+// unreadablePause is how long no line is written of a member's messages that cannot be
+// read, after one.
+const unreadablePause = time.Minute
+
+// unreadable says that a member sends what cannot be read: there may be many.
+func (p *peers) unreadable(from core.MemberID, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if last, told := p.complained[from]; told && now.Sub(last) < unreadablePause {
+		return
+	}
+	if p.complained == nil {
+		p.complained = make(map[core.MemberID]time.Time)
+	}
+	p.complained[from] = now
+	p.n.cfg.Logger.Warn("a peer's message cannot be read, or is not its own", "from", fmt.Sprintf("%x", uint64(from)), "error", err)
 }
 
 // Broken implements peer.Handler.

@@ -150,7 +150,7 @@ func (r *renewals) answerRenew(_ context.Context, _ core.MemberID, body []byte) 
 
 // renewAll renews what a batch asks for in this member's deadlines.
 func (l *leases) renewAll(touches, ids []core.LeaseID) expiry.Answer {
-	confirmed := l.n.sessions.Contact() == nil
+	confirmed := l.n.sessions.inContact() == nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.deadlines.RenewAll(l.now(), touches, ids)

@@ -312,3 +312,14 @@ func TestMetricsCountSessionsAndZnodes(t *testing.T) {
 		"triglot_zk_data_bytes": float64(len("/") + len("/zookeeper") + len("/zookeeper/config") + len("/zookeeper/quota") + len("/lock") + len("me")),
 	}, got)
 }
+
+// Nobody is served before the member is ready: it may not have all that was acknowledged.
+func TestSessionsWaitForReadiness(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	require.NoError(t, n.Ready(testContext(t)))
+	require.NoError(t, n.sessions.Contact())
+	n.standing.ready.Store(false)
+	require.ErrorIs(t, n.sessions.Contact(), core.NoLeader)
+	require.NoError(t, n.sessions.inContact())
+	stopNode(t, n)
+}

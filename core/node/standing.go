@@ -14,6 +14,8 @@ import (
 // standing is what this member is among the others, by the latest view.
 type standing struct {
 	learner atomic.Bool
+	// ready says what Node.Ready waits for.
+	ready atomic.Bool
 	// outdated holds a token when what the cluster knows of this member is not what it
 	// has to say of itself.
 	outdated chan struct{}
@@ -88,6 +90,7 @@ func (n *Node) introduce(ctx context.Context) {
 		err := n.tryIntroduce(ctx)
 		if err == nil {
 			if !known {
+				n.standing.ready.Store(true)
 				close(n.introduced)
 			}
 			known = true

@@ -68,6 +68,12 @@ func TestMembersCallEachOther(t *testing.T) {
 	require.Error(t, call(t, member(stranger, "m1", nil), m1, "localhost"))
 	require.Error(t, call(t, nil, m1, "localhost"), "without certificates of its own")
 
+	caller, _ := load(t, Config{Peer: true, TrustedCAFile: a.Path("ca.pem")})
+	open, _ := load(t, server(a, "m1"))
+	require.NoError(t, call(t, caller, open, "localhost"), "whoever asks for no certificate is called without one")
+	require.Error(t, call(t, caller, m1, "localhost"))
+	require.Error(t, call(t, nil, open, "localhost"), "its authority is not one of the system's")
+
 	onlyM1 := func(c *Config) { c.AllowedNames = []string{"m1"} }
 	require.NoError(t, call(t, member(a, "m2", onlyM1), m1, "localhost"))
 	require.Error(t, call(t, member(a, "m1", onlyM1), m2, "m2.example.com"), "asked of the one who is called, too")

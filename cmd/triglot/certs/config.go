@@ -14,6 +14,8 @@ type Config struct {
 	// them: --peer-cert-file and not --cert-file.
 	Peer bool
 
+	// CertFile and KeyFile are what is shown; one who only calls needs none, and shows
+	// none then, as with etcd.
 	CertFile, KeyFile string
 	// ClientCertFile and ClientKeyFile are what is shown to those that are called, if it
 	// is not what is shown to callers.

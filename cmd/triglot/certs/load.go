@@ -69,15 +69,9 @@ type watched struct {
 // names the flags.
 func (c *Config) parse(f files) (*loaded, error) {
 	var l loaded
-	cert, err := c.pair(&l, f, "cert-file", "key-file")
+	cert, shown, err := c.identities(&l, f)
 	if err != nil {
 		return nil, err
-	}
-	shown := cert
-	if c.ClientCertFile != "" {
-		if shown, err = c.pair(&l, f, "client-cert-file", "client-key-file"); err != nil {
-			return nil, err
-		}
 	}
 	v := verifier{names: c.AllowedNames, hosts: c.AllowedHosts}
 	if c.CRLFile != "" {
@@ -108,6 +102,18 @@ func (c *Config) parse(f files) (*loaded, error) {
 		l.client.RootCAs = l.server.ClientCAs
 	}
 	return &l, nil
+}
+
+// identities are what is shown to callers, and to those that are called.
+func (c *Config) identities(l *loaded, f files) (cert, shown tls.Certificate, err error) {
+	if c.CertFile == "" {
+		return cert, shown, nil
+	}
+	if cert, err = c.pair(l, f, "cert-file", "key-file"); err != nil || c.ClientCertFile == "" {
+		return cert, cert, err
+	}
+	shown, err = c.pair(l, f, "client-cert-file", "client-key-file")
+	return cert, shown, err
 }
 
 // pair makes a certificate of the files of two flags.

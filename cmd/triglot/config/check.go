@@ -219,6 +219,9 @@ const leastRaftTimeout = 5 * time.Second
 
 func (c *Config) checkRaft() error {
 	r := &c.Cluster.Raft
+	if n := c.Cluster.Members.MaxLearners; n < 0 || n > math.MaxInt32 {
+		return fmt.Errorf("--max-learners must be between 0 and %d (set to %d)", math.MaxInt32, n)
+	}
 	if c.Mode == Etcd {
 		for name, d := range map[string]*time.Duration{"read": &r.ReadTimeout, "write": &r.WriteTimeout} {
 			if *d < leastRaftTimeout {

@@ -139,7 +139,10 @@ type Members struct {
 type Raft struct {
 	// CatchUpEntries are the entries of the log that are kept for members that are behind;
 	// zero is the store's default.
-	CatchUpEntries            uint64
+	CatchUpEntries uint64
+	// TransferRate is how many bytes of the state are sent in a second to members that need
+	// it; zero is the store's default, negative is as many as can be.
+	TransferRate              int64
 	ReadTimeout, WriteTimeout time.Duration
 }
 

@@ -379,14 +379,14 @@ func TestEtcdCluster(t *testing.T) {
 		"--data-dir=d", "--name=b", "--initial-cluster=a=http://h:1,b=http://h:2,b=http://h:3", "--initial-cluster-state=existing",
 		"--initial-advertise-peer-urls=http://h:2,http://h:3", "--max-learners=3", "--strict-reconfig-check=false", "--observer",
 		"--pre-vote=false", "--initial-election-tick-advance=false", "--raft-read-timeout=1s", "--raft-write-timeout=7s",
-		"--snapshot-catchup-entries=9", "--experimental-corrupt-check-time=4m", "--compact-hash-check-time=2m", "--force-new-cluster",
+		"--snapshot-catchup-entries=9", "--snapshot-transfer-rate=-1", "--experimental-corrupt-check-time=4m", "--compact-hash-check-time=2m", "--force-new-cluster",
 	}, nil)
 	require.NoError(t, err)
 	require.True(t, c.Cluster.Existing && c.Cluster.ForceNew && c.Cluster.Trust)
 	require.Equal(t, Members{MaxLearners: 3, Observer: true}, c.Cluster.Members)
 	require.Contains(t, texts(c.Notes), [2]any{"an option has no effect", "--pre-vote"})
 	require.NotContains(t, texts(c.Notes), [2]any{"an option has no effect", "--initial-election-tick-advance"})
-	require.Equal(t, Raft{CatchUpEntries: 9, ReadTimeout: 5 * time.Second, WriteTimeout: 7 * time.Second}, c.Cluster.Raft)
+	require.Equal(t, Raft{CatchUpEntries: 9, TransferRate: -1, ReadTimeout: 5 * time.Second, WriteTimeout: 7 * time.Second}, c.Cluster.Raft)
 	require.Equal(t, Checks{Corrupt: 4 * time.Minute, CompactHash: 2 * time.Minute}, c.Cluster.Checks)
 	founders, err := c.Founders()
 	require.NoError(t, err)

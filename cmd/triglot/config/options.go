@@ -189,7 +189,7 @@ var clusterOptions = []option{
 	},
 	{
 		name: "max-learners", group: "Cluster", etcd: "1",
-		usage: "members that learn at a time",
+		usage: "members that learn at a time; 0 is none",
 		field: func(c *Config) any { return &c.Cluster.Members.MaxLearners },
 	},
 	{
@@ -213,6 +213,11 @@ var clusterOptions = []option{
 		name: "snapshot-catchup-entries", group: "Cluster", etcd: "5000", serve: "0",
 		usage: "entries of the log kept for members that are behind; 0 is 5000, and more while they are small",
 		field: func(c *Config) any { return &c.Cluster.Raft.CatchUpEntries },
+	},
+	{
+		name: "snapshot-transfer-rate", group: "Cluster", etcd: "0",
+		usage: "bytes a second with which the state is sent to members that are far behind; 0 is 64 MiB, negative is no limit (Triglot's own)",
+		field: func(c *Config) any { return &c.Cluster.Raft.TransferRate },
 	},
 	{
 		name: "corrupt-check-time", group: "Cluster", etcd: "0s",

@@ -189,6 +189,7 @@ func TestServeMistakes(t *testing.T) {
 		{name: "no number of revisions", args: []string{"--auto-compaction-mode=revision", "--auto-compaction-retention=5m"}, want: `--auto-compaction-retention "5m" is not a number of revisions`},
 		{name: "no retention", args: []string{"--auto-compaction-retention=long"}, want: `--auto-compaction-retention "long" is neither a number of hours nor a duration such as 30m`},
 		{name: "metrics", args: []string{"--metrics=all"}, want: `--metrics "all" is not one of basic, extensive`},
+		{name: "fewer learners than none", args: []string{"--max-learners=-1"}, want: "--max-learners must be between 0 and 2147483647 (set to -1)"},
 		{name: "no operations", args: []string{"--max-txn-ops=0"}, want: "--max-txn-ops must be between 1 and 2147483647"},
 		{name: "too many streams", args: []string{"--max-concurrent-streams=4294967296"}, want: `--max-concurrent-streams: "4294967296" is out of range`},
 		{name: "unknown gate", args: []string{"--feature-gates=InitialCorruptChek=true"}, want: "--feature-gates: unrecognized feature gate: InitialCorruptChek: did you mean InitialCorruptCheck?"},
