@@ -160,6 +160,10 @@ func (c *chapter) openZK(ctx context.Context) error {
 		c.closes = append(c.closes, l.conn.Close)
 		c.livings = append(c.livings, l)
 	}
+	for i := range all {
+		turned := slices.Concat(all[i:], all[:i]) // each begins elsewhere
+		c.spectators = append(c.spectators, &recursive{path: contested, endpoints: turned})
+	}
 	return nil
 }
 
@@ -307,6 +311,7 @@ func (c *chapter) judge(ctx context.Context, dir string) []string {
 		operations, broken = c.judgeStreams(ctx, streams, operations)
 	} else {
 		c.awaitDead(ctx)
+		broken = c.judgeAmongThemselves()
 	}
 	if c.cluster.Kind.ZooKeeper() {
 		broken = append(broken, c.judgeZK(ctx)...)

@@ -22,17 +22,17 @@ var (
 	duration = flag.Duration("duration", 40*time.Second, "how long faults happen")
 	seed     = flag.Uint64("seed", 0, "of the random choices; 0 draws one")
 	size     = flag.Int("size", 3, "members of the cluster")
+	peerTLS  = flag.Bool("peer-tls", false, "members speak to each other by mutual TLS, which else one seed in four has")
 )
 
 // aChapter is how long a history is judged as a whole; what lasts longer has several.
 const aChapter = 90 * time.Second
 
-// In a minute faults are short. In hours a pause of thirty seconds comes, too.
-const (
-	shortFault, longFault = 500 * time.Millisecond, 5 * time.Second
-	longestFault          = 30 * time.Second
-	manyChapters          = 10 * time.Minute
-)
+// manyChapters is a duration from which on the faults that take long are among them.
+const manyChapters = 10 * time.Minute
+
+// tlsEvery is how many seeds there are to one with TLS between members.
+const tlsEvery = 4
 
 // tick is ZooKeeper's, for sessions of 1 to 10 s.
 const tick = 500 * time.Millisecond
@@ -40,26 +40,34 @@ const tick = 500 * time.Millisecond
 // TestHistories is the proof of what a cluster promises when its members fail.
 func TestHistories(t *testing.T) {
 	// The log is cut early: whoever was away for long gets the state, and not the log.
-	random, c := begin(t, ensemble.Options{
+	s := drawn()
+	random, c := beginWith(t, s, ensemble.Options{
 		Size: *size, Tick: tick, Args: []string{"--snapshot-count", "500", "--snapshot-catchup-entries", "100"},
+		PeerTLS: *peerTLS || s%tlsEvery == 0,
 	})
-	f := &faults{cluster: c, random: random, short: shortFault, long: longFault, rest: time.Second}
+	t.Logf("the members speak to each other by mutual TLS: %v", c.PeerTLS)
+	f := newFaults(c, s)
 	if *duration >= manyChapters {
-		f.long = longestFault
+		f.long, f.whole = longestFault, true
+	}
+	f.shuffle()
+	for _, fault := range f.deck {
+		t.Logf("to come: %s", fault.name)
 	}
 	deadline := time.Now().Add(*duration)
 	for i := 0; i == 0 || time.Now().Before(deadline); i++ {
-		if judgeChapter(t, c, f, fmt.Sprintf("n%d", i), min(aChapter, time.Until(deadline))); t.Failed() {
+		if judgeChapter(t, c, f, random, fmt.Sprintf("n%d", i), min(aChapter, time.Until(deadline))); t.Failed() {
 			return
 		}
 	}
 }
 
 // judgeChapter has a load and faults, and fails the test if a promise was broken.
-func judgeChapter(t *testing.T, c *ensemble.Cluster, f *faults, name string, lasts time.Duration) {
+func judgeChapter(t *testing.T, c *ensemble.Cluster, f *faults, random *rand.Rand, name string, lasts time.Duration) {
 	t.Helper()
 	ctx := context.Background()
 	part := newChapter(name, c, f)
+	part.random = random
 	defer part.close()
 	judged(t, part, f, lasts, part.open(ctx))
 }
@@ -87,13 +95,22 @@ func judged(t *testing.T, part *chapter, f *faults, lasts time.Duration, err err
 	require.Greater(t, answered[Done], 200, "there was a load")
 }
 
+// drawn is the seed, drawn if none was given.
+func drawn() uint64 {
+	if *seed != 0 {
+		return *seed
+	}
+	return rand.Uint64()
+}
+
 // begin starts a cluster of what TARGET names. Its directory is kept if the test fails.
 func begin(t *testing.T, o ensemble.Options) (*rand.Rand, *ensemble.Cluster) {
 	t.Helper()
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
+	return beginWith(t, drawn(), o)
+}
+
+func beginWith(t *testing.T, s uint64, o ensemble.Options) (*rand.Rand, *ensemble.Cluster) {
+	t.Helper()
 	t.Logf("repeat the choices with -seed %d", s)
 	kind, err := ensemble.KindFromEnv()
 	require.NoError(t, err)

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
 )
 
 // judgeZK looks at what the ZooKeeper clients' promises are about: ephemerals of those that
@@ -46,6 +49,9 @@ func (c *chapter) judgeZK(ctx context.Context) (broken []string) {
 func (c *chapter) judgeMembers(ctx context.Context) (broken []string) {
 	if c.cluster.Kind.Etcd() {
 		broken = append(broken, c.hashes(ctx)...)
+	}
+	if c.cluster.Kind == ensemble.Triglot { // etcd's is of its database with what is each member's own
+		broken = append(broken, c.wholeHashes(ctx)...)
 	}
 	if !c.cluster.Kind.ZooKeeper() {
 		return broken
@@ -106,6 +112,37 @@ func (c *chapter) hashes(ctx context.Context) (broken []string) {
 		}
 	}
 	return broken
+}
+
+// wholeHashes compares Maintenance.Hash of all members: of all that they share, sessions,
+// leases, users and alarms included. It is of the moment, so it is asked for until all
+// members have applied the same.
+func (c *chapter) wholeHashes(ctx context.Context) []string {
+	const due = 20 * time.Second
+	var servers []pb.MaintenanceClient
+	for _, endpoint := range c.cluster.EtcdEndpoints() {
+		client, err := dialEtcd(endpoint)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		defer func() { _ = client.Close() }() // its error is that of its context
+		servers = append(servers, pb.NewMaintenanceClient(client.ActiveConnection()))
+	}
+	sums := make([]string, len(servers))
+	for until := time.Now().Add(due); time.Now().Before(until) && ctx.Err() == nil; pauseFor(ctx, pollInterval) {
+		for i, server := range servers {
+			call, cancel := context.WithTimeout(ctx, callTimeout)
+			resp, err := server.Hash(call, &pb.HashRequest{})
+			cancel()
+			if sums[i] = fmt.Sprintf("%08x", resp.GetHash()); err != nil {
+				sums[i] = fmt.Sprintf("member %d: %v", i, err)
+			}
+		}
+		if len(slices.Compact(slices.Clone(sums))) == 1 {
+			return nil
+		}
+	}
+	return []string{fmt.Sprintf("the members' Hash is not equal %s later: %v", due, sums)}
 }
 
 // treeOf lists the znodes of a server, each with its data and stat, once it has caught up.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -210,6 +212,39 @@ func readReply(in io.Reader) (xid int32, zxid int64, body []byte, err error) {
 		err = fmt.Errorf("code %d", code)
 	}
 	return int32(binary.BigEndian.Uint32(header[4:])), int64(binary.BigEndian.Uint64(header[8:])), body, err
+}
+
+// judgeAmongThemselves compares what the persistent watches were told with what all of
+// them were, where there is no stream of changes to be had: what one was told, all were.
+func (c *chapter) judgeAmongThemselves() (broken []string) {
+	known := map[int64]notice{}
+	for _, s := range c.spectators {
+		r, is := s.(*recursive)
+		if !is {
+			continue
+		}
+		for _, at := range r.stays {
+			for _, n := range at.notices {
+				if other, told := known[n.zxid]; told && other != n {
+					broken = append(broken, fmt.Sprintf("one persistent watch was told %v, and another %v", other, n))
+				}
+				known[n.zxid] = n
+			}
+		}
+	}
+	var all []Event
+	for _, zxid := range slices.Sorted(maps.Keys(known)) {
+		n := known[zxid]
+		e := Event{Key: mount + n.path, Rev: zxid, Deleted: n.kind == nodeDeleted, Version: 1}
+		if n.kind == nodeCreated {
+			e.Version = 0
+		}
+		all = append(all, e)
+	}
+	for _, s := range c.spectators {
+		broken = append(broken, s.judge(all)...)
+	}
+	return broken
 }
 
 // judge compares what it was told with the stream of changes.

@@ -60,6 +60,8 @@ type Options struct {
 	Args []string
 	// EtcdMode starts each Triglot as "triglot etcd": etcd's defaults, and no other face.
 	EtcdMode bool
+	// PeerTLS has the members of Etcd and Triglot speak to each other by mutual TLS.
+	PeerTLS bool
 	// Tick is ZooKeeper's tickTime; zero is 2 s, its default.
 	Tick time.Duration
 	// Config are further lines of each zoo.cfg of a ZooKeeper.
@@ -74,6 +76,7 @@ type Cluster struct {
 	Options
 	Network   *Network
 	Members   []*Member
+	pki       *server.PKI // nil without PeerTLS
 	temporary bool
 	pids      pidTable
 }
@@ -96,7 +99,7 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	const attempts = 3 // a port can be lost to another process
 	for attempt := 1; ; attempt++ {
 		c, err := startOnce(ctx, o)
-		if err == nil || attempt == attempts || !c.portTaken() {
+		if err == nil || attempt == attempts || !c.portTaken() && !errors.Is(err, syscall.EADDRINUSE) {
 			return c, err
 		}
 		if err := errors.Join(c.Close(), os.RemoveAll(o.Dir)); err != nil {
@@ -115,6 +118,9 @@ func startOnce(ctx context.Context, o Options) (*Cluster, error) {
 		}
 		c.Dir, c.temporary = dir, true
 	}
+	if err := c.makePKI(); err != nil {
+		return c, err
+	}
 	for range o.Size {
 		if _, err := c.add(); err != nil {
 			return c, err
@@ -126,6 +132,20 @@ func startOnce(ctx context.Context, o Options) (*Cluster, error) {
 		}
 	}
 	return c, c.AwaitAll(ctx)
+}
+
+func (c *Cluster) makePKI() (err error) {
+	if !c.PeerTLS || c.Kind == ZooKeeper {
+		return nil
+	}
+	dir := filepath.Join(c.Dir, "pki")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if c.pki, err = server.NewPKI(dir); err != nil {
+		return err
+	}
+	return c.pki.Peer()
 }
 
 func (c *Cluster) portTaken() bool {
@@ -296,7 +316,14 @@ type Member struct {
 	run *server.Run // nil once ended
 }
 
-func (m *Member) peerURL() string { return "http://" + local(m.proxyPort) }
+func (m *Member) peerURL() string { return m.cluster.peerScheme() + local(m.proxyPort) }
+
+func (c *Cluster) peerScheme() string {
+	if c.pki != nil {
+		return "https://"
+	}
+	return "http://"
+}
 
 // EtcdEndpoint is the address for etcd's clients.
 func (m *Member) EtcdEndpoint() string { return local(m.etcdPort) }

@@ -51,9 +51,12 @@ func (m *Member) program() ([]string, error) {
 	args = append(args,
 		"--name", m.Name, "--data-dir", m.DataDir(), "--log-level", "info",
 		"--listen-client-urls", "http://"+m.EtcdEndpoint(), "--advertise-client-urls", "http://"+m.EtcdEndpoint(),
-		"--listen-peer-urls", "http://"+local(m.peerPort), "--initial-advertise-peer-urls", m.peerURL(),
+		"--listen-peer-urls", m.cluster.peerScheme()+local(m.peerPort), "--initial-advertise-peer-urls", m.peerURL(),
 		"--initial-cluster", strings.Join(cluster, ","), "--initial-cluster-state", m.state,
 	)
+	if m.cluster.pki != nil {
+		args = append(args, m.cluster.pki.PeerArgs()...)
+	}
 	return slices.Concat(args, m.cluster.Args, m.Args), nil
 }
 

@@ -74,6 +74,20 @@ func (p *PKI) ClientConfig(name string) (*tls.Config, error) {
 	return cfg, err
 }
 
+// Peer makes a certificate for a member, which is a server and a client of the others.
+func (p *PKI) Peer() error {
+	return p.sign("peer", "peer", x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+}
+
+// PeerArgs are the flags of a member that speaks to the others by mutual TLS, with what
+// Peer has made.
+func (p *PKI) PeerArgs() []string {
+	return []string{
+		"--peer-cert-file", p.Path("peer.pem"), "--peer-key-file", p.Path("peer-key.pem"),
+		"--peer-trusted-ca-file", p.Path("ca.pem"), "--peer-client-cert-auth",
+	}
+}
+
 // ServerArgs are the flags of a server that serves TLS and wants client
 // certificates.
 func (p *PKI) ServerArgs() []string {
