@@ -108,8 +108,9 @@ type fetcher struct {
 	n *Node
 	// ctx ends with the member.
 	ctx context.Context //nolint:containedctx // of the goroutine that fetchState starts
-	// fetch fetches a state; a test has its own.
+	// fetch fetches a state, and tell is told of it; a test has its own.
 	fetch func(ctx context.Context, from core.MemberID) (consensus.Installed, error)
+	tell  func(consensus.Installed, error)
 
 	mu      sync.Mutex
 	running bool
@@ -123,6 +124,7 @@ type fetcher struct {
 
 func (f *fetcher) init(ctx context.Context, n *Node) {
 	f.n, f.ctx, f.fetch, f.left, f.asked = n, ctx, n.fetchFrom, time.Now(), make(chan struct{}, 1)
+	f.tell = func(s consensus.Installed, err error) { n.driver.Fetched(s, err) }
 }
 
 // fetchState is asked by consensus for a state, since the leader's log no longer
@@ -142,33 +144,47 @@ func (n *Node) fetchState(from core.MemberID) {
 		return
 	}
 	f.running = true
-	n.wait.Go(func() { n.driver.Fetched(f.run()) })
+	n.wait.Go(f.run)
 }
 
 // run fetches a state from whoever asked last. If that fails, and another has asked
 // meanwhile, it goes on there at once: the first one may be gone, and this member be
 // needed for a majority.
-func (f *fetcher) run() (consensus.Installed, error) {
+func (f *fetcher) run() {
 	for {
 		f.mu.Lock()
 		from := f.from
 		f.mu.Unlock()
 		s, err := f.fetch(f.ctx, from)
 		s.From = from // for a fetch that failed, too: that member is told
-		if err != nil && f.ctx.Err() == nil {
+		if err == nil {
+			// Nobody begins another fetch before consensus knows of this one: that might put
+			// another state where this one is while it is being installed.
+			f.tell(s, nil)
+			f.end(from, true)
+			return
+		}
+		if f.ctx.Err() == nil {
 			f.n.cfg.Logger.Warn("fetching the state from another member failed; it is tried again",
 				"from", fmt.Sprintf("%x", uint64(from)), "error", err)
 			f.rest(from)
 		}
-		f.mu.Lock()
-		if err != nil && f.ctx.Err() == nil && f.from != from {
-			f.mu.Unlock()
-			continue
+		if f.end(from, f.ctx.Err() != nil) {
+			f.tell(s, err) // who asks again is served
+			return
 		}
-		f.running, f.left, f.from = false, time.Now(), 0
-		f.mu.Unlock()
-		return s, err
 	}
+}
+
+// end ends a fetch from a member, unless another one has asked and it need not end.
+func (f *fetcher) end(from core.MemberID, must bool) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.from != from && !must {
+		return false
+	}
+	f.running, f.left, f.from = false, time.Now(), 0
+	return true
 }
 
 // rest waits after a fetch that failed, unless another member than from asks.
