@@ -20,7 +20,8 @@
 // A follower forwards what is proposed to it to the leader, on one ordered stream
 // (forward.go), and answers its own callers when it applies the entry. The members
 // change one by one, by entries (members.go, farewell.go). A member that lacks what no
-// log holds any more has a state fetched and installed (catchup.go).
+// log holds any more has a state fetched and installed (catchup.go). A leader whose process
+// is seen to have ended is followed before the election timeout (gone.go).
 //
 // The package never interprets a command, never reads the state, and never
 // writes the log but through Log.Append and Log.Reset. Errors of the log and of the state

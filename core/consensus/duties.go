@@ -14,10 +14,11 @@ import (
 // duties is what a replica does beside replicating: it hands leadership over, and knows
 // how the others are.
 type duties struct {
-	ticks    uint64
-	heard    map[uint64]uint64 // when a member was last heard of, in ticks
-	handing  []*transfer
-	reminded int // ticks since remind last did something
+	ticks      uint64
+	heard      map[uint64]uint64 // when a member was last heard of, in ticks
+	handing    []*transfer
+	reminded   int // ticks since remind last did something
+	succession succession
 
 	electionTicks, remindTicks int
 	timeout                    time.Duration // of a transfer

@@ -243,12 +243,13 @@ func (r *replica) takeIn(in *inputs) error {
 			r.log.Warn("message from a peer refused", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
 		}
 	}
+	r.heardGone()
 	for range in.ticks {
 		r.rn.Tick()
 	}
 	r.reader.waiting += in.ticks
 	r.duties.ticks += uint64(in.ticks)
-	return nil
+	return r.succeed()
 }
 
 // leads reports whether this member is the leader as far as it knows.

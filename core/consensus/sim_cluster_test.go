@@ -255,3 +255,26 @@ func (n *simNode) arrive() {
 	n.arriving = n.arriving[1:]
 	n.maybeStep()
 }
+
+// hearGone tells the member, and sometimes the others, that the leader is gone, or anybody
+// else: whether or not it is.
+func (n *simNode) hearGone() {
+	if n.r == nil {
+		return
+	}
+	about := n.r.status.leader
+	if about == 0 || n.s.chance(20) {
+		about = n.s.any().id
+	}
+	everybody := n.s.chance(50)
+	for _, m := range n.s.nodes {
+		if m.r == nil || m != n && !everybody {
+			continue
+		}
+		if m.r.status.leader == about && m != n.s.nodes[about-1] {
+			n.s.counts["succession"]++
+		}
+		m.in.events = append(m.in.events, gone(about))
+		m.maybeStep()
+	}
+}

@@ -32,7 +32,8 @@ const (
 
 // TestSimulation runs clusters through crashes, power loss of all members, partitions,
 // lost, doubled, late and overtaking messages, slow disks and slow state machines, short
-// logs, failing fetches, and changes of the members and of leadership. What is checked
+// logs, failing fetches, true and false news that members are gone, and changes of the
+// members and of leadership. What is checked
 // at every step is written at the methods of simNode, simCluster and sim.finish.
 func TestSimulation(t *testing.T) {
 	for _, size := range []int{1, 2, 3, 5} {
@@ -46,7 +47,7 @@ func TestSimulation(t *testing.T) {
 			seeds := *simSeeds
 			for what, least := range map[string]int{
 				"acknowledged": 100, "forwarded": 20, "reads": 10, "crashes": 1, "leaderChanged": 2, "broken": 1,
-				"timedOut": 1, "changed": 1, "refused": 1, "installed": 1, "handedOver": 1, "appliedAfterLeaderChanged": 1,
+				"timedOut": 1, "changed": 1, "refused": 1, "installed": 1, "handedOver": 1, "succession": 1, "appliedAfterLeaderChanged": 1,
 			} {
 				require.Greater(t, total[what], least*seeds/4, what)
 			}
@@ -222,6 +223,8 @@ func (s *sim) fault(n *simNode) {
 		n.truncate()
 	case 16:
 		n.breakStreams()
+	case 19, 20, 21:
+		n.hearGone()
 	}
 }
 

@@ -31,6 +31,7 @@ import (
 //	receive from=2 type=MsgApp term=T [index=I] [logterm=T] [commit=I] [entries=(T/I,...)] [reads=N] [reject]
 //	receive from=2 type=MsgProp term=T stream=S number=N commands=(A,B) [remove=N]
 //	disconnected from=2                  what was sent to a member may be lost
+//	gone id=2 [late]                     a member is gone; late: its heartbeat is heard in the same step
 //	fetched from=2 [index=I term=T voters=(1,2) [learners=(3)]]
 //	                                     a fetch has ended, with a state or without
 //	transfer to=N                        leadership is to be handed over
@@ -126,6 +127,17 @@ func (e *transcript) fetched(t *testing.T, d *datadriven.TestData) {
 	e.step()
 }
 
+func (e *transcript) gone(t *testing.T, d *datadriven.TestData) {
+	var id uint64
+	d.ScanArgs(t, "id", &id)
+	e.in.events = append(e.in.events, gone(id))
+	if d.HasArg("late") {
+		term := e.r.status.term
+		e.in.messages = append(e.in.messages, &Message{Type: raftpb.MsgHeartbeat.Enum(), To: new(uint64(1)), From: &id, Term: &term})
+	}
+	e.step()
+}
+
 type namedProposal struct {
 	name string
 	*Proposal
@@ -170,6 +182,8 @@ func (e *transcript) handle(t *testing.T, d *datadriven.TestData) {
 		d.ScanArgs(t, "from", &from)
 		e.in.events = append(e.in.events, disconnected(from))
 		e.step()
+	case "gone":
+		e.gone(t, d)
 	case "fetched":
 		e.fetched(t, d)
 	case "transfer":
