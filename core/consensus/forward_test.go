@@ -178,3 +178,65 @@ func TestEntriesAreShared(t *testing.T) {
 		require.GreaterOrEqual(t, relayed, 2, name)
 	}
 }
+
+// What a change of members takes of a follower's share is free when it is in the log.
+func TestRelayedChangesAreAccountedFor(t *testing.T) {
+	var l relay
+	m := forwarded(2, 1, 1, 1, "a")
+	m.Entries[0] = changeEntry(MemberChange{AddVoter, 4}, m.GetEntries()[0].GetData())
+	require.NoError(t, l.take(m))
+	require.Len(t, l.changes, 1)
+	require.Positive(t, l.bytes[2])
+	l.dropChange()
+	require.Empty(t, l.changes)
+	require.Zero(t, l.bytes[2])
+}
+
+// newFollower makes a replica that follows member 2 in term 2.
+func newFollower(t *testing.T, at time.Time) *replica {
+	t.Helper()
+	config := Config{ID: 1, Log: newMemLog(1, 2, 3), Applied: 1, Applier: noApplier{}, Logger: quiet()}.withDefaults()
+	r, err := newReplica(&config)
+	require.NoError(t, err)
+	heartbeat := &Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2))}
+	out, err := r.step(at, &inputs{messages: []*Message{heartbeat}})
+	require.NoError(t, err)
+	require.Equal(t, core.MemberID(2), out.status.leader)
+	return r
+}
+
+// What one member forwards to another that does not lead is not kept.
+func TestFollowersTakeNothing(t *testing.T) {
+	r := newFollower(t, time.UnixMilli(0))
+	m := forwarded(3, 1, 1, 1, "a")
+	m.To, m.Term = new(uint64(1)), new(uint64(2))
+	_, err := r.step(time.UnixMilli(1), &inputs{messages: []*Message{m}})
+	require.NoError(t, err)
+	require.Empty(t, r.relay.queue)
+}
+
+// As long as there is no way to the leader, what is proposed waits, in order.
+func TestNothingIsForwardedWithoutAWay(t *testing.T) {
+	now := time.UnixMilli(0)
+	r := newFollower(t, now)
+	forwardedBy := func(in *inputs) (commands []string) {
+		out, err := r.step(now, in)
+		require.NoError(t, err)
+		for _, m := range out.messages {
+			if m.GetType() == raftpb.MsgProp {
+				in, err := readForward(m)
+				require.NoError(t, err)
+				for _, c := range in.Commands {
+					commands = append(commands, string(c))
+				}
+			}
+		}
+		return commands
+	}
+	proposal := func(command string) []*Proposal { return []*Proposal{NewProposal([]byte(command), never)} }
+	require.Equal(t, []string{"a"}, forwardedBy(&inputs{proposals: proposal("a")}))
+	require.Empty(t, forwardedBy(&inputs{events: []event{connected{2, false}, disconnected(2)}, proposals: proposal("b")}))
+	require.Empty(t, forwardedBy(&inputs{events: []event{connected{3, true}}, proposals: proposal("c")}))
+	require.False(t, r.hungry())
+	require.Equal(t, []string{"b", "c"}, forwardedBy(&inputs{events: []event{connected{2, true}}}))
+}
