@@ -7,22 +7,20 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
-// testNetwork is the way between the members of a testCluster: TCP on loopback, with a
-// relay in each connection that knows who dialled whom. What is held back in one
-// direction arrives later, in order, as with TCP's packets that are sent again; whoever
-// dials then waits. It is safe for concurrent use.
+// testNetwork is the way between the members of a testCluster: connections in memory
+// (memconn_test.go), with a relay in each that knows who dialled whom. What is held back
+// in one direction arrives later, in order, as with TCP's packets that are sent again;
+// whoever dials then waits. It is safe for concurrent use.
 type testNetwork struct {
 	wait sync.WaitGroup
 
 	mu        sync.Mutex
-	changed   *sync.Cond        // of everything below
-	addresses map[string]string // where a peer URL's member listens, empty while it is down
-	owners    map[string]int    // whose URL it is
-	blocked   map[[2]int]bool   // from, to
+	changed   *sync.Cond              // of everything below
+	listeners map[string]*memListener // of a peer URL's member, closed while it is down
+	owners    map[string]int          // whose URL it is
+	blocked   map[[2]int]bool         // from, to
 	delay     time.Duration
 	relays    map[*testRelay]bool
 	closed    bool
@@ -31,12 +29,12 @@ type testNetwork struct {
 // testRelay is a connection that from has dialled.
 type testRelay struct {
 	from, to     int
-	near, beyond net.Conn
+	near, beyond *memConn
 }
 
 func newTestNetwork(t testing.TB) *testNetwork {
 	n := &testNetwork{
-		addresses: map[string]string{}, owners: map[string]int{}, blocked: map[[2]int]bool{}, relays: map[*testRelay]bool{},
+		listeners: map[string]*memListener{}, owners: map[string]int{}, blocked: map[[2]int]bool{}, relays: map[*testRelay]bool{},
 	}
 	n.changed = sync.NewCond(&n.mu)
 	t.Cleanup(func() {
@@ -51,12 +49,11 @@ func newTestNetwork(t testing.TB) *testNetwork {
 }
 
 // listen opens a listener for a member behind a peer URL.
-func (n *testNetwork) listen(t testing.TB, member int, url string) net.Listener {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+func (n *testNetwork) listen(member int, url string) net.Listener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.addresses[url], n.owners[url] = l.Addr().String(), member
+	l := newMemListener(url)
+	n.listeners[url], n.owners[url] = l, member
 	return l
 }
 
@@ -76,7 +73,7 @@ func (n *testNetwork) dialer(from int) func(ctx context.Context, url string) (ne
 			}
 			n.changed.Wait()
 		}
-		return n.connect(ctx, from, to, n.addresses[url])
+		return n.connect(from, to, n.listeners[url])
 	}
 }
 
@@ -86,29 +83,16 @@ func (n *testNetwork) notify() {
 	n.changed.Broadcast()
 }
 
-// connect makes a connection with a relay in it. The caller holds mu: on loopback, that
-// is no wait.
-func (n *testNetwork) connect(ctx context.Context, from, to int, address string) (net.Conn, error) {
+// connect makes a connection with a relay in it. The caller holds mu.
+func (n *testNetwork) connect(from, to int, l *memListener) (net.Conn, error) {
 	if n.closed {
 		return nil, net.ErrClosed
 	}
-	beyond, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	beyond, err := l.connect()
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	near, err := l.Accept()
-	if err != nil {
-		return nil, err
-	}
+	conn, near := newMemConns()
 	r := &testRelay{from: from, to: to, near: near, beyond: beyond}
 	n.relays[r] = true
 	n.wait.Go(func() {
@@ -193,10 +177,8 @@ func (n *testNetwork) cut(which func(from, to int) bool) {
 	defer n.mu.Unlock()
 	for r := range n.relays {
 		if which(r.from, r.to) {
-			for _, c := range []net.Conn{r.near, r.beyond} {
-				_ = c.(*net.TCPConn).SetLinger(0) // a reset
-				_ = c.Close()
-			}
+			r.near.reset()
+			r.beyond.reset()
 		}
 	}
 }

@@ -16,9 +16,10 @@ import (
 )
 
 // testCluster is several members in this process, on file systems in memory that can be
-// crashed, with real connections between them over a testNetwork. All tests of this
-// package may use it: newTestCluster starts one, waitLeader waits until it serves, put
-// and get (node_test.go) speak to one of c.nodes. What can go wrong is below:
+// crashed, and a testNetwork between them. All tests of this package may use it:
+// newTestCluster starts one, waitLeader waits until it serves, put and get (node_test.go)
+// speak to one of c.nodes. In a bubble (synctest) its time costs nothing, and a machine
+// that is busy fails nothing. What can go wrong is below:
 //
 //	stop, start, crash          of a member, by its index
 //	isolate, split, c.net.block of the network; c.net.heal ends it
@@ -108,7 +109,7 @@ func (c *testCluster) tryStart(member int) (*Node, error) {
 	cfg := c.configs[member]
 	cfg.Peers.Listeners = nil
 	for _, url := range cfg.Cluster.AdvertisePeerURLs {
-		cfg.Peers.Listeners = append(cfg.Peers.Listeners, c.net.listen(c.t, member, url))
+		cfg.Peers.Listeners = append(cfg.Peers.Listeners, c.net.listen(member, url))
 	}
 	n, err := Start(cfg)
 	if err != nil {

@@ -3,6 +3,7 @@ package node
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -85,103 +86,111 @@ func corruptAlarms(n *Node) (of []core.MemberID) {
 // the alarm names it, both faces' writes are refused on all members, reads go on; the
 // alarm can be disarmed, and comes back for as long as the members differ (etcd T-75).
 func TestCorruptMemberIsFound(t *testing.T) {
-	for _, leads := range []bool{false, true} {
-		c := newTestCluster(t, 3, watched)
-		leader := c.waitLeader()
-		populate(t, c)
-		c.compared()
-		require.Empty(t, corruptAlarms(c.nodes[leader]), "nobody is corrupt yet")
+	synctest.Test(t, func(t *testing.T) {
+		for _, leads := range []bool{false, true} {
+			c := newTestCluster(t, 3, watched)
+			leader := c.waitLeader()
+			populate(t, c)
+			c.compared()
+			require.Empty(t, corruptAlarms(c.nodes[leader]), "nobody is corrupt yet")
 
-		victim := c.followers(leader)[0]
-		if leads {
-			victim = leader
-		}
-		undo := spoil(t, c.nodes[victim])
-		for i, n := range c.nodes {
-			c.eventually("the alarm is raised", func() bool { return len(corruptAlarms(n)) > 0 })
-			require.Equal(t, []core.MemberID{c.id(victim)}, corruptAlarms(n), "member %d", i)
-			for _, cmd := range []core.Command{
-				&core.Put{Key: []byte("a")},
-				&core.ZnodeWrite{Session: core.SessionRef{ID: 1, Epoch: 1}, Ops: []core.ZnodeOp{{Path: "/a"}}},
-				&core.LeaseGrant{ID: 77, TTL: time.Hour},
-			} {
-				_, err := n.Do(testContext(t), core.Principal{}, cmd)
-				require.ErrorIs(t, err, core.Corrupt)
+			victim := c.followers(leader)[0]
+			if leads {
+				victim = leader
 			}
-			require.Equal(t, "19", get(t, n, "k0019"))
+			undo := spoil(t, c.nodes[victim])
+			for i, n := range c.nodes {
+				c.eventually("the alarm is raised", func() bool { return len(corruptAlarms(n)) > 0 })
+				require.Equal(t, []core.MemberID{c.id(victim)}, corruptAlarms(n), "member %d", i)
+				for _, cmd := range []core.Command{
+					&core.Put{Key: []byte("a")},
+					&core.ZnodeWrite{Session: core.SessionRef{ID: 1, Epoch: 1}, Ops: []core.ZnodeOp{{Path: "/a"}}},
+					&core.LeaseGrant{ID: 77, TTL: time.Hour},
+				} {
+					_, err := n.Do(testContext(t), core.Principal{}, cmd)
+					require.ErrorIs(t, err, core.Corrupt)
+				}
+				require.Equal(t, "19", get(t, n, "k0019"))
+			}
+			disarm := func() {
+				_, err := c.nodes[0].Do(testContext(t), core.Principal{}, &core.SetAlarm{Alarm: core.Alarm{Member: c.id(victim), Type: core.AlarmCorrupt}})
+				require.NoError(t, err)
+			}
+			disarm()
+			c.eventually("the alarm is raised again", func() bool { return len(corruptAlarms(c.nodes[leader])) > 0 })
+			undo()
+			c.compared() // what was marked before is over
+			disarm()
+			c.compared()
+			require.Empty(t, corruptAlarms(c.nodes[leader]))
+			put(t, c.nodes[victim], "a", "1")
 		}
-		disarm := func() {
-			_, err := c.nodes[0].Do(testContext(t), core.Principal{}, &core.SetAlarm{Alarm: core.Alarm{Member: c.id(victim), Type: core.AlarmCorrupt}})
-			require.NoError(t, err)
-		}
-		disarm()
-		c.eventually("the alarm is raised again", func() bool { return len(corruptAlarms(c.nodes[leader])) > 0 })
-		undo()
-		c.compared() // what was marked before is over
-		disarm()
-		c.compared()
-		require.Empty(t, corruptAlarms(c.nodes[leader]))
-		put(t, c.nodes[victim], "a", "1")
-	}
+	})
 }
 
 // TestCorruptionOfTwo: with one member away there is no majority to say who is right.
 func TestCorruptionOfTwo(t *testing.T) {
-	t.Parallel() // it waits more than it works
-	c := newTestCluster(t, 3, watched)
-	leader := c.waitLeader()
-	populate(t, c)
-	followers := c.followers(leader)
-	c.stop(followers[1])
-	spoil(t, c.nodes[followers[0]])
-	c.eventually("the alarm is raised", func() bool { return len(corruptAlarms(c.nodes[leader])) > 0 })
-	require.Equal(t, []core.MemberID{0}, corruptAlarms(c.nodes[leader]))
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, watched)
+		leader := c.waitLeader()
+		populate(t, c)
+		followers := c.followers(leader)
+		c.stop(followers[1])
+		spoil(t, c.nodes[followers[0]])
+		c.eventually("the alarm is raised", func() bool { return len(corruptAlarms(c.nodes[leader])) > 0 })
+		require.Equal(t, []core.MemberID{0}, corruptAlarms(c.nodes[leader]))
+	})
 }
 
 // TestCompactionHashCheck compares after a compaction, and not before.
 func TestCompactionHashCheck(t *testing.T) {
-	c := newTestCluster(t, 3, func(_ int, cfg *Config) {
-		cfg.Corruption = Corruption{AfterCompaction: true, CompactionInterval: 50 * time.Millisecond}
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(_ int, cfg *Config) {
+			cfg.Corruption = Corruption{AfterCompaction: true, CompactionInterval: 50 * time.Millisecond}
+		})
+		leader := c.waitLeader()
+		populate(t, c)
+		victim := c.followers(leader)[1]
+		spoil(t, c.nodes[victim])
+		require.Zero(t, marks(c.nodes[leader]))
+		_, err := c.nodes[victim].Do(testContext(t), core.Principal{}, &core.Compact{Rev: 10})
+		require.NoError(t, err)
+		c.eventually("the alarm is raised", func() bool { return len(corruptAlarms(c.nodes[victim])) > 0 })
+		require.Equal(t, []core.MemberID{c.id(victim)}, corruptAlarms(c.nodes[victim]))
+		require.LessOrEqual(t, marks(c.nodes[leader]), 2, "once a compaction, unless the leader changed")
 	})
-	leader := c.waitLeader()
-	populate(t, c)
-	victim := c.followers(leader)[1]
-	spoil(t, c.nodes[victim])
-	require.Zero(t, marks(c.nodes[leader]))
-	_, err := c.nodes[victim].Do(testContext(t), core.Principal{}, &core.Compact{Rev: 10})
-	require.NoError(t, err)
-	c.eventually("the alarm is raised", func() bool { return len(corruptAlarms(c.nodes[victim])) > 0 })
-	require.Equal(t, []core.MemberID{c.id(victim)}, corruptAlarms(c.nodes[victim]))
-	require.LessOrEqual(t, marks(c.nodes[leader]), 2, "once a compaction, unless the leader changed")
 }
 
 // TestInitialCorruptCheck: a corrupt member does not serve, and says why; the others may
 // be restarted meanwhile.
 func TestInitialCorruptCheck(t *testing.T) {
-	c := newTestCluster(t, 3, func(_ int, cfg *Config) { cfg.Corruption.AtStart = true })
-	leader := c.waitLeader()
-	populate(t, c)
-	victim := c.followers(leader)[0]
-	spoil(t, c.nodes[victim])
-	for i := range c.nodes {
-		c.stop(i)
-	}
-	c.startAll()
-	for i, n := range c.nodes {
-		if i == victim {
-			err := <-n.Failed()
-			require.ErrorContains(t, err, "found data inconsistency with peers")
-			require.ErrorContains(t, err, "remove this member and add it again")
-			select {
-			case <-n.introduced:
-				require.Fail(t, "it serves")
-			default:
-			}
-			continue
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(_ int, cfg *Config) { cfg.Corruption.AtStart = true })
+		leader := c.waitLeader()
+		populate(t, c)
+		victim := c.followers(leader)[0]
+		spoil(t, c.nodes[victim])
+		for i := range c.nodes {
+			c.stop(i)
 		}
-		require.NoError(t, n.Ready(testContext(t)))
-	}
-	require.NoError(t, c.nodes[victim].Stop(t.Context()))
-	c.nodes[victim] = nil
-	put(t, c.nodes[(victim+1)%3], "a", "1")
+		c.startAll()
+		for i, n := range c.nodes {
+			if i == victim {
+				err := <-n.Failed()
+				require.ErrorContains(t, err, "found data inconsistency with peers")
+				require.ErrorContains(t, err, "remove this member and add it again")
+				select {
+				case <-n.introduced:
+					require.Fail(t, "it serves")
+				default:
+				}
+				continue
+			}
+			require.NoError(t, n.Ready(testContext(t)))
+		}
+		require.NoError(t, c.nodes[victim].Stop(t.Context()))
+		c.nodes[victim] = nil
+		put(t, c.nodes[(victim+1)%3], "a", "1")
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,136 +69,144 @@ func (c *testCluster) promote(through int, id core.MemberID) []core.Member {
 // TestLifeOfACluster adds a learner, promotes it, removes the leader, replaces a dead
 // member and restarts all (T-100, T-101).
 func TestLifeOfACluster(t *testing.T) {
-	c := newTestCluster(t, 3, loosely)
-	leader := c.waitLeader()
-	c.ready()
-	put(t, c.nodes[leader], "k0", "v")
-
-	// A learner that has started has a name, but no client is sent to it.
-	d := c.add(c.followers(leader)[0], true, func(cfg *Config) { loosely(0, cfg) })
-	c.ready()
-	id := c.id(d)
-	members, err := c.nodes[d].Members(testContext(t), true)
-	require.NoError(t, err)
-	require.Equal(t, core.Member{ID: id, Name: testName(d), PeerURLs: []string{testURL(d)}, Learner: true}, *memberIn(members, id))
-	require.True(t, c.nodes[d].Self().Learner)
-	require.True(t, c.nodes[d].Status().Learner)
-	require.ErrorIs(t, c.nodes[d].Sessions().Contact(), core.Unsupported)
-
-	// It gets its vote through a follower, and then clients are sent to it.
-	leader = c.waitLeader()
-	require.False(t, memberIn(c.promote(c.followers(leader)[0], id), id).Learner)
-	c.eventually("its client URLs are known", func() bool {
-		m, err := c.nodes[d].Members(testContext(t), false)
-		require.NoError(t, err)
-		return len(memberIn(m, id).ClientURLs) == 1 && !c.nodes[d].Self().Learner
-	})
-	put(t, c.nodes[d], "k1", "v")
-	c.requireSame()
-
-	// The leader removes itself.
-	gone := c.waitLeader()
-	members, err = c.nodes[gone].Membership().Remove(testContext(t), core.Principal{}, c.id(gone))
-	require.NoError(t, err)
-	require.Len(t, members, 3)
-	c.removed(gone)
-	_, err = c.tryStart(gone)
-	require.ErrorIs(t, err, ErrRemoved)
-
-	// A dead one is replaced. It was down when it was removed, and hears of it all the same.
-	leader = c.waitLeader()
-	dead := c.followers(leader)[0]
-	deadID := c.id(dead)
-	c.crash(dead, 100)
-	_, err = c.nodes[leader].Membership().Remove(testContext(t), core.Principal{}, deadID)
-	require.NoError(t, err)
-	c.add(leader, false, func(cfg *Config) { loosely(0, cfg) })
-	c.ready()
-	c.start(dead)
-	c.removed(dead)
-
-	for range 2 {
-		c.requireSame()
-		var left []int
-		for i, n := range c.nodes {
-			if n != nil {
-				left = append(left, i)
-				c.stop(i)
-			}
-		}
-		for _, i := range left {
-			c.start(i)
-		}
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, loosely)
+		leader := c.waitLeader()
 		c.ready()
-		put(t, c.nodes[left[0]], "k3", "v")
-		require.Equal(t, "v", get(t, c.nodes[left[2]], "k0"))
-	}
+		put(t, c.nodes[leader], "k0", "v")
+
+		// A learner that has started has a name, but no client is sent to it.
+		d := c.add(c.followers(leader)[0], true, func(cfg *Config) { loosely(0, cfg) })
+		c.ready()
+		id := c.id(d)
+		members, err := c.nodes[d].Members(testContext(t), true)
+		require.NoError(t, err)
+		require.Equal(t, core.Member{ID: id, Name: testName(d), PeerURLs: []string{testURL(d)}, Learner: true}, *memberIn(members, id))
+		require.True(t, c.nodes[d].Self().Learner)
+		require.True(t, c.nodes[d].Status().Learner)
+		require.ErrorIs(t, c.nodes[d].Sessions().Contact(), core.Unsupported)
+
+		// It gets its vote through a follower, and then clients are sent to it.
+		leader = c.waitLeader()
+		require.False(t, memberIn(c.promote(c.followers(leader)[0], id), id).Learner)
+		c.eventually("its client URLs are known", func() bool {
+			m, err := c.nodes[d].Members(testContext(t), false)
+			require.NoError(t, err)
+			return len(memberIn(m, id).ClientURLs) == 1 && !c.nodes[d].Self().Learner
+		})
+		put(t, c.nodes[d], "k1", "v")
+		c.requireSame()
+
+		// The leader removes itself.
+		gone := c.waitLeader()
+		members, err = c.nodes[gone].Membership().Remove(testContext(t), core.Principal{}, c.id(gone))
+		require.NoError(t, err)
+		require.Len(t, members, 3)
+		c.removed(gone)
+		_, err = c.tryStart(gone)
+		require.ErrorIs(t, err, ErrRemoved)
+
+		// A dead one is replaced. It was down when it was removed, and hears of it all the same.
+		leader = c.waitLeader()
+		dead := c.followers(leader)[0]
+		deadID := c.id(dead)
+		c.crash(dead, 100)
+		_, err = c.nodes[leader].Membership().Remove(testContext(t), core.Principal{}, deadID)
+		require.NoError(t, err)
+		c.add(leader, false, func(cfg *Config) { loosely(0, cfg) })
+		c.ready()
+		c.start(dead)
+		c.removed(dead)
+
+		for range 2 {
+			c.requireSame()
+			var left []int
+			for i, n := range c.nodes {
+				if n != nil {
+					left = append(left, i)
+					c.stop(i)
+				}
+			}
+			for _, i := range left {
+				c.start(i)
+			}
+			c.ready()
+			put(t, c.nodes[left[0]], "k3", "v")
+			require.Equal(t, "v", get(t, c.nodes[left[2]], "k0"))
+		}
+	})
 }
 
 // TestObserver: a learner that is there to serve clients is known to them.
 func TestObserver(t *testing.T) {
-	c := newTestCluster(t, 1, loosely)
-	c.ready()
-	o := c.add(0, true, func(cfg *Config) { cfg.Members.Observer = true })
-	c.ready()
-	members, err := c.nodes[0].Members(testContext(t), true)
-	require.NoError(t, err)
-	require.Equal(t, c.configs[o].AdvertiseClientURLs, memberIn(members, c.id(o)).ClientURLs)
-	require.True(t, c.nodes[o].Self().Observer)
-	put(t, c.nodes[o], "through the observer", "v")
-	defer c.nodes[o].Sessions().FollowInterruptions(func(error) {})()
-	c.eventually("it serves sessions", func() bool { return c.nodes[o].Sessions().Contact() == nil })
-	require.Equal(t, "v", get(t, c.nodes[0], "through the observer"))
-	require.Equal(t, "v", get(t, c.nodes[o], "through the observer"))
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 1, loosely)
+		c.ready()
+		o := c.add(0, true, func(cfg *Config) { cfg.Members.Observer = true })
+		c.ready()
+		members, err := c.nodes[0].Members(testContext(t), true)
+		require.NoError(t, err)
+		require.Equal(t, c.configs[o].AdvertiseClientURLs, memberIn(members, c.id(o)).ClientURLs)
+		require.True(t, c.nodes[o].Self().Observer)
+		put(t, c.nodes[o], "through the observer", "v")
+		defer c.nodes[o].Sessions().FollowInterruptions(func(error) {})()
+		c.eventually("it serves sessions", func() bool { return c.nodes[o].Sessions().Contact() == nil })
+		require.Equal(t, "v", get(t, c.nodes[0], "through the observer"))
+		require.Equal(t, "v", get(t, c.nodes[o], "through the observer"))
 
-	_, _, err = c.nodes[o].Membership().Add(testContext(t), core.Principal{}, []string{"http://h:1"}, true)
-	require.ErrorIs(t, err, core.TooManyLearners)
-	_, _, err = c.nodes[o].Membership().Add(testContext(t), core.Principal{}, []string{testURL(0)}, false)
-	require.ErrorIs(t, err, core.PeerURLExists)
-	_, err = c.nodes[o].Membership().Remove(testContext(t), core.Principal{}, 1)
-	require.ErrorIs(t, err, core.MemberNotFound)
-	_, err = c.nodes[o].Membership().Promote(testContext(t), core.Principal{}, 1)
-	require.ErrorIs(t, err, core.MemberNotFound)
-	_, err = c.nodes[o].Membership().Promote(testContext(t), core.Principal{}, c.id(0))
-	require.ErrorIs(t, err, core.NotLearner)
+		_, _, err = c.nodes[o].Membership().Add(testContext(t), core.Principal{}, []string{"http://h:1"}, true)
+		require.ErrorIs(t, err, core.TooManyLearners)
+		_, _, err = c.nodes[o].Membership().Add(testContext(t), core.Principal{}, []string{testURL(0)}, false)
+		require.ErrorIs(t, err, core.PeerURLExists)
+		_, err = c.nodes[o].Membership().Remove(testContext(t), core.Principal{}, 1)
+		require.ErrorIs(t, err, core.MemberNotFound)
+		_, err = c.nodes[o].Membership().Promote(testContext(t), core.Principal{}, 1)
+		require.ErrorIs(t, err, core.MemberNotFound)
+		_, err = c.nodes[o].Membership().Promote(testContext(t), core.Principal{}, c.id(0))
+		require.ErrorIs(t, err, core.NotLearner)
 
-	_, err = c.nodes[o].Membership().Remove(testContext(t), core.Principal{}, c.id(o))
-	require.NoError(t, err, "through itself")
-	c.removed(o)
-	_, err = c.nodes[0].Membership().Remove(testContext(t), core.Principal{}, c.id(0))
-	require.ErrorIs(t, err, core.NotEnoughStarted, "the last voter")
+		_, err = c.nodes[o].Membership().Remove(testContext(t), core.Principal{}, c.id(o))
+		require.NoError(t, err, "through itself")
+		c.removed(o)
+		_, err = c.nodes[0].Membership().Remove(testContext(t), core.Principal{}, c.id(0))
+		require.ErrorIs(t, err, core.NotEnoughStarted, "the last voter")
+	})
 }
 
 // TestStrictReconfig: a change wants links that have lasted, and says so (T-101).
 func TestStrictReconfig(t *testing.T) {
-	c := newTestCluster(t, 2, nil)
-	c.ready()
-	leader := c.waitLeader()
-	_, _, err := c.nodes[leader].Membership().Add(testContext(t), core.Principal{}, []string{"http://h:1"}, true)
-	require.ErrorIs(t, err, core.Unhealthy)
-	_, err = c.nodes[leader].Membership().Remove(testContext(t), core.Principal{}, c.id(leader))
-	require.ErrorIs(t, err, core.Unhealthy)
-	members, err := c.nodes[leader].Members(testContext(t), true)
-	require.NoError(t, err)
-	require.Len(t, members, 2)
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 2, nil)
+		c.ready()
+		leader := c.waitLeader()
+		_, _, err := c.nodes[leader].Membership().Add(testContext(t), core.Principal{}, []string{"http://h:1"}, true)
+		require.ErrorIs(t, err, core.Unhealthy)
+		_, err = c.nodes[leader].Membership().Remove(testContext(t), core.Principal{}, c.id(leader))
+		require.ErrorIs(t, err, core.Unhealthy)
+		members, err := c.nodes[leader].Members(testContext(t), true)
+		require.NoError(t, err)
+		require.Len(t, members, 2)
+	})
 }
 
 // TestFounders: all founders begin with the same state, those without a vote included.
 func TestFounders(t *testing.T) {
-	c := newTestCluster(t, 4, func(_ int, cfg *Config) {
-		cfg.Cluster.Peers = slices.Clone(cfg.Cluster.Peers)
-		cfg.Cluster.Peers[3].Learner = true
-		cfg.Members.Observer = true
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 4, func(_ int, cfg *Config) {
+			cfg.Cluster.Peers = slices.Clone(cfg.Cluster.Peers)
+			cfg.Cluster.Peers[3].Learner = true
+			cfg.Members.Observer = true
+		})
+		c.ready()
+		require.True(t, c.nodes[3].Self().Observer)
+		require.False(t, c.nodes[0].Self().Observer)
+		put(t, c.nodes[3], "a", "b")
+		c.requireSame()
+		ids := map[core.MemberID]bool{}
+		for i := range c.nodes {
+			require.Equal(t, c.nodes[0].Self().ClusterID, c.nodes[i].Self().ClusterID)
+			ids[c.id(i)] = true
+		}
+		require.Len(t, ids, 4)
 	})
-	c.ready()
-	require.True(t, c.nodes[3].Self().Observer)
-	require.False(t, c.nodes[0].Self().Observer)
-	put(t, c.nodes[3], "a", "b")
-	c.requireSame()
-	ids := map[core.MemberID]bool{}
-	for i := range c.nodes {
-		require.Equal(t, c.nodes[0].Self().ClusterID, c.nodes[i].Self().ClusterID)
-		ids[c.id(i)] = true
-	}
-	require.Len(t, ids, 4)
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -137,18 +138,20 @@ func TestJoinRefuses(t *testing.T) {
 
 // TestCopiedDirectory: the data directory of one member is not another's.
 func TestCopiedDirectory(t *testing.T) {
-	c := newTestCluster(t, 2, nil)
-	c.ready()
-	c.stop(0)
-	c.stop(1)
-	for _, trust := range []bool{false, true} {
-		cfg := c.configs[1]
-		cfg.Cluster.TrustDataDir = trust
-		cfg.FS = storage.CrashClone(c.configs[0].FS.(*storage.MemFS), 100, 1)
-		_, err := Start(cfg)
-		require.ErrorContains(t, err, "data directory data belongs to member")
-		require.Equal(t, trust, errorHas(err, "it was copied"))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 2, nil)
+		c.ready()
+		c.stop(0)
+		c.stop(1)
+		for _, trust := range []bool{false, true} {
+			cfg := c.configs[1]
+			cfg.Cluster.TrustDataDir = trust
+			cfg.FS = storage.CrashClone(c.configs[0].FS.(*storage.MemFS), 100, 1)
+			_, err := Start(cfg)
+			require.ErrorContains(t, err, "data directory data belongs to member")
+			require.Equal(t, trust, errorHas(err, "it was copied"))
+		}
+	})
 }
 
 func errorHas(err error, text string) bool { return strings.Contains(err.Error(), text) }
@@ -171,103 +174,111 @@ func (l *leaky) Read(p []byte) (int, error) {
 // TestJoinResumes: a join that was cut short leaves nothing that hinders the next, nor a
 // member.
 func TestJoinResumes(t *testing.T) {
-	c := newTestCluster(t, 1, loosely)
-	c.ready()
-	putMany(t, c.nodes[0], 0, 200)
-	_, _, err := c.nodes[0].Membership().Add(testContext(t), core.Principal{}, []string{testURL(1)}, true)
-	require.NoError(t, err)
-	cfg := c.config(1, peersOf(0, 1))
-	cfg.Cluster.Existing, cfg.Timing.Election = true, 5*testHeartbeat
-	dial := cfg.Peers.Dial
-	cfg.Peers.Dial = func(ctx context.Context, url string) (net.Conn, error) {
-		conn, err := dial(ctx, url)
-		return &leaky{conn, 2000}, err // enough to say who it is
-	}
-	_, err = Start(cfg)
-	require.ErrorContains(t, err, "cannot join, as no member gives this one its state; what was received is kept")
-	_, founded, err := readIdentity(cfg.FS, cfg.DataDir)
-	require.NoError(t, err)
-	require.False(t, founded)
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 1, loosely)
+		c.ready()
+		putMany(t, c.nodes[0], 0, 200)
+		_, _, err := c.nodes[0].Membership().Add(testContext(t), core.Principal{}, []string{testURL(1)}, true)
+		require.NoError(t, err)
+		cfg := c.config(1, peersOf(0, 1))
+		cfg.Cluster.Existing, cfg.Timing.Election = true, 5*testHeartbeat
+		dial := cfg.Peers.Dial
+		cfg.Peers.Dial = func(ctx context.Context, url string) (net.Conn, error) {
+			conn, err := dial(ctx, url)
+			return &leaky{conn, 2000}, err // enough to say who it is
+		}
+		_, err = Start(cfg)
+		require.ErrorContains(t, err, "cannot join, as no member gives this one its state; what was received is kept")
+		_, founded, err := readIdentity(cfg.FS, cfg.DataDir)
+		require.NoError(t, err)
+		require.False(t, founded)
 
-	cfg.Peers.Dial = dial
-	cfg.FS = storage.CrashClone(cfg.FS.(*storage.MemFS), 0, 1)
-	c.configs, c.nodes = append(c.configs, cfg), append(c.nodes, nil)
-	c.start(1)
-	c.ready()
-	checkMany(t, c.nodes[1], 200)
+		cfg.Peers.Dial = dial
+		cfg.FS = storage.CrashClone(cfg.FS.(*storage.MemFS), 0, 1)
+		c.configs, c.nodes = append(c.configs, cfg), append(c.nodes, nil)
+		c.start(1)
+		c.ready()
+		checkMany(t, c.nodes[1], 200)
+	})
 }
 
 // TestHandOver: a leader that stops leaves another one behind (T-102).
 func TestHandOver(t *testing.T) {
-	const election = 600 * time.Millisecond
-	c := newTestCluster(t, 3, func(_ int, cfg *Config) { cfg.Timing.Election = election })
-	c.ready()
-	leader := c.waitLeader()
-	put(t, c.nodes[leader], "a", "b")
-	began := time.Now()
-	c.stop(leader)
-	next := c.waitLeader()
-	require.Less(t, time.Since(began), 500*time.Millisecond, "an election would take longer")
-	t.Logf("a new leader after %v", time.Since(began))
-	put(t, c.nodes[next], "a", "c")
+	synctest.Test(t, func(t *testing.T) {
+		const election = 600 * time.Millisecond
+		c := newTestCluster(t, 3, func(_ int, cfg *Config) { cfg.Timing.Election = election })
+		c.ready()
+		leader := c.waitLeader()
+		put(t, c.nodes[leader], "a", "b")
+		began := time.Now()
+		c.stop(leader)
+		next := c.waitLeader()
+		require.Less(t, time.Since(began), 500*time.Millisecond, "an election would take longer")
+		t.Logf("a new leader after %v", time.Since(began))
+		put(t, c.nodes[next], "a", "c")
+	})
 }
 
 // TestMoveLeader is T-102.
 func TestMoveLeader(t *testing.T) {
-	c := newTestCluster(t, 3, func(i int, cfg *Config) {
-		cfg.Cluster.Peers = append([]Peer(nil), cfg.Cluster.Peers...)
-		cfg.Cluster.Peers[2].Learner = true
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(i int, cfg *Config) {
+			cfg.Cluster.Peers = append([]Peer(nil), cfg.Cluster.Peers...)
+			cfg.Cluster.Peers[2].Learner = true
+		})
+		c.ready()
+		leader := c.waitLeader()
+		follower := 1 - leader
+		move := func(at int, to core.MemberID) error {
+			return c.nodes[at].MoveLeader(testContext(t), core.Principal{}, to)
+		}
+		require.ErrorIs(t, move(follower, c.id(follower)), core.NotLeader)
+		require.ErrorIs(t, move(leader, 1), core.BadLeaderTransferee)
+		require.ErrorIs(t, move(leader, c.id(2)), core.BadLeaderTransferee)
+		require.NoError(t, move(leader, c.id(leader)))
+		require.NoError(t, move(leader, c.id(follower)))
+		require.Equal(t, c.id(follower), c.nodes[leader].Self().Leader)
+		put(t, c.nodes[leader], "a", "b")
 	})
-	c.ready()
-	leader := c.waitLeader()
-	follower := 1 - leader
-	move := func(at int, to core.MemberID) error {
-		return c.nodes[at].MoveLeader(testContext(t), core.Principal{}, to)
-	}
-	require.ErrorIs(t, move(follower, c.id(follower)), core.NotLeader)
-	require.ErrorIs(t, move(leader, 1), core.BadLeaderTransferee)
-	require.ErrorIs(t, move(leader, c.id(2)), core.BadLeaderTransferee)
-	require.NoError(t, move(leader, c.id(leader)))
-	require.NoError(t, move(leader, c.id(follower)))
-	require.Equal(t, c.id(follower), c.nodes[leader].Self().Leader)
-	put(t, c.nodes[leader], "a", "b")
 }
 
 // TestForceNewCluster goes on with one member of a dead cluster, and all that it has.
 func TestForceNewCluster(t *testing.T) {
-	c := newTestCluster(t, 3, loosely)
-	c.ready()
-	leader := c.waitLeader()
-	putMany(t, c.nodes[leader], 0, 50)
-	c.waitApplied()
-	was := c.nodes[leader].Self()
-	for i := range c.nodes {
-		c.crash(i, 100)
-	}
-	// Without the others, and without the flag, it has no leader.
-	survivor := leader
-	c.configs[survivor].Cluster.ForceNew = true
-	for range 2 { // the flag may stay
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, loosely)
+		c.ready()
+		leader := c.waitLeader()
+		putMany(t, c.nodes[leader], 0, 50)
+		c.waitApplied()
+		was := c.nodes[leader].Self()
+		for i := range c.nodes {
+			c.crash(i, 100)
+		}
+		// Without the others, and without the flag, it has no leader.
+		survivor := leader
+		c.configs[survivor].Cluster.ForceNew = true
+		for range 2 { // the flag may stay
+			c.start(survivor)
+			c.ready()
+			checkMany(t, c.nodes[survivor], 50)
+			members, err := c.nodes[survivor].Members(testContext(t), true)
+			require.NoError(t, err)
+			require.Len(t, members, 1)
+			self := c.nodes[survivor].Self()
+			require.Equal(t, was.ClusterID, self.ClusterID)
+			require.Equal(t, was.Member, self.Member)
+			put(t, c.nodes[survivor], "alone", "v")
+			c.stop(survivor)
+		}
+		// It is a cluster like any other, to which members can be added, but not those.
+		c.configs[survivor].Cluster.ForceNew = false
 		c.start(survivor)
 		c.ready()
-		checkMany(t, c.nodes[survivor], 50)
-		members, err := c.nodes[survivor].Members(testContext(t), true)
-		require.NoError(t, err)
-		require.Len(t, members, 1)
-		self := c.nodes[survivor].Self()
-		require.Equal(t, was.ClusterID, self.ClusterID)
-		require.Equal(t, was.Member, self.Member)
-		put(t, c.nodes[survivor], "alone", "v")
-		c.stop(survivor)
-	}
-	// It is a cluster like any other, to which members can be added, but not those.
-	c.configs[survivor].Cluster.ForceNew = false
-	c.start(survivor)
-	c.ready()
-	other := (survivor + 1) % 3
-	c.start(other)
-	c.removed(other)
-	added := c.add(survivor, true, nil)
-	c.ready()
-	require.Equal(t, "v", get(t, c.nodes[added], "alone"))
+		other := (survivor + 1) % 3
+		c.start(other)
+		c.removed(other)
+		added := c.add(survivor, true, nil)
+		c.ready()
+		require.Equal(t, "v", get(t, c.nodes[added], "alone"))
+	})
 }
