@@ -240,3 +240,28 @@ func TestNothingIsForwardedWithoutAWay(t *testing.T) {
 	require.False(t, r.hungry())
 	require.Equal(t, []string{"b", "c"}, forwardedBy(&inputs{events: []event{connected{2, true}}}))
 }
+
+// What does not fit into the window waits, or the leader would not take it; but one that
+// is larger than the window is sent when nothing else is under way.
+func TestLargeForwardsWait(t *testing.T) {
+	now := time.UnixMilli(0)
+	r := newFollower(t, now)
+	in := inputs{}
+	for _, size := range []int{maxForwardBytes * 3 / 4, maxForwardBytes / 2, maxForwardBytes + 1} {
+		in.proposals = append(in.proposals, NewProposal(make([]byte, size), never))
+	}
+	for sent := 1; sent <= len(in.proposals); sent++ {
+		out, err := r.step(now, &in)
+		require.NoError(t, err)
+		forwards := 0
+		for _, m := range out.messages {
+			if m.GetType() == raftpb.MsgProp {
+				forwards++
+			}
+		}
+		require.Equal(t, 1, forwards)
+		require.Len(t, r.proposer.outstanding, 1)
+		r.proposer.outstanding = nil // it is committed
+		in = inputs{}
+	}
+}
