@@ -216,7 +216,9 @@ func (n *Node) fetchFrom(ctx context.Context, from core.MemberID) (consensus.Ins
 	if err != nil {
 		return consensus.Installed{}, err
 	}
+	end := n.metrics.states.received.begin(from)
 	s, err := fetchInto(ctx, conn, n.disk.dir, n.disk.id.cluster)
+	end(err)
 	if errors.Is(err, checkpoint.ErrSync) {
 		n.fail(err) // the disk cannot be trusted
 	}

@@ -22,6 +22,8 @@ import (
 // The order is that of applier.Apply: the view is published before anyone hears of what
 // it shows. It is ahead of all earlier ones, as consensus installs nothing else.
 func (n *Node) install(s consensus.Installed) error {
+	n.metrics.states.installing.Set(1)
+	defer n.metrics.states.installing.Set(0)
 	next, err := n.disk.openInstalled(s)
 	if err != nil {
 		return fmt.Errorf("install the state of member %x as of entry %d: %w", uint64(s.From), s.Index, err)

@@ -203,14 +203,14 @@ func sameURLs(a, b []string) bool {
 
 // join receives the state of one of the members, in which this one is a member already,
 // and makes it this one's.
-func (d *disk) join(cfg *Config, p *plan) error {
+func (d *disk) join(cfg *Config, p *plan, m *metrics) error {
 	var err error
 	for attempt := range joinAttempts {
 		if attempt > 0 {
 			<-time.After(cfg.Timing.Election)
 		}
 		for i := range p.hosts {
-			if p.joined, err = d.receive(cfg, p, &p.hosts[i]); err == nil {
+			if p.joined, err = d.receive(cfg, p, &p.hosts[i], m); err == nil {
 				_, err = d.dir.adopt(p.joined.Dir)
 				return err
 			}
@@ -221,7 +221,7 @@ func (d *disk) join(cfg *Config, p *plan) error {
 }
 
 // receive receives the state of a member.
-func (d *disk) receive(cfg *Config, p *plan, from *answered) (consensus.Installed, error) {
+func (d *disk) receive(cfg *Config, p *plan, from *answered, m *metrics) (consensus.Installed, error) {
 	dialer := peer.Dialer{Dial: cfg.Peers.Dial}
 	hello := peer.Hello{Cluster: p.id.cluster, From: p.id.member, To: from.Self, Name: cfg.Name}
 	ctx := context.Background()
@@ -231,7 +231,9 @@ func (d *disk) receive(cfg *Config, p *plan, from *answered) (consensus.Installe
 	if err != nil {
 		return consensus.Installed{}, err
 	}
+	end := m.states.received.begin(from.Self)
 	s, err := fetchInto(ctx, conn, d.dir, p.id.cluster)
+	end(err)
 	if err != nil {
 		return s, err
 	}

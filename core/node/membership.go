@@ -133,26 +133,36 @@ func (n *Node) proposeChange(ctx context.Context, data []byte) ([]core.Member, e
 	if self := n.Self(); self.Leader != self.Member {
 		return nil, core.NotLeader
 	}
-	change, err := n.judgeChange(ctx, data)
+	cmd, _, err := command.DecodeCommandAs(data)
 	if err != nil {
 		return nil, err
 	}
-	p := consensus.NewMembership(data, time.Time{}, change)
-	if err := n.driver.Propose(p); err != nil {
-		return nil, err
+	err = n.makeChange(ctx, cmd, data)
+	if _, ok := cmd.(*core.MemberPromote); ok {
+		n.metrics.states.promotion(err)
 	}
-	if _, err := p.Wait(ctx); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return n.Members(ctx, false)
 }
 
-// judgeChange is what raft is told of a change, if the leader finds nothing wrong with it.
-func (n *Node) judgeChange(ctx context.Context, data []byte) (change consensus.MemberChange, err error) {
-	cmd, _, err := command.DecodeCommandAs(data)
+// makeChange judges and proposes a change, which data is as well.
+func (n *Node) makeChange(ctx context.Context, cmd core.Command, data []byte) error {
+	change, err := n.judgeChange(ctx, cmd)
 	if err != nil {
-		return change, err
+		return err
 	}
+	p := consensus.NewMembership(data, time.Time{}, change)
+	if err := n.driver.Propose(p); err != nil {
+		return err
+	}
+	_, err = p.Wait(ctx)
+	return err
+}
+
+// judgeChange is what raft is told of a change, if the leader finds nothing wrong with it.
+func (n *Node) judgeChange(ctx context.Context, cmd core.Command) (change consensus.MemberChange, err error) {
 	switch c := cmd.(type) {
 	case *core.MemberAdd:
 		change = consensus.MemberChange{Kind: consensus.AddVoter, ID: c.Member.ID}

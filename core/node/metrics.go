@@ -32,6 +32,7 @@ type metrics struct {
 	compactionPause, compactionTotal prometheus.Histogram // milliseconds
 	compactionLast                   prometheus.Gauge
 
+	states stateMetrics
 	// absent are those of which nothing ever happens here.
 	absent []prometheus.Collector
 }
@@ -83,6 +84,7 @@ func newMetrics(n *Node) *metrics {
 		compactionTotal: histogram("etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
 			"How long it takes until what a compaction gave up is gone for good.", 100, 14),
 		compactionLast: newGauge("etcd_debugging_mvcc_db_compaction_last", "When the last compaction's history was gone, in seconds since 1970."),
+		states:         newStateMetrics(),
 		absent:         absentMetrics(),
 	}
 	m.leaseMetrics = leaseMetrics{
@@ -235,7 +237,7 @@ func (m *metrics) observeReadIndex(took time.Duration, err error) {
 }
 
 func (m *metrics) collectors() []prometheus.Collector {
-	return append([]prometheus.Collector{
+	all := append([]prometheus.Collector{
 		m,
 		peerMetrics{m.n},
 		m.disk.logSync, m.disk.logWrite, m.disk.logBytes, m.disk.commit, m.disk.write,
@@ -244,6 +246,7 @@ func (m *metrics) collectors() []prometheus.Collector {
 		m.leaderChanges, m.proposalsFailed, m.readsFailed, m.readsSlow,
 		m.compactionPause, m.compactionTotal, m.compactionLast,
 	}, m.absent...)
+	return append(all, m.states.collectors()...)
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {

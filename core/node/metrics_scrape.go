@@ -151,8 +151,8 @@ var alarmNames = map[core.AlarmType]string{core.AlarmNoSpace: "NOSPACE", core.Al
 
 // absentMetrics are what etcd has in every scrape and what never happens here: there
 // is no bbolt file whose pages are rebalanced and spilled, no index in memory to
-// compact, no v2 store, no proxy, and no snapshot between members yet. They are zero
-// for ever, so that what asks for them finds them.
+// compact, no v2 store, no proxy, no snapshot file, and no heartbeat that waits for a disk.
+// They are zero for ever, so that what asks for them finds them.
 func absentMetrics() []prometheus.Collector {
 	const none = "Always zero: there is no such thing here."
 	var all []prometheus.Collector
@@ -175,14 +175,14 @@ func absentMetrics() []prometheus.Collector {
 	for _, name := range []string{
 		"etcd_debugging_store_expires_total", "etcd_debugging_store_watch_requests_total",
 		"etcd_grpc_proxy_events_coalescing_total",
-		"etcd_server_heartbeat_send_failures_total", "etcd_server_learner_promote_successes",
+		"etcd_server_heartbeat_send_failures_total",
 	} {
 		all = append(all, counter(name, none))
 	}
 	for _, name := range []string{
 		"etcd_debugging_mvcc_pending_events_total", "etcd_debugging_store_watchers",
 		"etcd_grpc_proxy_cache_hits_total", "etcd_grpc_proxy_cache_keys_total", "etcd_grpc_proxy_cache_misses_total",
-		"etcd_grpc_proxy_watchers_coalescing_total", "etcd_server_snapshot_apply_in_progress_total",
+		"etcd_grpc_proxy_watchers_coalescing_total",
 	} {
 		all = append(all, newGauge(name, none))
 	}

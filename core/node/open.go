@@ -135,7 +135,7 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 		return err
 	}
 	if p.joining {
-		if err := d.join(cfg, &p); err != nil {
+		if err := d.join(cfg, &p, m); err != nil {
 			return err
 		}
 	}

@@ -72,7 +72,7 @@ func (o *outgoing) init(n *Node) {
 // Transfer implements peer.Handler: it sends the state to a member that asks for it.
 func (p *peers) Transfer(ctx context.Context, from core.MemberID, conn net.Conn) error {
 	o, logger := &p.states.outgoing, p.n.cfg.Logger.With("to", fmt.Sprintf("%x", uint64(from)))
-	begun := time.Now()
+	begun, end := time.Now(), p.n.metrics.states.sent.begin(from)
 	var c *outgoingCheckpoint
 	sent, err := transfer.Send(ctx, conn, o.limit, func(ctx context.Context) (*transfer.Sender, error) {
 		var err error
@@ -82,6 +82,7 @@ func (p *peers) Transfer(ctx context.Context, from core.MemberID, conn net.Conn)
 		logger.Info("sending the state to another member", "index", c.index)
 		return transfer.NewSender(p.n.cfg.FS, c.dir, c.index)
 	})
+	end(err)
 	if c != nil {
 		o.give(c, sent)
 	}
