@@ -78,7 +78,7 @@ func (p *peers) start() error {
 	}
 	t, err := peer.Start(peer.Config{
 		Cluster: n.disk.id.cluster, Self: n.disk.id.member, Name: n.cfg.Name,
-		Listeners: n.cfg.Peers.Listeners, Dial: n.cfg.Peers.Dial, Handler: p, OnLink: n.driver.Connected,
+		Listeners: n.cfg.Peers.Listeners, Dial: n.cfg.Peers.Dial, Handler: p, OnLink: n.driver.Connected, OnGone: n.driver.Gone,
 		ReadTimeout: n.cfg.Peers.ReadTimeout, WriteTimeout: n.cfg.Peers.WriteTimeout,
 		Logger: n.cfg.Logger.With("component", "peer"),
 	})

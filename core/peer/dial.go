@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -26,16 +28,20 @@ type caller struct {
 func (c caller) call(ctx context.Context, url string, g *greeting) (net.Conn, frameKind, []byte, error) {
 	conn, err := c.connect(ctx, url)
 	if err != nil {
-		return nil, 0, nil, explain(err)
+		return nil, 0, nil, unanswered(err)
 	}
 	unbind := context.AfterFunc(ctx, func() { _ = conn.Close() }) // it is about to be closed anyway
 	kind, body, err := c.greet(conn, g)
 	if !unbind() {
 		err = context.Cause(ctx)
 	}
+	var nobody absent
+	if err != nil && !errors.As(err, &nobody) {
+		err = explain(err)
+	}
 	if err != nil {
 		_ = conn.Close() // the other error says more
-		return nil, 0, nil, explain(err)
+		return nil, 0, nil, err
 	}
 	return conn, kind, body, nil
 }
@@ -51,10 +57,10 @@ func (c caller) greet(conn net.Conn, g *greeting) (frameKind, []byte, error) {
 		return 0, nil, err
 	}
 	if _, err := conn.Write(appendFrame([]byte(magic), frameHello, g.encode(), nil)); err != nil {
-		return 0, nil, err
+		return 0, nil, unanswered(err)
 	}
 	if err := readMagic(conn); err != nil {
-		return 0, nil, err
+		return 0, nil, unanswered(err)
 	}
 	frames := frameReader{r: conn, max: maxReplyFrame}
 	kind, body, err := frames.next()
@@ -62,6 +68,30 @@ func (c caller) greet(conn net.Conn, g *greeting) (frameKind, []byte, error) {
 		return 0, nil, err
 	}
 	return kind, body, conn.SetDeadline(time.Time{})
+}
+
+// absent is the error of an attempt that shows that nobody is there, rather than that
+// nobody can be reached.
+type absent struct{ error }
+
+func (a absent) Unwrap() error { return a.error }
+
+// unanswered explains the error of an attempt that ended before there was an answer. It is
+// absent if the connection was refused, or if it was ended at once, as a proxy does whose
+// target is gone.
+func unanswered(err error) error {
+	var dial *net.OpError
+	for _, sign := range []error{syscall.ECONNREFUSED, syscall.ENOENT} { // that a socket has no file
+		if errors.As(err, &dial) && dial.Op == "dial" && errors.Is(err, sign) {
+			return absent{explain(err)}
+		}
+	}
+	for _, sign := range []error{io.EOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, sign) {
+			return absent{explain(err)}
+		}
+	}
+	return explain(err)
 }
 
 // refused is the error of one that was refused, or that a stranger answered.

@@ -44,6 +44,9 @@ func (t *Transport) serveStream(conn net.Conn, g *greeting) {
 	t.inbound.add(in)
 	err := in.run(ctx)
 	t.inbound.remove(in)
+	if l := t.link(g.From); l != nil {
+		l.poke() // it may be gone
+	}
 	if errors.Is(err, io.EOF) {
 		err = errors.New("it closed the connection")
 	}
@@ -162,6 +165,13 @@ func (i *inbounds) remove(in *inbound) {
 	if i.streams[in.from] == in {
 		delete(i.streams, in.from)
 	}
+}
+
+// has says whether a member has a stream to this one.
+func (i *inbounds) has(id core.MemberID) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.streams[id] != nil
 }
 
 // keep ends the streams of those that are not present.

@@ -98,6 +98,7 @@ func (l *link) poke() {
 // run connects until ctx ends.
 func (l *link) run(ctx context.Context) {
 	var pause backoff
+	var absences int
 	l.t.config.OnLink(l.id, false)
 	for attempt := 0; ctx.Err() == nil; attempt++ {
 		began := time.Now()
@@ -109,6 +110,7 @@ func (l *link) run(ctx context.Context) {
 		if l.out.owes() {
 			l.t.config.Handler.Broken(l.id)
 		}
+		absences = l.missed(err, absences)
 		if time.Since(began) > provenAfter && !isRefusal(err) {
 			pause = backoff{}
 		}
@@ -118,6 +120,19 @@ func (l *link) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// missed looks whether the peer is gone, after an attempt, and so many before it to which
+// nobody was there. It returns how many there are now.
+func (l *link) missed(err error, absences int) int {
+	var nobody absent
+	if !errors.As(err, &nobody) {
+		return 0
+	}
+	if absences++; absences >= l.ways() && !l.t.inbound.has(l.id) {
+		l.t.config.OnGone(l.id)
+	}
+	return absences
 }
 
 func isRefusal(err error) bool {

@@ -26,6 +26,12 @@ type Config struct {
 	// is heard first and when a connection ends, and that there is one when messages
 	// are taken. Nil is nobody.
 	OnLink func(to core.MemberID, up bool)
+	// OnGone is told that a member's process seems to have ended: there is no connection
+	// with it, and those of its URLs that were tried last, all of them, were refused, or
+	// closed before it had said anything. That it does not answer in time is no such sign.
+	// All that it has sent was given to Handler before. It may be told again and again, as
+	// often as it is tried. Nil is nobody.
+	OnGone func(id core.MemberID)
 
 	// ReadTimeout is the silence after which a connection counts as broken, WriteTimeout
 	// how long a write may take (etcd's --raft-read-timeout, --raft-write-timeout); zero

@@ -54,6 +54,9 @@ func Start(c Config) (*Transport, error) {
 	if c.OnLink == nil {
 		c.OnLink = func(core.MemberID, bool) {}
 	}
+	if c.OnGone == nil {
+		c.OnGone = func(core.MemberID) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
