@@ -6,7 +6,7 @@ import "time"
 // *DeleteRange, *Txn, *Compact, *LeaseGrant, *LeaseRevoke, *LeaseExpire,
 // *SetAlarm, *SetMember, *ZnodeWrite, *SessionOpen, *SessionAttach, *SessionClose,
 // *LeaseCheckpoint, *SetDowngrade, *MemberUpdate, *MemberAdd, *MemberRemove, *MemberPromote, *HashMark, *ZnodeReap, *ZnodeRestore,
-// *SetZnodeACLPolicy and those of users and roles in auth.go; the list is closed.
+// *SetZnodeACLPolicy, *SetEnsemble and those of users and roles in auth.go; the list is closed.
 //
 // A command holds everything that its effect depends on besides the replicated
 // state: a member's flags never enter into apply.

@@ -80,6 +80,23 @@ type ZnodeWrite struct {
 	EnforceQuota bool
 }
 
+// SetEnsemble writes what /zookeeper/config says of the servers of an ensemble, in a
+// revision, which becomes the configuration's version. It fails with SessionExpired and
+// SessionMoved; NoAuth without PermWrite on it; BadVersion; and InvalidArgument. While
+// authentication is on it is for root, as changes of members are. Its outcome is a
+// ZnodeOutcome of one operation.
+//
+// The members themselves are changed by MemberAdd and its like. MemberRemove and
+// MemberPromote rewrite the line of the member, if there is one, by themselves.
+type SetEnsemble struct {
+	// Session makes the request.
+	Session SessionRef
+	// Servers is a line for each server, each with its end: "server.1=h:2888:3888:participant\n".
+	Servers string
+	// From is the revision that wrote what is replaced (its Stat.Mzxid); zero if nothing did.
+	From Rev
+}
+
 // ZnodeOutcome answers a ZnodeWrite.
 type ZnodeOutcome struct {
 	// Ops has an outcome for each operation; it is nil if one failed.
@@ -191,6 +208,7 @@ type SessionClose struct{ Session SessionRef }
 type SessionOutcome struct{ Session SessionRef }
 
 func (*ZnodeWrite) command()    {}
+func (*SetEnsemble) command()   {}
 func (*SessionOpen) command()   {}
 func (*SessionAttach) command() {}
 func (*SessionClose) command()  {}

@@ -213,7 +213,7 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		if field >= fieldAuthEnable && field <= fieldTokenGrant {
 			return decodeAuth(field, body)
 		}
-		if field >= fieldMemberAdd && field <= fieldHashMark {
+		if field >= fieldMemberAdd && field <= fieldSetEnsemble {
 			return decodeMemberCommand(field, body)
 		}
 		return nil, errors.New("a kind that this version does not know")

@@ -86,6 +86,7 @@ func examples() []core.Command {
 		&core.MemberRemove{ID: 9},
 		&core.MemberPromote{ID: 9},
 		&core.HashMark{ID: 4},
+		&core.SetEnsemble{Session: core.SessionRef{ID: -7, Epoch: 2}, Servers: "server.1=a:1:2:participant\n", From: 9},
 		&core.AuthEnable{},
 		&core.AuthDisable{},
 		&core.UserAdd{Name: "alice", Hash: []byte("$2a$10$"), NoPassword: true},

@@ -15,6 +15,7 @@ const (
 	fieldMemberRemove  protowire.Number = 34
 	fieldMemberPromote protowire.Number = 35
 	fieldHashMark      protowire.Number = 36
+	fieldSetEnsemble   protowire.Number = 37
 )
 
 // memberFrame is what stands for a command of this file; zero if it is none.
@@ -28,6 +29,8 @@ func memberFrame(c core.Command) (field protowire.Number, m message) {
 		return fieldMemberPromote, &commandpb.MemberPromote{Id: uint64(c.ID)}
 	case *core.HashMark:
 		return fieldHashMark, &commandpb.HashMark{Id: c.ID}
+	case *core.SetEnsemble:
+		return fieldSetEnsemble, &commandpb.SetEnsemble{Session: sessionToPB(c.Session), Servers: c.Servers, From: int64(c.From)}
 	}
 	return 0, nil
 }
@@ -51,9 +54,13 @@ func decodeMemberCommand(field protowire.Number, body []byte) (core.Command, err
 		var m commandpb.MemberPromote
 		err := m.UnmarshalVT(body)
 		return &core.MemberPromote{ID: core.MemberID(m.Id)}, err
-	default:
+	case fieldHashMark:
 		var m commandpb.HashMark
 		err := m.UnmarshalVT(body)
 		return &core.HashMark{ID: m.Id}, err
+	default:
+		var m commandpb.SetEnsemble
+		err := m.UnmarshalVT(body)
+		return &core.SetEnsemble{Session: sessionFromPB(m.Session), Servers: m.Servers, From: core.Rev(m.From)}, err
 	}
 }

@@ -323,6 +323,8 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return m.txn(c, who, own)
 	case *core.ZnodeWrite:
 		return m.writeZnodes(c, who)
+	case *core.SetEnsemble:
+		return m.setServers(c, who)
 	case *core.Compact:
 		return nil, m.compact(c.Rev)
 	case *core.LeaseGrant:

@@ -102,13 +102,25 @@ func (m *Machine) removeMember(id core.MemberID) error {
 	if voters, _ := m.members.count(); voters == 1 && !m.members.all[at].Learner {
 		return core.NotEnoughStarted
 	}
+	gone := m.members.all[at]
 	m.setMembers(slices.Delete(slices.Clone(m.members.all), at, at+1))
 	removed := append(slices.Clone(m.members.removed), id)
 	slices.Sort(removed)
 	m.members.removed = removed
 	m.w.SetRow(row(keys.MetaRemoved), appendRemoved(nil, removed))
 	m.dropAlarms(id)
-	return nil
+	return m.tellZooKeeper(&gone, true)
+}
+
+// tellZooKeeper has ZooKeeper's configuration, if it names a member, say that the member is
+// removed or votes now: in a revision of its own, for clients watch it.
+func (m *Machine) tellZooKeeper(of *core.Member, removed bool) error {
+	if m.znodes == nil {
+		return nil
+	}
+	tx := m.begin(false)
+	_, err := m.take(&tx, nil, m.znodes.TellMembers(of, removed))
+	return err
 }
 
 // StandAlone makes a member a voter, and the only member, outside of the log, and
@@ -148,7 +160,7 @@ func (m *Machine) promoteMember(id core.MemberID) error {
 	promoted := m.members.all[at]
 	promoted.Learner = false
 	m.replaceMember(at, promoted)
-	return nil
+	return m.tellZooKeeper(&promoted, false)
 }
 
 // setMember takes in what a member says of itself: its name and client URLs. The rest

@@ -121,7 +121,7 @@ func opOf(cmd core.Command) Op {
 		return OpMember
 	case *core.SetDowngrade:
 		return OpDowngrade
-	case *core.ZnodeWrite, *core.ZnodeReap, *core.ZnodeRestore:
+	case *core.ZnodeWrite, *core.ZnodeReap, *core.ZnodeRestore, *core.SetEnsemble:
 		return OpZnode
 	case *core.SessionOpen, *core.SessionAttach, *core.SessionClose:
 		return OpSession

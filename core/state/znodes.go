@@ -27,6 +27,17 @@ func (m *Machine) writeZnodes(c *core.ZnodeWrite, who core.Principal) (core.Outc
 	return out, m.countLists()
 }
 
+// setServers runs a SetEnsemble.
+func (m *Machine) setServers(c *core.SetEnsemble, who core.Principal) (core.Outcome, error) {
+	if m.znodes == nil {
+		return nil, core.Unsupported
+	}
+	tx := m.begin(false)
+	stat, err := m.znodes.SetServers(c, m.rights.accounts.Identities(who))
+	out := &core.ZnodeOutcome{Ops: []core.ZnodeOpOutcome{{Path: "/zookeeper/config", Stat: stat}}}
+	return m.take(&tx, out, err)
+}
+
 // reap deletes what the leader of this very term found to be due, as far as it still is,
 // each in a revision of its own (X17).
 func (m *Machine) reap(c *core.ZnodeReap, term uint64) error {

@@ -205,6 +205,7 @@ type Command struct {
 	//	*Command_MemberRemove
 	//	*Command_MemberPromote
 	//	*Command_HashMark
+	//	*Command_SetEnsemble
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -569,6 +570,15 @@ func (x *Command) GetHashMark() *HashMark {
 	return nil
 }
 
+func (x *Command) GetSetEnsemble() *SetEnsemble {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SetEnsemble); ok {
+			return x.SetEnsemble
+		}
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -713,6 +723,10 @@ type Command_HashMark struct {
 	HashMark *HashMark `protobuf:"bytes,36,opt,name=hash_mark,json=hashMark,proto3,oneof"`
 }
 
+type Command_SetEnsemble struct {
+	SetEnsemble *SetEnsemble `protobuf:"bytes,37,opt,name=set_ensemble,json=setEnsemble,proto3,oneof"`
+}
+
 func (*Command_Put) isCommand_Kind() {}
 
 func (*Command_DeleteRange) isCommand_Kind() {}
@@ -782,6 +796,8 @@ func (*Command_MemberRemove) isCommand_Kind() {}
 func (*Command_MemberPromote) isCommand_Kind() {}
 
 func (*Command_HashMark) isCommand_Kind() {}
+
+func (*Command_SetEnsemble) isCommand_Kind() {}
 
 // As is who asked for a command.
 type As struct {
@@ -3230,6 +3246,66 @@ func (x *HashMark) GetId() uint64 {
 	return 0
 }
 
+type SetEnsemble struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       *SessionRef            `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	Servers       string                 `protobuf:"bytes,2,opt,name=servers,proto3" json:"servers,omitempty"`
+	From          int64                  `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetEnsemble) Reset() {
+	*x = SetEnsemble{}
+	mi := &file_command_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetEnsemble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetEnsemble) ProtoMessage() {}
+
+func (x *SetEnsemble) ProtoReflect() protoreflect.Message {
+	mi := &file_command_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetEnsemble.ProtoReflect.Descriptor instead.
+func (*SetEnsemble) Descriptor() ([]byte, []int) {
+	return file_command_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SetEnsemble) GetSession() *SessionRef {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *SetEnsemble) GetServers() string {
+	if x != nil {
+		return x.Servers
+	}
+	return ""
+}
+
+func (x *SetEnsemble) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
 type ZnodeRestore struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3243,7 +3319,7 @@ type ZnodeRestore struct {
 
 func (x *ZnodeRestore) Reset() {
 	*x = ZnodeRestore{}
-	mi := &file_command_proto_msgTypes[44]
+	mi := &file_command_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3255,7 +3331,7 @@ func (x *ZnodeRestore) String() string {
 func (*ZnodeRestore) ProtoMessage() {}
 
 func (x *ZnodeRestore) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[44]
+	mi := &file_command_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3268,7 +3344,7 @@ func (x *ZnodeRestore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ZnodeRestore.ProtoReflect.Descriptor instead.
 func (*ZnodeRestore) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{44}
+	return file_command_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ZnodeRestore) GetId() uint64 {
@@ -3317,7 +3393,7 @@ type RestoredSession struct {
 
 func (x *RestoredSession) Reset() {
 	*x = RestoredSession{}
-	mi := &file_command_proto_msgTypes[45]
+	mi := &file_command_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3405,7 @@ func (x *RestoredSession) String() string {
 func (*RestoredSession) ProtoMessage() {}
 
 func (x *RestoredSession) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[45]
+	mi := &file_command_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3418,7 @@ func (x *RestoredSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredSession.ProtoReflect.Descriptor instead.
 func (*RestoredSession) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{45}
+	return file_command_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *RestoredSession) GetId() int64 {
@@ -3389,7 +3465,7 @@ type RestoredZnode struct {
 
 func (x *RestoredZnode) Reset() {
 	*x = RestoredZnode{}
-	mi := &file_command_proto_msgTypes[46]
+	mi := &file_command_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3401,7 +3477,7 @@ func (x *RestoredZnode) String() string {
 func (*RestoredZnode) ProtoMessage() {}
 
 func (x *RestoredZnode) ProtoReflect() protoreflect.Message {
-	mi := &file_command_proto_msgTypes[46]
+	mi := &file_command_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3414,7 +3490,7 @@ func (x *RestoredZnode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoredZnode.ProtoReflect.Descriptor instead.
 func (*RestoredZnode) Descriptor() ([]byte, []int) {
-	return file_command_proto_rawDescGZIP(), []int{46}
+	return file_command_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *RestoredZnode) GetPath() []byte {
@@ -3535,7 +3611,7 @@ const file_command_proto_rawDesc = "" +
 	"\x06member\x18\x01 \x01(\x04R\x06member\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x127\n" +
-	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\xd5\x13\n" +
+	"\bcommands\x18\x04 \x03(\v2\x1b.triglot.command.v1.CommandR\bcommands\"\x9b\x14\n" +
 	"\aCommand\x12&\n" +
 	"\x02as\x18\x0e \x01(\v2\x16.triglot.command.v1.AsR\x02as\x12+\n" +
 	"\x03put\x18\x01 \x01(\v2\x17.triglot.command.v1.PutH\x00R\x03put\x12D\n" +
@@ -3582,7 +3658,8 @@ const file_command_proto_rawDesc = "" +
 	"member_add\x18! \x01(\v2\x1d.triglot.command.v1.MemberAddH\x00R\tmemberAdd\x12G\n" +
 	"\rmember_remove\x18\" \x01(\v2 .triglot.command.v1.MemberRemoveH\x00R\fmemberRemove\x12J\n" +
 	"\x0emember_promote\x18# \x01(\v2!.triglot.command.v1.MemberPromoteH\x00R\rmemberPromote\x12;\n" +
-	"\thash_mark\x18$ \x01(\v2\x1c.triglot.command.v1.HashMarkH\x00R\bhashMarkB\x06\n" +
+	"\thash_mark\x18$ \x01(\v2\x1c.triglot.command.v1.HashMarkH\x00R\bhashMark\x12D\n" +
+	"\fset_ensemble\x18% \x01(\v2\x1f.triglot.command.v1.SetEnsembleH\x00R\vsetEnsembleB\x06\n" +
 	"\x04kind\"]\n" +
 	"\x02As\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
@@ -3758,7 +3835,11 @@ const file_command_proto_rawDesc = "" +
 	"\rMemberPromote\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1a\n" +
 	"\bHashMark\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x04R\x02id\"\xc2\x01\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\"u\n" +
+	"\vSetEnsemble\x128\n" +
+	"\asession\x18\x01 \x01(\v2\x1e.triglot.command.v1.SessionRefR\asession\x12\x18\n" +
+	"\aservers\x18\x02 \x01(\tR\aservers\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x03R\x04from\"\xc2\x01\n" +
 	"\fZnodeRestore\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04step\x18\x02 \x01(\rR\x04step\x12\x12\n" +
@@ -3800,7 +3881,7 @@ func file_command_proto_rawDescGZIP() []byte {
 	return file_command_proto_rawDescData
 }
 
-var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_command_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_command_proto_goTypes = []any{
 	(*Entry)(nil),                // 0: triglot.command.v1.Entry
 	(*Batch)(nil),                // 1: triglot.command.v1.Batch
@@ -3846,9 +3927,10 @@ var file_command_proto_goTypes = []any{
 	(*MemberRemove)(nil),         // 41: triglot.command.v1.MemberRemove
 	(*MemberPromote)(nil),        // 42: triglot.command.v1.MemberPromote
 	(*HashMark)(nil),             // 43: triglot.command.v1.HashMark
-	(*ZnodeRestore)(nil),         // 44: triglot.command.v1.ZnodeRestore
-	(*RestoredSession)(nil),      // 45: triglot.command.v1.RestoredSession
-	(*RestoredZnode)(nil),        // 46: triglot.command.v1.RestoredZnode
+	(*SetEnsemble)(nil),          // 44: triglot.command.v1.SetEnsemble
+	(*ZnodeRestore)(nil),         // 45: triglot.command.v1.ZnodeRestore
+	(*RestoredSession)(nil),      // 46: triglot.command.v1.RestoredSession
+	(*RestoredZnode)(nil),        // 47: triglot.command.v1.RestoredZnode
 }
 var file_command_proto_depIdxs = []int32{
 	1,  // 0: triglot.command.v1.Entry.batches:type_name -> triglot.command.v1.Batch
@@ -3884,30 +3966,32 @@ var file_command_proto_depIdxs = []int32{
 	27, // 30: triglot.command.v1.Command.member_update:type_name -> triglot.command.v1.MemberUpdate
 	19, // 31: triglot.command.v1.Command.znode_reap:type_name -> triglot.command.v1.ZnodeReap
 	20, // 32: triglot.command.v1.Command.set_znode_acl_policy:type_name -> triglot.command.v1.SetZnodeACLPolicy
-	44, // 33: triglot.command.v1.Command.znode_restore:type_name -> triglot.command.v1.ZnodeRestore
+	45, // 33: triglot.command.v1.Command.znode_restore:type_name -> triglot.command.v1.ZnodeRestore
 	40, // 34: triglot.command.v1.Command.member_add:type_name -> triglot.command.v1.MemberAdd
 	41, // 35: triglot.command.v1.Command.member_remove:type_name -> triglot.command.v1.MemberRemove
 	42, // 36: triglot.command.v1.Command.member_promote:type_name -> triglot.command.v1.MemberPromote
 	43, // 37: triglot.command.v1.Command.hash_mark:type_name -> triglot.command.v1.HashMark
-	9,  // 38: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
-	8,  // 39: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
-	8,  // 40: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
-	6,  // 41: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
-	4,  // 42: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
-	5,  // 43: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
-	7,  // 44: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
-	16, // 45: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
-	18, // 46: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
-	16, // 47: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
-	25, // 48: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
-	15, // 49: triglot.command.v1.MemberAdd.member:type_name -> triglot.command.v1.SetMember
-	45, // 50: triglot.command.v1.ZnodeRestore.sessions:type_name -> triglot.command.v1.RestoredSession
-	46, // 51: triglot.command.v1.ZnodeRestore.znodes:type_name -> triglot.command.v1.RestoredZnode
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	44, // 38: triglot.command.v1.Command.set_ensemble:type_name -> triglot.command.v1.SetEnsemble
+	9,  // 39: triglot.command.v1.Txn.compares:type_name -> triglot.command.v1.Compare
+	8,  // 40: triglot.command.v1.Txn.then:type_name -> triglot.command.v1.Op
+	8,  // 41: triglot.command.v1.Txn.else:type_name -> triglot.command.v1.Op
+	6,  // 42: triglot.command.v1.Op.range:type_name -> triglot.command.v1.Range
+	4,  // 43: triglot.command.v1.Op.put:type_name -> triglot.command.v1.Put
+	5,  // 44: triglot.command.v1.Op.delete_range:type_name -> triglot.command.v1.DeleteRange
+	7,  // 45: triglot.command.v1.Op.txn:type_name -> triglot.command.v1.Txn
+	16, // 46: triglot.command.v1.ZnodeWrite.session:type_name -> triglot.command.v1.SessionRef
+	18, // 47: triglot.command.v1.ZnodeWrite.ops:type_name -> triglot.command.v1.ZnodeOp
+	16, // 48: triglot.command.v1.SessionClose.session:type_name -> triglot.command.v1.SessionRef
+	25, // 49: triglot.command.v1.LeaseCheckpoint.leases:type_name -> triglot.command.v1.LeaseRemaining
+	15, // 50: triglot.command.v1.MemberAdd.member:type_name -> triglot.command.v1.SetMember
+	16, // 51: triglot.command.v1.SetEnsemble.session:type_name -> triglot.command.v1.SessionRef
+	46, // 52: triglot.command.v1.ZnodeRestore.sessions:type_name -> triglot.command.v1.RestoredSession
+	47, // 53: triglot.command.v1.ZnodeRestore.znodes:type_name -> triglot.command.v1.RestoredZnode
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_command_proto_init() }
@@ -3951,6 +4035,7 @@ func file_command_proto_init() {
 		(*Command_MemberRemove)(nil),
 		(*Command_MemberPromote)(nil),
 		(*Command_HashMark)(nil),
+		(*Command_SetEnsemble)(nil),
 	}
 	file_command_proto_msgTypes[8].OneofWrappers = []any{
 		(*Op_Range)(nil),
@@ -3964,7 +4049,7 @@ func file_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_command_proto_rawDesc), len(file_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

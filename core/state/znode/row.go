@@ -31,6 +31,9 @@ type node struct {
 	past
 	// used is what a quota's znode of numbers shows.
 	used usage
+	// servers is what ZooKeeper's configuration says of the servers, which is no key; see
+	// config.go.
+	servers string
 }
 
 // past is what the key of a znode cannot tell, for want of one or because the znode is
@@ -55,6 +58,7 @@ type past struct {
 //	ttl                                       uvarint, if the kind is ZnodeTTL
 //	count, bytes                              uvarints, if flagCounted is set
 //	length of at, at                          uvarint and bytes, if flagCounting is set
+//	length of servers, servers                uvarint and bytes, if flagOwn and flagImplicit are set
 const (
 	kindBits = 1<<2 - 1
 
@@ -71,7 +75,7 @@ func (n *node) append(dst []byte) []byte {
 	for _, f := range [...]struct {
 		is  bool
 		bit byte
-	}{{n.null, flagNull}, {n.implicit, flagImplicit}, {n.pinned, flagPinned}, {n.own, flagOwn}, {n.used.counted, flagCounted}, {n.used.counting, flagCounting}} {
+	}{{n.null, flagNull}, {n.implicit, flagImplicit}, {n.pinned, flagPinned}, {n.own || n.servers != "", flagOwn}, {n.used.counted, flagCounted}, {n.used.counting, flagCounting}} {
 		if f.is {
 			flags |= f.bit
 		}
@@ -101,6 +105,10 @@ func (n *node) append(dst []byte) []byte {
 	if n.used.counting {
 		dst = binary.AppendUvarint(dst, uint64(len(n.used.at)))
 		dst = append(dst, n.used.at...)
+	}
+	if n.servers != "" {
+		dst = binary.AppendUvarint(dst, uint64(len(n.servers)))
+		dst = append(dst, n.servers...)
 	}
 	return dst
 }
@@ -137,6 +145,10 @@ func decodeNode(b []byte) (node, error) {
 	if n.used.counting = flags&flagCounting != 0; n.used.counting {
 		d.bad = d.bad || !n.used.counted
 		n.used.at = d.string()
+	}
+	if n.own && n.implicit {
+		n.servers = d.string()
+		n.own, d.bad = false, d.bad || n.servers == ""
 	}
 	if d.bad || len(d.b) > 0 {
 		return node{}, fmt.Errorf("malformed znode row: %x", b)
@@ -215,6 +227,9 @@ func (n *node) stat(kv *core.KV) core.Stat {
 		Ctime: n.ctime, Mtime: n.mtime,
 		Version: n.version(kv), Cversion: 2*n.creates - n.children, Aversion: n.aversion,
 		NumChildren: n.children,
+	}
+	if n.servers != "" {
+		s.DataLength = int32(len(n.configuration()))
 	}
 	if !n.implicit {
 		s.Mzxid, s.Mtime = kv.ModRev, kv.Time

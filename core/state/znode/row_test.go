@@ -28,6 +28,7 @@ func drawNode(t *rapid.T) node {
 		n.czxid, n.base = core.Rev(rapid.Int64().Draw(t, "czxid")), rapid.Int32().Draw(t, "base")
 	}
 	if n.implicit {
+		n.own, n.servers = false, rapid.StringN(0, 5, -1).Draw(t, "servers")
 		n.mzxid, n.mtime = core.Rev(rapid.Int64().Draw(t, "mzxid")), rapid.Int64().Draw(t, "mtime")
 	}
 	if n.kind == core.ZnodeTTL {
@@ -68,6 +69,8 @@ func FuzzRow(f *testing.F) {
 	n.implicit, n.pinned, n.base, n.czxid = true, true, -7, 5
 	f.Add(n.append(nil))
 	n.kind, n.ttl, n.used = core.ZnodeTTL, 1000, usage{counted: true, count: 2, bytes: 30}
+	f.Add(n.append(nil))
+	n.servers = "server.1=a:1:2:participant\n"
 	f.Add(n.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		n, err := decodeNode(b)

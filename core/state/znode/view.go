@@ -51,6 +51,9 @@ func Read(r Reader, m Mount, path string) (core.Znode, error) {
 	}
 	z := core.Znode{Null: n.null, ACL: n.acl}
 	if n.implicit {
+		if n.servers != "" {
+			z.Data = []byte(n.configuration())
+		}
 		z.Stat = n.stat(nil)
 		return z, nil
 	}
