@@ -2,10 +2,12 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
@@ -71,13 +73,49 @@ type Progress struct {
 	Active, Installing bool
 }
 
-// DecodeMessage reads a message as it came from a peer. It may keep b.
+// maxMessage bounds what a message takes that has several entries: those that
+// maxMessageBytes allows, and what is around each.
+const maxMessage = 2 * maxMessageBytes
+
+// DecodeMessage reads a message as it came from a peer. It may keep b. A larger one than
+// maxMessage has one entry, and little else: no peer can fill the memory with little things.
 func DecodeMessage(b []byte) (*Message, error) {
+	if len(b) > maxMessage {
+		if err := checkLarge(b); err != nil {
+			return nil, fmt.Errorf("consensus: message of a peer: %w", err)
+		}
+	}
 	m := new(Message)
 	if err := proto.Unmarshal(b, m); err != nil {
 		return nil, fmt.Errorf("consensus: message of a peer: %w", err)
 	}
 	return m, nil
+}
+
+// fieldEntries is that of raftpb.Message.
+const fieldEntries = protowire.Number(7)
+
+func checkLarge(b []byte) error {
+	entries, rest := 0, 0
+	for len(b) > 0 {
+		field, kind, tag := protowire.ConsumeTag(b)
+		if tag < 0 {
+			return protowire.ParseError(tag)
+		}
+		n := protowire.ConsumeFieldValue(field, kind, b[tag:])
+		switch {
+		case n < 0:
+			return protowire.ParseError(n)
+		case field == fieldEntries:
+			entries++
+		default:
+			rest += tag + n
+		}
+		if b = b[tag+n:]; entries > 1 || rest > maxMessageBytes {
+			return errors.New("it is large, and not for a large entry")
+		}
+	}
+	return nil
 }
 
 // Fetched ends what Config.Fetch began: with the state that is to be installed, or with

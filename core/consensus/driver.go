@@ -157,7 +157,12 @@ func (d *Driver) Pending() int { return int(d.status.pending.Load()) }
 
 // Receive takes in a message from a peer. It never waits; it drops what it has no
 // room for, and what a peer has no business to send.
-func (d *Driver) Receive(m *Message) { d.inbox.receive(m, proto.Size(m)) }
+func (d *Driver) Receive(m *Message) {
+	d.inbox.receive(m, proto.Size(m)+entryMemory*len(m.GetEntries()))
+}
+
+// entryMemory is about what an entry takes beside its data.
+const entryMemory = 128
 
 // Failed delivers the error that stopped the member, if one does. The process
 // must end: this member can serve no more until it is started again.

@@ -14,10 +14,12 @@ import (
 // duties is what a replica does beside replicating: it hands leadership over, and knows
 // how the others are.
 type duties struct {
-	ticks      uint64
-	heard      map[uint64]uint64 // when a member was last heard of, in ticks
-	handing    []*transfer
-	reminded   int // ticks since remind last did something
+	ticks    uint64
+	heard    map[uint64]uint64 // when a member was last heard of, in ticks
+	handing  []*transfer
+	reminded int // ticks since remind last did something
+	// complained is when the log was told last of a message that is refused.
+	complained time.Time
 	succession succession
 
 	electionTicks, remindTicks int

@@ -3,6 +3,7 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -40,6 +41,17 @@ func (r *replica) receive(m *Message) error {
 		r.log.Debug("message from a peer dropped", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
 	}
 	return nil
+}
+
+// refusedPause is the least time between two lines of messages that are refused.
+const refusedPause = 10 * time.Second
+
+// complain logs that a message is refused, now and then.
+func (r *replica) complain(m *Message, err error) {
+	if r.now.Sub(r.duties.complained) >= refusedPause {
+		r.duties.complained = r.now
+		r.log.Warn("message from a peer refused", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
+	}
 }
 
 // staleNotice recognises what a member answers to a message of a former term: an

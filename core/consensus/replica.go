@@ -240,7 +240,7 @@ func (r *replica) takeIn(in *inputs) error {
 	}
 	for _, m := range in.messages {
 		if err := r.receive(m); err != nil {
-			r.log.Warn("message from a peer refused", "type", m.GetType(), "from", memberName(core.MemberID(m.GetFrom())), "error", err)
+			r.complain(m, err)
 		}
 	}
 	r.heardGone()
