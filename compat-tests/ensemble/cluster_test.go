@@ -4,6 +4,7 @@ package ensemble_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -13,13 +14,20 @@ import (
 )
 
 // A leader that is cut off is followed by another one, and follows it once the network
-// is healed: the proxies are where all that the members say to each other goes.
+// is healed: the proxies are where all that the members say to each other goes. TARGET
+// says of which server, as everywhere.
 func TestACutOffLeaderIsReplaced(t *testing.T) {
-	for _, kind := range []ensemble.Kind{ensemble.Etcd, ensemble.ZooKeeper} {
-		t.Run(string(kind), func(t *testing.T) {
+	kind, err := ensemble.KindFromEnv()
+	require.NoError(t, err)
+	for _, secure := range []bool{false, true} {
+		if secure && kind == ensemble.ZooKeeper {
+			continue // it is started without TLS
+		}
+		t.Run(fmt.Sprintf("TLS=%v", secure), func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
-			c, err := ensemble.Start(ctx, ensemble.Options{Kind: kind, Tick: 200 * time.Millisecond})
+			c, err := ensemble.Start(ctx, ensemble.Options{Kind: kind, Tick: 200 * time.Millisecond, PeerTLS: secure})
 			t.Cleanup(func() { require.NoError(t, c.Close()) })
 			require.NoError(t, err)
 			old := c.Leader(ctx)
