@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -21,6 +23,7 @@ type testNetwork struct {
 	listeners map[string]*memListener // of a peer URL's member, closed while it is down
 	owners    map[string]int          // whose URL it is
 	blocked   map[[2]int]bool         // from, to
+	ended     map[int]bool            // whose processes seem to have ended
 	delay     time.Duration
 	relays    map[*testRelay]bool
 	closed    bool
@@ -34,7 +37,7 @@ type testRelay struct {
 
 func newTestNetwork(t testing.TB) *testNetwork {
 	n := &testNetwork{
-		listeners: map[string]*memListener{}, owners: map[string]int{}, blocked: map[[2]int]bool{}, relays: map[*testRelay]bool{},
+		listeners: map[string]*memListener{}, owners: map[string]int{}, blocked: map[[2]int]bool{}, ended: map[int]bool{}, relays: map[*testRelay]bool{},
 	}
 	n.changed = sync.NewCond(&n.mu)
 	t.Cleanup(func() {
@@ -72,6 +75,9 @@ func (n *testNetwork) dialer(from int) func(ctx context.Context, url string) (ne
 				return nil, fmt.Errorf("dial %s: %w", url, context.Cause(ctx))
 			}
 			n.changed.Wait()
+		}
+		if n.ended[from] || n.ended[to] {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 		}
 		return n.connect(from, to, n.listeners[url])
 	}
@@ -160,6 +166,7 @@ func (n *testNetwork) heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.blocked)
+	clear(n.ended)
 	n.delay = 0
 	n.changed.Broadcast()
 }
@@ -169,6 +176,14 @@ func (n *testNetwork) slow(delay time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.delay = delay
+}
+
+// end makes it look as if a member's process had ended, until heal.
+func (n *testNetwork) end(member int) {
+	n.mu.Lock()
+	n.ended[member] = true
+	n.mu.Unlock()
+	n.cut(func(from, to int) bool { return from == member || to == member })
 }
 
 // cut resets the connections of which which says so.
