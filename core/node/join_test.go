@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -208,5 +209,27 @@ func TestFounders(t *testing.T) {
 			ids[c.id(i)] = true
 		}
 		require.Len(t, ids, 4)
+	})
+}
+
+// What a follower has had changed it knows, also when the next change is judged there
+// (etcd T-101: one voter too many that has not started is refused).
+func TestAFollowerKnowsWhatItHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, loosely)
+		c.ready()
+		follower := c.nodes[c.followers(c.waitLeader())[0]]
+		for i := range 20 {
+			added, _, err := follower.Membership().Add(testContext(t), core.Principal{}, []string{fmt.Sprintf("http://h:%d", i)}, true)
+			require.NoError(t, err)
+			members, err := follower.Members(testContext(t), false)
+			require.NoError(t, err)
+			require.NotNil(t, memberIn(members, added.ID))
+			_, err = follower.Membership().Remove(testContext(t), core.Principal{}, added.ID)
+			require.NoError(t, err)
+			members, err = follower.Members(testContext(t), false)
+			require.NoError(t, err)
+			require.Nil(t, memberIn(members, added.ID))
+		}
 	})
 }

@@ -80,11 +80,20 @@ func decodeChanged(b []byte) (members []core.Member, err error) {
 	return members, nil
 }
 
-// forward has the leader make a change. It fails with NoLeader if none is known.
+// forward has the leader make a change, and waits until this member knows of it too: the
+// next one is judged by what it knows. It fails with NoLeader if none is known.
 func (m membership) forward(ctx context.Context, data []byte) ([]core.Member, error) {
 	answer, err := m.n.peers.askLeader(ctx, askMembers, data)
 	if err != nil {
 		return nil, err
 	}
-	return decodeChanged(answer)
+	members, err := decodeChanged(answer)
+	if err != nil || memberIn(members, m.n.Self().Member) == nil { // it has itself removed
+		return members, err
+	}
+	// What is made stays made, whatever becomes of the contact to the leader.
+	if _, err := m.n.Members(ctx, true); err != nil {
+		m.n.cfg.Logger.Warn("this member does not know yet of a change that it had the leader make", "error", err)
+	}
+	return members, nil
 }
