@@ -166,5 +166,5 @@ func hide[T int64 | uint64](etcd, ours *T) {
 
 // hideEndpoint replaces a side's own address.
 func (s *side) hideEndpoint(text string) string {
-	return strings.ReplaceAll(text, s.endpoint, "ENDPOINT")
+	return s.names.hide(strings.ReplaceAll(text, s.endpoint, "ENDPOINT"))
 }

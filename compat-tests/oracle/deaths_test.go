@@ -80,7 +80,7 @@ func TestWhatEtcdDiesOf(t *testing.T) {
 			}
 			if target == server.Etcd {
 				require.Equal(t, codes.Unavailable, last.err.Code(), last.err.Message())
-				<-s.process.Done()
+				<-s.host.(*server.Process).Done()
 				stopped = true
 				require.ErrorContains(t, s.close(), "the server has ended")
 				return

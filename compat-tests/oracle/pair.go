@@ -30,20 +30,29 @@ type pair struct {
 // startPair starts both servers, each empty, with the given further flags. Passwords
 // are hashed at the lowest cost that there is: scripts set many.
 func startPair(ctx context.Context, target server.Target, args ...string) (*pair, error) {
+	return startSized(ctx, target, 1, args...)
+}
+
+// startSized is startPair with so many members on each side; the sides speak to a
+// follower if there are several.
+func startSized(ctx context.Context, target server.Target, members int, args ...string) (*pair, error) {
 	args = append(slices.Clone(args), "--bcrypt-cost", "4")
-	options := func(t server.Target) server.Options {
-		o := server.Options{Target: t, AdvertisePeerURL: peerURL, EtcdMode: true, Args: args}
+	start := func(t server.Target) (*side, error) {
+		args := slices.Clone(args)
 		if t == server.Etcd {
 			// Enough if only the process dies, and faster.
-			o.Args = append(slices.Clone(args), "--unsafe-no-fsync")
+			args = append(args, "--unsafe-no-fsync")
 		}
-		return o
+		if members > 1 {
+			return startCluster(ctx, t, members, args)
+		}
+		return newSide(ctx, server.Options{Target: t, AdvertisePeerURL: peerURL, EtcdMode: true, Args: args})
 	}
 	p := &pair{closed: make(map[string]bool)}
 	var errEtcd, errOurs error
 	var wg sync.WaitGroup
-	wg.Go(func() { p.etcd, errEtcd = newSide(ctx, options(server.Etcd)) })
-	wg.Go(func() { p.ours, errOurs = newSide(ctx, options(target)) })
+	wg.Go(func() { p.etcd, errEtcd = start(server.Etcd) })
+	wg.Go(func() { p.ours, errOurs = start(target) })
 	wg.Wait()
 	if err := errors.Join(errEtcd, errOurs); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -57,6 +66,11 @@ func startPair(ctx context.Context, target server.Target, args ...string) (*pair
 // identify learns the identity that etcd's headers carry; it is the one that
 // ours must carry.
 func (p *pair) identify() error {
+	if p.etcd.names != nil {
+		p.usual = usual{cluster: sharedCluster, member: 1, term: sharedTerm}
+		errEtcd, errOurs := on(p, (*side).learnTerm)
+		return errors.Join(errEtcd, errOurs)
+	}
 	status := p.etcd.call(methods["auth-status"], &pb.AuthStatusRequest{}) // which anybody may ask for
 	if status.err != nil {
 		return status.err.Err()
@@ -118,6 +132,7 @@ func (p *pair) call(name string, request proto.Message) outcome {
 
 // resolve returns the request with this side's ids for aliases.
 func (s *side) resolve(request proto.Message) proto.Message {
+	request = s.names.resolve(request)
 	if len(s.aliases) == 0 {
 		return request
 	}
@@ -149,6 +164,10 @@ func (p *pair) text(s *side, r reply) string {
 	if r.err != nil {
 		return errorText(r.err)
 	}
+	if s.names != nil {
+		r.message = proto.Clone(r.message)
+		s.names.share(r.message)
+	}
 	return s.hideEndpoint(p.usual.render(r.message))
 }
 
@@ -163,6 +182,9 @@ type watched struct {
 // watch by watch. etcd's responses are returned too.
 func (p *pair) stream(name string, md metadata.MD, f func(*stream) watched) (outcome, []*pb.WatchResponse) {
 	etcd, ours := on(p, func(s *side) watched {
+		if err := s.catchUp(s.ctx); err != nil {
+			return watched{err: err}
+		}
 		st, err := s.open(name, md)
 		if err != nil {
 			return watched{err: err}
@@ -178,6 +200,7 @@ func (p *pair) watchText(s *side, w watched) string {
 	for _, r := range w.responses {
 		r = proto.Clone(r).(*pb.WatchResponse)
 		s.aliases.replace(r.ProtoReflect())
+		s.names.share(r)
 		lastStates(r)
 		fmt.Fprintf(&b, "watch %d:\n", r.WatchId)
 		r.WatchId = 0

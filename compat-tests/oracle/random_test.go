@@ -17,6 +17,7 @@ var (
 	seed     = flag.Uint64("seed", 1, "seed of the first random run; the next ones count up")
 	steps    = flag.Int("steps", 1000, "requests of each random run")
 	restarts = flag.Int("restarts", 1, "restarts of the servers within each random run")
+	members  = flag.Int("members", 1, "members of each side; of several, the client speaks to a follower, or with even seeds to each in turn")
 	attempts = flag.Int("shrink", 0, "attempts to make a failing run smaller; each takes about a second")
 )
 
@@ -30,7 +31,7 @@ func TestRandom(t *testing.T) {
 	ctx := context.Background()
 	counts := make(map[string]int)
 	for s := *seed; s < *seed+uint64(*seeds); s++ {
-		run := plan{seed: s, restarts: *restarts}
+		run := plan{seed: s, restarts: *restarts, members: *members}
 		for n := range *steps {
 			run.steps = append(run.steps, n)
 		}
@@ -46,8 +47,8 @@ func TestRandom(t *testing.T) {
 			t.Errorf("smaller: %d steps: %v", len(run.steps), run.steps)
 			require.NoError(t, err)
 		}
-		t.Errorf("%v\nagain: go test ./oracle -run TestRandom -seeds 1 -seed %d -steps %d -restarts %d -shrink 60",
-			found, s, *steps, *restarts)
+		t.Errorf("%v\nagain: go test ./oracle -run TestRandom -seeds 1 -seed %d -steps %d -restarts %d -members %d -shrink 60",
+			found, s, *steps, *restarts, *members)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
 		t.Logf("%6d %s", counts[kind], kind)

@@ -54,22 +54,49 @@ func TestScript(t *testing.T) {
 	require.NoError(t, err)
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		t.Parallel()
-		p, err := startPair(context.Background(), target)
+		p, err := startSized(context.Background(), target, *members)
 		require.NoError(t, err)
 		defer func() { require.NoError(t, p.close()) }()
-		var differences []string // told in the end: datadriven stops at the first failure
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			o := p.as(argument(t, d, "as", ""), func() outcome { return p.run(t, d) })
-			if !o.same() {
-				differences = append(differences, fmt.Sprintf("%s: %s\n%s\n(-etcd +ours)\n%s", d.Pos, d.Cmd, d.Input, diff(o)))
-			}
-			return o.etcd
-		})
-		for _, difference := range differences {
-			t.Error(difference)
-		}
-		p.requireQuiet(t)
+		p.follow(t, path)
 	})
+}
+
+// TestMembers runs the scripts of members/, on three members of each side: what only a
+// cluster of several does (etcd T-101 to T-103). Its members are 1, 2 and 3 in requests and
+// replies; the client speaks to 1, which follows. To record anew:
+//
+//	TARGET=etcd go test ./oracle -run TestMembers -rewrite
+//
+// insist=WORD of a command has it made until the error with that word is no more.
+func TestMembers(t *testing.T) {
+	target, err := server.TargetFromEnv()
+	require.NoError(t, err)
+	datadriven.Walk(t, "members", func(t *testing.T, path string) {
+		p, err := startSized(context.Background(), target, 3)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, p.close()) }()
+		p.follow(t, path)
+	})
+}
+
+// follow runs a script.
+func (p *pair) follow(t *testing.T, path string) {
+	recorded := p.etcd.names == nil || !strings.HasPrefix(path, "testdata")
+	var differences []string // told in the end: datadriven stops at the first failure
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		o := p.as(argument(t, d, "as", ""), func() outcome { return p.run(t, d) })
+		if !o.same() {
+			differences = append(differences, fmt.Sprintf("%s: %s\n%s\n(-etcd +ours)\n%s", d.Pos, d.Cmd, d.Input, diff(o)))
+		}
+		if !recorded { // on one member
+			return d.Expected
+		}
+		return o.etcd
+	})
+	for _, difference := range differences {
+		t.Error(difference)
+	}
+	p.requireQuiet(t)
 }
 
 // run executes one command on both sides.
@@ -113,6 +140,9 @@ func (p *pair) run(t *testing.T, d *datadriven.TestData) outcome {
 		request = &pb.TxnRequest{Success: []*pb.RequestOp{{
 			Request: &pb.RequestOp_RequestTxn{RequestTxn: request.(*pb.TxnRequest)},
 		}}}
+	}
+	if text := argument(t, d, "insist", ""); text != "" {
+		return p.insist(d.Cmd, request, text)
 	}
 	return p.call(d.Cmd, request)
 }

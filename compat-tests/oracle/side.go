@@ -114,9 +114,10 @@ type reply struct {
 // side is one server and everything this package holds open towards it. One
 // goroutine uses it at a time.
 type side struct {
-	process    *server.Process
-	endpoint   string // of process; it never changes
+	host       host
+	endpoint   string // of host; it never changes
 	conn       *grpc.ClientConn
+	names      *names                                   // nil if the host is a lone server
 	keepAlives map[string]pb.Lease_LeaseKeepAliveClient // by user; opened by the first keep-alive
 	streams    map[string]*stream
 	aliases    aliases
@@ -127,28 +128,47 @@ type side struct {
 	wg     sync.WaitGroup // the streams' readers
 }
 
+// host is the server of a side: one process, or the members of a cluster.
+type host interface {
+	Endpoint() string // of what the side speaks to, as host:port
+	URL() string
+	Kill() error // SIGKILL; of a cluster, the leader
+	Terminate() error
+	Restart(ctx context.Context) error // after Kill or Terminate
+	Stop() error
+}
+
 func newSide(ctx context.Context, o server.Options) (*side, error) {
 	process, err := server.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("passthrough:///"+process.Endpoint(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)))
+	return sideOf(ctx, process)
+}
+
+// sideOf takes over the host.
+func sideOf(ctx context.Context, h host) (*side, error) {
+	conn, err := dial(h.Endpoint())
 	if err != nil {
-		return nil, errors.Join(err, process.Stop())
+		return nil, errors.Join(err, h.Stop())
 	}
-	s := &side{process: process, endpoint: process.Endpoint(), conn: conn, streams: make(map[string]*stream), aliases: make(aliases)}
+	s := &side{host: h, endpoint: h.Endpoint(), conn: conn, streams: make(map[string]*stream), aliases: make(aliases)}
 	s.keepAlives = make(map[string]pb.Lease_LeaseKeepAliveClient)
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return s, nil
+}
+
+func dial(endpoint string) (*grpc.ClientConn, error) {
+	return grpc.NewClient("passthrough:///"+endpoint,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxReply)))
 }
 
 // close ends all streams and the server.
 func (s *side) close() error {
 	s.cancel()
 	s.wg.Wait()
-	return errors.Join(s.conn.Close(), s.process.Stop())
+	return errors.Join(s.conn.Close(), s.names.close(), s.host.Stop())
 }
 
 // call makes a unary call.
@@ -159,7 +179,11 @@ func (s *side) call(m method, request proto.Message) reply {
 	ctx, cancel := context.WithTimeout(s.calling(s.ctx), patience)
 	defer cancel()
 	response := m.response()
-	if err := s.conn.Invoke(ctx, m.path, request, response); err != nil {
+	conn, err := s.connFor(ctx, request)
+	if err != nil {
+		return reply{err: status.Convert(err)}
+	}
+	if err := conn.Invoke(ctx, m.path, request, response); err != nil {
 		return reply{err: status.Convert(err)}
 	}
 	s.callers.learn(request, response)
@@ -233,7 +257,7 @@ func (s *side) renew(request *pb.LeaseKeepAliveRequest) reply {
 func (s *side) fetch(method, path string) (status, contentType, body string, err error) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, s.process.URL()+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, s.host.URL()+path, nil)
 	if err != nil {
 		return "", "", "", err
 	}

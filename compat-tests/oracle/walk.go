@@ -353,14 +353,14 @@ func (w *walk) restart(ctx context.Context, n int) error {
 func (s *side) restart(ctx context.Context, kill bool) error {
 	s.cancel()
 	s.wg.Wait()
-	end := s.process.Terminate
+	end := s.host.Terminate
 	if kill {
-		end = s.process.Kill
+		end = s.host.Kill
 	}
 	if err := end(); err != nil {
 		return err
 	}
-	if err := s.process.Restart(ctx); err != nil {
+	if err := s.host.Restart(ctx); err != nil {
 		return err
 	}
 	s.conn.ResetConnectBackoff()
@@ -368,7 +368,7 @@ func (s *side) restart(ctx context.Context, kill bool) error {
 	clear(s.keepAlives)
 	clear(s.callers.tokens) // etcd replays some, depending on where its last snapshot was
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	return nil
+	return s.restarted(ctx)
 }
 
 // plan is which steps a run makes.
@@ -376,6 +376,7 @@ type plan struct {
 	seed     uint64
 	steps    []int
 	restarts int // spread evenly over the steps
+	members  int // of each side; zero is one
 }
 
 // run makes the steps of a plan on a fresh pair, until one of them shows a
@@ -385,9 +386,12 @@ func (pl plan) run(ctx context.Context, target server.Target, counts map[string]
 	if pl.seed%2 == 1 {
 		args = []string{"--snapshot-count", "50"} // bring state to disk, and cut logs, often
 	}
-	p, err := startPair(ctx, target, args...)
+	p, err := startSized(ctx, target, pl.members, args...)
 	if err != nil {
 		return nil, err
+	}
+	if pl.members > 1 && pl.seed%2 == 0 { // whose streams and tokens would lag: seeds with users are not spread
+		p.etcd.names.spread, p.ours.names.spread = pl.seed%3 != 0, pl.seed%3 != 0
 	}
 	defer func() {
 		if e := p.close(); e != nil {

@@ -49,7 +49,15 @@ func start(ctx context.Context, t target, tick time.Duration, config ...string) 
 			lines = append(lines, line)
 		}
 	}
-	p, err := zkserver.Start(ctx, zkserver.Options{Triglot: t == triglot, TickTime: tick, NoSync: true, Config: lines, JVM: jvm})
+	o := zkserver.Options{Triglot: t == triglot, TickTime: tick, NoSync: true, Config: lines, JVM: jvm}
+	if *members > 1 && t == triglot {
+		e, err := startEnsemble(ctx, o, *members)
+		if err != nil {
+			return nil, err
+		}
+		return newSide(e, e.follower()), nil
+	}
+	p, err := zkserver.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -332,5 +332,11 @@ func (s *side) restart(how string) error {
 	if err := end(); err != nil {
 		return err
 	}
-	return s.host.Restart(context.Background())
+	if err := s.host.Restart(context.Background()); err != nil {
+		return err
+	}
+	if e, several := s.host.(*ensemble); several {
+		s.endpoint = e.follower()
+	}
+	return nil
 }

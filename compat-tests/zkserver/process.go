@@ -43,6 +43,9 @@ type Options struct {
 	// JVM are further arguments of java, before the main class; Triglot gets them in
 	// SERVER_JVMFLAGS.
 	JVM []string
+	// ID is the server's number in an ensemble, whose servers Config names; they have to be
+	// started at the same time. Zero is a standalone server.
+	ID int
 	// Triglot runs this repository's "triglot zookeeper" on the same zoo.cfg instead.
 	// Of JVM it takes the properties (-D); NoSync says nothing to it.
 	Triglot bool
@@ -101,7 +104,7 @@ func (p *Process) Restart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(p.configPath(), []byte(p.config()), 0o644); err != nil {
+	if err := p.writeConfig(); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(p.LogPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
@@ -124,6 +127,18 @@ func (p *Process) Restart(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("zookeeper: %w; end of its log:\n%s", err, p.LogTail()), p.Kill())
 	}
 	return nil
+}
+
+func (p *Process) writeConfig() error {
+	if p.options.ID != 0 {
+		if err := os.MkdirAll(p.DataDir(), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(p.DataDir(), "myid"), []byte(strconv.Itoa(p.options.ID)), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(p.configPath(), []byte(p.config()), 0o644)
 }
 
 func (p *Process) config() string {
@@ -172,7 +187,7 @@ func (p *Process) waitReady(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		answer, err := p.ask("srvr", pollTimeout)
-		if err == nil && strings.Contains(answer, "Mode: standalone") {
+		if err == nil && strings.Contains(answer, "Mode: ") && strings.Contains(answer, "Mode: standalone") == (p.options.ID == 0) {
 			return nil
 		}
 		select {
