@@ -7,6 +7,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
+	"github.com/triglot/triglot/core/peer"
 	"github.com/triglot/triglot/core/state"
 )
 
@@ -73,4 +74,26 @@ func (d *disk) commitAlone() error {
 // stateEntry is an entry as the state machine takes it, of no caller here.
 func stateEntry(c *consensus.Committed) state.Entry {
 	return state.Entry{Index: c.Index, Term: c.Term, Frame: c.Entry, Membership: c.Change.Kind != consensus.NoChange}
+}
+
+// checkDeserted refuses to go on alone while the others have a leader: they would be told
+// that they were removed, and end, one by one.
+func (d *disk) checkDeserted(cfg *Config) error {
+	head, err := state.HeadOf(d.engine().db)
+	if err != nil || cfg.Peers.Dial == nil {
+		return err
+	}
+	var others []Peer
+	for _, m := range head.Members {
+		if m.ID != d.id.member {
+			others = append(others, Peer{Name: m.Name, URLs: m.PeerURLs})
+		}
+	}
+	for _, a := range ask(cfg, others, peer.Newcomer{}, cfg.Timing.Election/2) {
+		if a.err == nil && a.Cluster == d.id.cluster && a.Self != d.id.member && a.Leader != 0 && a.Leader != d.id.member {
+			return fmt.Errorf("--force-new-cluster: the cluster lives, as member %x (%q) at %s says, which follows %x: "+
+				"start this one without the flag, or stop the others first", uint64(a.Self), a.Name, a.url, uint64(a.Leader))
+		}
+	}
+	return nil
 }

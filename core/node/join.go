@@ -33,13 +33,20 @@ type answered struct {
 	err error
 }
 
-// askOthers asks the other members of --initial-cluster who they are, at each of their URLs.
-func askOthers(cfg *Config, wait time.Duration) []answered {
+// askOthers asks the other members of --initial-cluster who they are, at each of their
+// URLs, for a member that takes itself for self.
+func askOthers(cfg *Config, self identity, wait time.Duration) []answered {
+	others := slices.DeleteFunc(slices.Clone(cfg.Cluster.Peers), func(p Peer) bool { return p.Name == cfg.Name })
+	return ask(cfg, others, peer.Newcomer{
+		Hello:    peer.Hello{Cluster: self.cluster, From: self.member, Name: cfg.Name},
+		PeerURLs: cfg.Cluster.AdvertisePeerURLs,
+	}, wait)
+}
+
+// ask asks others who they are, at each of their URLs.
+func ask(cfg *Config, others []Peer, who peer.Newcomer, wait time.Duration) []answered {
 	var all []answered
-	for _, p := range cfg.Cluster.Peers {
-		if p.Name == cfg.Name {
-			continue
-		}
+	for _, p := range others {
 		for _, url := range p.URLs {
 			all = append(all, answered{named: p, url: url})
 		}
@@ -49,7 +56,7 @@ func askOthers(cfg *Config, wait time.Duration) []answered {
 	dialer := peer.Dialer{Dial: cfg.Peers.Dial}
 	var asking sync.WaitGroup
 	for i := range all {
-		asking.Go(func() { all[i].Introduction, all[i].err = dialer.Probe(ctx, all[i].url) })
+		asking.Go(func() { all[i].Introduction, all[i].err = dialer.Probe(ctx, all[i].url, who) })
 	}
 	asking.Wait()
 	return all
@@ -70,7 +77,7 @@ func (p *plan) checkFounders(cfg *Config) error {
 		return err
 	}
 	// One that is being founded, too, answers later, and need not be waited for.
-	for _, a := range askOthers(cfg, cfg.Timing.Election/2) {
+	for _, a := range askOthers(cfg, p.id, cfg.Timing.Election/2) {
 		if a.err != nil {
 			cfg.Logger.Info("another founding member does not answer yet", "name", a.named.Name, "url", a.url, "error", a.err)
 			continue
@@ -144,7 +151,7 @@ func findHosts(cfg *Config) ([]answered, error) {
 		return nil, errors.New("--initial-cluster-state=existing: --initial-cluster names no other member of the cluster to join")
 	}
 	var silent []string
-	for _, a := range askOthers(cfg, joinWait) {
+	for _, a := range askOthers(cfg, identity{}, joinWait) {
 		if a.err != nil {
 			silent = append(silent, a.err.Error())
 			continue

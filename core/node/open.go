@@ -164,6 +164,9 @@ func (d *disk) open(cfg *Config, p plan, m *metrics, fatal func(error)) error {
 	if err := d.align(cfg.Logger); err != nil || !p.founded || !cfg.Cluster.ForceNew {
 		return err
 	}
+	if err := d.checkDeserted(cfg); err != nil {
+		return err
+	}
 	return d.standAlone(cfg.Logger)
 }
 

@@ -239,14 +239,37 @@ func (p *peers) Admit(h peer.Hello) *peer.Refusal {
 }
 
 // Introduce implements peer.Handler.
-func (p *peers) Introduce() peer.Introduction {
+func (p *peers) Introduce(who peer.Newcomer) (peer.Introduction, error) {
 	i := peer.Introduction{Cluster: p.n.disk.id.cluster, Self: p.n.disk.id.member, Name: p.n.cfg.Name, Leader: p.n.Self().Leader}
 	i.Mount, _ = p.n.Mount()
 	if view := p.n.published.hold(); view != nil {
 		defer view.Close()
 		i.Members, i.Removed = view.Members(), view.RemovedMembers()
 	}
-	return i
+	return i, amiss(&i, &who)
+}
+
+// amiss is what keeps a newcomer from becoming a member, as far as one that is asked can
+// tell. It decides nothing: the newcomer does, with what it is told.
+func amiss(i *peer.Introduction, who *peer.Newcomer) error {
+	if who.Name == "" {
+		return nil // it says nothing of itself
+	}
+	at := slices.IndexFunc(i.Members, func(m core.Member) bool {
+		return m.ID == who.From || who.From == 0 && sameURLs(m.PeerURLs, who.PeerURLs)
+	})
+	switch {
+	case who.Cluster != 0 && who.Cluster != i.Cluster:
+		return fmt.Errorf("member %x (%q, %v) is to found cluster %x, this is cluster %x: look at --initial-cluster-token and --initial-cluster",
+			uint64(who.From), who.Name, who.PeerURLs, who.Cluster, i.Cluster)
+	case slices.Contains(i.Removed, who.From):
+		return fmt.Errorf("member %x (%q, %v) was removed from the cluster", uint64(who.From), who.Name, who.PeerURLs)
+	case at < 0:
+		return fmt.Errorf("member %q, with the peer URLs %v, is none of this cluster: add it first", who.Name, who.PeerURLs)
+	case i.Members[at].Name != "":
+		return fmt.Errorf("member %x (%q, %v) has started before, and has no data directory now", uint64(i.Members[at].ID), who.Name, who.PeerURLs)
+	}
+	return nil
 }
 
 // Removed implements peer.Handler: a member that was removed ends (etcd T-101).

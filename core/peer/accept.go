@@ -120,8 +120,7 @@ func (t *Transport) answer(g *greeting, now time.Time) (frameKind, []byte, error
 		r.refusal = &Refusal{Reason: fmt.Sprintf("member %x speaks versions %d to %d of the protocol between members, this one %d to %d",
 			uint64(g.From), g.min, g.max, minVersion, maxVersion)}
 	case g.purpose == forProbe:
-		i := t.config.Handler.Introduce()
-		return frameIntroduction, i.encode(), nil
+		return frameIntroduction, t.introduce(g, now), nil
 	case g.purpose != forStream && g.purpose != forTransfer:
 		r.refusal = &Refusal{Reason: fmt.Sprintf("a connection for purpose %d is not known here", g.purpose)}
 	default:
@@ -135,6 +134,16 @@ func (t *Transport) answer(g *greeting, now time.Time) (frameKind, []byte, error
 		return kind, body, r.refusal
 	}
 	return kind, body, nil
+}
+
+// introduce is what a newcomer is told. If it will not be let in like that, the log has a
+// line here, too.
+func (t *Transport) introduce(g *greeting, now time.Time) []byte {
+	i, err := t.config.Handler.Introduce(Newcomer{Hello: g.Hello, PeerURLs: g.peerURLs})
+	if err != nil && t.sparing.due(remark{g.Name, reasonOf(err)}, now) {
+		t.log.Warn("a member that is to be new asked who this is, and cannot start like that", "error", err)
+	}
+	return i.encode()
 }
 
 // reject says why a connection was refused, to the log, and to a stranger that

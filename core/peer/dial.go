@@ -134,19 +134,18 @@ type Dialer struct {
 	Dial func(ctx context.Context, url string) (net.Conn, error)
 }
 
-// Probe asks who is at a URL. It fails with a *core.Error of kind Timeout that says
-// what is there instead.
-func (d Dialer) Probe(ctx context.Context, url string) (Introduction, error) {
-	g := greeting{min: minVersion, max: maxVersion, purpose: forProbe}
+// Probe asks for who who is at a URL. Its error says what is there instead.
+func (d Dialer) Probe(ctx context.Context, url string, who Newcomer) (Introduction, error) {
+	g := greeting{Hello: who.Hello, peerURLs: who.PeerURLs, min: minVersion, max: maxVersion, purpose: forProbe}
 	conn, kind, body, err := caller{d.Dial, defaultTimeout}.call(ctx, url, &g)
 	if err != nil {
-		return Introduction{}, core.Errorf(core.Timeout, "%s: %w", url, err)
+		return Introduction{}, fmt.Errorf("%s: %w", url, err)
 	}
 	_ = conn.Close() // it has said what it had to say
 	if kind == frameIntroduction {
 		i, err := decodeIntroduction(body)
 		if err != nil {
-			return Introduction{}, core.Errorf(core.Timeout, "%s: %w", url, err)
+			return Introduction{}, fmt.Errorf("%s: %w", url, err)
 		}
 		return i, nil
 	}
@@ -158,7 +157,7 @@ func (d Dialer) Probe(ctx context.Context, url string) (Introduction, error) {
 	default:
 		err = errors.New("it does not say who it is")
 	}
-	return Introduction{}, core.Errorf(core.Timeout, "%s: %w", url, err)
+	return Introduction{}, fmt.Errorf("%s: %w", url, err)
 }
 
 // Open is Transport.Open for one that says who it is. A *Refusal is among the error's

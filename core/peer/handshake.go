@@ -31,6 +31,8 @@ type greeting struct {
 	// process tells starts of a member apart: two of them at a time are a copied data
 	// directory.
 	process uint64
+	// peerURLs are those of one that probes.
+	peerURLs []string
 }
 
 // reply is what the one who accepts says to a greeting: a welcome, unless it has a
@@ -59,6 +61,7 @@ const (
 	fieldMount
 	fieldLeader
 	fieldMember // a message of the following
+	fieldPeerURL
 )
 
 const (
@@ -120,6 +123,9 @@ func (g *greeting) encode() []byte {
 	b = appendNumber(b, fieldMin, g.min)
 	b = appendNumber(b, fieldMax, g.max)
 	b = appendNumber(b, fieldPurpose, uint64(g.purpose))
+	for _, u := range g.peerURLs {
+		b = appendText(b, fieldPeerURL, u)
+	}
 	return appendID(b, fieldProcess, g.process)
 }
 
@@ -143,6 +149,8 @@ func decodeGreeting(b []byte) (greeting, error) {
 			g.purpose = purpose(min(n, 255))
 		case fieldProcess:
 			g.process = n
+		case fieldPeerURL:
+			g.peerURLs = append(g.peerURLs, string(text))
 		}
 		return nil
 	})

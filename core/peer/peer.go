@@ -58,8 +58,9 @@ type Handler interface {
 	// Admit says whether somebody may speak, nil if so. It is asked at the handshake.
 	Admit(hello Hello) *Refusal
 	// Introduce is what a stranger is told who asks who is there (Probe): anybody who may
-	// connect, as it is needed to join.
-	Introduce() Introduction
+	// connect, as it is needed to join. An error is what is wrong with what it says of
+	// itself, for the log: it finds that out by what it is told.
+	Introduce(who Newcomer) (Introduction, error)
 	// Removed says that peers refuse this member because it was removed from the cluster.
 	Removed(by core.MemberID)
 }
@@ -69,6 +70,15 @@ type Hello struct {
 	Cluster  uint64
 	From, To core.MemberID
 	Name     string
+}
+
+// Newcomer is how one introduces itself that asks who is there, as far as it knows. The
+// zero value says nothing.
+type Newcomer struct {
+	// Hello has no cluster and no member if it is to join a cluster that it does not know
+	// yet, and never the one who is asked.
+	Hello
+	PeerURLs []string
 }
 
 // Refusal is why somebody may not speak. Both sides log its text.

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -91,8 +92,7 @@ func TestStrangersAreNamedByWhoDials(t *testing.T) {
 		{mute.Addr().String(), dialTCP, "it closed the connection at the handshake"},
 		{triglot.url, dialTLS, "it closed the connection at the handshake"},
 	} {
-		_, err := Dialer{Dial: c.dial}.Probe(t.Context(), c.url)
-		require.ErrorIs(t, err, core.Timeout)
+		_, err := Dialer{Dial: c.dial}.Probe(t.Context(), c.url, Newcomer{})
 		require.ErrorContains(t, err, c.want)
 	}
 }
@@ -116,17 +116,26 @@ func TestTLS(t *testing.T) {
 	a.Send(2, text("x"))
 	eventually(t, "heard", func() bool { return b.r.last() == "x" })
 
-	_, err = Dialer{Dial: dialTCP}.Probe(t.Context(), b.url)
-	require.ErrorIs(t, err, core.Timeout)
+	_, err = Dialer{Dial: dialTCP}.Probe(t.Context(), b.url, Newcomer{})
+	require.Error(t, err)
 	eventually(t, "logged", func() bool { return strings.Contains(b.log.String(), "does not look like a TLS handshake") })
 }
 
 func TestProbe(t *testing.T) {
 	p := newTestPeer(t, 2)
-	i, err := Dialer{Dial: dialTCP}.Probe(t.Context(), p.url)
+	i, err := Dialer{Dial: dialTCP}.Probe(t.Context(), p.url, Newcomer{})
 	require.NoError(t, err)
 	require.Equal(t, testIntroduction, i)
 	require.Empty(t, p.log.String())
+
+	who := Newcomer{Hello: Hello{Cluster: 1, From: 2, Name: "n"}, PeerURLs: []string{"http://a:1", "http://b:1"}}
+	for range 2 {
+		i, err = Dialer{Dial: dialTCP}.Probe(t.Context(), p.url, who)
+		require.NoError(t, err)
+		require.Equal(t, testIntroduction, i, "it is told all the same")
+	}
+	require.Equal(t, 1, strings.Count(p.log.String(), "cannot start like that"))
+	require.Contains(t, p.log.String(), fmt.Sprintf("nobody knows %v", who))
 }
 
 // TestRefusals: both sides log why, once, and a removed member is told.
@@ -215,7 +224,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 		defer conn.Close()
 		mute = append(mute, conn)
 	}
-	_, err := Dialer{Dial: dialTCP}.Probe(t.Context(), p.url)
+	_, err := Dialer{Dial: dialTCP}.Probe(t.Context(), p.url, Newcomer{})
 	require.NoError(t, err)
 	_, err = mute[0].Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)

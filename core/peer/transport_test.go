@@ -64,7 +64,12 @@ func (r *recorder) Admit(h Hello) *Refusal {
 	return r.refuse(h)
 }
 
-func (r *recorder) Introduce() Introduction { return testIntroduction }
+func (r *recorder) Introduce(who Newcomer) (Introduction, error) {
+	if who.Name == "" {
+		return testIntroduction, nil
+	}
+	return testIntroduction, fmt.Errorf("nobody knows %v", who)
+}
 
 func (r *recorder) Removed(by core.MemberID) {
 	r.mu.Lock()
