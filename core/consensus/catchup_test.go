@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,4 +44,61 @@ func TestFetchedStateLapses(t *testing.T) {
 			require.Nil(t, r.catchUp.waiting)
 		})
 	}
+}
+
+// TestFetchedStateWaitsForTheApplier: a change of the members that is being applied would
+// else be made to the members that the state names.
+func TestFetchedStateWaitsForTheApplier(t *testing.T) {
+	now := time.UnixMilli(0)
+	log := newMemLog(1, 2, 3)
+	config := Config{ID: 1, Log: log, Applied: 1, Applier: noApplier{}, Logger: quiet()}.withDefaults()
+	r, err := newReplica(&config)
+	require.NoError(t, err)
+	installs := func(in *inputs) (out outputs, n int) {
+		out, err := r.step(now, in)
+		require.NoError(t, err)
+		for _, a := range out.appends {
+			if a.install == nil {
+				require.NoError(t, log.Append(a.hard, a.entries, a.sync))
+			}
+		}
+		for _, task := range out.applies {
+			if task.install != nil {
+				n++
+			}
+		}
+		return out, n
+	}
+	message := func(kind raftpb.MessageType) *Message {
+		return &Message{Type: kind.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(2))}
+	}
+	entry := message(raftpb.MsgApp)
+	entry.Index, entry.LogTerm = new(uint64(1)), new(uint64(1))
+	entry.Entries = []*raftpb.Entry{{Type: raftpb.EntryNormal.Enum(), Term: new(uint64(2)), Index: new(uint64(2))}}
+	out, _ := installs(&inputs{messages: []*Message{entry}})
+	appended := append([]*appendTask(nil), out.appends...)
+	committed := message(raftpb.MsgHeartbeat)
+	committed.Commit = new(uint64(2))
+	out, _ = installs(&inputs{appended: appended, messages: []*Message{committed}})
+	require.Len(t, out.applies, 1)
+	applying := append([]*applyTask(nil), out.applies...)
+
+	state := Installed{From: 2, Index: 100, Term: 2, Voters: []core.MemberID{1, 2, 3}}
+	_, n := installs(&inputs{events: []event{fetched{state: state}}})
+	require.Zero(t, n)
+	_, n = installs(&inputs{applied: applying})
+	require.Equal(t, 1, n)
+}
+
+// TestChangesOfMembersEndTheirCall: whether the state machine has refused one is read of
+// the last entry of a call.
+func TestChangesOfMembersEndTheirCall(t *testing.T) {
+	change := MemberChange{Kind: AddLearner, ID: 4}
+	machine := &recorder{refuse: func(c *Committed) bool { return c.Index == 3 }}
+	a := applyLoop{to: machine, inbox: newMailbox(1), applied: new(atomic.Uint64)}
+	task := &applyTask{entries: []Committed{{Index: 2}, {Index: 3, Change: change}, {Index: 4}, {Index: 5, Change: change}, {Index: 6}}}
+	require.NoError(t, a.apply([]*applyTask{task}))
+	require.Equal(t, []int{2, 2, 1}, machine.calls)
+	require.True(t, task.entries[1].Refused)
+	require.False(t, task.entries[3].Refused)
 }
