@@ -7,6 +7,10 @@
 //	go run ./guarantees -only catchup -mib 1024
 //	go run ./guarantees -only start -keys 1000000
 //
+// The servers take turns: a round is a cluster of each, and there are -rounds of them. With
+// -keep FILE what is measured is written down at once, and a run that was cut short goes
+// on from there with the same flags.
+//
 // It writes a table in Markdown to -out, or to the standard output. It owns the processes
 // it starts; the kernel ends them if it dies first.
 package main

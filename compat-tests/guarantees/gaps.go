@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"slices"
 	"strings"
 	"time"
@@ -74,42 +73,25 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// gaps measures the longest time without a successful write, for each fault.
-func gaps(ctx context.Context, c *config) (*table, error) {
-	t := newTable(fmt.Sprintf("Longest time without a successful write: of all %d clients together, and of the one that had the worst of it "+
-		"(median of %d, and the longest). Members are away for %s, paused for %s; an etcd client gives a write up after %s, a ZooKeeper session lasts %s.",
-		writers, c.rounds, away, c.pause, callTimeout, sessionTimeout))
-	for _, f := range c.faces {
-		if err := gapsOf(ctx, c, f, t); err != nil {
-			return t, fmt.Errorf("%v: %w", f, err)
-		}
+// gaps is the longest time without a successful write, for each fault.
+func gaps(c *config) part {
+	p := part{
+		name: "gaps", perFace: true, heapMiB: 512,
+		title: fmt.Sprintf("Longest time without a successful write: of all %d clients together, and of the one that had the worst of it. "+
+			"Members are away for %s, paused for %s; an etcd client gives a write up after %s, a ZooKeeper session lasts %s.",
+			writers, away, c.pause, callTimeout, sessionTimeout),
+		fill: func(context.Context, *ensemble.Cluster, face) error { return nil },
 	}
-	return t, nil
-}
-
-func gapsOf(ctx context.Context, c *config, f face, t *table) (err error) {
-	cluster, err := c.start(ctx, f, 512)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.end(cluster)) }()
 	for _, fault := range faults {
 		if !strings.Contains(fault.name, c.faults) {
 			continue
 		}
-		var together, worst []time.Duration
-		for range c.rounds {
-			a, b, err := gapOf(ctx, c, f, cluster, fault)
-			if err != nil {
-				return fmt.Errorf("%s: %w", fault.name, err)
-			}
-			log.Printf("%v: %s: %s, worst client %s", f, fault.name, a, b)
-			together, worst = append(together, a), append(worst, b)
-		}
-		t.set(fault.name+": together", f.String(), summary(together))
-		t.set(fault.name+": a client", f.String(), summary(worst))
+		p.steps = append(p.steps, step{fault.name, func(ctx context.Context, cluster *ensemble.Cluster, f face) (figures, error) {
+			together, worst, err := gapOf(ctx, c, f, cluster, fault)
+			return figures{fault.name + ": together": together, fault.name + ": a client": worst}, err
+		}})
 	}
-	return nil
+	return p
 }
 
 // recovery bounds what comes after a fault.

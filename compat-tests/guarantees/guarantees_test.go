@@ -1,11 +1,16 @@
 package main
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
 )
 
 func TestLongestGap(t *testing.T) {
@@ -24,4 +29,35 @@ func TestTable(t *testing.T) {
 	var out strings.Builder
 	table.write(&out)
 	require.Equal(t, "Title.\n\n| | x | y |\n|---|---|---|\n| a | 1 | 2 |\n| b |  | 3 |\n\n", out.String())
+}
+
+// What was measured is not measured again, and a table has the medians of what there is.
+func TestKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kept")
+	k, err := openKept(path)
+	require.NoError(t, err)
+	c := &config{faces: []face{faces["etcd"], faces["triglot"], faces["triglot-zk"]}, rounds: 3, kept: k}
+	p := part{name: "p", title: "Title.", steps: []step{{name: "s"}}}
+	for round, ms := range []time.Duration{30, 10, 20} {
+		require.NoError(t, k.add(c.id(p, p.steps[0], faces["etcd"], round), figures{"a": ms * time.Millisecond, "b": time.Second}))
+	}
+	require.NoError(t, k.add(c.id(p, p.steps[0], faces["triglot"], 0), figures{"a": time.Second}))
+	require.NoError(t, k.close())
+
+	c.kept, err = openKept(path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.kept.close()) }()
+	require.NotNil(t, c.kept.of(c.id(p, p.steps[0], faces["etcd"], 2)))
+	require.Nil(t, c.kept.of(c.id(p, p.steps[0], faces["triglot"], 1)))
+	p.fill = func(context.Context, *ensemble.Cluster, face) error { panic("nothing is missing") }
+	require.NoError(t, c.turn(t.Context(), p, faces["etcd"], 0))
+	var out strings.Builder
+	c.tableOf(p).write(&out)
+	require.Contains(t, out.String(), "| | etcd 3.7 | Triglot |")
+	require.Contains(t, out.String(), "| a | 0.02 s (0.03 s) | 1.00 s (1.00 s) |")
+	require.Contains(t, out.String(), "| b | 1.00 s (1.00 s) |  |")
+
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o644))
+	_, err = openKept(path)
+	require.ErrorContains(t, err, path)
 }

@@ -28,6 +28,7 @@ type config struct {
 	dir    string
 	out    string
 	extra  string
+	kept   *kept
 }
 
 // face is a server and the protocol of its clients.
@@ -67,13 +68,14 @@ func parse() (*config, error) {
 	names := flag.String("servers", "etcd,triglot,zookeeper,triglot-zk", "what to measure: etcd, zookeeper, triglot (etcd's clients), triglot-zk")
 	flag.StringVar(&c.only, "only", "gaps,catchup,start", "which figures")
 	flag.StringVar(&c.faults, "faults", "", "words of the names of the faults to measure; empty is all")
-	flag.IntVar(&c.rounds, "rounds", 3, "how often each fault")
+	flag.IntVar(&c.rounds, "rounds", 3, "how often each is measured: the servers take turns, round by round")
 	flag.DurationVar(&c.pause, "pause", 30*time.Second, "how long a process is stopped")
 	flag.IntVar(&c.mib, "mib", 64, "what a new member has to catch up with, in MiB")
 	flag.IntVar(&c.keys, "keys", 100_000, "keys of a cluster that starts")
 	flag.StringVar(&c.dir, "dir", "", "where the data goes; empty is the temporary directory")
 	flag.StringVar(&c.out, "out", "", "file of the table; empty is the standard output")
 	flag.StringVar(&c.extra, "args", "", "further flags of etcd and Triglot")
+	keep := flag.String("keep", "", "file of what is measured: a run that was cut short goes on from there; empty is none")
 	flag.Parse()
 	for name := range strings.SplitSeq(*names, ",") {
 		f, known := faces[name]
@@ -82,7 +84,9 @@ func parse() (*config, error) {
 		}
 		c.faces = append(c.faces, f)
 	}
-	return c, nil
+	var err error
+	c.kept, err = openKept(*keep)
+	return c, err
 }
 
 func main() {
@@ -99,6 +103,7 @@ func main() {
 }
 
 func run(ctx context.Context, c *config) (err error) {
+	defer func() { err = errors.Join(err, c.kept.close()) }()
 	var out io.Writer = os.Stdout
 	if c.out != "" {
 		file, err := os.Create(c.out)
@@ -108,22 +113,20 @@ func run(ctx context.Context, c *config) (err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		out = file
 	}
-	for _, part := range []struct {
-		name string
-		do   func(context.Context, *config) (*table, error)
-	}{{"gaps", gaps}, {"catchup", catchUps}, {"start", starts}} {
-		if !strings.Contains(c.only, part.name) {
+	about, err := c.about(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, about)
+	var errs []error
+	for _, p := range []part{gaps(c), catchUps(c), starts(c)} {
+		if !strings.Contains(c.only, p.name) {
 			continue
 		}
-		t, err := part.do(ctx, c)
-		if t != nil {
-			t.write(out)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
-		}
+		errs = append(errs, c.measure(ctx, p))
+		c.tableOf(p).write(out)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // table is a table in Markdown: a row for each thing measured, a column for each server.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,55 +89,38 @@ func retried(ctx context.Context, do func() error) error {
 	return err
 }
 
-// catchUps measures how long a new member takes.
-func catchUps(ctx context.Context, c *config) (*table, error) {
-	t := newTable(fmt.Sprintf("A new member without data, of a cluster with %d MiB in values of %d KiB: time from its start until it has all "+
-		"that was there at its start, and the longest time without a successful write meanwhile. (A server of ZooKeeper's starts again without its data.)",
-		c.mib, largeKey>>10))
-	for _, f := range c.faces {
-		if f.kind == ensemble.Triglot && f.zk {
-			continue // the members are the same, whoever their clients are
-		}
-		if err := catchUp(ctx, c, f, t); err != nil {
-			return t, fmt.Errorf("%v: %w", f, err)
-		}
+// catchUps is how long a new member takes.
+func catchUps(c *config) part {
+	return part{
+		name: "catchup", heapMiB: 768 + 3*c.mib,
+		title: fmt.Sprintf("A new member without data, of a cluster with %d MiB in values of %d KiB: time from its start until it has all "+
+			"that was there at its start, and the longest time without a successful write meanwhile. (A server of ZooKeeper's starts again without its data.)",
+			c.mib, largeKey>>10),
+		fill: func(ctx context.Context, cluster *ensemble.Cluster, f face) error {
+			return fill(ctx, cluster, f, c.mib<<20/largeKey, largeKey)
+		},
+		steps: []step{{"a new member", catchUp}},
 	}
-	return t, nil
 }
 
-func catchUp(ctx context.Context, c *config, f face, t *table) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	cluster, err := c.start(ctx, f, 768+3*c.mib)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.end(cluster)) }()
-	began := time.Now()
-	if err := fill(ctx, cluster, f, c.mib<<20/largeKey, largeKey); err != nil {
-		return err
-	}
-	log.Printf("%v: filled in %s", f, time.Since(began))
+func catchUp(ctx context.Context, cluster *ensemble.Cluster, f face) (figures, error) {
 	l, err := startLoad(ctx, cluster, f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer l.end()
 	if err := awaitServed(ctx, l, time.Now()); err != nil {
-		return err
+		return nil, err
 	}
 	wait(ctx, 2*time.Second)
 	since := time.Now()
 	took, err := newMember(ctx, cluster, f)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	wait(ctx, time.Second)
 	together, _ := l.longest(since)
-	log.Printf("%v: a new member has it all after %s; gap %s", f, took, together)
-	t.set("caught up after", f.server(), rounded(took))
-	t.set("longest gap", f.server(), rounded(together))
-	return nil
+	return figures{"caught up after": took, "longest gap": together}, nil
 }
 
 // newMember starts one and waits until it has what was there.
@@ -203,52 +185,39 @@ func renewed(ctx context.Context, cluster *ensemble.Cluster) (time.Duration, err
 	return time.Since(began), nil
 }
 
-// starts measures how long a cluster takes to serve what it has.
-func starts(ctx context.Context, c *config) (*table, error) {
-	t := newTable(fmt.Sprintf("A cluster with %d keys is stopped and started: time until every member serves.", c.keys))
-	for _, f := range c.faces {
-		if f.kind == ensemble.Triglot && f.zk {
-			continue
-		}
-		if err := startOf(ctx, c, f, t); err != nil {
-			return t, fmt.Errorf("%v: %w", f, err)
-		}
+// starts is how long a cluster takes to serve what it has.
+func starts(c *config) part {
+	const perZnode = 500 // bytes of a ZooKeeper's heap
+	p := part{
+		name: "start", heapMiB: 768 + c.keys*perZnode>>20,
+		title: fmt.Sprintf("A cluster with %d keys is stopped and started: time until every member serves.", c.keys),
+		fill: func(ctx context.Context, cluster *ensemble.Cluster, f face) error {
+			return fill(ctx, cluster, f, c.keys, smallKey)
+		},
 	}
-	return t, nil
-}
-
-func startOf(ctx context.Context, c *config, f face, t *table) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, bound)
-	defer cancel()
-	cluster, err := c.start(ctx, f, 768+c.keys/1000)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.end(cluster)) }()
-	began := time.Now()
-	if err := fill(ctx, cluster, f, c.keys, smallKey); err != nil {
-		return err
-	}
-	log.Printf("%v: filled in %s", f, time.Since(began))
 	for _, way := range []struct {
 		name string
 		end  func(*ensemble.Member) error
 	}{{"after SIGTERM", (*ensemble.Member).Terminate}, {"after kill -9", (*ensemble.Member).Kill}} {
-		for _, m := range cluster.Members {
-			_ = way.end(m) // etcd dies of the signal, and ZooKeeper says 143
-		}
-		began := time.Now()
-		for _, m := range cluster.Members {
-			if err := m.Launch(); err != nil {
-				return err
-			}
-		}
-		if err := cluster.AwaitAll(ctx); err != nil {
-			return err
-		}
-		took := time.Since(began)
-		log.Printf("%v: %s all serve after %s", f, way.name, took)
-		t.set("all serve, "+way.name, f.server(), rounded(took))
+		p.steps = append(p.steps, step{way.name, func(ctx context.Context, cluster *ensemble.Cluster, _ face) (figures, error) {
+			took, err := startAfter(ctx, cluster, way.end)
+			return figures{"all serve, " + way.name: took}, err
+		}})
 	}
-	return nil
+	return p
+}
+
+// startAfter ends all members, and starts them again.
+func startAfter(ctx context.Context, cluster *ensemble.Cluster, end func(*ensemble.Member) error) (time.Duration, error) {
+	for _, m := range cluster.Members {
+		_ = end(m) // etcd dies of the signal, and ZooKeeper says 143
+	}
+	began := time.Now()
+	for _, m := range cluster.Members {
+		if err := m.Launch(); err != nil {
+			return 0, err
+		}
+	}
+	err := cluster.AwaitAll(ctx)
+	return time.Since(began), err
 }
