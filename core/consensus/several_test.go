@@ -317,12 +317,17 @@ func TestStateIsFetched(t *testing.T) {
 	})
 }
 
-// A state that cannot be installed ends the member.
+// A state that cannot be installed ends the member, with its log as it was: without that, the
+// state that is there would lack what lies between.
 func TestInstallFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := startCluster(t)
 		follower, leader := c.follower(t)
-		c.states[follower].install = func(Installed) error { return errors.New("disk") }
+		base := c.logs[follower].now.base
+		c.states[follower].install = func(Installed) error {
+			<-time.After(time.Second) // it takes a while
+			return errors.New("disk")
+		}
 		p := NewProposal([]byte("open"), never)
 		c.setDrop(func(m *Message) bool { return m.GetType() == raftpb.MsgProp })
 		require.NoError(t, c.drivers[follower].Propose(p))
@@ -332,5 +337,6 @@ func TestInstallFails(t *testing.T) {
 		_, err := p.Wait(t.Context())
 		require.Equal(t, core.LeaderChanged, err, "it may be in the state")
 		require.ErrorContains(t, c.drivers[follower].Stop(), "disk")
+		require.Equal(t, base, c.logs[follower].now.base)
 	})
 }
