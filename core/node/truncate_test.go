@@ -40,6 +40,11 @@ func TestRetention(t *testing.T) {
 		"one that is sent it for too long":        {large, retention{durable: last, entries: 10, members: all, transfers: 7}, last - 1024},
 		"a log that was truncated already":        {evenLog{first: 99_990, last: last, size: 1 << 10}, retention{durable: last, entries: 5000, members: all, transfers: all}, 99_989},
 		"an empty log":                            {evenLog{first: 8, last: 7, size: 1}, retention{durable: 7, entries: 5000, members: all, transfers: all}, 7},
+		// As after an installation, before the log is reset: beyond its end it must not be cut.
+		"a state ahead of the log":                {evenLog{first: 1, last: 50, size: 1}, retention{durable: 200, members: 200, transfers: 200}, 50},
+		"one that is sent on":                     {evenLog{first: 1, last: 50, size: 1}, retention{durable: 200, entries: 10, members: all, transfers: 150}, 40},
+		"one ahead of a long log":                 {large, retention{durable: 2 * last, entries: 5000, members: all, transfers: all}, last - 256},
+		"one ahead of an empty log":               {evenLog{first: 8, last: 7, size: 1}, retention{durable: 200, entries: 5, members: 200, transfers: 200}, 7},
 		"the state's, though a follower has more": {small, retention{durable: 60_000, entries: 10, members: 70_000, transfers: all}, 60_000},
 	} {
 		got, err := c.r.truncateAt(c.log)
