@@ -196,6 +196,26 @@ func TestAttachRightAfterOpen(t *testing.T) {
 	}
 }
 
+// Z6: a client that has seen what the leader alone knows to be committed is served by a
+// follower, once that knows it, too; one that has seen what nobody has is closed.
+func TestClientThatHasSeenWhatTheLeaderKnows(t *testing.T) {
+	c := startCluster(t)
+	leader, followers := c.roles()
+	writer := c.servers[leader].connect()
+	writer.create("/a", "", wire.Persistent)
+	for i := range 40 {
+		writer.set("/a", fmt.Sprint(i))
+		_, stat := writer.get("/a", false)
+		reader := c.servers[followers[i%2]].dial()
+		reader.hello(wire.ConnectRequest{TimeOut: 5000, LastZxidSeen: stat.Mzxid})
+		got, _ := reader.get("/a", false)
+		require.Equal(t, fmt.Sprint(i), got)
+	}
+	ahead := c.servers[followers[0]].dial()
+	ahead.write(framed((&wire.ConnectRequest{TimeOut: 5000, LastZxidSeen: 1 << 40}).Append))
+	ahead.gone()
+}
+
 // A member that is cut off closes the connections of its clients and turns new ones away;
 // they go on with their sessions on another.
 func TestClientsOfAMemberThatIsCutOff(t *testing.T) {

@@ -76,14 +76,9 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.handshake)
 	defer cancel()
-	v, err := s.cfg.Store.View(ctx, core.Principal{}, core.Consistency{})
+	rev, err := s.reach(ctx, core.Rev(m.LastZxidSeen))
 	if err != nil {
 		return nil, err
-	}
-	rev := v.Rev()
-	v.Close()
-	if core.Rev(m.LastZxidSeen) > rev {
-		return nil, aheadOf(core.Rev(m.LastZxidSeen), rev) // Z6: it finds a member that has seen as much
 	}
 	c := s.newConn(nc)
 	c.run.shown = rev
@@ -122,6 +117,40 @@ func (s *Server) handshake(nc net.Conn, frame []byte) (*conn, error) {
 	c.stats.received.Add(1)
 	c.stats.opened(c.run.shown, s.clock())
 	return c, nil
+}
+
+// reach is the revision that a new connection begins with: no less than the client has seen
+// (Z6). If this member has not got as far it asks the leader, within an election timeout:
+// it may follow a leader that was gone before all had heard what it answered last, and the
+// client comes from there. A client that is turned away by each member in turn would
+// wait.
+func (s *Server) reach(ctx context.Context, seen core.Rev) (core.Rev, error) {
+	rev, err := s.rev(ctx, core.Consistency{})
+	if err != nil || seen <= rev {
+		return rev, err
+	}
+	election := s.cfg.Sessions.Shortest() / 2
+	if election > 0 && s.cfg.Sessions.Contact() == nil {
+		ctx, cancel := context.WithTimeout(ctx, election)
+		defer cancel()
+		if now, err := s.rev(ctx, core.Consistency{Linearizable: true}); err == nil {
+			rev = now
+		}
+	}
+	if seen > rev {
+		return 0, aheadOf(seen, rev)
+	}
+	return rev, nil
+}
+
+// rev is the revision of a view.
+func (s *Server) rev(ctx context.Context, c core.Consistency) (core.Rev, error) {
+	v, err := s.cfg.Store.View(ctx, core.Principal{}, c)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	return v.Rev(), nil
 }
 
 // attempts are the handshakes that wait for the cluster. An interruption ends them, as it
@@ -213,8 +242,14 @@ func (s *Server) attachSession(ctx context.Context, c *conn, m *wire.ConnectRequ
 	return err
 }
 
+// replicate has a session begin, or go on here. If the leader changes on the way it is done
+// again: twice is as good as once, but for a session that nobody knows and that expires;
+// and a client that is turned away by each member in turn would wait.
 func (s *Server) replicate(ctx context.Context, c *conn, cmd core.Command) error {
 	res, err := s.cfg.Store.Do(ctx, core.Principal{}, cmd)
+	for err != nil && core.KindOf(err) == core.LeaderChanged && ctx.Err() == nil {
+		res, err = s.cfg.Store.Do(ctx, core.Principal{}, cmd)
+	}
 	if err != nil {
 		return err
 	}
