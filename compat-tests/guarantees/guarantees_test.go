@@ -61,3 +61,16 @@ func TestKept(t *testing.T) {
 	_, err = openKept(path)
 	require.ErrorContains(t, err, path)
 }
+
+func TestCPUOf(t *testing.T) {
+	first, err := cpuOf(os.Getpid())
+	require.NoError(t, err)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		now, err := cpuOf(os.Getpid())
+		require.NoError(t, err)
+		if now > first {
+			return
+		}
+		require.True(t, time.Now().Before(deadline), "what is busy uses the processor")
+	}
+}

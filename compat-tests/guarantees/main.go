@@ -25,6 +25,7 @@ type config struct {
 	pause  time.Duration
 	mib    int
 	keys   int
+	phase  time.Duration
 	dir    string
 	out    string
 	extra  string
@@ -66,12 +67,13 @@ var faces = map[string]face{
 func parse() (*config, error) {
 	c := &config{}
 	names := flag.String("servers", "etcd,triglot,zookeeper,triglot-zk", "what to measure: etcd, zookeeper, triglot (etcd's clients), triglot-zk")
-	flag.StringVar(&c.only, "only", "gaps,catchup,start", "which figures")
+	flag.StringVar(&c.only, "only", "gaps,catchup,start", "which figures: these, and observers")
 	flag.StringVar(&c.faults, "faults", "", "words of the names of the faults to measure; empty is all")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often each is measured: the servers take turns, round by round")
 	flag.DurationVar(&c.pause, "pause", 30*time.Second, "how long a process is stopped")
 	flag.IntVar(&c.mib, "mib", 64, "what a new member has to catch up with, in MiB")
 	flag.IntVar(&c.keys, "keys", 100_000, "keys of a cluster that starts")
+	flag.DurationVar(&c.phase, "phase", 10*time.Second, "how long each of the observers' figures is measured")
 	flag.StringVar(&c.dir, "dir", "", "where the data goes; empty is the temporary directory")
 	flag.StringVar(&c.out, "out", "", "file of the table; empty is the standard output")
 	flag.StringVar(&c.extra, "args", "", "further flags of etcd and Triglot")
@@ -126,6 +128,11 @@ func run(ctx context.Context, c *config) (err error) {
 		errs = append(errs, c.measure(ctx, p))
 		c.tableOf(p).write(out)
 	}
+	if strings.Contains(c.only, "observers") {
+		t, err := observers(ctx, c)
+		t.write(out)
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -170,8 +177,8 @@ func (t *table) write(out io.Writer) {
 func joined(cells []string) string { return " " + strings.Join(cells, " | ") }
 
 // start starts a cluster as its makers ship it, but for room for the data.
-func (c *config) start(ctx context.Context, f face, heapMiB int) (*ensemble.Cluster, error) {
-	o := ensemble.Options{Kind: f.kind, Args: strings.Fields(c.extra)}
+func (c *config) start(ctx context.Context, f face, heapMiB int, args ...string) (*ensemble.Cluster, error) {
+	o := ensemble.Options{Kind: f.kind, Args: append(args, strings.Fields(c.extra)...)}
 	if c.dir != "" {
 		dir, err := os.MkdirTemp(c.dir, "guarantees-"+string(f.kind)+"-")
 		if err != nil {
