@@ -79,12 +79,12 @@ func (s *server) makeZooKeeper(registry *prometheus.Registry) {
 	cfg := &s.cfg.ZooKeeper
 	s.zk.server = zk.New(zk.Config{
 		Store: s.node, Sessions: s.node.Sessions(), Znodes: s.node.Znodes(), Cluster: s.node, Auth: s.node.Auth(),
-		Overview: s.node,
+		Ensemble: s.zkEnsemble(),
 		Limits:   cfg.Limits,
 		Features: cfg.Features,
 		Security: cfg.Security,
 		Words:    cfg.Words,
-		About:    zk.About{Build: commit(), Built: builtAt(), DataDir: s.cfg.Member.DataDir, Ensemble: cfg.Ensemble},
+		About:    zk.About{Build: commit(), Built: builtAt(), DataDir: s.cfg.Member.DataDir},
 		Process:  registry,
 		Metrics:  registry,
 		Logger:   s.log,
@@ -97,6 +97,13 @@ func (s *server) makeZooKeeper(registry *prometheus.Registry) {
 		mux.Handle("/metrics", s.zk.server.MetricsHandler())
 		s.zk.metrics = httpfront.NewServer(mux, s.log)
 	}
+}
+
+// zkEnsemble is what ZooKeeper's face knows of the other members.
+func (s *server) zkEnsemble() zk.Ensemble {
+	e := s.cfg.ZooKeeper.Ensemble
+	e.Overview, e.Membership = s.node, s.node.Membership()
+	return e
 }
 
 // secureZooKeeper puts TLS on ZooKeeper's listeners that are to have it.

@@ -23,9 +23,8 @@ type Config struct {
 	// Auth says whether etcd's authentication is on, and then who ZooKeeper clients are
 	// to it; without it they are nobody.
 	Auth core.Auth
-	// Overview has the other members say who they follow, for those who ask the leader; nil
-	// is that none does.
-	Overview core.Overview
+	// Ensemble is what there is of the other members.
+	Ensemble Ensemble
 
 	Limits   Limits
 	Features Features
@@ -63,10 +62,42 @@ type About struct {
 	Built time.Time
 	// DataDir is what `conf` says.
 	DataDir string
-	// Ensemble is what /zookeeper/config says: a line for each server that zoo.cfg names,
-	// and the version, which is 0 as in an ensemble that is not reconfigured. Empty is
-	// what it is on a standalone server.
-	Ensemble string
+}
+
+// Ensemble is what the face knows of the other members, and how it changes them.
+type Ensemble struct {
+	// Overview has the other members say who they follow; nil is that none does.
+	Overview core.Overview
+	// Membership changes the members, as reconfig asks for it.
+	Membership core.Membership
+	// Servers is what zoo.cfg says of the servers: a line for each. It is what
+	// /zookeeper/config says until the ensemble is reconfigured, which one without it,
+	// that no zoo.cfg made, cannot be. Empty is a standalone server, too.
+	Servers string
+	// Parse reads a server as zoo.cfg has it behind "server.N="; required with Servers.
+	Parse func(id int64, text string) (EnsembleServer, error)
+	// Properties reads text in the format of zoo.cfg, as keys and values; required with
+	// Servers.
+	Properties func(text string) ([][2]string, error)
+	// TLS says that members speak TLS to each other (sslQuorum).
+	TLS bool
+	// Sole allows a configuration with one server that votes (standaloneEnabled=false).
+	Sole bool
+}
+
+// EnsembleServer is a server of an ensemble.
+type EnsembleServer struct {
+	ID int64
+	// Line is the server's line as ZooKeeper writes it, without its end.
+	Line     string
+	Observer bool
+	// Peers are the host:port at which other members call it.
+	Peers []string
+	// Own are all host:port of it that no other server may have: none of those that
+	// mean another host on each, such as localhost.
+	Own []string
+	// Clients says that the line has an address for clients.
+	Clients bool
 }
 
 // Limits bounds what clients may ask for. A zero is the default of that part.

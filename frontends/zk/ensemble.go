@@ -73,10 +73,10 @@ type synced struct {
 // synced asks the other members; of one that does not lead nobody follows.
 func (s *Server) synced() (all synced) {
 	self := s.cfg.Cluster.Self()
-	if s.cfg.Overview == nil || self.Leader != self.Member {
+	if s.cfg.Ensemble.Overview == nil || self.Leader != self.Member {
 		return all
 	}
-	members, err := s.cfg.Overview.Overview(s.ctx, core.Principal{Member: true})
+	members, err := s.cfg.Ensemble.Overview.Overview(s.ctx, core.Principal{Member: true})
 	if err != nil {
 		s.cfg.Logger.Debug("the other members cannot be asked", "error", err)
 		return all
@@ -133,7 +133,7 @@ func (s *Server) writeMembership(b *bytes.Buffer) {
 	if s.cfg.Cluster.Self().Learner {
 		peerType = 1
 	}
-	fmt.Fprintf(b, "peerType=%d\nmembership: \n%s", peerType, s.cfg.About.Ensemble)
+	fmt.Fprintf(b, "peerType=%d\nmembership: \n%s", peerType, s.configuration())
 }
 
 // hosts are the hosts, with ports, of URLs.

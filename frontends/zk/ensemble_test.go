@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -54,9 +55,8 @@ const theirConfig = "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:part
 func startEnsemble(t *testing.T, self, leader core.MemberID) *server {
 	return startServer(t, allWords, func(c *Config) {
 		e := ensemble{c.Cluster, self, leader}
-		c.Cluster, c.Overview = e, e
-		c.About.Ensemble = theirConfig
-		c.Features.Reconfig = true
+		c.Cluster, c.Ensemble.Overview = e, e
+		c.Ensemble.Servers = strings.TrimSuffix(theirConfig, "version=0")
 	})
 }
 
@@ -123,8 +123,5 @@ func TestConfigOfAnEnsemble(t *testing.T) {
 	c.ok(wire.OpExists, &wire.ExistsRequest{Path: configPath}, &m)
 	require.EqualValues(t, len(theirConfig), m.Stat.DataLength)
 	require.Empty(t, c.children(configPath, false))
-	require.Equal(t, wire.BadVersion, c.call(wire.OpReconfig, &wire.ReconfigRequest{CurConfigID: 7}).Err)
-	for _, id := range []int64{anyConfig, 0} {
-		require.Equal(t, wire.Unimplemented, c.call(wire.OpReconfig, &wire.ReconfigRequest{CurConfigID: id}).Err)
-	}
+	require.Equal(t, wire.ReconfigDisabled, c.call(wire.OpReconfig, &wire.ReconfigRequest{NewMembers: wire.NullText, CurConfigID: 7}).Err)
 }

@@ -30,15 +30,15 @@ func decodeRead(c *conn, q *request, r *jute.Reader) {
 	var m wire.ReadRequest
 	m.Decode(r)
 	q.path, q.watch = m.Path, m.Watch
-	if q.path == configPath && c.srv.cfg.About.Ensemble != "" {
-		q.body = c.srv.cfg.About.Ensemble
+	if q.path == configPath && c.srv.cfg.Ensemble.Servers != "" {
+		q.body = c.srv.founded()
 	}
 }
 
 // znodeOf is the znode that a request is about.
 func znodeOf(v core.View, q *request) (core.Znode, error) {
 	z, err := v.Znodes().Znode(q.path, core.PermRead)
-	if text, ok := q.body.(string); ok && err == nil {
+	if text, ok := q.body.(string); ok && err == nil && len(z.Data) == 0 {
 		z.Data, z.Null, z.Stat.DataLength = []byte(text), false, int32(len(text))
 	}
 	return z, err

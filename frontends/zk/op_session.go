@@ -15,7 +15,7 @@ var (
 	opSync         = operation{name: "sync", decode: decodeSync, run: (*conn).sync}
 	opAuth         = operation{name: "auth", decode: decodeAuth, run: (*conn).done}
 	opWhoAmI       = operation{name: "whoAmI", run: (*conn).whoAmI}
-	opReconfig     = operation{name: "reconfig", decode: decodeReconfig, run: (*conn).done}
+	opReconfig     = operation{name: "reconfig", decode: decodeReconfig, run: (*conn).reconfig, sees: seesAll}
 )
 
 // decodeClose makes the last request of a connection.
@@ -37,9 +37,6 @@ func (c *conn) ping(q *request) error {
 
 // done answers with a header what was done when it was read.
 func (c *conn) done(q *request) error { return c.answer(q, c.shown(), wire.OK, nil) }
-
-// anyConfig is the id of a configuration that stands for any.
-const anyConfig = -1
 
 func decodeSync(_ *conn, q *request, r *jute.Reader) {
 	var m wire.SyncRequest
@@ -79,21 +76,4 @@ func (c *conn) whoAmI(q *request) error {
 		m.ClientInfo = append(m.ClientInfo, wire.ClientInfo{Scheme: scheme, User: id})
 	}
 	return c.answer(q, c.shown(), wire.OK, m.Append)
-}
-
-// decodeReconfig refuses a change of the configuration: as a ZooKeeper on which it is
-// disabled, as a member of an ensemble whose configuration is another than the client
-// takes it for, or else as a standalone one (3.9 PrepRequestProcessor; E5): members come
-// and go by etcd's face.
-func decodeReconfig(c *conn, q *request, r *jute.Reader) {
-	var m wire.ReconfigRequest
-	switch m.Decode(r); {
-	case r.Err() != nil:
-	case !c.srv.cfg.Features.Reconfig:
-		q.refuse(wire.ReconfigDisabled)
-	case m.CurConfigID != anyConfig && m.CurConfigID != 0 && c.srv.ensemble() != nil:
-		q.refuse(wire.BadVersion)
-	default:
-		q.refuse(wire.Unimplemented)
-	}
 }

@@ -46,6 +46,8 @@ type duty struct {
 	// readOnly says that clients are served that only read, for want of a leader
 	// (readonly.go).
 	readOnly atomic.Bool
+	// reconfiguring is held by a reconfig under way.
+	reconfiguring sync.Mutex
 	// local are the sessions of those clients.
 	local localSessions
 	// backlog is what waits to be written to clients.

@@ -28,9 +28,8 @@ type ZK struct {
 	Listen, Secure, Admin, Metrics string
 	// Mount is the prefix of the keys that are znodes, empty if none was asked for.
 	Mount string
-	// Ensemble is what zoo.cfg says of the servers, as /zookeeper/config has it; empty is a
-	// server by itself.
-	Ensemble string
+	// Ensemble is what zoo.cfg says of the servers; without any it is a server by itself.
+	Ensemble zk.Ensemble
 	// ACLOverEtcd is the policy of etcd's and HTTP's faces; nil leaves the cluster's as
 	// it is.
 	ACLOverEtcd *core.ZnodeACLPolicy

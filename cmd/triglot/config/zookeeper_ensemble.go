@@ -10,6 +10,7 @@ import (
 
 	"github.com/triglot/triglot/cmd/triglot/certs"
 	"github.com/triglot/triglot/cmd/triglot/config/zoocfg"
+	"github.com/triglot/triglot/frontends/zk"
 )
 
 // ensembleToken is the token of a cluster that a zoo.cfg founds: there is nothing in the
@@ -107,14 +108,18 @@ func (c *Config) takeEnsemble(z *zoocfg.Config) error {
 	}
 	for i := range e.Servers {
 		s := &e.Servers[i]
-		c.ZooKeeper.Ensemble += s.Line + "\n"
+		c.ZooKeeper.Ensemble.Servers += s.Line + "\n"
 		if s.Observer {
 			c.Cluster.Learners = append(c.Cluster.Learners, serverName(s))
 		}
 	}
-	c.ZooKeeper.Ensemble += "version=0"
+	c.ZooKeeper.Ensemble.Parse, c.ZooKeeper.Ensemble.Properties = parseServer, zoocfg.ParseProperties
+	c.ZooKeeper.Ensemble.TLS, c.ZooKeeper.Ensemble.Sole = e.TLS, !e.Standalone
 	// All of them are named in every file, so that many there may be, and one to come.
 	c.Cluster.Members.MaxLearners = max(c.Cluster.Members.MaxLearners, int64(len(c.Cluster.Learners)+1))
+	if z.Reconfig { // ZooKeeper has no limit
+		c.Cluster.Members.MaxLearners = max(c.Cluster.Members.MaxLearners, maxObservers)
+	}
 	c.Cluster.Trust = true
 	c.note(slog.LevelInfo, "initLimit and syncLimit have no counterpart: a server is not given up because it is slow to catch up",
 		"election-timeout-ms", c.Member.electionMS)
@@ -132,6 +137,29 @@ func (c *Config) takeEnsemble(z *zoocfg.Config) error {
 	}
 	c.TLS.Quorum = ZKTLS{Stores: stores, Unification: e.Unification}
 	return nil
+}
+
+// maxObservers is --max-learners where reconfig is enabled: more than the leader would
+// like to serve.
+const maxObservers = 100
+
+// parseServer reads a server as reconfig gives it.
+func parseServer(id int64, text string) (zk.EnsembleServer, error) {
+	s, err := zoocfg.ParseServer(id, text)
+	if err != nil {
+		return zk.EnsembleServer{}, err
+	}
+	e := zk.EnsembleServer{ID: id, Line: s.Line, Observer: s.Observer, Clients: s.Client.Given}
+	for _, a := range s.Addresses {
+		e.Peers = append(e.Peers, a.String())
+	}
+	for _, a := range s.All() {
+		// ZooKeeper 3.9 QuorumServer.excludedSpecialAddresses
+		if ip, err := netip.ParseAddr(a.Host); a.Host != "localhost" && (err != nil || !ip.IsLoopback() && !ip.IsUnspecified()) {
+			e.Own = append(e.Own, a.String())
+		}
+	}
+	return e, nil
 }
 
 // zkStores are the properties of certificates that begin with prefix.

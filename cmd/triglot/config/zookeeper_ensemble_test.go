@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core/member"
+	"github.com/triglot/triglot/frontends/zk"
 )
 
 // ensemble loads a zoo.cfg of server 2.
@@ -22,6 +23,31 @@ func ensemble(t *testing.T, lines string, args ...string) (*Config, error) {
 }
 
 const threeServers = "server.1=a:2888:3888\nserver.2=b:2889:3888:participant;2182\nserver.3=[::1]:2890:3888:participant\n"
+
+// Servers as reconfig gives them (ZooKeeper 3.9 QuorumServer).
+func TestServersOfReconfig(t *testing.T) {
+	c, err := ensemble(t, "reconfigEnabled=true\nstandaloneEnabled=false\nserver.1=a:2888:3888\nserver.2=b:2889:3888\n")
+	require.NoError(t, err)
+	e := c.ZooKeeper.Ensemble
+	require.True(t, e.Sole)
+	require.False(t, e.TLS)
+	require.EqualValues(t, maxObservers, c.Cluster.Members.MaxLearners)
+	s, err := e.Parse(7, "h:1:2:observer;0.0.0.0:3")
+	require.NoError(t, err)
+	require.Equal(t, zk.EnsembleServer{
+		ID: 7, Line: "server.7=h:1:2:observer;0.0.0.0:3", Observer: true, Peers: []string{"h:1"}, Own: []string{"h:1", "h:2"}, Clients: true,
+	}, s)
+	s, err = e.Parse(8, "[::1]:1:2;c:3")
+	require.NoError(t, err)
+	require.Equal(t, []string{"c:3"}, s.Own, "what means another host on each is nobody's")
+	for _, bad := range []string{"", "h", "h:1", "h:1:1", "h:1:2:voter", "h:1:70000", "h:1:2;x"} {
+		_, err := e.Parse(7, bad)
+		require.Error(t, err, bad)
+	}
+	pairs, err := e.Properties("server.1=a:1:2\n server.2 : b:1:2\n")
+	require.NoError(t, err)
+	require.Equal(t, [][2]string{{"server.1", "a:1:2"}, {"server.2", "b:1:2"}}, pairs)
+}
 
 // The lines server.N of a zoo.cfg are an --initial-cluster that all servers share.
 func TestEnsemble(t *testing.T) {
@@ -49,7 +75,7 @@ func TestEnsemble(t *testing.T) {
 server.2=b:2889:3888:participant;10.0.0.2:2181
 server.3=[::1]:2890:3888|c:2890:3888:participant
 server.4=d:1:2:observer
-version=0`, c.ZooKeeper.Ensemble)
+`, c.ZooKeeper.Ensemble.Servers)
 
 	c, err = ensemble(t, "tickTime=100\nquorumListenOnAllIPs=true\npeerType=observer\nserver.1=a:1:2\nserver.3=c:1:2\nserver.2=b:2889:3888:observer\n")
 	require.NoError(t, err)

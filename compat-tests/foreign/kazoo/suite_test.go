@@ -41,7 +41,6 @@ const (
 	failed  = "failed"
 	skipped = "skipped"
 	either  = "either" // passes or fails, by a race in the suite or in kazoo
-	ours    = "ours"   // fails, and passes with a real ZooKeeper
 )
 
 // testTimeout bounds a test of the suite, suiteTimeout all of it, and exitTimeout the
@@ -77,12 +76,6 @@ func TestSuite(t *testing.T) {
 		want := passed
 		if k, ok := known[name]; ok {
 			want = k.outcome
-		}
-		if want == ours {
-			want = failed
-			if os.Getenv("TARGET") == "zookeeper" {
-				want = passed
-			}
 		}
 		if got != want && (want != either || got == skipped) {
 			wrong++
@@ -134,7 +127,7 @@ func readKnown(t *testing.T) map[string]expectation {
 		}
 		name, rest, _ := strings.Cut(line, " ")
 		outcome, reason, _ := strings.Cut(strings.TrimSpace(rest), " ")
-		require.Contains(t, []string{failed, skipped, either, ours}, outcome, line)
+		require.Contains(t, []string{failed, skipped, either}, outcome, line)
 		require.NotEmpty(t, strings.TrimSpace(reason), "%s: a reason is missing", name)
 		require.NotContains(t, known, name)
 		known[name] = expectation{outcome, strings.TrimSpace(reason)}

@@ -155,15 +155,17 @@ func (m *SyncRequest) Append(dst []byte) []byte { return appendNullable(dst, m.P
 // ReconfigRequest changes who is a member; GetDataResponse answers it, with the
 // new configuration.
 type ReconfigRequest struct {
-	JoiningServers, LeavingServers, NewMembers string
-	CurConfigID                                int64
+	JoiningServers, LeavingServers string
+	// NewMembers is NullText for null, which says that it is the other two that count.
+	NewMembers  string
+	CurConfigID int64
 }
 
 // Decode reads the request.
 func (m *ReconfigRequest) Decode(r *jute.Reader) {
 	m.JoiningServers = r.Ustring()
 	m.LeavingServers = r.Ustring()
-	m.NewMembers = r.Ustring()
+	m.NewMembers = r.UstringOr(NullText)
 	m.CurConfigID = r.Int64()
 }
 
@@ -171,6 +173,6 @@ func (m *ReconfigRequest) Decode(r *jute.Reader) {
 func (m *ReconfigRequest) Append(dst []byte) []byte {
 	dst = jute.AppendUstring(dst, m.JoiningServers)
 	dst = jute.AppendUstring(dst, m.LeavingServers)
-	dst = jute.AppendUstring(dst, m.NewMembers)
+	dst = appendNullable(dst, m.NewMembers)
 	return jute.AppendInt64(dst, m.CurConfigID)
 }

@@ -93,6 +93,8 @@ type Server struct {
 	// Addresses are those at which other servers call this one, with the first of the two
 	// ports; the other one is for elections.
 	Addresses []Address
+	// Elections are the same with the other port.
+	Elections []Address
 	// Client is where the line says that clients are served.
 	Client Address
 }

@@ -219,6 +219,7 @@ func parseServer(key, id, text string) (Server, error) {
 			return s, err
 		}
 		s.Addresses = append(s.Addresses, address)
+		s.Elections = append(s.Elections, Address{Host: address.Host, Port: election, Given: true})
 		lines = append(lines, fmt.Sprintf("%s:%d", address, election))
 		if i > 0 && isObserver != s.Observer {
 			return s, errors.New("Multiple addresses should have similar roles") //nolint:staticcheck // ZooKeeper's words
@@ -227,6 +228,21 @@ func parseServer(key, id, text string) (Server, error) {
 	}
 	s.setLine(lines)
 	return s, nil
+}
+
+// ParseServer reads what is behind server.ID= in a zoo.cfg.
+func ParseServer(id int64, text string) (Server, error) {
+	number := strconv.FormatInt(id, 10)
+	return parseServer("server."+number, number, text)
+}
+
+// All are all addresses of a server: for others, for elections and for clients.
+func (s *Server) All() []Address {
+	all := slices.Concat(s.Addresses, s.Elections)
+	if s.Client.Given {
+		all = append(all, s.Client)
+	}
+	return all
 }
 
 // setLine writes the line as QuorumServer.toString does, of the addresses with both ports.

@@ -12,6 +12,17 @@ type Property struct{ Key, Value string }
 // errMalformed is Java's.
 var errMalformed = errors.New(`Malformed \uxxxx encoding.`) //nolint:staticcheck // Java's words
 
+// ParseProperties reads text in the format of java.util.Properties, as a zoo.cfg is in, as
+// keys and values in the order of the text; the last of equal keys counts.
+func ParseProperties(text string) ([][2]string, error) {
+	list, err := parseProperties([]byte(text))
+	pairs := make([][2]string, len(list))
+	for i, p := range list {
+		pairs[i] = [2]string{p.Key, p.Value}
+	}
+	return pairs, err
+}
+
 // parseProperties reads the format of java.util.Properties, in the order of the
 // text; the last of equal keys counts. Bytes are characters of ISO 8859-1, as Java
 // reads them from a file.
