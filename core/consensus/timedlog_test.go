@@ -16,7 +16,7 @@ type slowLog struct {
 }
 
 func (l slowLog) Append(*raftpb.HardState, []*raftpb.Entry, bool) error {
-	time.Sleep(l.takes)
+	<-time.After(l.takes)
 	return nil
 }
 
@@ -35,7 +35,7 @@ func TestTimedLog(t *testing.T) {
 		go func() { done <- l.Append(nil, []*raftpb.Entry{{Index: &index}}, true) }()
 		synctest.Wait()
 		at(0, 10)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		at(2*time.Second, 10)
 		require.NoError(t, <-done)
 		at(0, 10)

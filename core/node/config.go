@@ -88,6 +88,8 @@ type WAL struct {
 	// UnsafeNoSync leaves out its syncs (--unsafe-no-fsync): a power failure may take
 	// what was acknowledged.
 	UnsafeNoSync bool
+	// SegmentBytes is the size of the log's files; zero is raftlog.DefaultSegmentBytes.
+	SegmentBytes int64
 }
 
 // Founding says which cluster a member founds, or founded: it matters at its

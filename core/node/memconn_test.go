@@ -178,6 +178,9 @@ type memListener struct {
 	closed  chan struct{}
 }
 
+// errMemRefused is what the kernel says where nobody listens.
+var errMemRefused = &net.OpError{Op: "dial", Net: "mem", Err: syscall.ECONNREFUSED}
+
 func newMemListener(addr string) *memListener {
 	return &memListener{addr: memAddr(addr), arrived: make(chan *memConn, 128), closed: make(chan struct{})}
 }
@@ -186,7 +189,7 @@ func newMemListener(addr string) *memListener {
 func (l *memListener) connect() (*memConn, error) {
 	select {
 	case <-l.closed:
-		return nil, syscall.ECONNREFUSED
+		return nil, errMemRefused
 	default:
 	}
 	dialled, accepted := newMemConns()
@@ -194,7 +197,7 @@ func (l *memListener) connect() (*memConn, error) {
 	case l.arrived <- accepted:
 		return dialled, nil
 	default:
-		return nil, syscall.ECONNREFUSED
+		return nil, errMemRefused
 	}
 }
 

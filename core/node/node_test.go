@@ -22,6 +22,7 @@ func testConfig(t testing.TB) Config {
 		DataDir:             "data",
 		AdvertiseClientURLs: []string{"http://localhost:2379"},
 		Memory:              Memory{RowCache: 1 << 20, Ring: 1 << 20, BlockCache: 1 << 20, MemTable: 1 << 20},
+		WAL:                 WAL{SegmentBytes: 256 << 10}, // files in memory are copied a lot
 		FS:                  storage.NewCrashableMemFS(),
 		Logger:              slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}

@@ -223,6 +223,7 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 	}
 	d.log, err = raftlog.Open(d.dir.logPath(), raftlog.Options{
 		FS:           cfg.FS,
+		SegmentBytes: cfg.WAL.SegmentBytes,
 		UnsafeNoSync: cfg.WAL.UnsafeNoSync,
 		Logger:       cfg.Logger.With("component", "raftlog"),
 		OnSync:       m.observeSync,
