@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/grpclog"
@@ -19,14 +20,51 @@ import (
 // journal is the open log of the process.
 type journal struct {
 	*slog.Logger
-	handler slog.Handler
 	// plain is set if a person reads stderr: the last line goes there as it is.
 	plain bool
 	files []io.WriteCloser
+	// out is what all lines go to; last is how the last of them is written.
+	out  *output
+	last func(io.Writer) slog.Handler
+}
+
+// output is where lines go until the last one has been written. Goroutines share it.
+type output struct {
+	mu    sync.Mutex // held while a line is written
+	w     io.Writer
+	ended bool
+}
+
+func (o *output) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended {
+		return len(line), nil
+	}
+	return o.w.Write(line)
+}
+
+// end writes the last line. Others go on for as long as the process does, and have nothing
+// to say that matters any more.
+func (o *output) end(write func(io.Writer)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	write(o.w)
+	o.ended = true
 }
 
 // openJournal opens the outputs of the log and makes them the whole process's.
 func (p *process) openJournal(cfg *config.Log) (*journal, error) {
+	j, err := p.newJournal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	slog.SetDefault(j.Logger) // and so that of package log
+	grpclog.SetLoggerV2(grpcLogger{j.Logger})
+	return j, nil
+}
+
+func (p *process) newJournal(cfg *config.Log) (*journal, error) {
 	j := &journal{plain: cfg.Format == "text"}
 	var outputs []io.Writer
 	for _, name := range cfg.Outputs {
@@ -44,15 +82,13 @@ func (p *process) openJournal(cfg *config.Log) (*journal, error) {
 			outputs = append(outputs, f)
 		}
 	}
-	out := outputs[0]
+	j.out = &output{w: outputs[0]}
 	if len(outputs) > 1 {
-		out = io.MultiWriter(outputs...)
+		j.out.w = io.MultiWriter(outputs...)
 	}
 	formats := map[string]logging.Format{"json": logging.JSON, "console": logging.Console, "text": logging.Text}
-	j.handler = logging.NewHandler(out, formats[cfg.Format], cfg.Level)
-	j.Logger = slog.New(j.handler)
-	slog.SetDefault(j.Logger) // and so that of package log
-	grpclog.SetLoggerV2(grpcLogger{j.Logger})
+	j.last = func(w io.Writer) slog.Handler { return logging.NewHandler(w, formats[cfg.Format], cfg.Level) }
+	j.Logger = slog.New(j.last(j.out))
 	return j, nil
 }
 
@@ -78,13 +114,16 @@ func (j *journal) close() error {
 	return errors.Join(errs...)
 }
 
-// fatal says why the process ends: one line, in the form that its reader expects.
+// fatal says why the process ends: one line, the last one, in the form that its reader
+// expects.
 func (j *journal) fatal(p *process, err error) {
-	if j.plain {
-		p.complain(err)
-		return
-	}
-	j.Log(context.Background(), logging.LevelFatal, "the server cannot run", "error", oneLine(err))
+	j.out.end(func(w io.Writer) {
+		if j.plain {
+			p.complain(err)
+			return
+		}
+		slog.New(j.last(w)).Log(context.Background(), logging.LevelFatal, "the server cannot run", "error", oneLine(err))
+	})
 }
 
 func logNotes(l *slog.Logger, notes []config.Note) {

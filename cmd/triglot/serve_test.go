@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+
+	"github.com/triglot/triglot/cmd/triglot/config"
 )
 
 // anyPort are the arguments of a member on a port that the kernel chooses.
@@ -337,7 +340,24 @@ func TestFatalLineFollowsTheLog(t *testing.T) {
 	var last struct{ Level, Msg, Error string }
 	require.NoError(t, json.Unmarshal([]byte(lines[len(lines)-1]), &last))
 	require.Equal(t, "fatal", last.Level)
-	require.Contains(t, last.Error, "cannot join: ")
+	require.Contains(t, last.Error, "names no other member")
+}
+
+// Nothing follows the line that says why a program cannot run, whoever has something to say.
+func TestFatalLineIsTheLast(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		var stderr lockedBuffer
+		p := &process{stderr: &stderr}
+		log, err := p.newJournal(&config.Log{Format: format, Outputs: []string{"stderr"}})
+		require.NoError(t, err)
+		log.Info("before")
+		log.fatal(p, errors.New("the reason"))
+		log.Warn("after")
+		require.Contains(t, stderr.String(), "before")
+		require.Contains(t, stderr.String(), "the reason")
+		require.NotContains(t, stderr.String(), "after")
+		require.NoError(t, log.close())
+	}
 }
 
 func TestStopHasAnEnd(t *testing.T) {

@@ -180,7 +180,7 @@ func (c *Config) checkAuth() error {
 func (c *Config) checkCluster() error {
 	c.Cluster.Existing = c.Cluster.state == "existing"
 	if c.Cluster.ForceNew {
-		c.note(slog.LevelWarn, "this member will go on alone: all others are removed from its cluster", "given", "--force-new-cluster")
+		c.note(slog.LevelWarn, "this member is to go on alone: all others are removed from its cluster", "given", "--force-new-cluster")
 	}
 	if err := c.checkInitial(); err != nil {
 		return err

@@ -211,7 +211,7 @@ func TestEtcdTolerance(t *testing.T) {
 		{"unrecognized environment variable", "ETCD_FOO"},
 		{"an option has a new name", "--experimental-watch-progress-notify-interval"},
 		{"the raft log is not synced: a power failure may take what was acknowledged", "--unsafe-no-fsync"},
-		{"this member will go on alone: all others are removed from its cluster", "--force-new-cluster"},
+		{"this member is to go on alone: all others are removed from its cluster", "--force-new-cluster"},
 		{"an option has no effect", "ETCD_MEMORY_MLOCK"},
 		{"an option has no effect", "--max-snapshots"},
 		{"an option has become a feature gate", "--experimental-initial-corrupt-check"},

@@ -1,6 +1,9 @@
 package config
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // flagName is an option as the messages of this package and of core/node name it.
 var flagName = regexp.MustCompile(`--[a-z0-9]+(-[a-z0-9]+)*`)
@@ -23,6 +26,8 @@ func (c *Config) Named(err error) error {
 	text := flagName.ReplaceAllStringFunc(err.Error(), func(flag string) string {
 		return orText(c.ZooKeeper.given.names[flag], flag)
 	})
+	// Several options may come from the same lines.
+	text = strings.ReplaceAll(text, "server.N and server.N", "the lines server.N")
 	return &namedError{text, err}
 }
 
