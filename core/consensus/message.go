@@ -11,11 +11,18 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
+// maxTermsAhead bounds how far a peer can be ahead: terms that run out make raft panic. It
+// is more elections than there can be in a hundred years.
+const maxTermsAhead = 1 << 40
+
 // receive takes in a message from a peer. It fails if the peer had no business to send
 // it; one that comes too late is dropped.
 func (r *replica) receive(m *Message) error {
 	if err := checkMessage(m, &r.members); err != nil {
 		return err
+	}
+	if m.GetTerm() > r.status.term+maxTermsAhead {
+		return fmt.Errorf("a term, %d, that there can have been no elections for since term %d", m.GetTerm(), r.status.term)
 	}
 	r.duties.heardOf(m.GetFrom())
 	var err error
@@ -82,8 +89,8 @@ func checkMessage(m *Message, known *members) error {
 	if len(m.GetResponses()) > 0 || m.GetSnapshot() != nil && m.GetType() != raftpb.MsgSnap {
 		return fmt.Errorf("a %v has no responses and no snapshot", m.GetType())
 	}
-	if m.GetType() != raftpb.MsgReadIndex && m.GetTerm() == 0 {
-		return fmt.Errorf("a %v without a term", m.GetType())
+	if question := m.GetType() == raftpb.MsgReadIndex; question != (m.GetTerm() == 0) {
+		return fmt.Errorf("a %v of term %d", m.GetType(), m.GetTerm())
 	}
 	switch m.GetType() {
 	case raftpb.MsgApp:
