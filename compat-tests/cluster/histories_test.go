@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	duration = flag.Duration("duration", 40*time.Second, "how long faults happen")
+	duration = flag.Duration("duration", time.Minute, "how long faults happen")
 	seed     = flag.Uint64("seed", 0, "of the random choices; 0 draws one")
 	size     = flag.Int("size", 3, "members of the cluster")
 	peerTLS  = flag.Bool("peer-tls", false, "members speak to each other by mutual TLS, which else one seed in four has")
@@ -39,6 +39,7 @@ const tick = 500 * time.Millisecond
 
 // TestHistories is the proof of what a cluster promises when its members fail.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	// The log is cut early: whoever was away for long gets the state, and not the log.
 	s := drawn()
 	random, c := beginWith(t, s, ensemble.Options{

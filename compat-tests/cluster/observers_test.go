@@ -279,6 +279,7 @@ func observerGetsVote(t *testing.T, ctx context.Context, c *ensemble.Cluster, ob
 
 // TestObserverOfAZooCfg: server.N=...:observer makes one that serves ZooKeeper's clients.
 func TestObserverOfAZooCfg(t *testing.T) {
+	t.Parallel()
 	if kind, err := ensemble.KindFromEnv(); err != nil || kind != ensemble.Triglot {
 		t.Skip("of Triglot alone")
 	}

@@ -25,6 +25,7 @@ const longestGap = 10 * time.Second
 // clients stay, no event of an etcd watch is lost or doubled, and of ZooKeeper's watches
 // none that is promised (see recursive and oneShot). No client has to be made anew.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	random, c := begin(t, ensemble.Options{Tick: tick})
 	f := &faults{cluster: c, random: random, rest: 300 * time.Millisecond}
 	for range *rounds - 1 {

@@ -23,6 +23,7 @@ import (
 // opened, after SIGTERM and after kill -9, with all keys and their past, znodes, leases and
 // sessions; the member can then have another one beside it.
 func TestUpgradeOfALoneMember(t *testing.T) {
+	t.Parallel()
 	program := previousRelease(t)
 	for name, end := range map[string]func(*ensemble.Member) error{"SIGTERM": (*ensemble.Member).Terminate, "kill -9": (*ensemble.Member).Kill} {
 		t.Run(name, func(t *testing.T) {
@@ -191,6 +192,7 @@ func requireSameHash(t *testing.T, ctx context.Context, client *clientv3.Client,
 // TestRollingUpgrade: members of two versions are one cluster, and are replaced one after
 // the other under load, with all that TestRollingRestart wants.
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
 	if kind, err := ensemble.KindFromEnv(); err != nil || kind != ensemble.Triglot {
 		t.Skip("of Triglot alone")
 	}
