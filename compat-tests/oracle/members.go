@@ -236,7 +236,8 @@ func linearizable(request proto.Message) bool {
 	case *pb.RangeRequest:
 		return !r.Serializable
 	case *pb.TxnRequest:
-		return !anySerializable(r)
+		empty := len(r.Success)+len(r.Failure) == 0 // of which etcd reads what the member has
+		return !empty && !anySerializable(r)
 	case *pb.PutRequest, *pb.DeleteRangeRequest, *pb.CompactionRequest, *pb.LeaseGrantRequest, *pb.LeaseRevokeRequest:
 		return true
 	default:

@@ -2,6 +2,7 @@ package zkoracle
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -45,10 +46,21 @@ var allowances = []allowance{
 		"envi has what clients parse, not what is Java's"),
 }
 
+// ofSeveral are the further allowances of -members: what a standalone ZooKeeper has not.
+var ofSeveral = []allowance{
+	allow(`4lw (srvr|stat)`, `.*Mode: standalone.*`, `.*Mode: follower.*`, "one of several follows"),
+	allow(`4lw conf`, `.*`, `.*\nserver.1=\.\.\.\nserver.2=.*`, "the configuration names the others"),
+	allow(`\S+ (exists|getData) /zookeeper/config.*`, `.*`, `.*(length 1\d\d|server\.1=).*`, "the configuration names the others"),
+}
+
 // allowed finds the allowance that covers a difference; nil if none does.
 func allowed(command string, zooKeeper, ours []string) *allowance {
-	for i := range allowances {
-		a := &allowances[i]
+	all := allowances
+	if *members > 1 {
+		all = slices.Concat(allowances, ofSeveral)
+	}
+	for i := range all {
+		a := &all[i]
 		if a.command.MatchString(command) && a.zooKeeper.MatchString(strings.Join(zooKeeper, "\n")) && a.ours.MatchString(strings.Join(ours, "\n")) {
 			return a
 		}

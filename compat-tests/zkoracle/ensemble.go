@@ -3,6 +3,7 @@ package zkoracle
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"github.com/triglot/triglot/compat-tests/server"
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
+
+// members is the size of what triglot stands for.
+var members = flag.Int("members", 1, "members of a Triglot; of several, the clients are those of a follower, and restarts are of one member")
 
 // ensemble is a host of several members. Its clients are those of a follower; Kill ends
 // the leader, Terminate the follower.

@@ -21,7 +21,6 @@ var (
 	steps    = flag.Int("steps", 1000, "commands of each random run")
 	restarts = flag.Int("restarts", 2, "restarts of the servers within each random run")
 	attempts = flag.Int("shrink", 0, "attempts to make a failing run smaller; each takes about two seconds")
-	members  = flag.Int("members", 1, "members of a Triglot; of several, the clients are those of a follower, and restarts are of one member")
 	script   = flag.String("script", "", "a file of commands to run on a pair, instead of random ones")
 )
 
