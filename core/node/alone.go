@@ -44,9 +44,10 @@ func (d *disk) standAlone(logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	index, term := machine.Applied()
 	if len(removed) == 0 {
 		logger.Info("--force-new-cluster: this member is the only one already")
-		return nil
+		return d.log.RaiseCommit(index)
 	}
 	if err := d.commitAlone(); err != nil {
 		return err
@@ -54,7 +55,6 @@ func (d *disk) standAlone(logger *slog.Logger) error {
 	if err := d.engine().db.Flush(); err != nil {
 		return err
 	}
-	index, term := machine.Applied()
 	for _, id := range removed {
 		logger.Warn("--force-new-cluster: a member was removed, for good", "member", hexID(id))
 	}

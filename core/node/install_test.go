@@ -169,6 +169,23 @@ func TestInstall(t *testing.T) {
 	require.NotContains(t, names(t, ahead), outgoingName)
 }
 
+// TestInstallRefusesAnotherIndex: consensus goes on behind the index and term that it was
+// told; a state as of another would miss an entry, or apply one twice.
+func TestInstallRefusesAnotherIndex(t *testing.T) {
+	for _, change := range []func(s *consensus.Installed){
+		func(s *consensus.Installed) { s.Index++ },
+		func(s *consensus.Installed) { s.Term++ },
+	} {
+		ahead, behind := twins(t, fillAll(t, "one"), fillAll(t, "second"))
+		s, err := fetchFrom(t, ahead, behind)
+		require.NoError(t, err)
+		change(&s)
+		require.ErrorContains(t, behind.install(s), "it is as of entry")
+		stopNode(t, behind)
+		stopNode(t, ahead)
+	}
+}
+
 // TestInstallUnderWatches: watches see each event once, in order, whatever they were
 // told when the state was replaced; one whose history is gone is told so.
 func TestInstallUnderWatches(t *testing.T) {

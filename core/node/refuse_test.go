@@ -257,7 +257,7 @@ func TestForceNewCluster(t *testing.T) {
 		// Without the others, and without the flag, it has no leader.
 		survivor := leader
 		c.configs[survivor].Cluster.ForceNew = true
-		for range 2 { // the flag may stay
+		for run := range 2 { // the flag may stay
 			c.start(survivor)
 			c.ready()
 			checkMany(t, c.nodes[survivor], 50)
@@ -268,7 +268,11 @@ func TestForceNewCluster(t *testing.T) {
 			require.Equal(t, was.ClusterID, self.ClusterID)
 			require.Equal(t, was.Member, self.Member)
 			put(t, c.nodes[survivor], "alone", "v")
-			c.stop(survivor)
+			if run == 0 {
+				c.crash(survivor, 0) // the log began anew behind a state that must be durable
+			} else {
+				c.stop(survivor)
+			}
 		}
 		// It is a cluster like any other, to which members can be added, but not those.
 		c.configs[survivor].Cluster.ForceNew = false
