@@ -53,6 +53,8 @@ func startServer(t testing.TB, options ...func(*Config)) *server {
 	view, err := s.node.View(s.ctx(), core.Principal{}, core.Consistency{Linearizable: true}) // there is a leader now
 	require.NoError(t, err)
 	view.Close()
+	// A read may be answered a moment before the member shows that it is the sole leader.
+	require.Eventually(t, func() bool { return s.node.Sessions().Contact() == nil }, patience, time.Millisecond)
 	s.serve(logger, options...)
 	t.Cleanup(func() { require.NoError(t, s.node.Stop(context.Background())) })
 	s.shutDownFirst()
