@@ -48,7 +48,7 @@ var allowances = []allowance{
 
 // ofSeveral are the further allowances of -members: what a standalone ZooKeeper has not.
 var ofSeveral = []allowance{
-	allow(`4lw (srvr|stat)`, `.*Mode: standalone.*`, `.*Mode: follower.*`, "one of several follows"),
+	allow(`4lw "?(srvr|stat).*`, `.*Mode: standalone.*`, `.*Mode: follower.*`, "one of several follows"),
 	allow(`4lw conf`, `.*`, `.*\nserver.1=\.\.\.\nserver.2=.*`, "the configuration names the others"),
 	allow(`\S+ (exists|getData) /zookeeper/config.*`, `.*`, `.*(length 1\d\d|server\.1=).*`, "the configuration names the others"),
 }

@@ -64,6 +64,9 @@ func TestScript(t *testing.T) {
 		t.Parallel()
 		config, err := configOf(path)
 		require.NoError(t, err)
+		if *members > 1 && filepath.Base(path) == "reconfigon.txt" {
+			t.Skip("it records what a standalone server says of reconfig")
+		}
 		s, err := start(context.Background(), target, scriptTick, config...)
 		require.NoError(t, err)
 		s.unsettle = slices.Contains(config, unsettled)
