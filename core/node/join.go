@@ -201,7 +201,16 @@ func (a *answered) place(cfg *Config) (core.Member, error) {
 	if at < 0 {
 		return core.Member{}, fmt.Errorf("no member of the cluster has the peer URLs %v: add it first", cfg.Cluster.AdvertisePeerURLs)
 	}
-	return a.Members[at], nil
+	self := a.Members[at]
+	if i := namesake(a.Members, self.ID, cfg.Name); i >= 0 {
+		return self, fmt.Errorf("member %x has the name %q already: give this one another --name", uint64(a.Members[i].ID), cfg.Name)
+	}
+	return self, nil
+}
+
+// namesake is the index of another member than self that has a name, -1 if none has.
+func namesake(members []core.Member, self core.MemberID, name string) int {
+	return slices.IndexFunc(members, func(m core.Member) bool { return m.ID != self && m.Name == name })
 }
 
 func sameURLs(a, b []string) bool {

@@ -34,6 +34,7 @@ func TestNewcomers(t *testing.T) {
 		{founder(7, 4), `member "n", with the peer URLs [http://c:1], is none of this cluster: add it first`},
 		{joiner("http://c:1"), `member "n", with the peer URLs [http://c:1], is none of this cluster: add it first`},
 		{joiner("http://a:1"), `member 1 ("n", [http://a:1]) has started before, and has no data directory now`},
+		{peer.Newcomer{Hello: peer.Hello{Name: "m1"}, PeerURLs: []string{"http://b:1"}}, `member 2 ([http://b:1]) has the name "m1", which another member has`},
 	} {
 		if err := amiss(&i, &c.who); c.want != "" {
 			require.EqualError(t, err, c.want)
@@ -60,4 +61,21 @@ func TestForceNewClusterOfOneThatLives(t *testing.T) {
 	members, err := c.nodes[stopped].Members(testContext(t), true)
 	require.NoError(t, err)
 	require.Len(t, members, 3)
+}
+
+// Two members of one name could not be told apart by an operator.
+func TestJoinUnderAnothersName(t *testing.T) {
+	a := answered{url: "http://a:1", Introduction: peer.Introduction{Members: []core.Member{
+		{ID: 1, Name: "m1", PeerURLs: []string{"http://a:1"}}, {ID: 2, PeerURLs: []string{"http://b:1"}},
+	}}}
+	cfg := Config{Name: "m2", Cluster: Founding{
+		Peers:             []Peer{{Name: "x", URLs: []string{"http://a:1"}}, {Name: "m2", URLs: []string{"http://b:1"}}},
+		AdvertisePeerURLs: []string{"http://b:1"},
+	}}
+	self, err := a.place(&cfg)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, self.ID)
+	cfg.Name, cfg.Cluster.Peers[1].Name = "m1", "m1"
+	_, err = a.place(&cfg)
+	require.EqualError(t, err, `member 1 has the name "m1" already: give this one another --name`)
 }

@@ -268,6 +268,8 @@ func amiss(i *peer.Introduction, who *peer.Newcomer) error {
 		return fmt.Errorf("member %q, with the peer URLs %v, is none of this cluster: add it first", who.Name, who.PeerURLs)
 	case i.Members[at].Name != "":
 		return fmt.Errorf("member %x (%q, %v) has started before, and has no data directory now", uint64(i.Members[at].ID), who.Name, who.PeerURLs)
+	case namesake(i.Members, i.Members[at].ID, who.Name) >= 0:
+		return fmt.Errorf("member %x (%v) has the name %q, which another member has", uint64(i.Members[at].ID), who.PeerURLs, who.Name)
 	}
 	return nil
 }
