@@ -140,7 +140,11 @@ func TestInstall(t *testing.T) {
 		defer v.Close()
 		waited <- v.Rev()
 	}()
+	var interrupted []error
+	stop := behind.sessions.FollowInterruptions(func(err error) { interrupted = append(interrupted, err) })
 	require.NoError(t, behind.install(s))
+	stop()
+	require.Equal(t, []error{errReplaced}, interrupted, "nobody knows what the sessions' clients have missed")
 	require.Equal(t, ahead.published.rev(), <-waited)
 	sameState(t, ahead, behind)
 
