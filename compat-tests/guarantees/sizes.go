@@ -22,7 +22,7 @@ const (
 	largeKey  = 8 << 10
 	smallKey  = 64
 	// bound is of everything that takes long.
-	bound = 30 * time.Minute
+	bound = 90 * time.Minute
 )
 
 // fill writes keys of a size, in transactions, from several clients.
