@@ -206,9 +206,7 @@ func decodeKind(field protowire.Number, body []byte) (core.Command, error) {
 		err := m.UnmarshalVT(body)
 		return &core.SetDowngrade{Target: m.Target}, err
 	case fieldMemberUpdate:
-		var m commandpb.MemberUpdate
-		err := m.UnmarshalVT(body)
-		return &core.MemberUpdate{ID: core.MemberID(m.Id), PeerURLs: m.PeerUrls}, err
+		return decodeMemberCommand(field, body)
 	default:
 		if field >= fieldAuthEnable && field <= fieldTokenGrant {
 			return decodeAuth(field, body)

@@ -54,6 +54,10 @@ func decodeMemberCommand(field protowire.Number, body []byte) (core.Command, err
 		var m commandpb.MemberPromote
 		err := m.UnmarshalVT(body)
 		return &core.MemberPromote{ID: core.MemberID(m.Id)}, err
+	case fieldMemberUpdate:
+		var m commandpb.MemberUpdate
+		err := m.UnmarshalVT(body)
+		return &core.MemberUpdate{ID: core.MemberID(m.Id), PeerURLs: m.PeerUrls}, err
 	case fieldHashMark:
 		var m commandpb.HashMark
 		err := m.UnmarshalVT(body)

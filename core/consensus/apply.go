@@ -54,9 +54,7 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 		}
 		// Before the replica hears of it: once it knows that an entry of its own
 		// term is applied it serves reads, which must find the new leader told.
-		if l != nil && a.onLeadership != nil {
-			a.onLeadership(l.leader, l.term, l.leader == a.self)
-		}
+		a.tell(l)
 		if upTo > reported {
 			a.inbox.applied(tasks[reported:upTo])
 			reported = upTo
@@ -81,11 +79,7 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 					return err
 				}
 			}
-			a.batch = append(a.batch, *c)
-			a.bytes += len(c.Data)
-			if c.Change.Kind != NoChange {
-				a.changed = c
-			}
+			a.gather(c)
 		}
 		if leadership != nil || i == len(tasks)-1 {
 			if err := flush(i+1, leadership); err != nil {
@@ -99,6 +93,22 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 // full reports whether c must wait for the next call.
 func (a *applyLoop) full(c *Committed) bool {
 	return a.changed != nil || len(a.batch) == maxApplyEntries || len(a.batch) > 0 && a.bytes+len(c.Data) > maxApplyBytes
+}
+
+// gather has c applied by the next flush.
+func (a *applyLoop) gather(c *Committed) {
+	a.batch = append(a.batch, *c)
+	a.bytes += len(c.Data)
+	if c.Change.Kind != NoChange {
+		a.changed = c
+	}
+}
+
+// tell tells who leads, if that is known anew.
+func (a *applyLoop) tell(l *leadership) {
+	if l != nil && a.onLeadership != nil {
+		a.onLeadership(l.leader, l.term, l.leader == a.self)
+	}
 }
 
 // flush applies what has been gathered.

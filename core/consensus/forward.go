@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"

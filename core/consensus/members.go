@@ -89,7 +89,7 @@ func (r *replica) changed(c *Committed) {
 	others := !r.members.alone()
 	r.members.set(r.rn.ApplyConfChange(c.Change.confChange(nil)))
 	if others && r.members.alone() {
-		r.members.soleFrom = r.rn.BasicStatus().HardState.GetCommit()
+		r.members.soleFrom = r.rn.BasicStatus().GetCommit()
 	}
 	r.log.Info("members changed", "voters", memberNames(r.members.voters), "learners", memberNames(r.members.learners))
 }
@@ -105,12 +105,14 @@ func memberNames(ids []uint64) []string {
 
 // confChange is a change as raft wants it.
 func (c MemberChange) confChange(frame []byte) *raftpb.ConfChange {
-	kind := raftpb.ConfChangeAddNode
+	var kind raftpb.ConfChangeType
 	switch c.Kind {
 	case AddLearner:
 		kind = raftpb.ConfChangeAddLearnerNode
 	case RemoveMember:
 		kind = raftpb.ConfChangeRemoveNode
+	default:
+		kind = raftpb.ConfChangeAddNode
 	}
 	return &raftpb.ConfChange{Type: kind.Enum(), NodeId: new(uint64(c.ID)), Context: frame}
 }
@@ -128,6 +130,7 @@ func memberChange(cc *raftpb.ConfChange) MemberChange {
 		c.Kind = AddLearner
 	case raftpb.ConfChangeRemoveNode:
 		c.Kind = RemoveMember
+	default: // NoChange
 	}
 	return c
 }

@@ -285,7 +285,7 @@ func (s *sim) deliver(n *simNode, faults bool) {
 		}
 		return
 	}
-	if s.simCluster.gone(from.id) && s.chance(50) {
+	if s.gone(from.id) && s.chance(50) {
 		return // those that know refuse one that was removed
 	}
 	n.in.messages = append(n.in.messages, m)

@@ -60,9 +60,9 @@ func measureCatchUp(t *testing.T, mib int, rate int64) {
 	})
 	require.EqualValues(t, 1, installs(t, c.nodes[down]))
 	o := &c.nodes[leader].peers.states.outgoing
-	fmt.Printf("catch-up of %d MiB (limit %d MiB/s): %v after the start of the process, %v of them to open; %d MiB were sent\n",
+	t.Logf("catch-up of %d MiB (limit %d MiB/s): %v after the start of the process, %v of them to open; %d MiB were sent",
 		mib, rate>>20, caughtUp.Round(time.Millisecond), started.Round(time.Millisecond), o.sent>>20)
-	fmt.Printf("  puts at the leader before:    %s\n  puts at the leader meanwhile: %s\n", before, meanwhile)
+	t.Logf("puts at the leader before: %s; meanwhile: %s", before, meanwhile)
 	c.stopAll()
 	clear(c.nodes)
 }

@@ -134,7 +134,7 @@ func (q *inquiry) one(ctx context.Context, to core.MemberID) (uint64, error) {
 	defer patience.Stop()
 	for {
 		asked, cancel := context.WithTimeout(ctx, q.patience)
-		b, err := q.ask(asked, to, askHash, hashQuestion{q.id, q.index}.append(nil))
+		b, err := q.ask(asked, to, askHash, hashQuestion{q.id, q.index}.encode())
 		cancel()
 		var a hashAnswer
 		if err == nil {
@@ -177,7 +177,7 @@ const (
 // hashQuestion is the body of askHash: 1 is the mark's number, 2 the index of the entry.
 type hashQuestion struct{ id, index uint64 }
 
-func (q hashQuestion) append(dst []byte) []byte { return appendNumbers(dst, q.id, q.index) }
+func (q hashQuestion) encode() []byte { return appendNumbers(nil, q.id, q.index) }
 
 // hashAnswer is what is answered to it: 1 is how far the member is, 2 the sum, 3 what is
 // summed up (state.SumFormat).
@@ -186,8 +186,8 @@ type hashAnswer struct {
 	sum, format uint64
 }
 
-func (a hashAnswer) append(dst []byte) []byte {
-	return appendNumbers(dst, uint64(a.progress), a.sum, a.format)
+func (a hashAnswer) encode() []byte {
+	return appendNumbers(nil, uint64(a.progress), a.sum, a.format)
 }
 
 func decodeHashAnswer(b []byte) (hashAnswer, error) {
@@ -233,7 +233,7 @@ func (c *corruption) answer(ctx context.Context, _ core.MemberID, body []byte) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerAfter)
 	defer cancel()
-	return c.sumOf(ctx, hashQuestion{id: n[0], index: n[1]}).append(nil), nil
+	return c.sumOf(ctx, hashQuestion{id: n[0], index: n[1]}).encode(), nil
 }
 
 // sumOf waits for the sum of a mark until ctx ends.

@@ -50,7 +50,7 @@ func TestWhoIsCorrupt(t *testing.T) {
 // TestInquiry asks peers of all kinds; the clock is the bubble's.
 func TestInquiry(t *testing.T) {
 	answer := func(p markProgress, sum uint64) []byte {
-		return hashAnswer{progress: p, sum: sum, format: state.SumFormat}.append(nil)
+		return hashAnswer{progress: p, sum: sum, format: state.SumFormat}.encode()
 	}
 	const patience = 7 * time.Second
 	for _, c := range []struct {
@@ -84,7 +84,7 @@ func TestInquiry(t *testing.T) {
 		}, "", 5 * time.Second},
 		{"has not kept it", func(time.Duration) ([]byte, error) { return answer(markGone, 0), nil }, "has not kept", 0},
 		{"another version", func(time.Duration) ([]byte, error) {
-			return hashAnswer{markSummed, 9, state.SumFormat + 1}.append(nil), nil
+			return hashAnswer{markSummed, 9, state.SumFormat + 1}.encode(), nil
 		}, "sums up otherwise", 0},
 		{"nonsense", func(time.Duration) ([]byte, error) { return []byte{0xff}, nil }, "unexpected EOF", patience},
 	} {
@@ -143,7 +143,7 @@ func TestMarkIsOfItsEntry(t *testing.T) {
 		<-m.done
 		require.NoError(t, m.err)
 		ask := func() hashAnswer {
-			b, err := n.corruption.answer(testContext(t), 2, hashQuestion{m.id, m.index}.append(nil))
+			b, err := n.corruption.answer(testContext(t), 2, hashQuestion{m.id, m.index}.encode())
 			require.NoError(t, err)
 			a, err := decodeHashAnswer(b)
 			require.NoError(t, err)
@@ -197,8 +197,8 @@ func TestMarksAreGivenUp(t *testing.T) {
 // FuzzNumbers: what a peer sends is read, or refused.
 func FuzzNumbers(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add(hashQuestion{1, 1 << 60}.append(nil))
-	f.Add(hashAnswer{markSummed, 1, 2}.append(nil))
+	f.Add(hashQuestion{1, 1 << 60}.encode())
+	f.Add(hashAnswer{markSummed, 1, 2}.encode())
 	f.Add(protowire.AppendVarint(protowire.AppendTag(nil, 9, protowire.VarintType), 7))
 	f.Add([]byte{0x09, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {

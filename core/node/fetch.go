@@ -31,7 +31,7 @@ func fetchInto(ctx context.Context, conn net.Conn, dir *dataDir, cluster uint64)
 	if err := transfer.Receive(ctx, conn, r); err != nil {
 		return consensus.Installed{}, fmt.Errorf("receive a state: %w", err)
 	}
-	head, err := headIn(dir.fs, path)
+	head, err := headIn(dir.fs, path) //nolint:contextcheck // the engine logs as it does everywhere
 	if err == nil && head.Cluster != cluster {
 		err = fmt.Errorf("it is of cluster %x, this is cluster %x", head.Cluster, cluster)
 	}

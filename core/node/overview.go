@@ -168,6 +168,7 @@ func decodeStatus(s *core.MemberStatus, b []byte) error {
 			own.ClusterVersion = string(text)
 		case statusDowngradeTo:
 			own.DowngradeTo = string(text)
+		default: // of a later version
 		}
 		return nil
 	})
@@ -180,6 +181,7 @@ func decodeAlarm(b []byte) (a core.Alarm, err error) {
 			a.Member = core.MemberID(n)
 		case 2:
 			a.Type = core.AlarmType(n)
+		default: // of a later version
 		}
 		return nil
 	})

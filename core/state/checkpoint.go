@@ -21,3 +21,17 @@ func (m *Machine) checkpointLeases(c *core.LeaseCheckpoint, term uint64) error {
 	}
 	return nil
 }
+
+// changeLeases carries out a command that concerns leases.
+func (m *Machine) changeLeases(cmd core.Command, term uint64) (core.Outcome, error) {
+	switch c := cmd.(type) {
+	case *core.LeaseGrant:
+		return m.grant(c)
+	case *core.LeaseRevoke:
+		return nil, m.revoke(c.ID)
+	case *core.LeaseExpire:
+		return nil, m.expire(c, term)
+	default:
+		return nil, m.checkpointLeases(cmd.(*core.LeaseCheckpoint), term)
+	}
+}

@@ -24,7 +24,7 @@ func TestClockThatJumps(t *testing.T) {
 		last = f.Clock
 		z, err := r.view.Znode("/a", 0)
 		require.NoError(t, err)
-		require.Equal(t, last, z.Stat.Mtime)
-		require.Equal(t, int64(1000), z.Stat.Ctime)
+		require.Equal(t, last, z.Mtime)
+		require.Equal(t, int64(1000), z.Ctime)
 	}
 }

@@ -327,12 +327,8 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return m.setServers(c, who)
 	case *core.Compact:
 		return nil, m.compact(c.Rev)
-	case *core.LeaseGrant:
-		return m.grant(c)
-	case *core.LeaseRevoke:
-		return nil, m.revoke(c.ID)
-	case *core.LeaseExpire:
-		return nil, m.expire(c, term)
+	case *core.LeaseGrant, *core.LeaseRevoke, *core.LeaseExpire, *core.LeaseCheckpoint:
+		return m.changeLeases(cmd, term)
 	case *core.SessionOpen:
 		return m.openSession(c)
 	case *core.SessionAttach:
@@ -347,8 +343,6 @@ func (m *Machine) execute(cmd core.Command, who core.Principal, term uint64, own
 		return nil, m.updateMember(c)
 	case *core.MemberAdd, *core.MemberRemove, *core.MemberPromote:
 		return nil, m.changeMembership(c)
-	case *core.LeaseCheckpoint:
-		return nil, m.checkpointLeases(c, term)
 	case *core.SetDowngrade:
 		return nil, m.setDowngrade(c.Target)
 	case *core.ZnodeReap:

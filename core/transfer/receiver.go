@@ -67,8 +67,9 @@ func (r *Receiver) Next() (Message, error) {
 	case receiveEnd:
 		r.phase = receiveDone
 		return End{}, nil
+	default:
+		return nil, nil
 	}
-	return nil, nil
 }
 
 // tell says what is there of the next file of which something is.

@@ -81,6 +81,7 @@ func (s *Sender) Next() (Message, error) {
 		}
 		s.phase = sendAwait
 		return End{}, nil
+	default:
 	}
 	return nil, nil
 }

@@ -54,7 +54,7 @@ func writeFile(t testing.TB, fs storage.FS, path string, b []byte) {
 func readFile(t testing.TB, fs storage.FS, path string) []byte {
 	f, err := fs.Open(path)
 	require.NoError(t, err)
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	b, err := io.ReadAll(f)
 	require.NoError(t, err)
 	return b
@@ -141,7 +141,7 @@ func (s *spoiled) Write(p []byte) (int, error) {
 		p[len(p)/2] ^= 1
 		return s.Conn.Write(p)
 	}
-	_ = s.Conn.Close()
+	_ = s.Close()
 	return 0, io.ErrClosedPipe
 }
 
@@ -439,7 +439,12 @@ var messages = []Message{
 	Offer{Version: 1, Index: 1 << 40, Files: 3},
 	Files{Files: []checkpoint.File{{Name: "000001.sst", Size: 1 << 30}, {Name: "CURRENT"}}},
 	Have{Pieces: []Piece{{File: 2, Piece: checkpoint.Piece{Bytes: 5, Sum: 0xdeadbeef}}}},
-	Ready{}, Begin{File: 1, Offset: 1 << 33}, Data{Bytes: []byte("some")}, Sum{Sum: 7}, End{}, Wait{},
+	Ready{},
+	Begin{File: 1, Offset: 1 << 33},
+	Data{Bytes: []byte("some")},
+	Sum{Sum: 7},
+	End{},
+	Wait{},
 	Failed{Reason: "no room"},
 }
 
