@@ -12,16 +12,16 @@ import org.junit.jupiter.api.Test;
 
 class ClusterTest {
   @Test
-  void theOnlyMemberLeads() throws Exception {
+  void aMemberLeads() throws Exception {
     try (Client client = Etcd.connect()) {
       MemberListResponse list = await(client.getClusterClient().listMember());
-      assertEquals(1, list.getMembers().size());
+      assertEquals(Etcd.endpoints().length, list.getMembers().size());
       Member member = list.getMembers().get(0);
       assertEquals(1, member.getClientURIs().size());
 
       StatusResponse status =
           await(client.getMaintenanceClient().statusMember(Etcd.endpoint()));
-      assertEquals(member.getId(), status.getLeader());
+      assertTrue(list.getMembers().stream().anyMatch(m -> m.getId() == status.getLeader()));
       assertTrue(status.getVersion().startsWith("3."), status.getVersion());
       assertTrue(status.getRaftIndex() > 0);
       assertTrue(status.getDbSize() > 0);

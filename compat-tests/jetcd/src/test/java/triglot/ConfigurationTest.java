@@ -20,7 +20,7 @@ class ConfigurationTest {
 
   /** As written for etcd, but for the port and the key's prefix. */
   static GetResponse putAndGet(String name, String text) throws Exception {
-    Client client = Client.builder().endpoints(Etcd.endpoint()).build();
+    Client client = Client.builder().endpoints(Etcd.endpoints()).build();
     KV kvClient = client.getKVClient();
 
     ByteSequence key = ByteSequence.from(name, UTF_8);

@@ -19,16 +19,21 @@ final class Etcd {
   private Etcd() {}
 
   /**
-   * The server: system property {@code etcd.endpoint}, else the environment's {@code
-   * ETCD_ENDPOINT}, else the default port.
+   * The members: system property {@code etcd.endpoint}, else the environment's {@code
+   * ETCD_ENDPOINT}, else the default port; several are separated by commas.
    */
-  static String endpoint() {
+  static String[] endpoints() {
     String endpoint = System.getProperty("etcd.endpoint", System.getenv("ETCD_ENDPOINT"));
-    return endpoint == null || endpoint.isEmpty() ? "http://localhost:2379" : endpoint;
+    return (endpoint == null || endpoint.isEmpty() ? "http://localhost:2379" : endpoint).split(",");
+  }
+
+  /** The first of the members. */
+  static String endpoint() {
+    return endpoints()[0];
   }
 
   static Client connect() {
-    return Client.builder().endpoints(endpoint()).build();
+    return Client.builder().endpoints(endpoints()).build();
   }
 
   static ByteSequence bytes(String text) {

@@ -28,7 +28,7 @@ class ServiceRegistrationTest {
 
   @Test
   void aServiceVanishesWithItsLeaseAndStaysWhileItIsKeptAlive() throws Exception {
-    try (Client client = Client.builder().endpoints(Etcd.endpoint()).build()) {
+    try (Client client = Client.builder().endpoints(Etcd.endpoints()).build()) {
       BlockingQueue<String> vanished = new LinkedBlockingQueue<>();
       ByteSequence services = ByteSequence.from("services/", UTF_8);
       try (Watcher watcher = watchDeletes(client, services, vanished)) {
