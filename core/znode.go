@@ -92,6 +92,7 @@ type SetEnsemble struct {
 	// Session makes the request.
 	Session SessionRef
 	// Servers is a line for each server, each with its end: "server.1=h:2888:3888:participant\n".
+	// Without any, it is only checked whether it could be written, which takes no revision.
 	Servers string
 	// From is the revision that wrote what is replaced (its Stat.Mzxid); zero if nothing did.
 	From Rev

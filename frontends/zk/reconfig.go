@@ -58,7 +58,11 @@ func (c *conn) reconfig(q *request) error {
 	if err != nil {
 		return c.fail(q, err)
 	}
-	v, err := c.srv.cfg.Store.View(ctx, core.Principal{Member: true}, core.Consistency{Linearizable: true})
+	member := core.Principal{Member: true}
+	v, err := c.srv.cfg.Store.View(ctx, member, core.Consistency{Linearizable: true})
+	if members, _ := c.srv.cfg.Cluster.Members(ctx, false); err != nil && numberOf(members, c.srv.cfg.Cluster.Self().Member) == 0 {
+		v, err = c.srv.cfg.Store.View(ctx, member, core.Consistency{}) // this member has left, and saw it
+	}
 	if err != nil {
 		return c.fail(q, err)
 	}
@@ -163,7 +167,7 @@ func (c *conn) reconfigure(ctx context.Context, q *request) error {
 	if err := r.connected(ctx); err != nil {
 		return err
 	}
-	if _, err := v.Znodes().Znode(configPath, core.PermWrite); err != nil {
+	if err := r.set(ctx, nil); err != nil { // may the client do this?
 		return err
 	}
 	return r.apply(ctx)
@@ -345,20 +349,15 @@ func (r *reconfiguration) apply(ctx context.Context) error {
 		}
 	}
 	reached, failed := r.join(ctx)
-	if failed != nil && len(reached) == 0 {
-		return failed
-	}
 	lines := maps.Clone(r.now) // of those that leave, too: they have not left yet
 	maps.Copy(lines, reached)
 	for id := range r.now {
-		if _, stays := r.next[id]; !stays && (r.member(id) == nil && failed == nil) {
+		if _, stays := r.next[id]; !stays && r.member(id) == nil && failed == nil {
 			delete(lines, id)
 		}
 	}
-	if r.from == 0 || len(leaving) == 0 || failed != nil || lines.text() != r.now.text() {
-		set := core.SetEnsemble{Session: r.session, Servers: lines.text(), From: r.from}
-		_, err := r.srv.cfg.Store.Do(ctx, r.who, &set)
-		if err = verdictOfChange(err); err != nil {
+	if lines.text() != r.now.text() || failed == nil && (r.from == 0 || len(leaving) == 0) {
+		if err := r.set(ctx, lines); err != nil {
 			return err
 		}
 	}
@@ -371,6 +370,14 @@ func (r *reconfiguration) apply(ctx context.Context) error {
 		}
 	}
 	return failed
+}
+
+// set writes a configuration in the place of the present one; without servers it only asks
+// whether that may be done.
+func (r *reconfiguration) set(ctx context.Context, to serverSet) error {
+	cmd := core.SetEnsemble{Session: r.session, Servers: to.text(), From: r.from}
+	_, err := r.srv.cfg.Store.Do(ctx, r.who, &cmd)
+	return verdictOfChange(err)
 }
 
 // leaving are the members that are to leave, this one last: it is to see to the others.
@@ -425,8 +432,8 @@ func (r *reconfiguration) join(ctx context.Context) (serverSet, error) {
 // to be, a change is tried again: that passes in some seconds, and ZooKeeper knows of no
 // such check.
 const (
-	steadyRetry   = 100 * time.Millisecond
-	steadyTimeout = 3 // of a session's timeout, in which the client hears nothing
+	steadyRetry   = 500 * time.Millisecond
+	steadyTimeout = 2 // of these is a session's timeout: a client gives up after two thirds of it
 )
 
 // change makes one change of members.

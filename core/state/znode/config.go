@@ -27,7 +27,8 @@ func (n *node) configuration() string {
 
 // SetServers replaces what the configuration says, of one who is ids to ACLs. It fails with
 // SessionExpired, SessionMoved and NoAuth; with BadVersion if the configuration is not the
-// one that revision c.From wrote; and with InvalidArgument if there is none to write.
+// one that revision c.From wrote; and with InvalidArgument on what is none. Without servers
+// it only checks.
 func (t *Tree) SetServers(c *core.SetEnsemble, ids core.Identities) (core.Stat, error) {
 	if err := t.sessions.CheckSession(c.Session); err != nil {
 		return core.Stat{}, err
@@ -41,7 +42,9 @@ func (t *Tree) SetServers(c *core.SetEnsemble, ids core.Identities) (core.Stat, 
 		return core.Stat{}, err
 	case n.mzxid != c.From:
 		return core.Stat{}, core.BadVersion
-	case c.Servers == "" || len(c.Servers) > MaxServers || !strings.HasSuffix(c.Servers, "\n"):
+	case c.Servers == "":
+		return n.stat(nil), nil
+	case len(c.Servers) > MaxServers || !strings.HasSuffix(c.Servers, "\n"):
 		return core.Stat{}, core.InvalidArgument
 	}
 	if err := t.setServers(&n, c.Servers); err != nil {
