@@ -50,7 +50,20 @@ var allowances = []allowance{
 var ofSeveral = []allowance{
 	allow(`4lw "?(srvr|stat).*`, `.*Mode: standalone.*`, `.*Mode: follower.*`, "one of several follows"),
 	allow(`4lw conf`, `.*`, `.*\nserver.1=\.\.\.\nserver.2=.*`, "the configuration names the others"),
-	allow(`\S+ (exists|getData) /zookeeper/config.*`, `.*`, `.*(length 1\d\d|server\.1=).*`, "the configuration names the others"),
+}
+
+// configured is what /zookeeper/config shows if it names others: that of a standalone server is empty.
+var configured = regexp.MustCompile(`(\(\d+ bytes\) )?(\{czxid 0, mzxid 0, pzxid 0, aversion -1), length \d+`)
+
+// asOfOne is what a member shows, as one that is alone would.
+func asOfOne(line string) string {
+	return configured.ReplaceAllStringFunc(line, func(s string) string {
+		m := configured.FindStringSubmatch(s)
+		if m[1] != "" {
+			return `"" ` + m[2]
+		}
+		return m[2]
+	})
 }
 
 // allowed finds the allowance that covers a difference; nil if none does.
@@ -58,6 +71,13 @@ func allowed(command string, zooKeeper, ours []string) *allowance {
 	all := allowances
 	if *members > 1 {
 		all = slices.Concat(allowances, ofSeveral)
+		ours = slices.Clone(ours)
+		for i := range ours {
+			ours[i] = asOfOne(ours[i])
+		}
+		if slices.Equal(zooKeeper, ours) {
+			return &allowance{why: "the configuration names the others"}
+		}
 	}
 	for i := range all {
 		a := &all[i]
