@@ -145,7 +145,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			Observer:    cfg.Cluster.Members.Observer,
 		},
 		AdvertiseClientURLs: advertise.Strings(),
-		Timing:              node.Timing{Heartbeat: cfg.Member.Heartbeat, Election: cfg.Member.Election},
+		Timing:              node.Timing{Heartbeat: cfg.Member.Heartbeat, Election: cfg.Member.Election, LateElection: !cfg.Cluster.Raft.EarlyElection},
 		Limits: node.Limits{
 			QuotaBytes:    quotaBytes,
 			RequestBytes:  int(cfg.Requests.MaxRequestBytes),

@@ -102,6 +102,11 @@ type Config struct {
 	// two. Zero is one second.
 	ElectionTimeout time.Duration
 
+	// EarlyElection has a member that starts, and hears of no leader, campaign at its turn
+	// instead of after an election timeout (etcd's --initial-election-tick-advance). It asks
+	// first whether it could win, so it disturbs no leader.
+	EarlyElection bool
+
 	// RequestTimeout is how long a read, or a proposal without a deadline of its
 	// own, waits for an outcome. Zero is 5 s and twice the election timeout
 	// (etcd T-04).

@@ -69,8 +69,21 @@ func (r *replica) heardGone() {
 	}
 }
 
+// awaken begins the succession of a leader that nobody knows: that of a member at its
+// start, if it is to take part in it.
+func (r *replica) awaken(c *Config, term uint64) {
+	if !c.EarlyElection || len(r.members.voters) == 1 || !r.members.votes(r.members.self) {
+		return
+	}
+	turn, turns := r.members.turn(raft.None)
+	r.duties.succession = succession{
+		until: uint64(r.duties.electionTicks), term: term,
+		next: 1 + turnTicks*turn, every: turnTicks * turns,
+	}
+}
+
 // turn is how many of the other voters come before this one to follow a leader that is
-// gone, and how many candidates there are. All have the same order, so that they do not
+// gone, or none, and how many candidates there are. All have the same order, so that they do not
 // split the votes.
 func (m *members) turn(gone uint64) (turn, turns uint64) {
 	for _, v := range m.voters {
@@ -78,7 +91,11 @@ func (m *members) turn(gone uint64) (turn, turns uint64) {
 			turn++
 		}
 	}
-	return turn, max(1, uint64(len(m.voters))-1)
+	turns = uint64(len(m.voters))
+	if m.votes(gone) {
+		turns--
+	}
+	return turn, max(1, turns)
 }
 
 // succeed campaigns when it is this member's turn, until there is a leader or another

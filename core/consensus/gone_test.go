@@ -51,6 +51,41 @@ func TestSuccession(t *testing.T) {
 	})
 }
 
+// Members that start at about the same time elect a leader long before the election
+// timeout, whoever of them is late.
+func TestEarlyElection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for late := range core.MemberID(4) { // zero is none
+			c := &cluster{drivers: map[core.MemberID]*Driver{}, logs: map[core.MemberID]*memLog{}, states: map[core.MemberID]*recorder{}}
+			begun := time.Now()
+			add := func(id core.MemberID) {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.logs[id], c.states[id] = newMemLog(1, 2, 3), &recorder{}
+				c.drivers[id] = start(t, Config{ID: id, Log: c.logs[id], Applier: c.states[id], Send: c.send, EarlyElection: true})
+			}
+			for id := core.MemberID(1); id <= 3; id++ {
+				if id != late {
+					add(id)
+				}
+			}
+			leader := c.leader(t)
+			require.Less(t, time.Since(begun), defaultElectionTimeout*3/4)
+			if late != 0 { // and does not disturb it
+				_, term, _, _ := c.drivers[leader].Status()
+				add(late)
+				<-time.After(2 * defaultElectionTimeout)
+				require.Equal(t, leader, c.leader(t))
+				_, now, _, _ := c.drivers[leader].Status()
+				require.Equal(t, term, now)
+			}
+			for id, d := range c.drivers {
+				require.NoError(t, d.Stop(), "member %d", id)
+			}
+		}
+	})
+}
+
 // A leader that one member takes for gone stays: the others hear it.
 func TestFalseNewsOfOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

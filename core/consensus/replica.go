@@ -143,6 +143,7 @@ func newReplica(c *Config) (*replica, error) {
 			return nil, fmt.Errorf("campaign: %w", err)
 		}
 	}
+	r.awaken(c, state.hard.GetTerm())
 	return r, nil
 }
 

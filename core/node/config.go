@@ -138,6 +138,9 @@ type Timing struct {
 	// Heartbeat is a tick of raft, 100 ms by default, Election how long a member waits
 	// for a leader, 1 s by default.
 	Heartbeat, Election time.Duration
+	// LateElection has a member that starts wait for a leader as long as at any other time
+	// (--initial-election-tick-advance=false).
+	LateElection bool
 }
 
 // Limits bounds what is stored, and how long things may take.

@@ -164,6 +164,7 @@ func (n *Node) startConsensus(ctx context.Context, view *state.View) error {
 		Incarnation:     a.incarnation,
 		TickInterval:    n.cfg.Timing.Heartbeat,
 		ElectionTimeout: n.cfg.Timing.Election,
+		EarlyElection:   !n.cfg.Timing.LateElection,
 		OnLeadership:    n.leases.leadership,
 		Send:            n.peers.send,
 		Fetch:           n.fetchState,

@@ -142,7 +142,9 @@ type Raft struct {
 	CatchUpEntries uint64
 	// TransferRate is how many bytes of the state are sent in a second to members that need
 	// it; zero is the store's default, negative is as many as can be.
-	TransferRate              int64
+	TransferRate int64
+	// EarlyElection has a member that starts not wait for the election timeout.
+	EarlyElection             bool
 	ReadTimeout, WriteTimeout time.Duration
 }
 

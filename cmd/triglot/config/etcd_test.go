@@ -385,7 +385,7 @@ func TestEtcdCluster(t *testing.T) {
 	require.True(t, c.Cluster.Existing && c.Cluster.ForceNew && c.Cluster.Trust)
 	require.Equal(t, Members{MaxLearners: 3, Observer: true}, c.Cluster.Members)
 	require.Contains(t, texts(c.Notes), [2]any{"an option has no effect", "--pre-vote"})
-	require.NotContains(t, texts(c.Notes), [2]any{"an option has no effect", "--initial-election-tick-advance"})
+	require.False(t, c.Cluster.Raft.EarlyElection)
 	require.Equal(t, Raft{CatchUpEntries: 9, TransferRate: -1, ReadTimeout: 5 * time.Second, WriteTimeout: 7 * time.Second}, c.Cluster.Raft)
 	require.Equal(t, Checks{Corrupt: 4 * time.Minute, CompactHash: 2 * time.Minute}, c.Cluster.Checks)
 	founders, err := c.Founders()

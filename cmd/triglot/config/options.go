@@ -198,7 +198,11 @@ var clusterOptions = []option{
 		field: func(c *Config) any { return &c.Cluster.Members.Observer },
 	},
 	ignoredOption[bool]("pre-vote", "true", "whether an election could be won is always asked before it is held: a member that was cut off must not disturb the others"),
-	ignoredOption[bool]("initial-election-tick-advance", "true", "a member waits for a leader as long at its start as later", "false"),
+	{
+		name: "initial-election-tick-advance", group: "Cluster", etcd: "true",
+		usage: "hold the first election early",
+		field: func(c *Config) any { return &c.Cluster.Raft.EarlyElection },
+	},
 	{
 		name: "raft-read-timeout", group: "Cluster", etcd: "5s",
 		usage: "silence of a peer's connection after which it is closed",
