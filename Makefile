@@ -63,7 +63,7 @@ test: need-all ## all short tests: under 20 minutes on 2 cores
 	$(call part,compat-tests: across the protocols,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crossproto/...)
 	$(call part,compat-tests: Go clients and etcdctl,cd compat-tests && $(GO) test -timeout 10m -count=1 ./clients/...)
 	$(call part,compat-tests: kill -9 and histories,cd compat-tests && $(GO) test -timeout 10m -count=1 ./crash/...)
-	$(call part,compat-tests: three members under faults,cd compat-tests && $(GO) test -timeout 10m -count=1 ./ensemble/... ./cluster/... ./guarantees/...)
+	$(call part,compat-tests: three members under faults,cd compat-tests && $(GO) test -timeout 10m -count=1 -parallel 6 ./ensemble/... ./cluster/... ./guarantees/...)
 	$(call part,compat-tests: jetcd,$(MAKE) -s jetcd)
 	$(call part,compat-tests: ZooKeeper's clients and etcd3gw,cd compat-tests && $(GO) test -timeout 10m -count=1 ./zkclients/...)
 	$(call part,compat-tests: tests of kazoo and go-zookeeper,cd compat-tests && $(GO) test -timeout 10m -count=1 ./foreign/...)
@@ -86,11 +86,17 @@ test-all: need-node test ## everything without a limit of time: long diffs, many
 	$(call part,crash: long,$(MAKE) -s crash)
 	$(call part,clusters simulated from 5000 seeds,$(GO) test -timeout 60m -count=1 ./core/consensus -run Simulation -args -sim.seeds 5000)
 	$(call part,three members under faults for ten minutes,$(MAKE) -s faults FOR=10m)
+	$(call part,five members with TLS under faults,cd compat-tests && $(GO) test -timeout 10m -count=1 ./cluster -run 'Histories$$' -args -size 5 -peer-tls -duration 2m)
+	$(call part,the judge of clusters on a real etcd,cd compat-tests && TARGET=etcd $(GO) test -timeout 10m -count=1 -parallel 3 ./ensemble ./cluster -run 'ACutOffLeader|Histories$$|Stale|GoBack|Progress|Many|AgreeOn')
+	$(call part,the judge of clusters on a real ZooKeeper,cd compat-tests && TARGET=zookeeper $(GO) test -timeout 10m -count=1 ./ensemble ./cluster -run 'ACutOffLeader|Histories$$')
+	$(call part,oracle diff of three members,cd compat-tests && $(GO) test -timeout 30m -count=1 ./oracle -run TestRandom -args -members 3 -seeds 6 -steps 3000 -restarts 4)
+	$(call part,oracle diff of three members against ZooKeeper,cd compat-tests && $(GO) test -timeout 30m -count=1 ./zkoracle -run TestRandom -args -members 3 -seeds 6 -steps 3000)
+	$(call part,jetcd on three members,cd compat-tests && MEMBERS=3 $(GO) test -timeout 10m -count=1 ./jetcd)
 	$(call part,fuzz targets of 60s each,$(MAKE) -s fuzz FUZZ=60s)
 
 .PHONY: faults
 faults: need-go need-java build ## three members under faults for hours: FOR=4h
-	cd compat-tests && $(GO) test -timeout 0 -count=1 ./cluster/... -run Histories -args -duration $(or $(FOR),4h)
+	cd compat-tests && $(GO) test -timeout 0 -count=1 ./cluster/... -run 'Histories$$' -args -duration $(or $(FOR),4h)
 
 .PHONY: guarantees
 guarantees: need-go need-java build ## what each fault costs clients, beside etcd and ZooKeeper
