@@ -34,9 +34,9 @@ type succession struct {
 	// gone is news of this step. What that member has sent before is heard first: it came
 	// before the news did, and would bring the leader back.
 	gone core.MemberID
-	// until is when raft's own election timeout takes over, in ticks. Before that no other
-	// news is heard: leaders are not elected more often than without it.
-	until uint64
+	// until is when raft's own election timeout takes over, in ticks, and deaf until when no
+	// other news is heard: leaders are not elected more often than without it.
+	until, deaf uint64
 	// term is the one in which the next leader is wanted, zero if none is.
 	term uint64
 	// next is when this member campaigns, again if need be after every ticks: when the
@@ -49,7 +49,7 @@ func (r *replica) heardGone() {
 	s := &r.duties.succession
 	id := s.gone
 	s.gone = 0
-	if id == 0 || r.duties.ticks < s.until || !r.members.votes(r.members.self) {
+	if id == 0 || r.duties.ticks < s.deaf || !r.members.votes(r.members.self) {
 		return
 	}
 	at := r.rn.BasicStatus()
@@ -63,8 +63,9 @@ func (r *replica) heardGone() {
 	turn, turns := r.members.turn(uint64(id))
 	r.log.Info("the leader is gone", "leader", memberName(id), "term", at.GetTerm(), "turn", turn)
 	now := r.duties.ticks
+	end := now + uint64(r.duties.electionTicks)
 	*s = succession{
-		until: now + uint64(r.duties.electionTicks), term: at.GetTerm(),
+		until: end, deaf: end, term: at.GetTerm(),
 		next: now + 1 + turnTicks*turn, every: turnTicks * turns,
 	}
 }

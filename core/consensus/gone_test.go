@@ -71,6 +71,13 @@ func TestEarlyElection(t *testing.T) {
 			}
 			leader := c.leader(t)
 			require.Less(t, time.Since(begun), defaultElectionTimeout*3/4)
+			if late == 0 { // that leader may end at once
+				require.NoError(t, c.drivers[leader].Stop())
+				begun = time.Now()
+				c.tellGone(leader)
+				c.leader(t, leader)
+				require.Less(t, time.Since(begun), defaultElectionTimeout/2)
+			}
 			if late != 0 { // and does not disturb it
 				_, term, _, _ := c.drivers[leader].Status()
 				add(late)

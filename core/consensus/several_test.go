@@ -69,6 +69,7 @@ func TestBrokenStream(t *testing.T) {
 		}
 		require.Equal(t, core.LeaderChanged, d.Propose(NewOrdered(lane, []byte("third"))))
 		require.NoError(t, (<-propose(t, d, "other", never)).err)
+		synctest.Wait() // the leader may apply it later
 		require.Equal(t, []string{"other"}, c.states[leader].commands())
 	})
 }
