@@ -233,3 +233,21 @@ func TestAFollowerKnowsWhatItHasChanged(t *testing.T) {
 		}
 	})
 }
+
+// A follower that has itself removed knows of it when that is answered: what it answers its
+// own client comes from its state. It ends behind that (etcd T-101).
+func TestAFollowerKnowsThatItHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, loosely)
+		c.ready()
+		gone := c.followers(c.waitLeader())[0]
+		id := c.id(gone)
+		members, err := c.nodes[gone].Membership().Remove(testContext(t), core.Principal{}, id)
+		require.NoError(t, err)
+		require.Len(t, members, 2)
+		known, err := c.nodes[gone].Members(testContext(t), false)
+		require.NoError(t, err)
+		require.Equal(t, members, known)
+		c.removed(gone)
+	})
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"
+	"github.com/triglot/triglot/core/state"
 )
 
 // What the leader is asked to change is the command as it will be in the log. It answers
@@ -88,12 +89,31 @@ func (m membership) forward(ctx context.Context, data []byte) ([]core.Member, er
 		return nil, err
 	}
 	members, err := decodeChanged(answer)
-	if err != nil || memberIn(members, m.n.Self().Member) == nil { // it has itself removed
-		return members, err
+	if err != nil {
+		return nil, err
 	}
 	// What is made stays made, whatever becomes of the contact to the leader.
-	if _, err := m.n.Members(ctx, true); err != nil {
+	if err := m.catchUp(ctx, members); err != nil {
 		m.n.cfg.Logger.Warn("this member does not know yet of a change that it had the leader make", "error", err)
 	}
 	return members, nil
+}
+
+// catchUp waits until this member knows what a change made of the members. If it is none
+// of them any more it can ask no leader how far that is: it hears of its own removal with
+// what was under way to it, or not at all, for which it has as long as it has to end.
+func (m membership) catchUp(ctx context.Context, members []core.Member) error {
+	self := m.n.Self().Member
+	if memberIn(members, self) != nil {
+		_, err := m.n.Members(ctx, true)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.n.cfg.Timing.Election)
+	defer cancel()
+	view, err := m.n.published.await(ctx, func(v *state.View) bool { return v.RemovedMember(self) })
+	if err != nil {
+		return err
+	}
+	view.Close()
+	return nil
 }

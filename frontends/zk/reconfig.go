@@ -41,7 +41,8 @@ func decodeReconfig(c *conn, q *request, r *jute.Reader) {
 	}
 }
 
-// reconfig makes the change, and answers with the configuration that is then.
+// reconfig makes the change, and answers with the configuration that is then. Once this
+// member has left the connection ends with the answer.
 func (c *conn) reconfig(q *request) error {
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
@@ -58,11 +59,8 @@ func (c *conn) reconfig(q *request) error {
 	if err != nil {
 		return c.fail(q, err)
 	}
-	member := core.Principal{Member: true}
-	v, err := c.srv.cfg.Store.View(ctx, member, core.Consistency{Linearizable: true})
-	if members, _ := c.srv.cfg.Cluster.Members(ctx, false); err != nil && numberOf(members, c.srv.cfg.Cluster.Self().Member) == 0 {
-		v, err = c.srv.cfg.Store.View(ctx, member, core.Consistency{}) // this member has left, and saw it
-	}
+	left := c.srv.left(ctx)
+	v, err := c.srv.cfg.Store.View(ctx, core.Principal{Member: true}, core.Consistency{Linearizable: !left})
 	if err != nil {
 		return c.fail(q, err)
 	}
@@ -74,7 +72,22 @@ func (c *conn) reconfig(q *request) error {
 	if !c.await(v.Rev()) {
 		return errEnded
 	}
-	return c.answer(q, max(v.Rev(), c.run.shown), wire.OK, func(dst []byte) []byte { return appendData(dst, &z) })
+	err = c.answer(q, max(v.Rev(), c.run.shown), wire.OK, func(dst []byte) []byte { return appendData(dst, &z) })
+	if err != nil || !left {
+		return err
+	}
+	if err := c.rest(); err != nil {
+		return err
+	}
+	return errAnswered // what else this client has to ask another member answers
+}
+
+// left says that this member was removed, and knows of it. A removed ZooKeeper goes on as
+// a follower without a vote; here no leader answers it, and it ends soon.
+func (s *Server) left(ctx context.Context) bool {
+	members, err := s.cfg.Cluster.Members(ctx, false)
+	self := s.cfg.Cluster.Self().Member
+	return err == nil && !slices.ContainsFunc(members, func(m core.Member) bool { return m.ID == self })
 }
 
 // configuration is what /zookeeper/config says now, as far as this member knows.

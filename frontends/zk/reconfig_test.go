@@ -3,8 +3,10 @@ package zk
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,6 +23,10 @@ type changing struct {
 	down    map[string]bool
 	fails   error
 	done    []string
+	// leaves says that this member is none any more once it is removed, left that it was, and
+	// asked that it then wanted to hear from the leader, who does not know it any more.
+	leaves      bool
+	left, asked atomic.Bool
 }
 
 func (e *changing) Members(context.Context, bool) ([]core.Member, error) { return e.members, nil }
@@ -49,6 +55,10 @@ func (e *changing) Add(_ context.Context, _ core.Principal, urls []string, learn
 
 func (e *changing) Remove(_ context.Context, _ core.Principal, id core.MemberID) ([]core.Member, error) {
 	e.done = append(e.done, "remove "+strconv.Itoa(int(id)))
+	if id == e.Self().Member && e.leaves {
+		e.members = slices.DeleteFunc(e.members, func(m core.Member) bool { return m.ID == id })
+		e.left.Store(true)
+	}
 	return e.members, e.fails
 }
 
@@ -60,6 +70,20 @@ func (e *changing) Update(_ context.Context, _ core.Principal, id core.MemberID,
 func (e *changing) Promote(_ context.Context, _ core.Principal, id core.MemberID) ([]core.Member, error) {
 	e.done = append(e.done, "promote "+strconv.Itoa(int(id)))
 	return e.members, e.fails
+}
+
+// leavingStore is the store of a member that may have left.
+type leavingStore struct {
+	core.Store
+	e *changing
+}
+
+func (s leavingStore) View(ctx context.Context, who core.Principal, c core.Consistency) (core.View, error) {
+	if c.Linearizable && s.e.left.Load() {
+		s.e.asked.Store(true)
+		return nil, core.Timeout
+	}
+	return s.Store.View(ctx, who, c)
 }
 
 // parseForTests reads host:port:port:role;client.
@@ -93,6 +117,7 @@ func startChanging(t *testing.T) (*changing, *client) {
 	s := startServer(t, func(c *Config) {
 		e.Cluster = c.Cluster
 		c.Cluster, c.Features.Reconfig = e, true
+		c.Store = leavingStore{c.Store, e}
 		c.Ensemble = Ensemble{
 			Overview: e, Membership: e, Parse: parseForTests, Properties: linesForTests,
 			Servers: "server.1=a:1:2:participant;9\nserver.2=b:1:2:participant;9\nserver.3=c:1:2:participant;9\nserver.4=d:1:2:observer;9\n",
@@ -191,4 +216,20 @@ func TestReconfigOfAnEnsemble(t *testing.T) {
 	require.Equal(t, wire.BadArguments, c.call(wire.OpReconfig, joining("server.6=f:1:2:observer;9")).Err)
 	after, _ := c.get(configPath, false)
 	require.Equal(t, string(m.Data), after, "nothing was done")
+}
+
+// Who removes the server that he is connected to is answered with what that one knows, at
+// once: it has no leader any more to hear from whether that is the latest. The connection
+// ends with the answer, so that the client goes on elsewhere; a ZooKeeper goes on as a
+// follower without a vote.
+func TestReconfigRemovesItsOwnServer(t *testing.T) {
+	e, c := startChanging(t)
+	asSuper(c)
+	e.leaves = true
+	var m wire.GetDataResponse
+	c.ok(wire.OpReconfig, leaving("1"), &m)
+	require.False(t, e.asked.Load())
+	require.Equal(t, []string{"remove 1"}, e.done)
+	require.Contains(t, string(m.Data), "version="+strconv.FormatInt(m.Stat.Mzxid, 16))
+	c.gone()
 }
