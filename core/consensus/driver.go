@@ -215,7 +215,7 @@ func (d *Driver) finish() {
 		p.fail(err)
 	}
 	if in.reads != nil {
-		in.reads.finish(0, err)
+		in.reads.abandon(err)
 	}
 	for _, e := range in.events {
 		if e, ok := e.(abandoner); ok {
@@ -274,6 +274,9 @@ func (d *Driver) run() {
 func (d *Driver) carryOut(out *outputs) {
 	d.status.publish(out.status)
 	d.status.pending.Store(int64(out.pending))
+	for _, b := range out.answers {
+		b.wake()
+	}
 	if len(out.messages) > 0 {
 		if out.status.leader == d.config.ID {
 			failpoint.Hit(failpoint.RaftBeforeLeaderSend)

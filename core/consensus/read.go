@@ -11,14 +11,18 @@ type readBatch struct {
 	deadline time.Time
 	index    uint64
 	err      error
-	done     chan struct{} // closed when index or err is set
+	done     chan struct{} // closed by wake, behind index and err
 }
 
 func newReadBatch() *readBatch { return &readBatch{done: make(chan struct{})} }
 
-func (b *readBatch) finish(index uint64, err error) {
-	b.index, b.err = index, err
-	close(b.done)
+// wake tells the readers that there is an answer.
+func (b *readBatch) wake() { close(b.done) }
+
+// abandon ends a batch that has no answer.
+func (b *readBatch) abandon(err error) {
+	b.err = err
+	b.wake()
 }
 
 // reader has at most one question to the quorum under way. Readers that come in
@@ -33,6 +37,16 @@ type reader struct {
 	first   uint64
 	last    uint64
 	waiting int // ticks since it was last asked
+
+	// answers are the batches that have their answer, and are to be woken once what the
+	// member knows by now is published: who has been told that it serves must find that so.
+	answers []*readBatch
+}
+
+// answer gives a batch its answer.
+func (r *reader) answer(b *readBatch, index uint64, err error) {
+	b.index, b.err = index, err
+	r.answers = append(r.answers, b)
 }
 
 // add queues a batch.
@@ -72,7 +86,7 @@ func (r *reader) answered(context []byte, index uint64) {
 		return
 	}
 	for _, b := range r.asked {
-		b.finish(index, nil)
+		r.answer(b, index, nil)
 	}
 	clear(r.asked)
 	r.asked = r.asked[:0]
@@ -90,18 +104,22 @@ func (r *reader) sweep(now time.Time, err error) {
 				kept = append(kept, b)
 				continue
 			}
-			b.finish(0, err)
+			r.answer(b, 0, err)
 		}
 		clear((*list)[len(kept):])
 		*list = kept
 	}
 }
 
-// abandon ends all batches.
+// abandon ends all batches, with the answers that they have.
 func (r *reader) abandon(err error) {
+	for _, b := range r.answers {
+		b.wake()
+	}
+	r.answers = nil
 	for _, list := range []*[]*readBatch{&r.next, &r.asked} {
 		for _, b := range *list {
-			b.finish(0, err)
+			b.abandon(err)
 		}
 		clear(*list)
 		*list = (*list)[:0]

@@ -95,6 +95,7 @@ type outputs struct {
 	messages []*Message // for peers
 	appends  []*appendTask
 	applies  []*applyTask
+	answers  []*readBatch  // to be woken once status is published
 	released int           // size of the proposals that are no longer queued
 	fetch    core.MemberID // whose state is to be fetched; zero is nobody's
 	status   status
@@ -155,7 +156,10 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 	clear(r.out.messages)
 	clear(r.out.appends)
 	clear(r.out.applies)
-	r.out = outputs{messages: r.out.messages[:0], appends: r.out.appends[:0], applies: r.out.applies[:0]}
+	clear(r.out.answers)
+	r.out = outputs{
+		messages: r.out.messages[:0], appends: r.out.appends[:0], applies: r.out.applies[:0], answers: r.out.answers[:0],
+	}
 	defer func() {
 		if err = asError(recover(), err); err != nil {
 			for _, t := range r.out.applies { // nobody will apply them
@@ -186,6 +190,7 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 	r.out.released, r.proposer.released = r.proposer.released, 0
 	r.out.pending = r.proposer.pending()
 	r.out.status = r.status
+	r.out.answers, r.reader.answers = r.reader.answers, r.out.answers
 	return r.out, nil
 }
 

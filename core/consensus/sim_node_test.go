@@ -137,6 +137,9 @@ func (n *simNode) step() {
 	require.NoError(t, err, "seed %d", seed)
 	n.in.reset()
 	n.sole = out.status.soleLeader
+	for _, b := range out.answers {
+		b.wake()
+	}
 	for _, m := range out.messages {
 		n.s.send(m)
 		link := [2]uint64{uint64(n.id), m.GetTo()} // raft may pass on what another member sent

@@ -318,6 +318,9 @@ func (e *transcript) step() {
 		fmt.Fprintf(&e.out, "error: %v\n", err)
 		return
 	}
+	for _, b := range out.answers {
+		b.wake()
+	}
 	for _, m := range out.messages {
 		fmt.Fprintln(&e.out, describeMessage(m))
 	}
