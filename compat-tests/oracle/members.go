@@ -70,10 +70,34 @@ func startCluster(ctx context.Context, t server.Target, size int, args []string)
 		s.names.conns = append(s.names.conns, conn)
 		s.names.urls = append(s.names.urls, m.EtcdEndpoint(), fmt.Sprintf("CLIENT%d", i+1))
 	}
-	if err := errors.Join(s.learnMembers(ctx), h.follow(ctx, s)); err != nil {
+	if err := errors.Join(s.awaitStorageVersion(ctx), s.learnMembers(ctx), h.follow(ctx, s)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// awaitStorageVersion returns when the members' status is complete: etcd writes the version
+// of its schema some time after it serves.
+func (s *side) awaitStorageVersion(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*patience)
+	defer cancel()
+	for _, conn := range s.names.conns {
+		for {
+			status, err := pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+			if err != nil {
+				return err
+			}
+			if status.StorageVersion != "" {
+				break
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return errors.New("the version of the storage is not known yet")
+			}
+		}
+	}
+	return nil
 }
 
 // learnMembers asks for the ids and the peers' URLs.
