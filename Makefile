@@ -7,7 +7,7 @@ DATA    ?= ./data
 # The race detector for the Go packages: RACE=-race, as CI sets it.
 RACE    ?=
 # How long each fuzz target runs in `make test`.
-FUZZ    ?= 2s
+FUZZ    ?= 1s
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Of the commit, not of the build: what is built from the same source is the same.
@@ -111,7 +111,7 @@ crash: need-go build ## kill -9 under load, fifty times
 fuzz-ran-out = { grep -q '^ *context deadline exceeded$$' $(BUILD)/fuzz.log && ! grep -q 'Failing input' $(BUILD)/fuzz.log; }
 
 .PHONY: fuzz
-fuzz: need-go ## run every fuzz target for FUZZ (2s)
+fuzz: need-go ## run every fuzz target for FUZZ (1s)
 	@grep -rlE '^func Fuzz' --include='*_test.go' core storage frontends cmd | while read -r file; do \
 		dir=$$(dirname "$$file"); \
 		grep -oE '^func Fuzz[A-Za-z0-9]+' "$$file" | sed 's/func //' | while read -r target; do \
