@@ -377,6 +377,8 @@ func TestLanesAreCutWithoutAGap(t *testing.T) {
 			}
 			return true
 		})
+		c.isolate(leader)
+		pass(20 * time.Millisecond) // so that something of each lane is lost: else it would just go on
 		c.crash(leader, 0)
 		running.Wait()
 		c.waitLeader()
@@ -388,6 +390,7 @@ func TestLanesAreCutWithoutAGap(t *testing.T) {
 				Key: fmt.Appendf(nil, "%d/", i), End: fmt.Appendf(nil, "%d0", i),
 			}})
 			require.NoError(t, err)
+			require.Less(t, handed[i], mostHanded, "the lane was not cut")
 			require.LessOrEqual(t, len(res.KVs), handed[i])
 			for k, kv := range res.KVs {
 				require.Equal(t, fmt.Sprintf("%d/%06d", i, k), string(kv.Key), "a later write was applied without an earlier one")
@@ -396,13 +399,16 @@ func TestLanesAreCutWithoutAGap(t *testing.T) {
 	})
 }
 
-// pipeline hands writes over in one lane, many at a time, until one fails, and returns how
-// many it has handed over.
+// mostHanded ends a pipeline which nothing breaks: a bubble's time has no end.
+const mostHanded = 20_000
+
+// pipeline hands writes over in one lane, many at a time, until one fails, or mostHanded,
+// and returns how many it has handed over.
 func pipeline(n *Node, lane int) (handed int) {
 	const window = 50
 	l := n.Lane()
 	var outstanding []core.Pending
-	for {
+	for handed < mostHanded {
 		outstanding = append(outstanding, l.Submit(core.Principal{}, &core.Put{Key: fmt.Appendf(nil, "%d/%06d", lane, handed)}))
 		if handed++; len(outstanding) < window {
 			continue
@@ -417,4 +423,5 @@ func pipeline(n *Node, lane int) (handed int) {
 		}
 		return handed
 	}
+	return handed
 }

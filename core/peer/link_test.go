@@ -125,20 +125,14 @@ func TestNoGapWithinAStream(t *testing.T) {
 	stop := make(chan struct{})
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		// Every message says after how many breaks it was sent, as consensus numbers streams.
 		for i := 0; ; i++ {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			broken := 0
-			for _, m := range a.r.heard() {
-				if strings.HasPrefix(m, "broken") {
-					broken++
-				}
-			}
-			a.Send(2, text("%d %d", broken, i))
+			// Every message says after how many breaks it was sent, as consensus numbers streams.
+			a.r.between(func(broken int) { a.Send(2, text("%d %d", broken, i)) })
 			if i%100 == 0 {
 				<-time.After(time.Millisecond)
 			}

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type recorder struct {
 	mu       sync.Mutex
 	messages []string // what came, and "broken" where something may be lost
+	broken   int      // how often
 	removed  []core.MemberID
 	refuse   func(Hello) *Refusal
 	answer   func(ctx context.Context, kind uint8, body []byte) ([]byte, error)
@@ -39,7 +40,19 @@ func (r *recorder) Message(from core.MemberID, body []byte) {
 	r.note(m.Value)
 }
 
-func (r *recorder) Broken(to core.MemberID) { r.note(fmt.Sprintf("broken %x", uint64(to))) }
+func (r *recorder) Broken(to core.MemberID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broken++
+	r.messages = append(r.messages, fmt.Sprintf("broken %x", uint64(to)))
+}
+
+// between does something while nothing can break unnoticed.
+func (r *recorder) between(do func(broken int)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	do(r.broken)
+}
 
 func (r *recorder) note(s string) {
 	r.mu.Lock()
