@@ -49,7 +49,7 @@ type broker struct {
 	run       *server.Run
 }
 
-// startBroker starts a broker whose metadata is at a ZooKeeper address.
+// startBroker starts a broker whose metadata is at ZooKeeper addresses, a,b.
 func startBroker(t *testing.T, zookeeper string) *broker {
 	classpath, err := jars.Classpath("kafka", pom)
 	require.NoError(t, err)

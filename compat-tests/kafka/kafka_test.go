@@ -2,6 +2,8 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -10,15 +12,17 @@ import (
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/triglot/triglot/compat-tests/ensemble"
 	"github.com/triglot/triglot/compat-tests/server"
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
 // TestKafka is a broker's life: topics, records, groups, restarts of the broker and of
-// the server, the end of a topic.
+// the server, the end of a topic. With MEMBERS=3 the server is three, of which the leader
+// is killed, twice, and started again only after the broker has gone on without it.
 func TestKafka(t *testing.T) {
 	store := startStore(t)
-	b := startBroker(t, store.zk)
+	b := startBroker(t, strings.Join(store.zk, ","))
 
 	b.topics("--create", "--topic", "orders", "--partitions", "3", "--replication-factor", "1", "--config", "retention.ms=86400000")
 	b.topics("--create", "--topic", "gone", "--partitions", "1", "--replication-factor", "1")
@@ -49,53 +53,115 @@ func TestKafka(t *testing.T) {
 	b.start()
 	require.ElementsMatch(t, []string{"one", "two", "three", "four"}, b.consume("orders", "third", 4))
 
-	t.Log("the server is killed under the broker, which keeps its session")
-	require.NoError(t, store.kill())
-	require.NoError(t, store.restart(context.Background()))
-	b.topics("--create", "--topic", "after", "--partitions", "1", "--replication-factor", "1")
-	b.produce("after", "five")
-	require.Equal(t, []string{"five"}, b.consume("after", "readers", 1))
+	for _, topic := range []string{"after", "again"} {
+		t.Log("the server is killed under the broker, of several the leader; the session lives on")
+		session := store.owner(t, "/kafka/brokers/ids/1")
+		require.NoError(t, store.kill())
+		if !several() {
+			require.NoError(t, store.restart(context.Background()))
+		}
+		b.topics("--create", "--topic", topic, "--partitions", "1", "--replication-factor", "1")
+		b.produce(topic, "five")
+		require.Equal(t, []string{"five"}, b.consume(topic, "readers", 1))
+		require.Equal(t, session, store.owner(t, "/kafka/brokers/ids/1"))
+		if several() {
+			require.NoError(t, store.restart(context.Background()))
+		}
+	}
 	b.stop()
 }
 
-// store is where the broker's metadata is.
+func several() bool { return os.Getenv("MEMBERS") == "3" }
+
+// store is where the broker's metadata is. kill ends the server, or the leader of
+// several; restart starts what kill has ended.
 type store struct {
-	zk, etcd string
+	zk, etcd []string
 	kill     func() error
 	restart  func(context.Context) error
 }
 
-// startStore starts Triglot, or a real ZooKeeper if TARGET says so.
+// startStore starts Triglot, or a real ZooKeeper if TARGET says so, three members of it
+// with MEMBERS=3.
 func startStore(t *testing.T) *store {
-	target, err := server.TargetFromEnv()
-	if err == nil && target == server.Triglot {
+	kind, err := ensemble.KindFromEnv()
+	require.NoError(t, err)
+	if several() {
+		return startSeveral(t, kind)
+	}
+	if kind == ensemble.Triglot {
 		p := server.StartT(t, server.Options{Target: server.Triglot})
-		return &store{zk: p.ZKEndpoint(), etcd: p.URL(), kill: p.Kill, restart: p.Restart}
+		return &store{zk: []string{p.ZKEndpoint()}, etcd: []string{p.URL()}, kill: p.Kill, restart: p.Restart}
 	}
 	p, err := zkserver.Start(context.Background(), zkserver.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.Stop()) })
-	return &store{zk: p.Endpoint(), kill: p.Kill, restart: p.Restart}
+	return &store{zk: []string{p.Endpoint()}, kill: p.Kill, restart: p.Restart}
 }
 
-// exists asks a ZooKeeper client of its own.
-func (s *store) exists(t *testing.T, path string) bool {
+func startSeveral(t *testing.T, kind ensemble.Kind) *store {
+	c, err := ensemble.Start(context.Background(), ensemble.Options{Kind: kind})
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, m := range c.Members {
+				t.Logf("end of the log of %s:\n%s", m.Name, server.Tail(m.Log(), 40))
+			}
+		}
+		require.NoError(t, c.Close())
+	})
+	require.NoError(t, err)
+	s := &store{zk: c.ZKEndpoints()}
+	if kind.Etcd() {
+		s.etcd = c.EtcdEndpoints()
+	}
+	var ended *ensemble.Member
+	s.kill = func() error {
+		if ended = c.Leader(context.Background()); ended == nil {
+			return errors.New("nobody leads")
+		}
+		return ended.Kill()
+	}
+	s.restart = func(ctx context.Context) error { return ended.Restart(ctx) }
+	return s
+}
+
+// stat asks a ZooKeeper client of its own; nil means that there is no such znode.
+func (s *store) stat(t *testing.T, path string) *zk.Stat {
 	t.Helper()
-	conn, _, err := zk.Connect([]string{s.zk}, 10*time.Second, zk.WithLogInfo(false))
+	conn, _, err := zk.Connect(s.zk, 10*time.Second, zk.WithLogInfo(false))
 	require.NoError(t, err)
 	defer conn.Close()
-	found, _, err := conn.Exists(path)
+	_, err = conn.Sync("/") // this member may be behind the one that the broker has spoken to
 	require.NoError(t, err)
-	return found
+	found, stat, err := conn.Exists(path)
+	require.NoError(t, err)
+	if !found {
+		return nil
+	}
+	return stat
+}
+
+func (s *store) exists(t *testing.T, path string) bool {
+	t.Helper()
+	return s.stat(t, path) != nil
+}
+
+// owner is the session that an ephemeral belongs to.
+func (s *store) owner(t *testing.T, path string) int64 {
+	t.Helper()
+	stat := s.stat(t, path)
+	require.NotNil(t, stat, path)
+	require.NotZero(t, stat.EphemeralOwner)
+	return stat.EphemeralOwner
 }
 
 // check looks at the broker's znodes through etcd's protocol.
 func (s *store) check(t *testing.T) {
 	t.Helper()
-	if s.etcd == "" {
+	if s.etcd == nil {
 		return // a real ZooKeeper has no such face
 	}
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{s.etcd}, DialTimeout: patience})
+	client, err := clientv3.New(clientv3.Config{Endpoints: s.etcd, DialTimeout: patience})
 	require.NoError(t, err)
 	defer client.Close() //nolint:errcheck // nothing is lost with it
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
