@@ -5,8 +5,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/triglot/triglot/compat-tests/server"
 )
 
 // TestALeaseLivesWhileItIsKeptAlive has two leases of the least time to live; the
@@ -67,4 +70,45 @@ func TestLeases(t *testing.T) {
 	require.NotContains(t, list.Leases, clientv3.LeaseStatus{ID: lease.ID})
 	_, err = client.KeepAliveOnce(ctx, lease.ID)
 	require.ErrorIs(t, err, rpctypes.ErrLeaseNotFound)
+}
+
+// TestNoLeaseExpiresWhileCorrupt: a lease that is overdue keeps its keys until the CORRUPT
+// alarm is disarmed (etcd 3.7 applierV3Corrupt), and keys can be read meanwhile.
+func TestNoLeaseExpiresWhileCorrupt(t *testing.T) {
+	t.Parallel()
+	target, err := server.TargetFromEnv()
+	require.NoError(t, err)
+	p, err := server.Start(t.Context(), server.Options{Target: target, EtcdMode: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, p.Stop()) })
+	client, ctx := newClient(t, p), deadline(t)
+	overdue, err := client.Grant(ctx, 2)
+	require.NoError(t, err)
+	_, err = client.Put(ctx, "k", "v", clientv3.WithLease(overdue.ID))
+	require.NoError(t, err)
+	later, err := client.Grant(ctx, 4) // so long that etcd has tried more than once
+	require.NoError(t, err)
+	corrupt := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, Alarm: pb.AlarmType_CORRUPT}
+	_, err = pb.NewMaintenanceClient(client.ActiveConnection()).Alarm(ctx, corrupt)
+	require.NoError(t, err)
+
+	require.Eventually(t, func() bool {
+		left, err := client.TimeToLive(ctx, later.ID)
+		require.NoError(t, err)
+		require.NotZero(t, left.GrantedTTL, "it is gone")
+		return left.TTL <= 0
+	}, patience, 50*time.Millisecond)
+	got, err := client.Get(ctx, "k")
+	require.NoError(t, err)
+	require.Len(t, got.Kvs, 1)
+	_, err = client.Revoke(ctx, overdue.ID)
+	require.ErrorIs(t, err, rpctypes.ErrCorrupt)
+
+	_, err = client.AlarmDisarm(ctx, &clientv3.AlarmMember{Alarm: pb.AlarmType_CORRUPT})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		got, err := client.Get(ctx, "k")
+		require.NoError(t, err)
+		return len(got.Kvs) == 0
+	}, patience, 50*time.Millisecond)
 }

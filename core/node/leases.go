@@ -214,13 +214,17 @@ func (l *leases) checkpointDue(ctx context.Context) {
 // are among that. It says as of
 // when, by a view from before the look at the deadlines, which know all that the
 // view shows: a lease that is granted under the same id later, or a session that is
-// attached, is not meant.
+// attached, is not meant. While the CORRUPT alarm stands nothing is due: apply would
+// refuse it.
 func (l *leases) nextDue() (cmd *core.LeaseExpire, sessions int) {
 	view := l.n.published.hold()
 	if view == nil {
 		return nil, 0
 	}
 	defer view.Close()
+	if view.Corrupt() {
+		return nil, 0
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cmd = l.deadlines.Due(l.now(), expiryBatch)

@@ -113,13 +113,18 @@ func (n *Node) reapDue(ctx context.Context) error {
 }
 
 // led is a view of the state, which the caller closes, and the term, while this member
-// leads; nil otherwise.
+// leads and keys may change; nil otherwise.
 func (n *Node) led() (*state.View, uint64) {
 	leader, term, _, _ := n.driver.Status()
 	if leader != n.disk.id.member {
 		return nil, 0
 	}
-	return n.published.hold(), term
+	view := n.published.hold()
+	if view != nil && view.Corrupt() {
+		view.Close()
+		return nil, 0
+	}
+	return view, term
 }
 
 // rested waits. It reports false if ctx ends first.

@@ -20,14 +20,19 @@ func (m *Machine) alarmed(cmd core.Command) error {
 	return nil
 }
 
-// refusedWhenCorrupt reports whether a command changes keys, or what goes with them,
-// as somebody asks for it. Sessions are kept and ended all the same: one that cannot
-// be attached to would run out, and take its ephemerals with it; and so are members,
-// users and roles, as in etcd.
+// refusedWhenCorrupt reports whether a command changes keys, or what goes with them. That
+// nobody asked for it is no difference: neither leases and sessions that are overdue end,
+// nor those that say goodbye, and nothing is reaped (etcd 3.7 applierV3Corrupt refuses the
+// revocation of overdue leases, too). Members may hold different keys, so whatever goes
+// cannot be taken back, while what stays goes once the alarm is cleared; and nobody waits
+// in vain for a lock that could be taken. A session is attached to all the same, so that
+// its client can read. Members, users and roles change as in etcd.
 func refusedWhenCorrupt(cmd core.Command) bool {
 	switch cmd.(type) {
-	case *core.Put, *core.DeleteRange, *core.Txn, *core.Compact, *core.LeaseGrant, *core.LeaseRevoke,
-		*core.ZnodeWrite, *core.ZnodeRestore, *core.SessionOpen:
+	case *core.Put, *core.DeleteRange, *core.Txn, *core.Compact,
+		*core.LeaseGrant, *core.LeaseRevoke, *core.LeaseExpire,
+		*core.SessionOpen, *core.SessionClose,
+		*core.ZnodeWrite, *core.ZnodeRestore, *core.ZnodeReap:
 		return true
 	}
 	return false

@@ -162,6 +162,11 @@ func (v *View) RemovedMember(id core.MemberID) bool { return slices.Contains(v.r
 // Alarms are the alarms that stand. The slice is shared.
 func (v *View) Alarms() []core.Alarm { return v.alarms }
 
+// Corrupt reports whether a CORRUPT alarm stands, under which no key changes.
+func (v *View) Corrupt() bool {
+	return slices.ContainsFunc(v.alarms, func(a core.Alarm) bool { return a.Type == core.AlarmCorrupt })
+}
+
 // ClusterVersion is the version of etcd that the cluster passes for, such as "3.7.0".
 func (v *View) ClusterVersion() string { return clusterVersion(v.downgradeTo) }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,4 +84,36 @@ func TestKindsOnTheWire(t *testing.T) {
 			c.ok(wire.OpPing, nil, nil)
 		})
 	}
+}
+
+// Under the CORRUPT alarm nothing changes: writes are answered with DataInconsistency, and
+// so is goodbye, which leaves the ephemerals; who has a session reads, and attaches it to
+// another connection; a new client is turned away.
+func TestCorrupt(t *testing.T) {
+	t.Parallel() // it waits for a session to run out
+	s := startServer(t)
+	c := s.connect()
+	c.create("/e", "mine", wire.Ephemeral)
+	alarm := &core.SetAlarm{Alarm: core.Alarm{Type: core.AlarmCorrupt}, On: true}
+	_, err := s.node.Do(s.ctx(), core.Principal{}, alarm)
+	require.NoError(t, err)
+
+	create := &wire.CreateRequest{Path: "/f", ACL: wire.OpenACLUnsafe}
+	require.Equal(t, wire.DataInconsistency, c.call(wire.OpCreate, create).Err)
+	data, _ := c.get("/e", false)
+	require.Equal(t, "mine", data)
+	again := s.dial()
+	again.hello(wire.ConnectRequest{TimeOut: 5000, SessionID: c.session.SessionID, Password: c.session.Password})
+	require.Equal(t, c.session.SessionID, again.session.SessionID)
+	other := s.dial()
+	other.write(framed((&wire.ConnectRequest{TimeOut: 5000}).Append))
+	other.gone()
+	require.Equal(t, wire.DataInconsistency, again.call(wire.OpCloseSession, nil).Err)
+	again.gone()
+
+	alarm.On = false
+	_, err = s.node.Do(s.ctx(), core.Principal{}, alarm)
+	require.NoError(t, err)
+	last := s.connect()
+	require.Eventually(t, func() bool { return last.exists("/e", false) == wire.NoNode }, patience, 20*time.Millisecond)
 }
