@@ -137,6 +137,14 @@ func (n *Node) proposeChange(ctx context.Context, data []byte) ([]core.Member, e
 	if err != nil {
 		return nil, err
 	}
+	// A leader that removed itself would leave the others to wait for an election timeout.
+	if remove, ok := cmd.(*core.MemberRemove); ok && remove.ID == n.disk.id.member && n.handOver(ctx) {
+		// To hear of its removal it has to be one to which the next leader streams.
+		if _, err := n.Members(ctx, true); err != nil {
+			n.cfg.Logger.Warn("this member does not follow the next leader yet", "error", err)
+		}
+		return nil, core.NotLeader
+	}
 	err = n.makeChange(ctx, cmd, data)
 	if _, ok := cmd.(*core.MemberPromote); ok {
 		n.metrics.states.promotion(err)

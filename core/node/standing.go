@@ -135,23 +135,25 @@ func (n *Node) tryIntroduce(ctx context.Context) error {
 }
 
 // handOver gives the leadership, if this member has it, to the one that is furthest
-// before it stops: nobody has to wait for an election timeout (etcd T-102).
-func (n *Node) handOver(ctx context.Context) {
+// before it stops or leaves: nobody has to wait for an election timeout (etcd T-102). It
+// reports whether it did.
+func (n *Node) handOver(ctx context.Context) bool {
 	if self := n.Self(); self.Leader != self.Member {
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Timing.Election)
 	defer cancel()
 	heir := n.heir(ctx)
 	if heir == 0 {
-		return
+		return false
 	}
 	began := time.Now()
 	if err := n.driver.TransferLeadership(ctx, heir); err != nil {
-		n.cfg.Logger.Warn("the leadership could not be handed over before the stop", "to", hexID(heir), "error", err)
-		return
+		n.cfg.Logger.Warn("the leadership could not be handed over before the end", "to", hexID(heir), "error", err)
+		return false
 	}
 	n.cfg.Logger.Info("the leadership was handed over", "to", hexID(heir), "took", time.Since(began))
+	return true
 }
 
 // heir is the voter that is furthest of those that can be reached, zero if there is none:

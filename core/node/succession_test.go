@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/member"
 )
 
 // A leader whose process ends is followed long before the election timeout: the followers
@@ -40,6 +43,38 @@ func TestLeaderEnds(t *testing.T) {
 		t.Logf("of %d rounds: median %v, longest %v of an election timeout of %v", rounds, gaps[rounds/2], gaps[rounds-1], election)
 		require.Less(t, gaps[rounds-1], election/2, "%v", gaps)
 	})
+}
+
+// A leader that is to be removed gives the leadership away before, whoever asks for it:
+// nobody waits for an election timeout, and no ZooKeeper client loses its connection to a
+// member that hears of no leader.
+func TestLeaderIsRemoved(t *testing.T) {
+	for _, by := range []string{"itself", "a follower"} {
+		t.Run("by "+by, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const election = time.Second
+				c := newTestCluster(t, 3, func(_ int, cfg *Config) {
+					cfg.Timing = Timing{Heartbeat: 100 * time.Millisecond, Election: election}
+				})
+				leader := c.waitLeader()
+				c.waitApplied()
+				<-time.After(2 * member.HealthInterval)
+				rest := c.followers(leader)
+				at := c.nodes[leader]
+				if by != "itself" {
+					at = c.nodes[rest[1]]
+				}
+				began := time.Now()
+				members, err := at.Membership().Remove(testContext(t), core.Principal{}, c.id(leader))
+				require.NoError(t, err)
+				require.Len(t, members, 2)
+				for _, i := range rest {
+					require.NoError(t, c.tryPut(i, "k", "v", election))
+				}
+				require.Less(t, time.Since(began), election/4)
+			})
+		})
+	}
 }
 
 // A leader that one follower takes for gone goes on: the other one hears it.
