@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -56,6 +57,12 @@ type Options struct {
 	// Dir holds a directory for each member. Empty means a temporary one, which Close
 	// removes.
 	Dir string
+	// Kept says that a cluster may have run in Dir before, with Kept: it goes on there with
+	// its data, on the same ports, which are part of what members know of each other.
+	Kept bool
+	// Ready bounds the start of a member among others, and of all of them together; zero is
+	// a minute.
+	Ready time.Duration
 	// Args are further flags of each etcd or Triglot.
 	Args []string
 	// EtcdMode starts each Triglot as "triglot etcd": etcd's defaults, and no other face.
@@ -81,9 +88,6 @@ type Cluster struct {
 	pids      pidTable
 }
 
-// readyTimeout bounds the start of a member among others, and of all of them together.
-const readyTimeout = 60 * time.Second
-
 // Start starts all members and returns once every one serves. The caller ends it with
 // Close, which it may call on error, too: the cluster is never nil.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
@@ -93,13 +97,16 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Size == 0 {
 		o.Size = 3
 	}
+	if o.Ready == 0 {
+		o.Ready = time.Minute
+	}
 	if o.Tick == 0 {
 		o.Tick = 2 * time.Second
 	}
 	const attempts = 3 // a port can be lost to another process
 	for attempt := 1; ; attempt++ {
 		c, err := startOnce(ctx, o)
-		if err == nil || attempt == attempts || !c.portTaken() && !errors.Is(err, syscall.EADDRINUSE) {
+		if err == nil || attempt == attempts || o.Kept || !c.portTaken() && !errors.Is(err, syscall.EADDRINUSE) {
 			return c, err
 		}
 		if err := errors.Join(c.Close(), os.RemoveAll(o.Dir)); err != nil {
@@ -168,11 +175,8 @@ func (c *Cluster) add() (*Member, error) {
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
 	}
-	for _, port := range []*int{&m.etcdPort, &m.zkPort, &m.peerPort, &m.electionPort, &m.proxyPort} {
-		var err error
-		if *port, err = server.FreePort(); err != nil {
-			return nil, err
-		}
+	if err := m.choosePorts(); err != nil {
+		return nil, err
 	}
 	c.Members = append(c.Members, m)
 	c.pids.grow(len(c.Members))
@@ -190,7 +194,7 @@ func elsewhere(port int) string { return net.JoinHostPort("127.0.0.2", strconv.I
 
 // AwaitAll waits until every running member serves.
 func (c *Cluster) AwaitAll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Ready)
 	defer cancel()
 	for _, m := range c.Members {
 		if m.run == nil {
@@ -216,7 +220,7 @@ func (c *Cluster) Running() []*Member {
 
 // Leader asks the running members who leads, nil if none knows within the time.
 func (c *Cluster) Leader(ctx context.Context) *Member {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Ready)
 	defer cancel()
 	for ctx.Err() == nil {
 		for _, m := range c.Running() {
@@ -389,25 +393,47 @@ func (m *Member) Restart(ctx context.Context) error {
 	if err := m.launch(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, m.cluster.Ready)
 	defer cancel()
 	return m.Await(ctx)
 }
 
-// Await waits until it serves among the others: it knows a leader, and answers.
+// Await waits until it serves among the others: it knows a leader, and answers. It asks
+// again while it waits for an answer: a member that starts leaves some without one, and
+// the next is to come when it serves, not when a question's time is over.
 func (m *Member) Await(ctx context.Context) error {
+	const most = int(askTimeout / pollInterval) // under way at a time
+	var (
+		wg      sync.WaitGroup
+		under   int
+		last    error
+		answers = make(chan error, most)
+	)
+	defer wg.Wait()
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
 	for {
-		err := m.ready(ctx)
-		if err == nil {
-			return nil
+		if under < most {
+			under++
+			wg.Go(func() { answers <- m.ready(asking) })
 		}
 		select {
+		case err := <-answers:
+			if err == nil {
+				return nil
+			}
+			last = err
+			under--
 		case <-m.run.Done():
 			return fmt.Errorf("%s has ended: %w; end of its log:\n%s", m.Name, m.run.Err(), server.Tail(m.Log(), 40))
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not serve: %w; end of its log:\n%s", m.Name, err, server.Tail(m.Log(), 40))
-		case <-time.After(pollInterval):
+			return fmt.Errorf("%s does not serve: %w; end of its log:\n%s", m.Name, last, server.Tail(m.Log(), 40))
+		case <-tick.C:
+			continue
 		}
+		<-tick.C
 	}
 }
 

@@ -4,6 +4,7 @@ package ensemble_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -44,5 +45,26 @@ func TestACutOffLeaderIsReplaced(t *testing.T) {
 			require.Eventually(t, func() bool { return c.Leader(ctx) != nil }, 30*time.Second, 50*time.Millisecond)
 			require.NoError(t, leader.Restart(ctx))
 		})
+	}
+}
+
+// A cluster that is kept goes on with its data, where its members know each other.
+func TestKept(t *testing.T) {
+	t.Parallel()
+	kind, err := ensemble.KindFromEnv()
+	require.NoError(t, err)
+	o := ensemble.Options{Kind: kind, Dir: t.TempDir(), Kept: true}
+	var addresses []string
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		c, err := ensemble.Start(ctx, o)
+		cancel()
+		now := append(c.EtcdEndpoints(), c.ZKEndpoints()...)
+		require.NoError(t, errors.Join(err, c.Close()))
+		if addresses != nil {
+			require.Equal(t, addresses, now)
+		}
+		addresses = now
+		require.DirExists(t, c.Members[0].DataDir())
 	}
 }

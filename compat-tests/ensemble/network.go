@@ -16,14 +16,15 @@ const stranger = -1
 type Network struct {
 	pids func() []int // of the members, by index; 0 is not running
 
-	mu        sync.Mutex
-	changed   sync.Cond // of cut and closed
-	cut       map[[2]int]bool
-	delay     time.Duration
-	closed    bool
-	listeners []net.Listener
-	conns     map[*link]struct{}
-	wg        sync.WaitGroup
+	mu      sync.Mutex
+	changed sync.Cond // of cut and closed
+	cut     map[[2]int]bool
+	delay   time.Duration
+	closed  bool
+	gates   []*gate
+	conns   map[*link]struct{}
+	done    chan struct{} // closed by Close
+	wg      sync.WaitGroup
 }
 
 // link is one connection through a proxy: dialled by from, to a port of to.
@@ -34,42 +35,21 @@ type link struct {
 
 // NewNetwork begins with everything open. pids tells the members' process ids.
 func NewNetwork(pids func() []int) *Network {
-	n := &Network{pids: pids, cut: map[[2]int]bool{}, conns: map[*link]struct{}{}}
+	n := &Network{pids: pids, cut: map[[2]int]bool{}, conns: map[*link]struct{}{}, done: make(chan struct{})}
 	n.changed.L = &n.mu
 	return n
 }
 
-// Listen puts a proxy at an address in front of a port of a member. greet, if it is not
-// nil, reads what a dialler says first and returns what is passed on of it.
-func (n *Network) Listen(to int, at, behind string, greet func(io.Reader) ([]byte, error)) error {
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		return err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.listeners = append(n.listeners, l)
-	n.wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			n.wg.Go(func() { n.carry(conn, to, behind, greet) })
-		}
-	})
-	return nil
-}
-
 // carry serves one connection.
-func (n *Network) carry(dialer net.Conn, to int, behind string, greet func(io.Reader) ([]byte, error)) {
+func (n *Network) carry(dialer net.Conn, g *gate) {
+	to := g.to
 	c := &link{from: n.who(dialer), to: to, dialer: dialer}
 	n.mu.Lock()
 	for (n.cut[[2]int{c.from, to}] || n.cut[[2]int{to, c.from}]) && !n.closed {
 		n.changed.Wait() // half open is not open: neither side's SYN gets an answer
 	}
 	n.mu.Unlock()
-	peer, err := net.DialTimeout("tcp", behind, 5*time.Second)
+	peer, err := net.DialTimeout("tcp", g.behind.String(), 5*time.Second)
 	if err != nil {
 		_ = dialer.Close() // the member is not there: the dialler is to see that
 		return
@@ -81,8 +61,8 @@ func (n *Network) carry(dialer net.Conn, to int, behind string, greet func(io.Re
 	}
 	n.conns[c] = struct{}{}
 	n.mu.Unlock()
-	if greet != nil {
-		words, err := greet(dialer)
+	if g.greet != nil {
+		words, err := g.greet(dialer)
 		if err == nil {
 			_, err = peer.Write(words)
 		}
@@ -182,9 +162,14 @@ func (n *Network) Heal(reset bool) {
 // Close ends all connections and waits for the goroutines.
 func (n *Network) Close() error {
 	n.mu.Lock()
+	if !n.closed {
+		close(n.done)
+	}
 	n.closed = true
-	for _, l := range n.listeners {
-		_ = l.Close() // nothing depends on it
+	for _, g := range n.gates {
+		if g.listener != nil {
+			_ = g.listener.Close() // nothing depends on it
+		}
 	}
 	for c := range n.conns {
 		c.close()

@@ -4,8 +4,10 @@ package ensemble
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,4 +63,41 @@ func TestOneWay(t *testing.T) {
 	n.Heal(true)
 	_, err = left.ReadString('\n')
 	require.Error(t, err, "its connection is gone")
+}
+
+// Who dials a member that does not listen is refused, before and after it does.
+func TestGate(t *testing.T) {
+	n := NewNetwork(func() []int { return []int{os.Getpid(), 0} })
+	defer func() { require.NoError(t, n.Close()) }()
+	at, behind := freeAddress(t), freeAddress(t)
+	require.NoError(t, n.Listen(1, at, behind, nil))
+	for range 3 {
+		_, err := net.Dial("tcp", at)
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		l, err := net.Listen("tcp", behind)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", at)
+			return err == nil && conn.Close() == nil
+		}, 10*time.Second, time.Millisecond)
+		require.NoError(t, l.Close())
+		require.Eventually(t, func() bool {
+			conn, err := net.Dial("tcp", at)
+			return errors.Is(err, syscall.ECONNREFUSED) || err == nil && conn.Close() != nil
+		}, 10*time.Second, time.Millisecond)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	port, err := server.FreePort()
+	require.NoError(t, err)
+	return local(port)
+}
+
+func BenchmarkListening(b *testing.B) {
+	for b.Loop() {
+		_, err := listening()
+		require.NoError(b, err)
+	}
 }

@@ -5,8 +5,13 @@ package ensemble
 import (
 	"errors"
 	"net"
+	"net/netip"
 )
 
 func owner(*net.TCPAddr, []int) (int, error) {
 	return 0, errors.New("who dials is known on Linux only")
+}
+
+func listening() (map[netip.AddrPort]bool, error) {
+	return nil, errors.New("who listens is known on Linux only")
 }

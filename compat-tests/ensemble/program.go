@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	pollInterval = 20 * time.Millisecond
+	pollInterval = 50 * time.Millisecond
 	askTimeout   = time.Second
 )
 
@@ -196,6 +196,7 @@ func (m *Member) Ask(ctx context.Context, word string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }() // it was only read
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if err := conn.SetDeadline(time.Now().Add(askTimeout)); err != nil {
 		return "", err
 	}

@@ -6,6 +6,8 @@
 //	go run ./guarantees -only gaps -rounds 5           # longest gap without a write, per fault
 //	go run ./guarantees -only catchup -mib 1024
 //	go run ./guarantees -only start -keys 1000000
+//	go run ./guarantees -only fill -filled DIR -keys 10000000    # needs no quiet machine
+//	go run ./guarantees -only start -filled DIR -keys 10000000   # does
 //	go run ./guarantees -only observers -rounds 3      # of Triglot alone: 0, 3 and 10 of them
 //
 // The servers take turns: a round is a cluster of each, and there are -rounds of them. With

@@ -27,6 +27,8 @@ type config struct {
 	keys   int
 	phase  time.Duration
 	dir    string
+	filled string
+	logs   string
 	out    string
 	extra  string
 	kept   *kept
@@ -67,7 +69,7 @@ var faces = map[string]face{
 func parse() (*config, error) {
 	c := &config{}
 	names := flag.String("servers", "etcd,triglot,zookeeper,triglot-zk", "what to measure: etcd, zookeeper, triglot (etcd's clients), triglot-zk")
-	flag.StringVar(&c.only, "only", "gaps,catchup,start", "which figures: these, and observers")
+	flag.StringVar(&c.only, "only", "gaps,catchup,start", "which figures: these, and observers; fill only fills what -filled keeps")
 	flag.StringVar(&c.faults, "faults", "", "words of the names of the faults to measure; empty is all")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often each is measured: the servers take turns, round by round")
 	flag.DurationVar(&c.pause, "pause", 30*time.Second, "how long a process is stopped")
@@ -75,6 +77,8 @@ func parse() (*config, error) {
 	flag.IntVar(&c.keys, "keys", 100_000, "keys of a cluster that starts")
 	flag.DurationVar(&c.phase, "phase", 10*time.Second, "how long each of the observers' figures is measured")
 	flag.StringVar(&c.dir, "dir", "", "where the data goes; empty is the temporary directory")
+	flag.StringVar(&c.filled, "filled", "", "where the clusters of -only start are kept, filled, for a later run; empty fills each for its round")
+	flag.StringVar(&c.logs, "logs", "", "where the servers' logs are kept; empty is nowhere")
 	flag.StringVar(&c.out, "out", "", "file of the table; empty is the standard output")
 	flag.StringVar(&c.extra, "args", "", "further flags of etcd and Triglot")
 	keep := flag.String("keep", "", "file of what is measured: a run that was cut short goes on from there; empty is none")
@@ -121,6 +125,9 @@ func run(ctx context.Context, c *config) (err error) {
 	}
 	fmt.Fprintln(out, about)
 	var errs []error
+	if strings.Contains(c.only, "fill") {
+		errs = append(errs, c.fillAll(ctx, starts(c)))
+	}
 	for _, p := range []part{gaps(c), catchUps(c), starts(c)} {
 		if !strings.Contains(c.only, p.name) {
 			continue
@@ -175,34 +182,3 @@ func (t *table) write(out io.Writer) {
 }
 
 func joined(cells []string) string { return " " + strings.Join(cells, " | ") }
-
-// start starts a cluster as its makers ship it, but for room for the data.
-func (c *config) start(ctx context.Context, f face, heapMiB int, args ...string) (*ensemble.Cluster, error) {
-	o := ensemble.Options{Kind: f.kind, Args: append(args, strings.Fields(c.extra)...)}
-	if c.dir != "" {
-		dir, err := os.MkdirTemp(c.dir, "guarantees-"+string(f.kind)+"-")
-		if err != nil {
-			return nil, err
-		}
-		o.Dir = dir
-	}
-	if f.kind != ensemble.ZooKeeper {
-		o.Args = append(o.Args, "--quota-backend-bytes", "17179869184")
-	} else {
-		o.JVM = []string{fmt.Sprintf("-Xmx%dm", heapMiB), "-XX:-UseSerialGC"}
-	}
-	cluster, err := ensemble.Start(ctx, o)
-	if err != nil {
-		err = errors.Join(err, c.end(cluster))
-	}
-	return cluster, err
-}
-
-// end ends a cluster and removes its data.
-func (c *config) end(cluster *ensemble.Cluster) error {
-	err := cluster.Close()
-	if c.dir != "" {
-		err = errors.Join(err, os.RemoveAll(cluster.Dir))
-	}
-	return err
-}

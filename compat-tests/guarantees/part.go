@@ -21,7 +21,12 @@ type part struct {
 	// measured once.
 	perFace bool
 	heapMiB int
-	fill    func(ctx context.Context, cluster *ensemble.Cluster, f face) error
+	// kept names the filled cluster among those that are kept; empty is none: each round
+	// fills its own.
+	kept string
+	// omit says why a server is left out; nil or empty is that it is not.
+	omit func(f face) string
+	fill func(ctx context.Context, cluster *ensemble.Cluster, f face) error
 }
 
 // step measures something, and returns a figure for each row of the table that it has.
@@ -32,6 +37,14 @@ type step struct {
 
 // figures are durations by the names of their rows.
 type figures map[string]time.Duration
+
+// omitted says why a server is left out, empty if it is not.
+func (p part) omitted(f face) string {
+	if p.omit == nil {
+		return ""
+	}
+	return p.omit(f)
+}
 
 // facesOf are those that a part is measured with.
 func (c *config) facesOf(p part) (list []face) {
@@ -73,7 +86,7 @@ func (c *config) measure(ctx context.Context, p part) error {
 func (c *config) turn(ctx context.Context, p part, f face, round int) (err error) {
 	var missing []step
 	for _, s := range p.steps {
-		if c.kept.of(c.id(p, s, f, round)) == nil {
+		if c.kept.of(c.id(p, s, f, round)) == nil && p.omitted(f) == "" {
 			missing = append(missing, s)
 		}
 	}
@@ -82,15 +95,12 @@ func (c *config) turn(ctx context.Context, p part, f face, round int) (err error
 	}
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	cluster, err := c.start(ctx, f, p.heapMiB)
+	began := time.Now()
+	cluster, err := c.ready(ctx, p, f)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.end(cluster)) }()
-	began := time.Now()
-	if err := p.fill(ctx, cluster, f); err != nil {
-		return err
-	}
 	log.Printf("%v: round %d, ready after %s", f, round+1, time.Since(began).Round(time.Second))
 	for _, s := range missing {
 		got, err := s.do(ctx, cluster, f)
@@ -126,6 +136,9 @@ func (c *config) tableOf(p part) *table {
 			}
 			for _, row := range names {
 				t.set(row, p.column(f), summary(rows[row]))
+			}
+			if why := p.omitted(f); why != "" {
+				t.set("not measured", p.column(f), why)
 			}
 		}
 	}
