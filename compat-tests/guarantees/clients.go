@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -22,6 +23,13 @@ const (
 	sessionTimeout = 10 * time.Second
 	// betweenWrites keeps the load below what a machine of two cores does with three members.
 	betweenWrites = 2 * time.Millisecond
+	// betweenProbes is how finely the time is known from which an etcd protocol's cluster
+	// writes again: a client that waits for one that is lost does not see it.
+	betweenProbes = 20 * time.Millisecond
+	// handshakeTimeout is how long a ZooKeeper client waits for a server that takes its
+	// connection and does not answer: as ZooKeeper's own does, its session's time by the
+	// number of servers. The Go library waits for six times the session.
+	handshakeTimeout = sessionTimeout / 3
 )
 
 var openACL = zk.WorldACL(zk.PermAll)
@@ -33,7 +41,7 @@ func (mute) Printf(string, ...any) {}
 // client is one client of a cluster that knows all members.
 type client struct {
 	put   func(ctx context.Context, key, value string) error
-	batch func(ctx context.Context, keys []string, value string) error
+	batch func(ctx context.Context, keys, values []string) error
 	close func()
 }
 
@@ -52,10 +60,10 @@ func dial(ctx context.Context, cluster *ensemble.Cluster, f face) (*client, erro
 			_, err := c.Put(ctx, key, value)
 			return err
 		},
-		batch: func(ctx context.Context, keys []string, value string) error {
+		batch: func(ctx context.Context, keys, values []string) error {
 			var puts []clientv3.Op
-			for _, key := range keys {
-				puts = append(puts, clientv3.OpPut(key, value))
+			for i, key := range keys {
+				puts = append(puts, clientv3.OpPut(key, values[i]))
 			}
 			_, err := c.Txn(ctx).Then(puts...).Commit()
 			return err
@@ -65,7 +73,7 @@ func dial(ctx context.Context, cluster *ensemble.Cluster, f face) (*client, erro
 }
 
 func dialZK(ctx context.Context, endpoints []string) (*client, error) {
-	conn, events, err := zk.Connect(endpoints, sessionTimeout, zk.WithLogger(mute{}))
+	conn, events, err := zk.Connect(endpoints, sessionTimeout, zk.WithLogger(mute{}), zk.WithDialer(dialImpatient))
 	if err != nil {
 		return nil, err
 	}
@@ -86,10 +94,10 @@ func dialZK(ctx context.Context, endpoints []string) (*client, error) {
 			}
 			return err
 		},
-		batch: func(_ context.Context, keys []string, value string) error {
+		batch: func(_ context.Context, keys, values []string) error {
 			var creates []any
-			for _, key := range keys {
-				creates = append(creates, &zk.CreateRequest{Path: key, Data: []byte(value), Acl: openACL})
+			for i, key := range keys {
+				creates = append(creates, &zk.CreateRequest{Path: key, Data: []byte(values[i]), Acl: openACL})
 			}
 			_, err := conn.Multi(creates...)
 			return err
@@ -98,17 +106,37 @@ func dialZK(ctx context.Context, endpoints []string) (*client, error) {
 	}, nil
 }
 
+// impatient is a connection whose first read has to be over soon: that of the handshake.
+type impatient struct {
+	net.Conn
+	agreed bool
+}
+
+func dialImpatient(network, address string, timeout time.Duration) (net.Conn, error) {
+	conn, err := net.DialTimeout(network, address, timeout)
+	return &impatient{Conn: conn}, err
+}
+
+// SetReadDeadline is called before the handshake is read, and before what follows.
+func (c *impatient) SetReadDeadline(t time.Time) error {
+	if latest := time.Now().Add(handshakeTimeout); !c.agreed && t.After(latest) {
+		t = latest
+	}
+	c.agreed = true
+	return c.Conn.SetReadDeadline(t)
+}
+
 // load is clients that write for as long as it runs.
 type load struct {
 	mu        sync.Mutex
-	successes [][]time.Time // of each client
+	successes [][]time.Time // of each client, and of the probes
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
 }
 
 func startLoad(ctx context.Context, cluster *ensemble.Cluster, f face) (*load, error) {
 	ctx, stop := context.WithCancel(ctx)
-	l := &load{successes: make([][]time.Time, writers), stop: stop}
+	l := &load{successes: make([][]time.Time, writers+1), stop: stop}
 	for i := range writers {
 		c, err := dial(ctx, cluster, f)
 		if err != nil {
@@ -120,20 +148,47 @@ func startLoad(ctx context.Context, cluster *ensemble.Cluster, f face) (*load, e
 			l.write(ctx, i, c)
 		})
 	}
+	if f.zk {
+		return l, nil // its clients are back as soon as they have a server
+	}
+	c, err := dial(ctx, cluster, f)
+	if err != nil {
+		l.end()
+		return nil, err
+	}
+	l.wg.Go(func() {
+		defer c.close()
+		l.probe(ctx, c)
+	})
 	return l, nil
+}
+
+// probe writes without waiting for what was written before.
+func (l *load) probe(ctx context.Context, c *client) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for ctx.Err() == nil {
+		wg.Go(func() {
+			if c.put(ctx, "/gap-probe", "") == nil {
+				l.succeeded(writers)
+			}
+		})
+		wait(ctx, betweenProbes)
+	}
+}
+
+func (l *load) succeeded(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.successes[i] = append(l.successes[i], time.Now())
 }
 
 func (l *load) write(ctx context.Context, i int, c *client) {
 	for n := 0; ctx.Err() == nil; n++ {
 		if c.put(ctx, fmt.Sprintf("/gap-%d", i), fmt.Sprint(n)) == nil {
-			l.mu.Lock()
-			l.successes[i] = append(l.successes[i], time.Now())
-			l.mu.Unlock()
+			l.succeeded(i)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(betweenWrites):
-		}
+		wait(ctx, betweenWrites)
 	}
 }
 
@@ -146,7 +201,7 @@ func (l *load) end() {
 func (l *load) served(after time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, times := range l.successes {
+	for _, times := range l.successes[:writers] {
 		if n := len(times); n == 0 || times[n-1].Before(after) {
 			return false
 		}
@@ -154,14 +209,16 @@ func (l *load) served(after time.Time) bool {
 	return true
 }
 
-// longest is the longest time without a success since a time: of all clients together,
-// and of the client that had the worst of it.
+// longest is the longest time without a success since a time: of all clients and probes
+// together, and of the client that had the worst of it.
 func (l *load) longest(since time.Time) (together, worst time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []time.Time
-	for _, times := range l.successes {
-		worst = max(worst, longestGap(times, since))
+	for i, times := range l.successes {
+		if i < writers {
+			worst = max(worst, longestGap(times, since))
+		}
 		all = append(all, times...)
 	}
 	return longestGap(all, since), worst

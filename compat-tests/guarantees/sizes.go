@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,13 +41,13 @@ func fill(ctx context.Context, cluster *ensemble.Cluster, f face, keys, size int
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
-	value := strings.Repeat("x", size)
-	batch := max(1, min(perBatch, (512<<10)/size)) // below both servers' limits of a request
+	values := newValues(size)
+	batch := max(1, min(perBatch, (512<<10)/size)) // below every server's limit of a request
 	for range fillers {
 		wg.Go(func() {
 			c, err := dial(ctx, cluster, f)
 			if err == nil {
-				err = fillSome(ctx, c, &next, keys, batch, value)
+				err = fillSome(ctx, c, &next, keys, batch, values)
 				c.close()
 			}
 			if err != nil {
@@ -61,20 +62,40 @@ func fill(ctx context.Context, cluster *ensemble.Cluster, f face, keys, size int
 	return nil
 }
 
-func fillSome(ctx context.Context, c *client, next *atomic.Int64, keys, batch int, value string) error {
+func fillSome(ctx context.Context, c *client, next *atomic.Int64, keys, batch int, values *values) error {
 	for {
 		from := int(next.Add(int64(batch))) - batch
 		if from >= keys {
 			return nil
 		}
-		var names []string
+		var names, content []string
 		for i := from; i < min(keys, from+batch); i++ {
-			names = append(names, fmt.Sprintf("/fill-%d/%09d", i/perParent, i))
+			names, content = append(names, fmt.Sprintf("/fill-%d/%09d", i/perParent, i)), append(content, values.of(i))
 		}
-		if err := retried(ctx, func() error { return c.batch(ctx, names, value) }); err != nil {
+		if err := retried(ctx, func() error { return c.batch(ctx, names, content) }); err != nil {
 			return err
 		}
 	}
+}
+
+// values are what no server can compress: Triglot would have less to read and to send than
+// those that do not try to.
+type values struct {
+	size int
+	pool string
+}
+
+func newValues(size int) *values {
+	pool := make([]byte, 16<<20)
+	random := rand.NewChaCha8([32]byte{})
+	_, _ = random.Read(pool) // it has no error
+	return &values{size, string(pool)}
+}
+
+// of is the value of a key.
+func (v *values) of(i int) string {
+	at := (i * v.size) % (len(v.pool) - v.size)
+	return v.pool[at : at+v.size]
 }
 
 // retried tries again what may meet an election.
