@@ -96,12 +96,16 @@ func (p *process) status(f *statusFlags) error {
 	if f.format != "table" && f.format != "json" {
 		return &config.UsageError{Err: fmt.Errorf("--write-out %q is not one of table, json", f.format)}
 	}
-	report, err := f.ask()
+	report, unanswered, err := f.ask()
 	if err != nil {
 		return err
 	}
-	problems := problemsOf(report)
-	if f.format == "json" {
+	problems := unanswered
+	if report != nil {
+		problems = problemsOf(report)
+	}
+	switch {
+	case f.format == "json":
 		b, err := json.Marshal(struct {
 			Healthy  bool     `json:"healthy"`
 			Problems []string `json:"problems"`
@@ -111,7 +115,9 @@ func (p *process) status(f *statusFlags) error {
 			return err
 		}
 		say(p.stdout, string(b)+"\n")
-	} else {
+	case report == nil:
+		return errors.New(strings.Join(problems, "; "))
+	default:
 		say(p.stdout, statusTable(report, problems))
 	}
 	if len(problems) > 0 {
@@ -120,22 +126,22 @@ func (p *process) status(f *statusFlags) error {
 	return nil
 }
 
-// ask asks the endpoints one after the other until one answers.
-func (f *statusFlags) ask() (*httpfront.StatusReport, error) {
-	var errs []error
+// ask asks the endpoints one after the other until one answers. If none does it returns no
+// report, and why each did not.
+func (f *statusFlags) ask() (report *httpfront.StatusReport, unanswered []string, err error) {
 	for _, endpoint := range f.endpoints {
 		ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
-		report, err := f.report(ctx, strings.TrimSpace(endpoint))
+		report, err = f.report(ctx, strings.TrimSpace(endpoint))
 		cancel()
-		if err == nil {
-			return report, nil
+		if usage := (*config.UsageError)(nil); err == nil || errors.As(err, &usage) {
+			return report, nil, err
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", endpoint, err))
+		unanswered = append(unanswered, endpoint+": "+f.whyUnanswered(err))
 	}
-	if len(errs) == 0 {
-		return nil, &config.UsageError{Err: errors.New("--endpoints is empty: name a member")}
+	if len(unanswered) == 0 {
+		return nil, nil, &config.UsageError{Err: errors.New("--endpoints is empty: name a member")}
 	}
-	return nil, errors.Join(errs...)
+	return nil, unanswered, nil
 }
 
 // problemsOf is what keeps a cluster from being healthy, each in one line.
@@ -149,13 +155,16 @@ func problemsOf(r *httpfront.StatusReport) []string {
 	if r.Leader == "" {
 		add("member %s knows no leader", r.Asked)
 	}
+	if up, voters := majorityOf(r); 2*up <= voters {
+		add("only %d of %d voting members answer: without a majority nothing can be written", up, voters)
+	}
 	for i := range r.Members {
 		m := &r.Members[i]
 		switch {
 		case m.Error != "" && m.Name == "":
 			add("member %s has not started", m.ID)
 		case m.Error != "":
-			add("member %s (%s) cannot be reached: %s", m.ID, m.Name, m.Error)
+			add("member %s (%s) does not answer: %s", m.ID, m.Name, m.Error)
 		case m.State.Leader != r.Leader:
 			add("member %s (%s) takes %s for the leader", m.ID, m.Name, orNobody(m.State.Leader))
 		}
@@ -167,6 +176,19 @@ func problemsOf(r *httpfront.StatusReport) []string {
 		}
 	}
 	return problems
+}
+
+// majorityOf counts the members that vote, and those of them that answer.
+func majorityOf(r *httpfront.StatusReport) (up, voters int) {
+	for i := range r.Members {
+		if m := &r.Members[i]; m.Role != "learner" && m.Role != "observer" {
+			voters++
+			if m.State != nil {
+				up++
+			}
+		}
+	}
+	return up, voters
 }
 
 func orNobody(id string) string {

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/triglot/triglot/cmd/triglot/config"
 	httpfront "github.com/triglot/triglot/frontends/http"
@@ -162,6 +163,25 @@ func (a *asker) ask(ctx context.Context, method, path string, question, answer a
 		return fmt.Errorf("%s: %s", response.Status, firstLine(text))
 	}
 	return json.Unmarshal(text, answer)
+}
+
+// whyUnanswered says why an endpoint did not give a report.
+func (f *statusFlags) whyUnanswered(err error) string {
+	var certificate *tls.CertificateVerificationError
+	switch text := err.Error(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %v", f.timeout)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "it closes the connection, as a port that is not for etcd's clients may"
+	case strings.HasSuffix(text, "server gave HTTP response to HTTPS client"): // net/http has no kind for it
+		return "it speaks HTTP, not HTTPS"
+	case strings.HasSuffix(text, "Client sent an HTTP request to an HTTPS server."): // its server's words
+		return "it speaks HTTPS, not HTTP"
+	case errors.As(err, &certificate):
+		return "its certificate is not to be trusted (--cacert names the authority): " + certificate.Err.Error()
+	default:
+		return text
+	}
 }
 
 // firstLine is what an error has to say, which the gateway says in JSON.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -56,6 +58,49 @@ func TestStatusOfALoneMember(t *testing.T) {
 	require.Contains(t, problems, "connection refused")
 }
 
+// Each endpoint that does not answer is named with the reason, as JSON too.
+func TestStatusWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	listen := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		return l
+	}
+	mute, curt := listen(), listen()
+	go func() {
+		for c, err := curt.Accept(); err == nil; c, err = curt.Accept() {
+			_, _ = c.Read(make([]byte, 1))
+			_ = c.Close()
+		}
+	}()
+	plain := httptest.NewServer(http.NotFoundHandler())
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	for _, test := range []struct{ endpoint, says string }{
+		{mute.Addr().String(), "no answer within 200ms"},
+		{curt.Addr().String(), "it closes the connection, as a port that is not for etcd's clients may"},
+		{"https://" + plain.Listener.Addr().String(), "it speaks HTTP, not HTTPS"},
+		{secure.Listener.Addr().String(), "it speaks HTTPS, not HTTP"},
+		{secure.URL, "its certificate is not to be trusted (--cacert names the authority): x509: certificate signed by unknown authority"},
+	} {
+		want := test.endpoint + ": " + test.says
+		status, out, problems := showStatus(t, nil, "--command-timeout=200ms", "--endpoints", test.endpoint)
+		require.Equal(t, exitFailed, status)
+		require.Empty(t, out)
+		require.Equal(t, "triglot: "+want+"\n", problems)
+		status, out, problems = showStatus(t, nil, "--command-timeout=200ms", "-w=json", "--endpoints", test.endpoint)
+		require.Equal(t, exitFailed, status)
+		require.Empty(t, problems)
+		var got map[string]any
+		require.NoError(t, json.Unmarshal([]byte(out), &got))
+		require.Equal(t, map[string]any{"healthy": false, "problems": []any{want}}, got)
+	}
+}
+
 // Whoever is not root sees nothing while authentication is on, but through the socket.
 func TestStatusNeedsRoot(t *testing.T) {
 	t.Parallel()
@@ -105,15 +150,17 @@ func TestStatusNamesWhatIsWrong(t *testing.T) {
 		{"id":"a","name":"m1","role":"leader","client_urls":["http://h:1"],"state":{"leader":"a","revision":7,"alarms":[{"member_id":"b","alarm":"NOSPACE"}]}},
 		{"id":"b","name":"m2","role":"follower","state":{"leader":"d","alarms":[{"member_id":"b","alarm":"NOSPACE"}]}},
 		{"id":"d","name":"","role":"unknown","error":"no connection"},
-		{"id":"e","name":"m5","role":"unknown","error":"no connection"}]}`
+		{"id":"e","name":"m5","role":"unknown","error":"no connection"},
+		{"id":"f","name":"m6","role":"learner","error":"no connection"}]}`
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, report) }))
 	defer server.Close()
 	status, out, _ := showStatus(t, nil, "--endpoints", server.URL)
 	require.Equal(t, exitFailed, status)
-	require.Contains(t, out, "cluster c, leader a, 2 of 4 members answer\n")
+	require.Contains(t, out, "cluster c, leader a, 2 of 5 members answer\n")
 	for _, line := range []string{
+		"only 2 of 4 voting members answer: without a majority nothing can be written",
 		"alarm NOSPACE of member b", "member b (m2) takes d for the leader", "member d has not started",
-		"member e (m5) cannot be reached: no connection",
+		"member e (m5) does not answer: no connection",
 	} {
 		require.Contains(t, out, "\n"+line+"\n")
 	}

@@ -60,10 +60,22 @@ func (n *Node) statusOf(ctx context.Context, m core.Member) core.MemberStatus {
 		err = decodeStatus(&s, answer)
 	}
 	if err != nil {
-		return core.MemberStatus{Member: m, Err: err}
+		return core.MemberStatus{Member: m, Err: n.whyMute(ctx, m.ID, err)}
 	}
 	s.Status.ClusterID, s.Status.Member = n.disk.id.cluster, m.ID
 	return s
+}
+
+// whyMute is why a member did not answer: that there is no way to it says more than that the
+// question failed.
+func (n *Node) whyMute(ctx context.Context, id core.MemberID, err error) error {
+	if broken := n.peers.broken(id); broken != nil {
+		return core.Errorf(core.Timeout, "%w", broken)
+	}
+	if ctx.Err() != nil {
+		return core.Errorf(core.Timeout, "no answer within %v", overviewPatience)
+	}
+	return err
 }
 
 func (n *Node) countSessions(ctx context.Context) (int, error) {

@@ -1,7 +1,10 @@
 package node
 
 import (
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -62,4 +65,33 @@ func TestOverviewOfOne(t *testing.T) {
 	require.Equal(t, n.Status().Member, all[0].Member.ID)
 	require.Equal(t, core.Rev(2), all[0].Status.Rev)
 	require.Zero(t, all[0].Sessions)
+}
+
+// A member that is away is told apart from one that is there and slow.
+func TestOverviewOfAMemberThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, func(_ int, cfg *Config) { cfg.Peers.ReadTimeout = 3 * overviewPatience })
+		leader := c.waitLeader()
+		away, asked := c.followers(leader)[0], c.nodes[leader]
+		id := c.id(away)
+		why := func() string {
+			all, err := asked.Overview(testContext(t), core.Principal{})
+			require.NoError(t, err)
+			i := slices.IndexFunc(all, func(m core.MemberStatus) bool { return m.Member.ID == id })
+			if all[i].Err == nil {
+				return ""
+			}
+			require.ErrorIs(t, all[i].Err, core.Timeout)
+			return all[i].Err.Error()
+		}
+		require.Empty(t, why())
+		undo := c.isolate(away)
+		require.Equal(t, "request timed out: no answer within 2s", why())
+		undo()
+		c.stop(away)
+		c.eventually("it is missed", func() bool {
+			return strings.HasPrefix(why(), "request timed out: "+testURL(away)+": ")
+		})
+		c.stopAll()
+	})
 }

@@ -78,7 +78,7 @@ func (p *peers) start() error {
 	}
 	t, err := peer.Start(peer.Config{
 		Cluster: n.disk.id.cluster, Self: n.disk.id.member, Name: n.cfg.Name,
-		Listeners: n.cfg.Peers.Listeners, Dial: n.cfg.Peers.Dial, Handler: p, OnLink: n.driver.Connected, OnGone: n.driver.Gone,
+		Listeners: n.cfg.Peers.Listeners, Dial: n.cfg.Peers.Dial, Handler: p, New: n.disk.isNew, OnLink: n.driver.Connected, OnGone: n.driver.Gone,
 		ReadTimeout: n.cfg.Peers.ReadTimeout, WriteTimeout: n.cfg.Peers.WriteTimeout,
 		Logger: n.cfg.Logger.With("component", "peer"),
 	})
@@ -164,6 +164,18 @@ func (p *peers) links() map[core.MemberID]time.Time {
 	return since
 }
 
+// broken is why there is no connection to a member, nil if there is one.
+func (p *peers) broken(id core.MemberID) error {
+	if t := p.transport.Load(); t != nil {
+		for _, s := range t.Peers() {
+			if s.ID == id {
+				return s.Err
+			}
+		}
+	}
+	return nil
+}
+
 // askLeader asks whoever leads. It fails with NoLeader if nobody is known to.
 func (p *peers) askLeader(ctx context.Context, kind questionKind, body []byte) ([]byte, error) {
 	leader := p.n.Self().Leader
@@ -214,7 +226,10 @@ func (p *peers) Answer(ctx context.Context, from core.MemberID, kind uint8, body
 	return answer(ctx, from, body)
 }
 
-// Admit implements peer.Handler: members may speak, and nobody else.
+// Admit implements peer.Handler: members may speak, and nobody else. A founder whose
+// data directory is lost, and that was founded anew while nobody was there to say so, is
+// found out here: with its vote a majority could elect a leader that lacks what it had
+// acknowledged (which etcd does).
 func (p *peers) Admit(h peer.Hello) *peer.Refusal {
 	view := p.n.published.hold()
 	if view == nil {
@@ -232,8 +247,14 @@ func (p *peers) Admit(h peer.Hello) *peer.Refusal {
 		return &peer.Refusal{Reason: fmt.Sprintf("member %x is this one: the data directory was copied, or an advertised peer URL leads back", uint64(h.From))}
 	case view.RemovedMember(h.From):
 		return &peer.Refusal{Removed: true, Reason: fmt.Sprintf("member %x was removed from the cluster", uint64(h.From))}
-	case memberIn(view.Members(), h.From) == nil:
+	}
+	m := memberIn(view.Members(), h.From)
+	switch {
+	case m == nil:
 		return &peer.Refusal{Reason: fmt.Sprintf("member %x (%q) is none of this cluster: add it first", uint64(h.From), h.Name)}
+	case h.New && m.Name != "":
+		return &peer.Refusal{Forgotten: true, Reason: fmt.Sprintf("member %x (%q) has started before, and its data directory is new: "+
+			"what it has promised to the others is lost with the old one", uint64(h.From), m.Name)}
 	}
 	return nil
 }
@@ -274,5 +295,14 @@ func amiss(i *peer.Introduction, who *peer.Newcomer) error {
 	return nil
 }
 
-// Removed implements peer.Handler: a member that was removed ends (etcd T-101).
-func (p *peers) Removed(core.MemberID) { p.n.fail(ErrRemoved) }
+// Refused implements peer.Handler: a member that was removed ends (etcd T-101), and so
+// does one that has forgotten what it has promised. One that is not new any more has not:
+// it was let in by others meanwhile.
+func (p *peers) Refused(_ core.MemberID, why *peer.Refusal) {
+	switch {
+	case why.Removed:
+		p.n.fail(ErrRemoved)
+	case why.Forgotten && p.n.disk.isNew():
+		p.n.fail(ErrForgotten)
+	}
+}

@@ -133,7 +133,10 @@ func (l *link) ask(ctx context.Context, kind uint8, body []byte) ([]byte, error)
 	q := question{id: id, kind: kind, timeout: patience(ctx)}
 	if !l.out.put(item{kind: frameQuestion, head: q.head(), body: body, size: questionHead + len(body)}) {
 		l.asked.forget(id)
-		return nil, core.Errorf(core.Timeout, "there is no connection to member %x, or too much waits for it", uint64(l.id))
+		if status, _ := l.state(); status.Err != nil {
+			return nil, core.Errorf(core.Timeout, "there is no connection to member %x: %w", uint64(l.id), status.Err)
+		}
+		return nil, core.Errorf(core.Timeout, "too much waits for member %x", uint64(l.id))
 	}
 	select {
 	case a := <-settled:

@@ -164,7 +164,7 @@ func (l *link) attempt(ctx context.Context, attempt int) error {
 	conn, err := l.t.caller.enter(ctx, url, l.t.greeting(l.id, forStream))
 	if err != nil {
 		l.complain(ctx, url, err)
-		return fmt.Errorf("%s: %w", url, err)
+		return unreached{url, err}
 	}
 	if l.t.sparing.due(remark{l.about(), "connected"}, time.Now()) {
 		l.t.log.Info("connected to a peer", "peer", l.about(), "url", url)
@@ -176,8 +176,17 @@ func (l *link) attempt(ctx context.Context, attempt int) error {
 	if ctx.Err() == nil && l.t.sparing.due(remark{l.about(), "lost: " + reasonOf(err)}, time.Now()) {
 		l.t.log.Warn("lost the connection to a peer", "peer", l.about(), "url", url, "error", err)
 	}
-	return fmt.Errorf("%s: %w", url, err)
+	return unreached{url, err}
 }
+
+// unreached is why there is no connection to a URL, in which no other address is named.
+type unreached struct {
+	url string
+	err error
+}
+
+func (u unreached) Error() string { return u.url + ": " + reasonOf(u.err) }
+func (u unreached) Unwrap() error { return u.err }
 
 func (l *link) url(attempt int) (string, error) {
 	l.mu.Lock()
@@ -197,8 +206,8 @@ func (l *link) ways() int {
 
 func (l *link) about() string { return fmt.Sprintf("%x", uint64(l.id)) }
 
-// complain logs that there is no way to the peer, and passes on that it says that this
-// member was removed.
+// complain logs that there is no way to the peer, and passes on that it refuses this
+// member for good.
 func (l *link) complain(ctx context.Context, url string, err error) {
 	if ctx.Err() != nil {
 		return
@@ -211,8 +220,8 @@ func (l *link) complain(ctx context.Context, url string, err error) {
 	if l.t.sparing.due(remark{l.about(), reasonOf(err)}, time.Now()) {
 		l.t.log.Warn(text, "peer", l.about(), "url", url, "error", err)
 	}
-	if r.Refusal != nil && r.Removed && r.proven {
-		l.t.config.Handler.Removed(l.id)
+	if r.Refusal != nil && (r.Removed || r.Forgotten) && r.proven {
+		l.t.config.Handler.Refused(l.id, r.Refusal)
 	}
 }
 

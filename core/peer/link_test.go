@@ -258,6 +258,11 @@ func TestOnLink(t *testing.T) {
 // connection follows.
 func TestURLsInTurn(t *testing.T) {
 	a, b, c := newTestPeer(t, 1), newTestPeer(t, 2), newTestPeer(t, 2)
+	a.SetMembers([]core.Member{{ID: 2, PeerURLs: []string{"127.0.0.1:1"}}})
+	const refused = "127.0.0.1:1: dial: connect: connection refused"
+	eventually(t, "refused", func() bool { return a.Peers()[0].Err.Error() == refused })
+	_, err := a.Ask(t.Context(), 2, 1, nil)
+	require.EqualError(t, err, "request timed out: there is no connection to member 2: "+refused)
 	a.SetMembers([]core.Member{{ID: 2, PeerURLs: []string{"127.0.0.1:1", b.url}}})
 	a.awaitUp(t)
 	a.SetMembers([]core.Member{{ID: 2, PeerURLs: []string{b.url, "127.0.0.1:1"}}})
@@ -270,7 +275,7 @@ func TestURLsInTurn(t *testing.T) {
 	})
 	a.SetMembers(nil)
 	require.Empty(t, a.Peers())
-	_, err := a.Open(t.Context(), 2)
+	_, err = a.Open(t.Context(), 2)
 	require.ErrorIs(t, err, core.Timeout)
 	eventually(t, "c is left", func() bool {
 		c.inbound.mu.Lock()

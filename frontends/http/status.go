@@ -160,6 +160,9 @@ func reportOne(m *core.MemberStatus) MemberReport {
 // errorText is why a member could not be asked: what there is of its own words.
 func errorText(err error) string {
 	if e := (*core.Error)(nil); errors.As(err, &e) {
+		if e.Kind == core.Timeout { // of the question, which nobody has put
+			return e.Cause.Error()
+		}
 		return e.Error()
 	}
 	return clientError(err).Error()

@@ -74,7 +74,7 @@ func TestStatusShowsAllMembers(t *testing.T) {
 		},
 	}, got.Members[0])
 	require.Equal(t, "unknown", got.Members[1].Role)
-	require.Contains(t, got.Members[1].Error, "no connection")
+	require.Equal(t, "no connection", got.Members[1].Error)
 	require.Nil(t, got.Members[1].State)
 	require.Equal(t, "observer", got.Members[2].Role)
 	require.Equal(t, uint64(4), got.Members[2].State.Lag)
