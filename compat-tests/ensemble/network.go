@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
 
-// stranger is who dials if it is none of the members: always let through.
+// stranger is who dials if it is none of the members. It is not let through: what a member
+// says on a connection that is not known to be its own would not be cut.
 const stranger = -1
 
 // Network is the way between the members: one proxy for each peer port. It is safe for
@@ -44,6 +46,10 @@ func NewNetwork(pids func() []int) *Network {
 func (n *Network) carry(dialer net.Conn, g *gate) {
 	to := g.to
 	c := &link{from: n.who(dialer), to: to, dialer: dialer}
+	if c.from == stranger {
+		c.close()
+		return
+	}
 	n.mu.Lock()
 	for (n.cut[[2]int{c.from, to}] || n.cut[[2]int{to, c.from}]) && !n.closed {
 		n.changed.Wait() // half open is not open: neither side's SYN gets an answer
@@ -89,15 +95,14 @@ func (c *link) close() {
 
 // who is the member that dials, or stranger.
 func (n *Network) who(conn net.Conn) int {
-	pids := n.pids()
-	pid, err := owner(conn.RemoteAddr().(*net.TCPAddr), pids)
-	if err != nil || pid == 0 {
-		return stranger
-	}
-	for i, p := range pids {
-		if p == pid {
+	const attempts, apart = 20, 10 * time.Millisecond // a process that has just begun is not yet among the members
+	for range attempts {
+		pids := n.pids()
+		pid, err := owner(conn.RemoteAddr().(*net.TCPAddr), conn.LocalAddr().(*net.TCPAddr), pids)
+		if i := slices.Index(pids, pid); err == nil && pid != 0 && i >= 0 {
 			return i
 		}
+		time.Sleep(apart)
 	}
 	return stranger
 }

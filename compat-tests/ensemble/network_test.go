@@ -5,6 +5,7 @@ package ensemble
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -100,4 +101,21 @@ func BenchmarkListening(b *testing.B) {
 		_, err := listening()
 		require.NoError(b, err)
 	}
+}
+
+// Who is not a member gets nothing through: nobody could cut it.
+func TestStranger(t *testing.T) {
+	behind, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, behind.Close()) }()
+	n := NewNetwork(func() []int { return []int{0, 0} })
+	defer func() { require.NoError(t, n.Close()) }()
+	at := freeAddress(t)
+	require.NoError(t, n.Listen(1, at, behind.Addr().String(), nil))
+	conn, err := net.Dial("tcp", at)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = conn.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
 }

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-func owner(*net.TCPAddr, []int) (int, error) {
+func owner(_, _ *net.TCPAddr, _ []int) (int, error) {
 	return 0, errors.New("who dials is known on Linux only")
 }
 
