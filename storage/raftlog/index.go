@@ -118,11 +118,12 @@ func (x *index) runOf(i uint64) int {
 	return sort.Search(len(x.runs), func(n int) bool { return x.runs[n].index > i }) - 1
 }
 
-// bytesAfter is the space of the records after entry i, rounded up to a run.
+// bytesAfter is the space of the records after entry i, rounded up to a run. The log may
+// have been reset since the caller asked where it begins: i may lie below the base.
 func (x *index) bytesAfter(i uint64) int64 {
+	i = max(i, x.base().index)
 	if i >= x.last {
 		return 0
 	}
-	i = max(i, x.base().index)
 	return x.bytes - x.runs[x.runOf(i+1)].before
 }

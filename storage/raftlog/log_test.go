@@ -142,6 +142,7 @@ func TestSnapshot(t *testing.T) {
 	defer func() { require.NoError(t, l.Close()) }()
 	l.SetMembers([]core.MemberID{1, 2}, []core.MemberID{3})
 	require.NoError(t, l.Reset(7, 3))
+	require.Zero(t, l.BytesAfter(3), "who asks by an index of before the reset")
 	at := func() *raftpb.SnapshotMetadata {
 		s, err := l.Snapshot()
 		require.NoError(t, err)

@@ -330,6 +330,7 @@ func (m *model) checkBytes(t *rapid.T, first, last uint64) {
 		got := m.log.BytesAfter(i - 1)
 		require.GreaterOrEqual(t, got, bytes, "after %d", i-1)
 	}
+	require.GreaterOrEqual(t, m.log.BytesAfter(0), bytes, "from before the first of them")
 }
 
 // TestModel compares the log with raft.MemoryStorage over random operations,
