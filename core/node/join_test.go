@@ -42,9 +42,16 @@ func (c *testCluster) ready() {
 // removed waits for a member to end because it was removed.
 func (c *testCluster) removed(member int) {
 	c.t.Helper()
+	c.ended(member, ErrRemoved)
+}
+
+// ended waits for a member to end because of a fault.
+func (c *testCluster) ended(member int, fault error) {
+	c.t.Helper()
 	select {
 	case err := <-c.nodes[member].Failed():
-		require.ErrorIs(c.t, err, ErrRemoved)
+		require.ErrorIs(c.t, err, fault)
+		require.NotContains(c.t, err.Error(), "\n")
 	case <-testContext(c.t).Done():
 		require.Fail(c.t, "nothing ended the member")
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -61,6 +62,8 @@ type peers struct {
 	members []core.Member
 	// complained is when a line was written of a member's messages that cannot be read.
 	complained map[core.MemberID]time.Time
+	// refusals is when a line was written of changes of members that are refused, by its text.
+	refusals map[string]time.Time
 }
 
 var _ peer.Handler = (*peers)(nil)
@@ -195,6 +198,25 @@ func (p *peers) Message(from core.MemberID, body []byte) {
 	p.n.driver.Receive(m)
 }
 
+// refusedPause is how long no line is written of changes of members that are refused, after
+// a like one: a client's reconfig is tried again until it succeeds or is given up.
+const refusedPause = time.Minute
+
+// refused says that a change of members is refused.
+func (p *peers) refused(ctx context.Context, level slog.Level, text string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if last, told := p.refusals[text]; told && now.Sub(last) < refusedPause {
+		return
+	}
+	if p.refusals == nil {
+		p.refusals = make(map[string]time.Time)
+	}
+	p.refusals[text] = now
+	p.n.cfg.Logger.Log(ctx, level, text, args...)
+}
+
 // unreadablePause is how long no line is written of a member's messages that cannot be
 // read, after one.
 const unreadablePause = time.Minute
@@ -226,10 +248,8 @@ func (p *peers) Answer(ctx context.Context, from core.MemberID, kind uint8, body
 	return answer(ctx, from, body)
 }
 
-// Admit implements peer.Handler: members may speak, and nobody else. A founder whose
-// data directory is lost, and that was founded anew while nobody was there to say so, is
-// found out here: with its vote a majority could elect a leader that lacks what it had
-// acknowledged (which etcd does).
+// Admit implements peer.Handler: members may speak, and nobody else; and none that has
+// forgotten what it has promised.
 func (p *peers) Admit(h peer.Hello) *peer.Refusal {
 	view := p.n.published.hold()
 	if view == nil {
@@ -252,9 +272,16 @@ func (p *peers) Admit(h peer.Hello) *peer.Refusal {
 	switch {
 	case m == nil:
 		return &peer.Refusal{Reason: fmt.Sprintf("member %x (%q) is none of this cluster: add it first", uint64(h.From), h.Name)}
-	case h.New && m.Name != "":
-		return &peer.Refusal{Forgotten: true, Reason: fmt.Sprintf("member %x (%q) has started before, and its data directory is new: "+
-			"what it has promised to the others is lost with the old one", uint64(h.From), m.Name)}
+	case !h.New:
+		return nil
+	}
+	started, err := p.n.disk.hasStarted(m, view.Index())
+	switch {
+	case err != nil:
+		return &peer.Refusal{Reason: fmt.Sprintf("whether member %x has started before cannot be told: %v", uint64(h.From), err)}
+	case started:
+		return &peer.Refusal{Forgotten: true, Reason: fmt.Sprintf("member %x has started before, and its data directory is new: "+
+			"what it has promised to the others is lost with the old one", uint64(h.From))}
 	}
 	return nil
 }

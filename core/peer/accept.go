@@ -114,7 +114,7 @@ func (t *Transport) handshake(conn net.Conn) (greeting, error) {
 
 // answer is the frame that answers a greeting, and the refusal if it is one.
 func (t *Transport) answer(g *greeting, now time.Time) (frameKind, []byte, error) {
-	r := reply{cluster: t.config.Cluster, self: t.config.Self, version: g.agree()}
+	r := reply{cluster: t.config.Cluster, self: t.config.Self, new: t.isNew(), version: g.agree()}
 	switch {
 	case r.version == 0:
 		r.refusal = &Refusal{Reason: fmt.Sprintf("member %x speaks versions %d to %d of the protocol between members, this one %d to %d",

@@ -21,6 +21,8 @@ type caller struct {
 	dial func(ctx context.Context, url string) (net.Conn, error)
 	// timeout bounds the handshake.
 	timeout time.Duration
+	// admit is Handler.Admit, nil for one that takes everybody.
+	admit func(Hello) *Refusal
 }
 
 // call connects to a URL, says g, and returns the connection, and the frame that came
@@ -111,21 +113,33 @@ func (c caller) enter(ctx context.Context, url string, g *greeting) (net.Conn, e
 		return nil, err
 	}
 	r, err := decodeReply(kind, body)
-	switch {
-	case err != nil:
-	case r.refusal != nil:
-		err = refused{r.refusal, r.cluster == g.Cluster && r.self == g.To}
-	case r.cluster != g.Cluster || r.self != g.To:
-		err = refused{Refusal: &Refusal{Reason: fmt.Sprintf("it is member %x of cluster %x, not member %x of cluster %x",
-			uint64(r.self), r.cluster, uint64(g.To), g.Cluster)}}
-	case r.version < minVersion || r.version > maxVersion:
-		err = fmt.Errorf("it wants version %d of the protocol between members, this one speaks %d to %d", r.version, minVersion, maxVersion)
+	if err == nil {
+		err = c.judge(g, &r)
 	}
 	if err != nil {
 		_ = conn.Close() // the other error says more
 		return nil, err
 	}
 	return conn, nil
+}
+
+// judge is why a reply to a greeting does not let this member in, or lets in nobody that
+// this member would speak to.
+func (c caller) judge(g *greeting, r *reply) error {
+	switch {
+	case r.refusal != nil:
+		return refused{r.refusal, r.cluster == g.Cluster && r.self == g.To}
+	case r.cluster != g.Cluster || r.self != g.To:
+		return refused{Refusal: &Refusal{Reason: fmt.Sprintf("it is member %x of cluster %x, not member %x of cluster %x",
+			uint64(r.self), r.cluster, uint64(g.To), g.Cluster)}}
+	case r.version < minVersion || r.version > maxVersion:
+		return fmt.Errorf("it wants version %d of the protocol between members, this one speaks %d to %d", r.version, minVersion, maxVersion)
+	case r.new && c.admit != nil:
+		if refusal := c.admit(Hello{Cluster: r.cluster, From: r.self, To: g.From, New: true}); refusal != nil {
+			return refusal // the wish to speak is this member's: nobody was refused
+		}
+	}
+	return nil
 }
 
 // Dialer is what a member uses that has no Transport yet, because it is to join.
@@ -137,7 +151,7 @@ type Dialer struct {
 // Probe asks for who who is at a URL. Its error says what is there instead.
 func (d Dialer) Probe(ctx context.Context, url string, who Newcomer) (Introduction, error) {
 	g := greeting{Hello: who.Hello, peerURLs: who.PeerURLs, min: minVersion, max: maxVersion, purpose: forProbe}
-	conn, kind, body, err := caller{d.Dial, defaultTimeout}.call(ctx, url, &g)
+	conn, kind, body, err := caller{dial: d.Dial, timeout: defaultTimeout}.call(ctx, url, &g)
 	if err != nil {
 		return Introduction{}, fmt.Errorf("%s: %w", url, err)
 	}
@@ -164,7 +178,7 @@ func (d Dialer) Probe(ctx context.Context, url string, who Newcomer) (Introducti
 // causes if there is one.
 func (d Dialer) Open(ctx context.Context, url string, hello Hello) (net.Conn, error) {
 	g := greeting{Hello: hello, min: minVersion, max: maxVersion, purpose: forTransfer}
-	conn, err := caller{d.Dial, defaultTimeout}.enter(ctx, url, &g)
+	conn, err := caller{dial: d.Dial, timeout: defaultTimeout}.enter(ctx, url, &g)
 	if err != nil {
 		return nil, core.Errorf(core.Timeout, "%s: %w", url, err)
 	}

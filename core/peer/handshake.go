@@ -40,6 +40,7 @@ type greeting struct {
 type reply struct {
 	cluster uint64
 	self    core.MemberID
+	new     bool   // see Hello
 	version uint64 // the version that is spoken from now on
 	refusal *Refusal
 }
@@ -62,6 +63,8 @@ const (
 	fieldLeader
 	fieldMember // a message of the following
 	fieldPeerURL
+	fieldNew       // a bool of who speaks
+	fieldForgotten // a bool of a refusal
 )
 
 const (
@@ -78,6 +81,14 @@ func appendID(b []byte, field protowire.Number, id uint64) []byte {
 
 func appendNumber(b []byte, field protowire.Number, n uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), n)
+}
+
+// appendFlag appends a bool if it is true.
+func appendFlag(b []byte, field protowire.Number, set bool) []byte {
+	if !set {
+		return b
+	}
+	return appendNumber(b, field, 1)
 }
 
 func appendText(b []byte, field protowire.Number, s string) []byte {
@@ -126,6 +137,7 @@ func (g *greeting) encode() []byte {
 	for _, u := range g.peerURLs {
 		b = appendText(b, fieldPeerURL, u)
 	}
+	b = appendFlag(b, fieldNew, g.New)
 	return appendID(b, fieldProcess, g.process)
 }
 
@@ -151,6 +163,8 @@ func decodeGreeting(b []byte) (greeting, error) {
 			g.process = n
 		case fieldPeerURL:
 			g.peerURLs = append(g.peerURLs, string(text))
+		case fieldNew:
+			g.New = n != 0
 		}
 		return nil
 	})
@@ -170,13 +184,11 @@ func (r *reply) encode() (frameKind, []byte) {
 	b := appendID(nil, fieldCluster, r.cluster)
 	b = appendID(b, fieldSelf, uint64(r.self))
 	if r.refusal == nil {
-		return frameWelcome, appendNumber(b, fieldVersion, r.version)
+		return frameWelcome, appendFlag(appendNumber(b, fieldVersion, r.version), fieldNew, r.new)
 	}
 	b = appendText(b, fieldReason, r.refusal.Reason)
-	if r.refusal.Removed {
-		b = appendNumber(b, fieldRemoved, 1)
-	}
-	return frameRefusal, b
+	b = appendFlag(b, fieldRemoved, r.refusal.Removed)
+	return frameRefusal, appendFlag(b, fieldForgotten, r.refusal.Forgotten)
 }
 
 func decodeReply(kind frameKind, b []byte) (reply, error) {
@@ -200,6 +212,10 @@ func decodeReply(kind frameKind, b []byte) (reply, error) {
 			r.refusal.Reason = string(text)
 		case field == fieldRemoved && r.refusal != nil:
 			r.refusal.Removed = n != 0
+		case field == fieldForgotten && r.refusal != nil:
+			r.refusal.Forgotten = n != 0
+		case field == fieldNew:
+			r.new = n != 0
 		}
 		return nil
 	})
@@ -230,10 +246,7 @@ func encodeMember(m *core.Member) []byte {
 	for _, u := range m.ClientURLs {
 		b = appendText(b, fieldMemberClientURL, u)
 	}
-	if m.Learner {
-		b = appendNumber(b, fieldMemberLearner, 1)
-	}
-	return b
+	return appendFlag(b, fieldMemberLearner, m.Learner)
 }
 
 func decodeIntroduction(b []byte) (Introduction, error) {

@@ -80,7 +80,7 @@ func TestOutboxModel(t *testing.T) {
 func TestNewestStreamCounts(t *testing.T) {
 	p := newTestPeer(t, 2)
 	g := greeting{Hello: Hello{Cluster: testCluster, From: 1, To: 2}, min: minVersion, max: maxVersion, purpose: forStream, process: 7}
-	c := caller{dialTCP, time.Second}
+	c := caller{dial: dialTCP, timeout: time.Second}
 	for _, word := range []string{"first", "second", "third"} {
 		conn, err := c.enter(t.Context(), p.url, &g)
 		require.NoError(t, err)

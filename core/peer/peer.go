@@ -22,6 +22,9 @@ type Config struct {
 	Dial func(ctx context.Context, url string) (net.Conn, error)
 
 	Handler Handler
+	// New says whether this member, as far as its disk knows, has never taken part (Hello).
+	// Nil is that it has.
+	New func() bool
 	// OnLink is told whether there is a way to a member: that there is none when its name
 	// is heard first and when a connection ends, and that there is one when messages
 	// are taken. Nil is nobody.
@@ -55,14 +58,16 @@ type Handler interface {
 	// Transfer speaks on a connection that was opened by Transport.Open, until it
 	// returns. The member is one of the cluster.
 	Transfer(ctx context.Context, from core.MemberID, conn net.Conn) error
-	// Admit says whether somebody may speak, nil if so. It is asked at the handshake.
+	// Admit says whether somebody may speak, nil if so. It is asked at the handshake; and
+	// of one that this member dials, and that says that it is new, whether to speak to it.
 	Admit(hello Hello) *Refusal
 	// Introduce is what a stranger is told who asks who is there (Probe): anybody who may
 	// connect, as it is needed to join. An error is what is wrong with what it says of
 	// itself, for the log: it finds that out by what it is told.
 	Introduce(who Newcomer) (Introduction, error)
-	// Removed says that peers refuse this member because it was removed from the cluster.
-	Removed(by core.MemberID)
+	// Refused says that peers refuse this member for good: because it was removed from the
+	// cluster, or has forgotten.
+	Refused(by core.MemberID, why *Refusal)
 }
 
 // Hello is how one who connects introduces itself.
@@ -70,6 +75,9 @@ type Hello struct {
 	Cluster  uint64
 	From, To core.MemberID
 	Name     string
+	// New says that From has never voted nor acknowledged anything, as far as its disk
+	// knows. If others know better, its disk was lost.
+	New bool
 }
 
 // Newcomer is how one introduces itself that asks who is there, as far as it knows. The
@@ -85,7 +93,9 @@ type Newcomer struct {
 type Refusal struct {
 	// Removed says that the one who connects was a member and is none any more.
 	Removed bool
-	Reason  string
+	// Forgotten says that the one who connects says that it is new, and is not.
+	Forgotten bool
+	Reason    string
 }
 
 func (r *Refusal) Error() string { return r.Reason }

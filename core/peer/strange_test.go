@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,10 +208,10 @@ func TestCopiedDataDirectory(t *testing.T) {
 func TestVersionsThatDoNotMeet(t *testing.T) {
 	p := newTestPeer(t, 2)
 	g := greeting{Hello: Hello{Cluster: testCluster, From: 1, To: 2}, min: maxVersion + 1, max: maxVersion + 2, purpose: forStream}
-	_, err := caller{dialTCP, time.Second}.enter(t.Context(), p.url, &g)
+	_, err := caller{dial: dialTCP, timeout: time.Second}.enter(t.Context(), p.url, &g)
 	require.EqualError(t, err, "member 1 speaks versions 2 to 3 of the protocol between members, this one 1 to 1")
 	g.min, g.purpose = minVersion, 77
-	_, err = caller{dialTCP, time.Second}.enter(t.Context(), p.url, &g)
+	_, err = caller{dial: dialTCP, timeout: time.Second}.enter(t.Context(), p.url, &g)
 	require.EqualError(t, err, "a connection for purpose 77 is not known here")
 }
 
@@ -228,4 +229,39 @@ func TestHandshakesAreBounded(t *testing.T) {
 	require.NoError(t, err)
 	_, err = mute[0].Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
+}
+
+// TestOneThatSaysThatItIsNew: whether it may be is asked where it dials, and where it is
+// dialled; nothing passes if not, in either direction.
+func TestOneThatSaysThatItIsNew(t *testing.T) {
+	isNew := new(atomic.Bool)
+	isNew.Store(true)
+	a := newTestPeer(t, 1, func(c *Config) { c.New = isNew.Load })
+	b := newTestPeer(t, 2)
+	a.r.transfer = func(context.Context, net.Conn) error { return nil } // b leaves when it knows
+	b.r.refuse = func(h Hello) *Refusal {
+		if h.New {
+			return &Refusal{Forgotten: true, Reason: fmt.Sprintf("%d has forgotten", h.From)}
+		}
+		return nil
+	}
+	members := []core.Member{a.member(), b.member()}
+	a.SetMembers(members)
+	b.SetMembers(members)
+	eventually(t, "a is told", func() bool {
+		a.r.mu.Lock()
+		defer a.r.mu.Unlock()
+		return len(a.r.forgot) > 0 && len(a.r.removed) == 0
+	})
+	eventually(t, "b does not speak to it", func() bool {
+		err := b.Peers()[0].Err
+		return err != nil && strings.Contains(err.Error(), "1 has forgotten")
+	})
+	_, err := b.Open(t.Context(), 1)
+	require.ErrorContains(t, err, "1 has forgotten")
+	require.False(t, b.inbound.has(1))
+
+	isNew.Store(false)
+	a.awaitUp(t)
+	b.awaitUp(t)
 }

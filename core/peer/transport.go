@@ -61,7 +61,7 @@ func Start(c Config) (*Transport, error) {
 		c.Logger = slog.Default()
 	}
 	t := &Transport{
-		config: c, log: c.Logger, caller: caller{c.Dial, c.ReadTimeout},
+		config: c, log: c.Logger, caller: caller{c.Dial, c.ReadTimeout, c.Handler.Admit},
 		process: rand.Uint64(), links: make(map[core.MemberID]*link), traffic: make(map[core.MemberID]*traffic),
 	}
 	t.ctx, t.stop = context.WithCancelCause(context.Background())
@@ -184,10 +184,12 @@ func (t *Transport) Open(ctx context.Context, to core.MemberID) (net.Conn, error
 // greeting is how this member introduces itself to another.
 func (t *Transport) greeting(to core.MemberID, p purpose) *greeting {
 	return &greeting{
-		Hello: Hello{Cluster: t.config.Cluster, From: t.config.Self, To: to, Name: t.config.Name},
+		Hello: Hello{Cluster: t.config.Cluster, From: t.config.Self, To: to, Name: t.config.Name, New: t.isNew()},
 		min:   minVersion, max: maxVersion, purpose: p, process: t.process,
 	}
 }
+
+func (t *Transport) isNew() bool { return t.config.New != nil && t.config.New() }
 
 func (t *Transport) timed(conn net.Conn, traffic *traffic) *timedConn {
 	c := &timedConn{Conn: conn, readTimeout: t.config.ReadTimeout, writeTimeout: t.config.WriteTimeout, traffic: traffic}

@@ -27,6 +27,7 @@ type recorder struct {
 	messages []string // what came, and "broken" where something may be lost
 	broken   int      // how often
 	removed  []core.MemberID
+	forgot   []core.MemberID
 	refuse   func(Hello) *Refusal
 	answer   func(ctx context.Context, kind uint8, body []byte) ([]byte, error)
 	transfer func(ctx context.Context, conn net.Conn) error
@@ -84,10 +85,15 @@ func (r *recorder) Introduce(who Newcomer) (Introduction, error) {
 	return testIntroduction, fmt.Errorf("nobody knows %v", who)
 }
 
-func (r *recorder) Removed(by core.MemberID) {
+func (r *recorder) Refused(by core.MemberID, why *Refusal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.removed = append(r.removed, by)
+	if why.Removed {
+		r.removed = append(r.removed, by)
+	}
+	if why.Forgotten {
+		r.forgot = append(r.forgot, by)
+	}
 }
 
 func (r *recorder) heard() []string {
