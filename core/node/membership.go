@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -86,11 +87,21 @@ func (m membership) judge(ctx context.Context, who core.Principal, check func([]
 		return err
 	}
 	links := member.Links{Self: m.n.disk.id.member, Since: m.n.peers.links(), Now: time.Now()}
-	if err := check(members, &links); err != nil {
-		m.n.cfg.Logger.Warn("a change of members was refused: it would put the quorum at risk", "error", err, "connected_since", links.Since)
-		return err
+	err = check(members, &links)
+	if err == nil {
+		return nil
 	}
-	return nil
+	connected := make(map[string]time.Duration, len(links.Since))
+	for id, since := range links.Since {
+		connected[hexID(id)] = links.Now.Sub(since).Round(time.Millisecond)
+	}
+	level, text := slog.LevelWarn, "a change of members is refused: it would put the quorum at risk"
+	links.Now = links.Now.Add(member.HealthInterval)
+	if check(members, &links) == nil {
+		level, text = slog.LevelInfo, "a change of members is refused for some seconds: the members' connections are too young"
+	}
+	m.n.peers.refused(ctx, level, text, "error", err, "connected_for", connected)
+	return err
 }
 
 // change has the leader make a change, and returns the members as they are then.

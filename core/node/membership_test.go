@@ -1,7 +1,12 @@
 package node
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -124,4 +129,41 @@ func TestJoinNobody(t *testing.T) {
 	cfg.Peers.Dial = newTestNetwork(t).dialer(0)
 	_, err := Start(cfg)
 	require.EqualError(t, err, "--initial-cluster-state=existing: --initial-cluster names no other member of the cluster to join")
+}
+
+// A change that is tried again and again while the members' connections are young, as
+// ZooKeeper's reconfig is, says so once, and is no reason to worry; one that would put the
+// quorum at risk is, and is told of once.
+func TestRefusedChangesAreToldOfOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := newTestCluster(t, 3, func(_ int, cfg *Config) {
+			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)).With("member", cfg.Name)
+		})
+		leader := c.waitLeader()
+		asked := c.nodes[leader].Membership()
+		log.Reset()
+		tried := 0
+		for {
+			_, _, err := asked.Add(testContext(t), core.Principal{}, []string{testURL(3)}, false)
+			if tried++; err == nil {
+				break
+			}
+			require.ErrorIs(t, err, core.Unhealthy)
+			pass(500 * time.Millisecond)
+		}
+		require.Greater(t, tried, 5)
+		told := func(text string) int { return strings.Count(log.String(), text) }
+		require.Equal(t, 1, told("a change of members is refused"), log.String())
+		require.Equal(t, 1, told(`level=INFO msg="a change of members is refused for some seconds`), log.String())
+
+		c.stop(c.followers(leader)[0])
+		for range 5 {
+			_, _, err := asked.Add(testContext(t), core.Principal{}, []string{testURL(4)}, false)
+			require.ErrorIs(t, err, core.Unhealthy)
+		}
+		require.Equal(t, 2, told("a change of members is refused"), log.String())
+		require.Equal(t, 1, told(`level=WARN msg="a change of members is refused: it would put the quorum at risk"`), log.String())
+		c.stopAll()
+	})
 }
