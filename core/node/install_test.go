@@ -17,6 +17,7 @@ import (
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
 	"github.com/triglot/triglot/core/state"
+	"github.com/triglot/triglot/core/token"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/raftlog"
 )
@@ -124,7 +125,10 @@ func TestInstall(t *testing.T) {
 	})
 	require.Equal(t, "20", get(t, behind, "one/00")) // and it is in the cache
 	old := behind.published.hold()
-	behind.auth.tokens.Grant("one", core.SecretHash{1}, 5)
+	drawn := token.NewSecret()
+	behind.auth.tokens.Grant("one", drawn.Hash(), 5)
+	_, _, good := behind.auth.tokens.Lookup(drawn.Token(5))
+	require.True(t, good)
 
 	s, err := fetchFrom(t, ahead, behind)
 	require.NoError(t, err)
@@ -147,6 +151,8 @@ func TestInstall(t *testing.T) {
 	require.Equal(t, []error{errReplaced}, interrupted, "nobody knows what the sessions' clients have missed")
 	require.Equal(t, ahead.published.rev(), <-waited)
 	sameState(t, ahead, behind)
+	_, _, good = behind.auth.tokens.Lookup(drawn.Token(5))
+	require.False(t, good, "it may have ended, or its user, in what was not applied here")
 
 	// The old view sees what it saw, from the engine and the cache.
 	for range 2 {
@@ -462,58 +468,4 @@ func TestReceivedStateIsNotSentAgain(t *testing.T) {
 	require.Equal(t, []string{"state-1"}, names(t, behind))
 	stopNode(t, behind)
 	stopNode(t, ahead)
-}
-
-// TestCheckpointIsShared: who asks while another is being sent a checkpoint, or a moment
-// later, is sent the same one; it goes after a while, or when the log does not reach
-// back to it any more.
-func TestCheckpointIsShared(t *testing.T) {
-	n := startNode(t, testConfig(t))
-	putMany(t, n, 0, 10)
-	o := &n.peers.states.outgoing
-	first, err := o.take(t.Context())
-	require.NoError(t, err)
-	_, ok := o.needed()
-	require.True(t, ok)
-	putMany(t, n, 10, 20)
-	second, err := o.take(t.Context())
-	require.NoError(t, err)
-	require.Same(t, first, second)
-	o.give(second, 0)
-	require.NoError(t, o.tidy(time.Now().Add(time.Hour)), "somebody is being sent it")
-	o.give(first, 0)
-	require.NoError(t, o.tidy(time.Now()))
-	index, ok := o.needed()
-	require.True(t, ok)
-	require.Equal(t, first.index, index)
-	r := n.upkeep.retained(t.Context(), first.index+3)
-	require.Equal(t, first.index, r.transfers)
-
-	require.NoError(t, n.disk.log.Truncate(first.index+1))
-	third, err := o.take(t.Context())
-	require.NoError(t, err)
-	require.NotSame(t, first, third)
-	require.NoError(t, o.tidy(time.Now()), "the first is no use")
-	held, err := n.disk.dir.fs.List("data/" + outgoingName)
-	require.NoError(t, err)
-	require.Equal(t, []string{"2"}, held)
-	o.give(third, 0)
-	require.NoError(t, o.tidy(time.Now().Add(checkpointLasts+time.Second)))
-	_, ok = o.needed()
-	require.False(t, ok)
-	require.Equal(t, index, mustHead(t, n, index).Index)
-	stopNode(t, n)
-}
-
-// mustHead makes a checkpoint and reads its head, which is at index or later.
-func mustHead(t *testing.T, n *Node, index uint64) state.Head {
-	c, err := n.peers.states.outgoing.take(t.Context())
-	require.NoError(t, err)
-	defer n.peers.states.outgoing.give(c, 0)
-	head, err := headIn(n.cfg.FS, c.dir)
-	require.NoError(t, err)
-	require.Equal(t, c.index, head.Index)
-	require.GreaterOrEqual(t, head.Index, index)
-	head.Index = index
-	return head
 }
