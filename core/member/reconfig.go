@@ -1,6 +1,7 @@
 package member
 
 import (
+	"slices"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -41,14 +42,23 @@ func (l *Links) steady(members []core.Member) (n int) {
 // less than a quorum that has; and with Unhealthy if this member reaches too few to
 // be a quorum with another one that cannot be reached.
 func MayAdd(members []core.Member, learner bool, l *Links) error {
+	if err := EnoughToAdd(members, learner); err != nil {
+		return err
+	}
+	voters := votersOf(members)
+	if len(voters) > 1 && l.steady(voters) < quorum(len(voters)+1) {
+		return core.Unhealthy
+	}
+	return nil
+}
+
+// EnoughToAdd is the part of MayAdd that is the same on each member.
+func EnoughToAdd(members []core.Member, learner bool) error {
 	voters := votersOf(members)
 	// A lone member may always get a second one.
 	lone := startedOf(voters) == 1 && len(voters) == 1
 	if !learner && !lone && startedOf(voters) < quorum(len(voters)+1) {
 		return core.NotEnoughStarted
-	}
-	if len(voters) > 1 && l.steady(voters) < quorum(len(voters)+1) {
-		return core.Unhealthy
 	}
 	return nil
 }
@@ -56,24 +66,27 @@ func MayAdd(members []core.Member, learner bool, l *Links) error {
 // MayRemove fails with NotEnoughStarted if less than a quorum of those that are left has
 // started, and with Unhealthy if too few can be reached to do without one that can.
 func MayRemove(members []core.Member, id core.MemberID, l *Links) error {
+	if err := EnoughToRemove(members, id); err != nil || isLearner(members, id) {
+		return err
+	}
 	voters := votersOf(members)
-	left := make([]core.Member, 0, len(voters))
-	for i := range members {
-		switch m := &members[i]; {
-		case m.ID == id && m.Learner:
-			return nil
-		case m.ID != id && !m.Learner:
-			left = append(left, *m)
-		}
-	}
-	if startedOf(left) < quorum(len(left)) {
-		return core.NotEnoughStarted
-	}
 	if _, connected := l.Since[id]; id != l.Self && !connected {
 		return nil // it was of no use
 	}
 	if l.steady(voters)-1 < quorum(len(voters)-1) {
 		return core.Unhealthy
+	}
+	return nil
+}
+
+// EnoughToRemove is the part of MayRemove that is the same on each member.
+func EnoughToRemove(members []core.Member, id core.MemberID) error {
+	if isLearner(members, id) {
+		return nil
+	}
+	left := slices.DeleteFunc(votersOf(members), func(m core.Member) bool { return m.ID == id })
+	if startedOf(left) < quorum(len(left)) {
+		return core.NotEnoughStarted
 	}
 	return nil
 }
@@ -86,6 +99,10 @@ func MayPromote(members []core.Member) error {
 		return core.NotEnoughStarted
 	}
 	return nil
+}
+
+func isLearner(members []core.Member, id core.MemberID) bool {
+	return slices.ContainsFunc(members, func(m core.Member) bool { return m.ID == id && m.Learner })
 }
 
 func votersOf(members []core.Member) []core.Member {

@@ -6,9 +6,11 @@ func (n *Node) answerers() map[questionKind]answerer {
 	return map[questionKind]answerer{
 		askHash:    n.corruption.answer,
 		askRenew:   n.leases.renewals.answerRenew,
-		askMembers: n.answerChange,
+		askMembers: n.answerChange(false),
 		askLease:   n.leases.renewals.answerLease,
 
 		askStatus: n.answerStatus,
+
+		askMembersLoosely: n.answerChange(true),
 	}
 }

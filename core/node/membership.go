@@ -12,7 +12,6 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"
-	"github.com/triglot/triglot/core/consensus"
 	"github.com/triglot/triglot/core/member"
 )
 
@@ -122,7 +121,7 @@ const leaderRetry = 50 * time.Millisecond
 // while nothing can have been proposed.
 func (m membership) atLeader(ctx context.Context, data []byte) ([]core.Member, error) {
 	for {
-		members, err := m.n.proposeChange(ctx, data)
+		members, err := m.n.proposeChange(ctx, data, m.n.cfg.Members.Loose)
 		if errors.Is(err, core.NotLeader) {
 			members, err = m.forward(ctx, data)
 		}
@@ -137,10 +136,11 @@ func (m membership) atLeader(ctx context.Context, data []byte) ([]core.Member, e
 	}
 }
 
-// proposeChange judges a change as only the leader can, and makes it. It returns the
-// members as they are then, also if this one is none of them any more. It fails with
+// proposeChange judges a change as only the leader can, and makes it: loosely, if the
+// member that was asked for it leaves out the checks of --strict-reconfig-check. It returns
+// the members as they are then, also if this one is none of them any more. It fails with
 // NotLeader if it does not lead.
-func (n *Node) proposeChange(ctx context.Context, data []byte) ([]core.Member, error) {
+func (n *Node) proposeChange(ctx context.Context, data []byte, loose bool) ([]core.Member, error) {
 	if self := n.Self(); self.Leader != self.Member {
 		return nil, core.NotLeader
 	}
@@ -156,7 +156,7 @@ func (n *Node) proposeChange(ctx context.Context, data []byte) ([]core.Member, e
 		}
 		return nil, core.NotLeader
 	}
-	err = n.makeChange(ctx, cmd, data)
+	err = n.peers.changes.make(ctx, &change{cmd: cmd, data: data, loose: loose})
 	if _, ok := cmd.(*core.MemberPromote); ok {
 		n.metrics.states.promotion(err)
 	}
@@ -164,65 +164,6 @@ func (n *Node) proposeChange(ctx context.Context, data []byte) ([]core.Member, e
 		return nil, err
 	}
 	return n.Members(ctx, false)
-}
-
-// makeChange judges and proposes a change, which data is as well.
-func (n *Node) makeChange(ctx context.Context, cmd core.Command, data []byte) error {
-	change, err := n.judgeChange(ctx, cmd)
-	if err != nil {
-		return err
-	}
-	p := consensus.NewMembership(data, time.Time{}, change)
-	if err := n.driver.Propose(p); err != nil {
-		return err
-	}
-	_, err = p.Wait(ctx)
-	return err
-}
-
-// judgeChange is what raft is told of a change, if the leader finds nothing wrong with it.
-func (n *Node) judgeChange(ctx context.Context, cmd core.Command) (change consensus.MemberChange, err error) {
-	switch c := cmd.(type) {
-	case *core.MemberAdd:
-		change = consensus.MemberChange{Kind: consensus.AddVoter, ID: c.Member.ID}
-		if c.Member.Learner {
-			change.Kind = consensus.AddLearner
-		}
-	case *core.MemberRemove:
-		change = consensus.MemberChange{Kind: consensus.RemoveMember, ID: c.ID}
-	case *core.MemberPromote:
-		change = consensus.MemberChange{Kind: consensus.AddVoter, ID: c.ID}
-		err = n.readyToVote(ctx, c.ID)
-	default:
-		err = core.Errorf(core.InvalidArgument, "%T is no change of members", cmd)
-	}
-	return change, err
-}
-
-// readyToVote fails unless a member has nearly all of the log: else a quorum that needs
-// its vote would wait for it. It fails with NotLeader if this member does not lead.
-func (n *Node) readyToVote(ctx context.Context, id core.MemberID) error {
-	all, err := n.driver.Progress(ctx)
-	if err != nil {
-		return err
-	}
-	at := func(id core.MemberID) int {
-		return slices.IndexFunc(all, func(p consensus.Progress) bool { return p.ID == id })
-	}
-	candidate, self := at(id), at(n.disk.id.member)
-	switch {
-	case candidate < 0:
-		return core.MemberNotFound
-	case self >= 0 && all[candidate].Match*100 < all[self].Match*member.ReadyPercent:
-		return core.LearnerNotReady
-	case n.cfg.Members.Loose:
-		return nil
-	}
-	members, err := n.Members(ctx, false)
-	if err != nil {
-		return err
-	}
-	return member.MayPromote(members)
 }
 
 func memberIn(members []core.Member, id core.MemberID) *core.Member {

@@ -31,10 +31,12 @@ const (
 	fieldChangedMember
 )
 
-// answerChange answers askMembers.
-func (n *Node) answerChange(ctx context.Context, _ core.MemberID, body []byte) ([]byte, error) {
-	members, err := n.proposeChange(ctx, body)
-	return appendChanged(members, err), nil
+// answerChange answers askMembers, or askMembersLoosely.
+func (n *Node) answerChange(loose bool) answerer {
+	return func(ctx context.Context, _ core.MemberID, body []byte) ([]byte, error) {
+		members, err := n.proposeChange(ctx, body, loose)
+		return appendChanged(members, err), nil
+	}
 }
 
 func appendChanged(members []core.Member, err error) []byte {
@@ -84,7 +86,11 @@ func decodeChanged(b []byte) (members []core.Member, err error) {
 // forward has the leader make a change, and waits until this member knows of it too: the
 // next one is judged by what it knows. It fails with NoLeader if none is known.
 func (m membership) forward(ctx context.Context, data []byte) ([]core.Member, error) {
-	answer, err := m.n.peers.askLeader(ctx, askMembers, data)
+	kind := askMembers
+	if m.n.cfg.Members.Loose {
+		kind = askMembersLoosely
+	}
+	answer, err := m.n.peers.askLeader(ctx, kind, data)
 	if err != nil {
 		return nil, err
 	}

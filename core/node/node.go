@@ -110,6 +110,7 @@ func (n *Node) start() error {
 	n.corruption.init(n)
 	n.upkeep = newUpkeep(n)
 	n.peers.states.init(ctx, n)
+	n.peers.changes.init(n)
 	if err := n.startConsensus(ctx, view); err != nil {
 		stop()
 		n.hub.Close()
@@ -133,6 +134,7 @@ func (n *Node) start() error {
 	n.wait.Go(func() { n.pressure.watch(ctx, n) })
 	n.wait.Go(func() { n.autoCompact(ctx) })
 	n.wait.Go(func() { n.reap(ctx) })
+	n.wait.Go(func() { n.peers.changes.run(ctx) })
 	n.wait.Go(func() { n.corruption.sumUp(ctx) })
 	n.wait.Go(func() { n.corruption.watch(ctx) })
 	n.wait.Go(func() { n.introduce(ctx) })

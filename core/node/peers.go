@@ -41,6 +41,8 @@ const (
 	askStatus
 	// askLease is what the leader's deadlines say of leases (renew.go).
 	askLease
+	// askMembersLoosely is askMembers of a member without --strict-reconfig-check.
+	askMembersLoosely
 )
 
 // answerer answers a kind of question.
@@ -55,7 +57,8 @@ type peers struct {
 	// answers is complete before transport starts, and does not change.
 	answers map[questionKind]answerer
 
-	states states
+	states  states
+	changes changes
 
 	mu sync.Mutex
 	// members are those that transport is told of.
