@@ -32,7 +32,7 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-func startCluster(t *testing.T, ctx context.Context, o ensemble.Options) *ensemble.Cluster {
+func startCluster(ctx context.Context, t *testing.T, o ensemble.Options) *ensemble.Cluster {
 	t.Helper()
 	c, err := ensemble.Start(ctx, o)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
@@ -45,10 +45,10 @@ func TestLeasesAcrossLeaders(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
-			c := startCluster(t, ctx, ensemble.Options{Kind: kind})
+			c := startCluster(ctx, t, ensemble.Options{Kind: kind})
 			client, err := clientv3.New(clientv3.Config{Endpoints: c.EtcdEndpoints(), DialTimeout: leaseTTL, Logger: zap.NewNop()})
 			require.NoError(t, err)
-			defer client.Close() //nolint:errcheck // its error is that of its context
+			defer func() { _ = client.Close() }() // its error is that of its context
 			grant := func(key string) clientv3.LeaseID {
 				g, err := client.Grant(ctx, int64(leaseTTL/time.Second))
 				require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestLeasesAcrossLeaders(t *testing.T) {
 				for range kept { // until ctx ends
 				}
 			}()
-			time.Sleep(leaseTTL / 2) // the dead one's last sign of life is that long ago
+			<-time.After(leaseTTL / 2) // the dead one's last sign of life is that long ago
 			died := time.Now()
 			require.NoError(t, c.Leader(ctx).Kill())
 			answer, err := client.TimeToLive(ctx, dead)
@@ -95,7 +95,7 @@ func TestSessionsAcrossLeaders(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
 			const tick = 500 * time.Millisecond
-			c := startCluster(t, ctx, ensemble.Options{Kind: kind, Tick: tick})
+			c := startCluster(ctx, t, ensemble.Options{Kind: kind, Tick: tick})
 			leader := c.Leader(ctx)
 			var rest []string
 			for _, m := range c.Members {

@@ -102,9 +102,17 @@ func (n *Network) who(conn net.Conn) int {
 		if i := slices.Index(pids, pid); err == nil && pid != 0 && i >= 0 {
 			return i
 		}
-		time.Sleep(apart)
+		n.wait(apart)
 	}
 	return stranger
+}
+
+// wait ends early if the network is closed.
+func (n *Network) wait(d time.Duration) {
+	select {
+	case <-n.done:
+	case <-time.After(d):
+	}
 }
 
 // pump carries bytes one way, when and as long as that way is open.
@@ -119,7 +127,7 @@ func (n *Network) pump(from, to net.Conn, source, target int) {
 		delay := n.delay
 		n.mu.Unlock()
 		if delay > 0 {
-			time.Sleep(delay)
+			n.wait(delay)
 		}
 		if _, err := to.Write(buffer[:read]); err != nil {
 			return

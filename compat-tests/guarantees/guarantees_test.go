@@ -15,7 +15,7 @@ import (
 )
 
 func TestLongestGap(t *testing.T) {
-	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
+	at := time.UnixMilli
 	times := []time.Time{at(0), at(500), at(510), at(900), at(910)}
 	require.Equal(t, 390*time.Millisecond, longestGap(times, at(505)), "what was before does not count")
 	require.Equal(t, 500*time.Millisecond, longestGap(times, at(400)), "one that was under way does")
@@ -28,7 +28,7 @@ func TestTable(t *testing.T) {
 	table.set("a", "y", "2")
 	table.set("b", "y", "3")
 	var out strings.Builder
-	table.write(&out)
+	require.NoError(t, table.write(&out))
 	require.Equal(t, "Title.\n\n| | x | y |\n|---|---|---|\n| a | 1 | 2 |\n| b |  | 3 |\n\n", out.String())
 }
 
@@ -53,7 +53,7 @@ func TestKept(t *testing.T) {
 	p.fill = func(context.Context, *ensemble.Cluster, face) error { panic("nothing is missing") }
 	require.NoError(t, c.turn(t.Context(), p, faces["etcd"], 0))
 	var out strings.Builder
-	c.tableOf(p).write(&out)
+	require.NoError(t, c.tableOf(p).write(&out))
 	require.Contains(t, out.String(), "| | etcd 3.7 | Triglot |")
 	require.Contains(t, out.String(), "| a | 0.02 s (0.03 s) | 1.00 s (1.00 s) |")
 	require.Contains(t, out.String(), "| b | 1.00 s (1.00 s) |  |")

@@ -112,9 +112,9 @@ func run(ctx context.Context, c *config) (err error) {
 	defer func() { err = errors.Join(err, c.kept.close()) }()
 	var out io.Writer = os.Stdout
 	if c.out != "" {
-		file, err := os.Create(c.out)
-		if err != nil {
-			return err
+		file, errFile := os.Create(c.out)
+		if errFile != nil {
+			return errFile
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
 		out = file
@@ -123,8 +123,8 @@ func run(ctx context.Context, c *config) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, about)
-	var errs []error
+	_, err = io.WriteString(out, about+"\n")
+	errs := []error{err}
 	if strings.Contains(c.only, "fill") {
 		errs = append(errs, c.fillAll(ctx, starts(c)))
 	}
@@ -132,13 +132,11 @@ func run(ctx context.Context, c *config) (err error) {
 		if !strings.Contains(c.only, p.name) {
 			continue
 		}
-		errs = append(errs, c.measure(ctx, p))
-		c.tableOf(p).write(out)
+		errs = append(errs, c.measure(ctx, p), c.tableOf(p).write(out))
 	}
 	if strings.Contains(c.only, "observers") {
 		t, err := observers(ctx, c)
-		t.write(out)
-		errs = append(errs, err)
+		errs = append(errs, err, t.write(out))
 	}
 	return errors.Join(errs...)
 }
@@ -169,16 +167,17 @@ func appendNew(list []string, text string) []string {
 	return append(list, text)
 }
 
-func (t *table) write(out io.Writer) {
-	fmt.Fprintf(out, "%s\n\n| |%s |\n|---|%s\n", t.title, joined(t.columns), strings.Repeat("---|", len(t.columns)))
+func (t *table) write(out io.Writer) error {
+	text := fmt.Sprintf("%s\n\n| |%s |\n|---|%s\n", t.title, joined(t.columns), strings.Repeat("---|", len(t.columns)))
 	for _, row := range t.rows {
 		var cells []string
 		for _, column := range t.columns {
 			cells = append(cells, t.cells[[2]string{row, column}])
 		}
-		fmt.Fprintf(out, "| %s |%s |\n", row, joined(cells))
+		text += fmt.Sprintf("| %s |%s |\n", row, joined(cells))
 	}
-	fmt.Fprintln(out)
+	_, err := io.WriteString(out, text+"\n")
+	return err
 }
 
 func joined(cells []string) string { return " " + strings.Join(cells, " | ") }

@@ -126,17 +126,17 @@ func observed(ctx context.Context, c *config, cluster *ensemble.Cluster, set fun
 		serving = cluster.EtcdEndpoints()[cluster.Size:]
 	}
 	o := &observation{leader: leader, client: client, lasts: c.phase}
-	if _, err := o.put(ctx, observedWriters, 0); err != nil { // warm
+	if _, err := o.put(ctx, 0); err != nil { // warm
 		return err
 	}
-	w, err := o.put(ctx, observedWriters, 0)
+	w, err := o.put(ctx, 0)
 	if err != nil {
 		return err
 	}
 	set("writes, closed loop: puts/s", w.rate)
 	set("writes, closed loop: p99, ms", w.p99)
 	set("writes, closed loop: CPU of the leader, µs a put", w.cpu)
-	if w, err = o.put(ctx, observedWriters, observedRate); err != nil {
+	if w, err = o.put(ctx, observedRate); err != nil {
 		return err
 	}
 	set("writes, few: p99, ms", w.p99)
@@ -159,21 +159,21 @@ type observation struct {
 type written struct{ rate, p99, cpu float64 }
 
 // put writes for a while, a number in each second if rate is not 0.
-func (o *observation) put(ctx context.Context, clients, rate int) (written, error) {
+func (o *observation) put(ctx context.Context, rate int) (written, error) {
 	ctx, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
 	cpu, err := cpuOf(o.leader.PID())
 	if err != nil {
 		return written{}, err
 	}
-	took := make([][]time.Duration, clients)
-	failures := make([]error, clients)
+	took := make([][]time.Duration, observedWriters)
+	failures := make([]error, observedWriters)
 	var wg sync.WaitGroup
 	value := string(bytes.Repeat([]byte("v"), observedValue))
 	began := time.Now()
-	for i := range clients {
+	for i := range observedWriters {
 		wg.Go(func() {
-			due := began.Add(time.Duration(i) * time.Second / time.Duration(max(rate, clients)))
+			due := began.Add(time.Duration(i) * time.Second / time.Duration(max(rate, observedWriters)))
 			for n := 0; time.Since(began) < o.lasts; n++ {
 				if rate > 0 {
 					wait(ctx, time.Until(due))
@@ -185,7 +185,7 @@ func (o *observation) put(ctx context.Context, clients, rate int) (written, erro
 				}
 				took[i] = append(took[i], time.Since(due))
 				if rate > 0 {
-					due = due.Add(time.Second * time.Duration(clients) / time.Duration(rate))
+					due = due.Add(time.Second * time.Duration(observedWriters) / time.Duration(rate))
 				}
 			}
 		})
@@ -233,7 +233,7 @@ func (o *observation) fanOut(ctx context.Context, serving []string, set func(row
 		}
 	}
 	began := time.Now()
-	w, err := o.put(ctx, observedWriters, observedRate)
+	w, err := o.put(ctx, observedRate)
 	if err != nil {
 		return err
 	}

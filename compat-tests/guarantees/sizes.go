@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	fillers   = 8
+	fillers   = 24
 	perParent = 10_000 // keys below one path
 	perBatch  = 100    // keys of a transaction
 	largeKey  = 8 << 10
