@@ -42,6 +42,8 @@ var allowances = []allowance{
 		"an entry without a scheme is no ACL; ZooKeeper fails to compare it with the one ahead of it"),
 	allow(`\S+ multiRead (create|check) .*`, `MarshallingError AND 9 BYTES MORE: .*`, `MarshallingError`,
 		"ZooKeeper sends an empty list of results behind this error; no other error has a body"),
+	allow(`\S+ (config|(exists|getACL) /zookeeper/config).*`, `.*mzxid z0\.1, pzxid 0, version -1, aversion -1.*`, `.*mzxid 0, pzxid 0, version -1, aversion -1.*`,
+		"until somebody changes it the configuration is zoo.cfg's, version=0; a ZooKeeper's first leader writes it down in a zxid"),
 	allow(`4lw envi`, `Environment:.*os.version.*`, `Environment:.*user.dir=...`,
 		"envi has what clients parse, not what is Java's"),
 }
@@ -52,17 +54,18 @@ var ofSeveral = []allowance{
 	allow(`4lw conf`, `.*`, `.*\nserver.1=\.\.\.\nserver.2=.*`, "the configuration names the others"),
 }
 
-// configured is what /zookeeper/config shows if it names others: that of a standalone server is empty.
-var configured = regexp.MustCompile(`(\(\d+ bytes\) )?(\{czxid 0, mzxid 0, pzxid 0, aversion -1), length \d+`)
+// configured is what /zookeeper/config shows if it names others: that of a standalone server
+// is empty, and of version 0.
+var configured = regexp.MustCompile(`(\(\d+ bytes\) )?(\{czxid 0, mzxid 0, pzxid 0), version -1((?:, aversion -?\d+)?), length \d+`)
 
 // asOfOne is what a member shows, as one that is alone would.
 func asOfOne(line string) string {
 	return configured.ReplaceAllStringFunc(line, func(s string) string {
 		m := configured.FindStringSubmatch(s)
 		if m[1] != "" {
-			return `"" ` + m[2]
+			return `"" ` + m[2] + m[3]
 		}
-		return m[2]
+		return m[2] + m[3]
 	})
 }
 

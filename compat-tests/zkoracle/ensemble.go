@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/triglot/triglot/compat-tests/server"
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
@@ -20,30 +19,28 @@ var members = flag.Int("members", 1, "members of a Triglot; of several, the clie
 // the leader, Terminate the follower.
 type ensemble struct {
 	members []*zkserver.Process
+	places  []place
 	at      *zkserver.Process // what follower has named last
 	ended   *zkserver.Process
 }
 
 // startEnsemble starts so many members of the same options.
 func startEnsemble(ctx context.Context, o zkserver.Options, size int) (*ensemble, error) {
+	places := make([]place, size)
 	o.Config = append(slices.Clone(o.Config), "initLimit=10", "syncLimit=5")
-	for i := range size {
-		peers, err := server.FreePort()
-		if err != nil {
+	for i := range places {
+		var err error
+		if places[i], err = findPlace(i + 1); err != nil {
 			return nil, err
 		}
-		election, err := server.FreePort()
-		if err != nil {
-			return nil, err
-		}
-		o.Config = append(o.Config, fmt.Sprintf("server.%d=127.0.0.1:%d:%d", i+1, peers, election))
+		o.Config = append(o.Config, fmt.Sprintf("server.%d=%s", i+1, places[i].text()))
 	}
-	e := &ensemble{members: make([]*zkserver.Process, size)}
+	e := &ensemble{members: make([]*zkserver.Process, size), places: places}
 	errs := make([]error, size)
 	var wg sync.WaitGroup
 	for i := range size {
 		o := o
-		o.ID = i + 1
+		o.ID, o.Port = i+1, places[i].client
 		wg.Go(func() { e.members[i], errs[i] = zkserver.Start(ctx, o) })
 	}
 	wg.Wait()
@@ -91,12 +88,20 @@ func (e *ensemble) Terminate() error {
 
 func (e *ensemble) Restart(ctx context.Context) error { return e.ended.Restart(ctx) }
 
+// removed is in the last line of a Triglot that has ended because reconfig left it out. A
+// ZooKeeper goes on, without a vote.
+const removed = "this member was removed from the cluster"
+
 func (e *ensemble) Stop() error {
 	var errs []error
 	for _, p := range e.members {
-		if p != nil {
-			errs = append(errs, p.Stop())
+		if p == nil {
+			continue
 		}
+		if strings.Contains(p.Log(), removed) {
+			errs = append(errs, p.Kill())
+		}
+		errs = append(errs, p.Stop())
 	}
 	return errors.Join(errs...)
 }

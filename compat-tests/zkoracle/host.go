@@ -2,8 +2,10 @@ package zkoracle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +41,13 @@ const superConfig = "DigestAuthenticationProvider.superDigest=" + superDigest
 func start(ctx context.Context, t target, tick time.Duration, config ...string) (*side, error) {
 	lines := []string{"maxClientCnxns=60"} // ZooKeeper's default
 	jvm := []string{"-XX:TieredStopAtLevel=1"}
+	size := 1
+	if t == triglot {
+		size = *members
+	}
+	if slices.Contains(config, ofThree) {
+		size = 3
+	}
 	for _, line := range config {
 		switch {
 		case strings.HasPrefix(line, "-D"):
@@ -50,12 +59,16 @@ func start(ctx context.Context, t target, tick time.Duration, config ...string) 
 		}
 	}
 	o := zkserver.Options{Triglot: t == triglot, TickTime: tick, NoSync: true, Config: lines, JVM: jvm}
-	if *members > 1 && t == triglot {
-		e, err := startEnsemble(ctx, o, *members)
+	if size > 1 {
+		e, err := startEnsemble(ctx, o, size)
 		if err != nil {
 			return nil, err
 		}
-		return newSide(e, e.follower()), nil
+		s := newSide(e, e.follower())
+		if err := s.settlePlaces(e); err != nil {
+			return nil, errors.Join(err, e.Stop())
+		}
+		return s, nil
 	}
 	p, err := zkserver.Start(ctx, o)
 	if err != nil {

@@ -108,8 +108,10 @@ func rarer(verb string, a *args) (q request, known bool) {
 		q = request{op: opCountDescend, body: putString(nil, a.word()), read: true, show: func(_ *side, r *reader) string { return fmt.Sprint(r.int()) }}
 	case "deleteContainer":
 		q = request{op: opDeleteContainer, body: putString(nil, a.word()), write: true, show: nothing}
+	case "config":
+		q = request{op: opGetData, body: putBool(putString(nil, "/zookeeper/config"), a.flag("watch")), read: true, show: showConfig}
 	case "reconfig":
-		q = request{op: opReconfig, show: showData}
+		q = request{op: opReconfig, show: showConfig}
 		for _, name := range []string{"joining", "leaving", "members"} {
 			if text, given := a.option(name); given {
 				q.body = putString(q.body, text)

@@ -42,6 +42,7 @@ const scriptTick = time.Second
 //	c addWatch PATH persistent|recursive|N
 //	c getEphemerals PREFIX | c getAllChildrenNumber PATH | c deleteContainer PATH
 //	c reconfig [joining=S] [leaving=S] [members=S] [config=N]
+//	c config [watch]           getData /zookeeper/config, shown line by line
 //	c setWatches|setWatches2 Z [data=P,P] [exist=P,P] [child=P,P] [persistent=P,P] [recursive=P,P]
 //	c checkWatches|removeWatches PATH children|data|any|N
 //	c pipeline OP | OP ...     sends all in one write
@@ -70,7 +71,12 @@ func TestScript(t *testing.T) {
 		s, err := start(context.Background(), target, scriptTick, config...)
 		require.NoError(t, err)
 		s.unsettle = slices.Contains(config, unsettled)
-		defer func() { require.NoError(t, s.close()) }()
+		defer func() {
+			if t.Failed() {
+				t.Logf("end of the log of %s:\n%s", target, s.host.LogTail())
+			}
+			require.NoError(t, s.close())
+		}()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			require.Equal(t, "run", d.Cmd, d.Pos)
 			if d.Rewrite {
@@ -93,14 +99,14 @@ func TestScript(t *testing.T) {
 			}
 			return render(commands, shown)
 		})
-		if t.Failed() {
-			t.Logf("end of the log of %s:\n%s", target, s.host.LogTail())
-		}
 	})
 }
 
-// unsettled is a line of no meaning to servers.
-const unsettled = "test.unsettled=true"
+// Lines of no meaning to servers.
+const (
+	unsettled = "test.unsettled=true"
+	ofThree   = "test.servers=3"
+)
 
 // configOf reads the lines of zoo.cfg that a script wants: those behind "#cfg ".
 func configOf(path string) (config []string, err error) {

@@ -30,8 +30,9 @@ type side struct {
 	conns    map[string]*conn   // the open ones, by name
 	sessions map[string]session // by the name of the connection that made them
 	clock    *clock
-	quiet    bool // no settling after the command
-	unsettle bool // nor after any: the server answers no reads
+	quiet    bool    // no settling after the command
+	unsettle bool    // nor after any: the server answers no reads
+	places   []place // of an ensemble that the script knows of
 	// requests were sent for commands, reads to place the events.
 	requests, reads int
 }
@@ -50,7 +51,7 @@ func (s *side) close() error {
 // do runs one command and shows what came of it, a line each. An error is one of
 // the command, not of the server.
 func (s *side) do(line string) (lines []string, err error) {
-	words, err := tokens(line)
+	words, err := tokens(s.expand(line))
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,8 @@ type Options struct {
 	// ID is the server's number in an ensemble, whose servers Config names; they have to be
 	// started at the same time. Zero is a standalone server.
 	ID int
+	// Port is where clients are served; zero is a free one.
+	Port int
 	// Triglot runs this repository's "triglot zookeeper" on the same zoo.cfg instead.
 	// Of JVM it takes the properties (-D); NoSync says nothing to it.
 	Triglot bool
@@ -85,8 +87,10 @@ func Start(ctx context.Context, o Options) (*Process, error) {
 
 func (p *Process) startOnFreePort(ctx context.Context) error {
 	var err error
-	if p.port, err = server.FreePort(); err != nil {
-		return err
+	if p.port = p.options.Port; p.port == 0 {
+		if p.port, err = server.FreePort(); err != nil {
+			return err
+		}
 	}
 	if err := os.Remove(p.LogPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

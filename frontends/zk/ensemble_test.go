@@ -122,6 +122,10 @@ func TestConfigOfAnEnsemble(t *testing.T) {
 	var m wire.ExistsResponse
 	c.ok(wire.OpExists, &wire.ExistsRequest{Path: configPath}, &m)
 	require.EqualValues(t, len(theirConfig), m.Stat.DataLength)
+	require.EqualValues(t, -1, m.Stat.Version)
+	var acl wire.GetACLResponse
+	c.ok(wire.OpGetACL, &wire.GetACLRequest{Path: configPath}, &acl)
+	require.Equal(t, m.Stat, acl.Stat)
 	require.Empty(t, c.children(configPath, false))
 	require.Equal(t, wire.ReconfigDisabled, c.call(wire.OpReconfig, &wire.ReconfigRequest{NewMembers: wire.NullText, CurConfigID: 7}).Err)
 }

@@ -30,16 +30,22 @@ func decodeRead(c *conn, q *request, r *jute.Reader) {
 	var m wire.ReadRequest
 	m.Decode(r)
 	q.path, q.watch = m.Path, m.Watch
+	takeFounded(c, q)
+}
+
+// takeFounded notes what /zookeeper/config is if nobody has changed it.
+func takeFounded(c *conn, q *request) {
 	if q.path == configPath && c.srv.cfg.Ensemble.Servers != "" {
 		q.body = c.srv.founded()
 	}
 }
 
-// znodeOf is the znode that a request is about.
-func znodeOf(v core.View, q *request) (core.Znode, error) {
-	z, err := v.Znodes().Znode(q.path, core.PermRead)
+// znodeOf is the znode that a request is about, for one who has any of the permissions. Of
+// /zookeeper/config in an ensemble the data's version is -1, always.
+func znodeOf(v core.View, q *request, perms core.Perms) (core.Znode, error) {
+	z, err := v.Znodes().Znode(q.path, perms)
 	if text, ok := q.body.(string); ok && err == nil && len(z.Data) == 0 {
-		z.Data, z.Null, z.Stat.DataLength = []byte(text), false, int32(len(text))
+		z.Data, z.Null, z.Stat.DataLength, z.Stat.Version = []byte(text), false, int32(len(text)), -1
 	}
 	return z, err
 }
@@ -54,7 +60,7 @@ func decodeExists(c *conn, q *request, r *jute.Reader) {
 }
 
 func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := znodeOf(v, q)
+	z, err := znodeOf(v, q, core.PermRead)
 	if err != nil {
 		return dst, err
 	}
@@ -62,7 +68,7 @@ func readExists(_ context.Context, v core.View, q *request, dst []byte) ([]byte,
 }
 
 func readData(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
-	z, err := znodeOf(v, q)
+	z, err := znodeOf(v, q, core.PermRead)
 	if err != nil {
 		return dst, err
 	}
@@ -123,17 +129,18 @@ func appendNames(dst []byte, names []string) []byte {
 // statRoom is what goes around data or names in a reply, in bytes, and a little more.
 const statRoom = 128
 
-func decodeGetACL(_ *conn, q *request, r *jute.Reader) {
+func decodeGetACL(c *conn, q *request, r *jute.Reader) {
 	var m wire.GetACLRequest
 	m.Decode(r)
 	q.path = m.Path
+	takeFounded(c, q)
 }
 
 // readACL shows a list to one who may read or administer the znode; to one who may not
 // do the latter, without the passwords of digests (A5).
 func readACL(_ context.Context, v core.View, q *request, dst []byte) ([]byte, error) {
 	znodes := v.Znodes()
-	z, err := znodes.Znode(q.path, core.PermRead|core.PermAdmin)
+	z, err := znodeOf(v, q, core.PermRead|core.PermAdmin)
 	if err != nil {
 		return dst, err
 	}

@@ -423,8 +423,7 @@ func (r *reconfiguration) join(ctx context.Context) (serverSet, error) {
 		err := r.change(ctx, func() (err error) {
 			switch {
 			case m == nil:
-				_, _, err = members.Add(ctx, who, urls, s.Observer)
-				return err
+				return r.add(ctx, urls, s.Observer)
 			case !slices.Equal(slices.Sorted(slices.Values(m.PeerURLs)), urls) && r.now[id].Line != s.Line:
 				_, err = members.Update(ctx, who, m.ID, urls)
 			}
@@ -439,6 +438,16 @@ func (r *reconfiguration) join(ctx context.Context) (serverSet, error) {
 		reached[id] = s
 	}
 	return reached, nil
+}
+
+// add adds a member. One that was removed in this very second had the id that it would get,
+// which is made of its URLs and the second (etcd T-101): that passes as well.
+func (r *reconfiguration) add(ctx context.Context, urls []string, observer bool) error {
+	_, _, err := r.srv.cfg.Ensemble.Membership.Add(ctx, r.who, urls, observer)
+	if core.KindOf(err) == core.MemberNotFound {
+		return core.Unhealthy
+	}
+	return err
 }
 
 // While the members' connections are younger than etcd's --strict-reconfig-check wants them

@@ -22,6 +22,7 @@ type changing struct {
 	members []core.Member
 	down    map[string]bool
 	fails   error
+	taken   bool // the next one that is added would get the id of one that was removed
 	done    []string
 	// leaves says that this member is none any more once it is removed, left that it was, and
 	// asked that it then wanted to hear from the leader, who does not know it any more.
@@ -45,6 +46,10 @@ func (e *changing) Overview(context.Context, core.Principal) (all []core.MemberS
 }
 
 func (e *changing) Add(_ context.Context, _ core.Principal, urls []string, learner bool) (core.Member, []core.Member, error) {
+	if e.taken {
+		e.taken = false
+		return core.Member{}, nil, core.MemberNotFound
+	}
 	e.done = append(e.done, "add "+strings.Join(urls, ",")+map[bool]string{true: " learner"}[learner])
 	m := core.Member{ID: core.MemberID(100 + len(e.members)), PeerURLs: urls, Learner: learner}
 	if e.fails == nil {
@@ -188,6 +193,7 @@ func TestReconfigOfAnEnsemble(t *testing.T) {
 	data, _ := c.get(configPath, true)
 	require.True(t, strings.HasSuffix(data, "\nversion=0"), data)
 
+	e.taken = true
 	var m wire.GetDataResponse
 	c.send(wire.OpReconfig, joining("server.5=e:1:2:observer;9,server.4=d:1:2:participant;9"))
 	event := c.recv().event(t)
