@@ -124,7 +124,11 @@ type fetcher struct {
 
 func (f *fetcher) init(ctx context.Context, n *Node) {
 	f.n, f.ctx, f.fetch, f.left, f.asked = n, ctx, n.fetchFrom, time.Now(), make(chan struct{}, 1)
-	f.tell = func(s consensus.Installed, err error) { n.driver.Fetched(s, err) }
+	f.tell = func(s consensus.Installed, err error) {
+		n.driver.Fetched(s, err)
+		// When this is answered, consensus knows, and has asked for what it had asked for before.
+		_, _ = n.driver.Progress(ctx)
+	}
 }
 
 // fetchState is asked by consensus for a state, since the leader's log no longer
