@@ -41,6 +41,7 @@ func (mute) Printf(string, ...any) {}
 // client is one client of a cluster that knows all members.
 type client struct {
 	put   func(ctx context.Context, key, value string) error
+	get   func(ctx context.Context, key string) (string, error)
 	batch func(ctx context.Context, keys, values []string) error
 	close func()
 }
@@ -59,6 +60,16 @@ func dial(ctx context.Context, cluster *ensemble.Cluster, f face) (*client, erro
 			defer cancel()
 			_, err := c.Put(ctx, key, value)
 			return err
+		},
+		get: func(ctx context.Context, key string) (string, error) {
+			resp, err := c.Get(ctx, key)
+			if err == nil && len(resp.Kvs) == 0 {
+				err = fmt.Errorf("%s is missing", key)
+			}
+			if err != nil {
+				return "", err
+			}
+			return string(resp.Kvs[0].Value), nil
 		},
 		batch: func(ctx context.Context, keys, values []string) error {
 			var puts []clientv3.Op
@@ -93,6 +104,10 @@ func dialZK(ctx context.Context, endpoints []string) (*client, error) {
 				_, err = conn.Create(key, []byte(value), 0, openACL)
 			}
 			return err
+		},
+		get: func(_ context.Context, key string) (string, error) {
+			value, _, err := conn.Get(key)
+			return string(value), err
 		},
 		batch: func(_ context.Context, keys, values []string) error {
 			var creates []any

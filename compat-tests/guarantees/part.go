@@ -137,9 +137,11 @@ func (c *config) tableOf(p part) *table {
 			for _, row := range names {
 				t.set(row, p.column(f), summary(rows[row]))
 			}
-			if why := p.omitted(f); why != "" {
-				t.set("not measured", p.column(f), why)
-			}
+		}
+	}
+	for _, f := range c.facesOf(p) {
+		if why := p.omitted(f); why != "" {
+			t.set("not measured", p.column(f), why)
 		}
 	}
 	return t

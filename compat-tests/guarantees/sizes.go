@@ -70,12 +70,34 @@ func fillSome(ctx context.Context, c *client, next *atomic.Int64, keys, batch in
 		}
 		var names, content []string
 		for i := from; i < min(keys, from+batch); i++ {
-			names, content = append(names, fmt.Sprintf("/fill-%d/%09d", i/perParent, i)), append(content, values.of(i))
+			names, content = append(names, filledKey(i)), append(content, values.of(i))
 		}
 		if err := retried(ctx, func() error { return c.batch(ctx, names, content) }); err != nil {
 			return err
 		}
 	}
+}
+
+func filledKey(i int) string { return fmt.Sprintf("/fill-%d/%09d", i/perParent, i) }
+
+// filled is nil if some of the keys are there with their values.
+func filled(ctx context.Context, cluster *ensemble.Cluster, f face, keys, size int) error {
+	c, err := dial(ctx, cluster, f)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	v := newValues(size)
+	for _, i := range []int{0, keys / 2, keys - 1} {
+		value, err := c.get(ctx, filledKey(i))
+		if err != nil {
+			return err
+		}
+		if value != v.of(i) {
+			return fmt.Errorf("%s has another value", filledKey(i))
+		}
+	}
+	return nil
 }
 
 // values are what no server can compress: Triglot would have less to read and to send than

@@ -38,6 +38,9 @@ func starts(c *config) part {
 	}{{"after SIGTERM", (*ensemble.Member).Terminate}, {"after kill -9", (*ensemble.Member).Kill}} {
 		p.steps = append(p.steps, step{way.name, func(ctx context.Context, cluster *ensemble.Cluster, f face) (figures, error) {
 			took, err := startAfter(ctx, cluster, f, way.end)
+			if err == nil {
+				err = filled(ctx, cluster, f, c.keys, smallKey)
+			}
 			return figures{"all serve, " + way.name: took}, err
 		}})
 	}
