@@ -57,6 +57,9 @@ func DecodeCommandAs(b []byte) (core.Command, core.Principal, error) {
 		if err == nil {
 			err = decodeAs(&who, body)
 		}
+		if err == nil {
+			err = known.of[fieldAs].check(body)
+		}
 		if err != nil {
 			return nil, who, fmt.Errorf("%w: who asks: %w", ErrMalformed, err)
 		}
@@ -82,7 +85,7 @@ func decodeAs(who *core.Principal, b []byte) error {
 		case fieldAsIDs:
 			ids := s.asBytes()
 			who.IDs = core.Identities(unsafe.String(unsafe.SliceData(ids), len(ids)))
-		default: // of a later version
+		default: // refused by known
 		}
 	}
 	return s.err

@@ -154,6 +154,9 @@ func DecodeCommand(b []byte) (core.Command, error) {
 		return nil, fmt.Errorf("%w: %d bytes after it", ErrMalformed, len(rest))
 	}
 	c, err := decodeKind(field, body)
+	if err == nil {
+		err = known.check(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: field %d: %w", ErrMalformed, field, err)
 	}

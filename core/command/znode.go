@@ -132,7 +132,7 @@ func decodeZnodeWrite(body []byte) (*core.ZnodeWrite, error) {
 			w.Multi = s.asBool()
 		case fieldWriteQuota:
 			w.EnforceQuota = s.asBool()
-		default: // of a later version
+		default: // refused by known
 		}
 	}
 	return w, s.err
@@ -160,7 +160,7 @@ func decodeSessionRef(ref *core.SessionRef, b []byte) error {
 			ref.ID = core.LeaseID(s.asNumber())
 		case fieldSessionEpoch:
 			ref.Epoch = s.asNumber()
-		default: // of a later version
+		default: // refused by known
 		}
 	}
 	return s.err
@@ -190,7 +190,7 @@ func decodeOp(op *core.ZnodeOp, b []byte) error {
 			op.ACL = core.ACL(s.asBytes())
 		case fieldOpTTL:
 			op.TTL = milliseconds(int64(s.asNumber()))
-		default: // of a later version
+		default: // refused by known
 		}
 	}
 	return s.err
