@@ -5,9 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
@@ -19,35 +17,15 @@ var members = flag.Int("members", 1, "members of a Triglot; of several, the clie
 // the leader, Terminate the follower.
 type ensemble struct {
 	members []*zkserver.Process
-	places  []place
+	places  []zkserver.Place
 	at      *zkserver.Process // what follower has named last
 	ended   *zkserver.Process
 }
 
 // startEnsemble starts so many members of the same options.
 func startEnsemble(ctx context.Context, o zkserver.Options, size int) (*ensemble, error) {
-	places := make([]place, size)
-	o.Config = append(slices.Clone(o.Config), "initLimit=10", "syncLimit=5")
-	for i := range places {
-		var err error
-		if places[i], err = findPlace(i + 1); err != nil {
-			return nil, err
-		}
-		o.Config = append(o.Config, fmt.Sprintf("server.%d=%s", i+1, places[i].text()))
-	}
-	e := &ensemble{members: make([]*zkserver.Process, size), places: places}
-	errs := make([]error, size)
-	var wg sync.WaitGroup
-	for i := range size {
-		o := o
-		o.ID, o.Port = i+1, places[i].client
-		wg.Go(func() { e.members[i], errs[i] = zkserver.Start(ctx, o) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, errors.Join(err, e.Stop())
-	}
-	return e, nil
+	members, places, err := zkserver.StartEnsemble(ctx, o, size)
+	return &ensemble{members: members, places: places}, err
 }
 
 // mode asks the members for the one of that mode; nil if there is none.

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/triglot/triglot/compat-tests/server"
+	"github.com/triglot/triglot/compat-tests/zkserver"
 )
 
 // place is where a server of an ensemble is: its number, and its ports. Scripts know it by
@@ -17,33 +17,17 @@ import (
 // its number, and $PF, $EF and $CF are its ports for peers, elections and clients; whatever
 // is shown has them in turn.
 type place struct {
-	role                   string
-	id                     int
-	peer, election, client int
+	role string
+	zkserver.Place
 }
 
 // newcomers are the roles of places where no server runs.
 var newcomers = []string{"N", "M"}
 
-func findPlace(id int) (p place, err error) {
-	p.id = id
-	for _, port := range []*int{&p.peer, &p.election, &p.client} {
-		if *port, err = server.FreePort(); err != nil {
-			return p, err
-		}
-	}
-	return p, nil
-}
-
-// text is the place as zoo.cfg has it.
-func (p *place) text() string {
-	return fmt.Sprintf("127.0.0.1:%d:%d:participant;127.0.0.1:%d", p.peer, p.election, p.client)
-}
-
 // names are pairs of what stands for a number of the place, and that number; the shorter
 // ones come last.
 func (p *place) names() (pairs [][2]string) {
-	for name, n := range map[string]int{"$P": p.peer, "$E": p.election, "$C": p.client, "$": p.id} {
+	for name, n := range map[string]int{"$P": p.Peer, "$E": p.Election, "$C": p.Client, "$": p.ID} {
 		pairs = append(pairs, [2]string{name + p.role, strconv.Itoa(n)})
 	}
 	return pairs
@@ -51,10 +35,12 @@ func (p *place) names() (pairs [][2]string) {
 
 // settlePlaces gives the places of an ensemble their roles.
 func (s *side) settlePlaces(e *ensemble) error {
-	s.places = slices.Clone(e.places)
+	s.places = make([]place, len(e.places))
 	leader := e.mode("leader")
 	for i, m := range e.members {
-		switch p := &s.places[i]; {
+		p := &s.places[i]
+		p.Place = e.places[i]
+		switch {
 		case m == leader:
 			p.role = "L"
 		case m == e.at:
@@ -64,12 +50,11 @@ func (s *side) settlePlaces(e *ensemble) error {
 		}
 	}
 	for _, role := range newcomers {
-		p, err := findPlace(len(s.places) + 1)
+		p, err := zkserver.FindPlace(len(s.places) + 1)
 		if err != nil {
 			return err
 		}
-		p.role = role
-		s.places = append(s.places, p)
+		s.places = append(s.places, place{role, p})
 	}
 	return nil
 }
@@ -128,7 +113,7 @@ func (s *side) showServer(id int, text string) string {
 	name := strconv.Itoa(id)
 	for i := range s.places {
 		p := &s.places[i]
-		if p.id == id {
+		if p.ID == id {
 			name = p.role
 		}
 		for _, pair := range p.names() {
