@@ -52,5 +52,10 @@
 // T may be as small as 1.5 (E + d), but not as small as E: core.Sessions.Shortest asks
 // for 2E, which ZooKeeper's default of two ticks of 2 s meets up to E = 2 s. That the
 // members' clocks run at rates that differ by parts in a thousand is within d.
-// TestCutOffMembersCloseFirst drives the pieces together.
+// Contact keeps s+E. TestCutOffMembersCloseFirst drives the pieces together, and the
+// simulation in core/consensus whole clusters.
+//
+// A renewal of a lease is acknowledged only by a leader that was in contact after it, at
+// t < q+E: a new leader, which began after q, gives the lease its T and a grace of E from
+// then on, so that it lives until t+T (etcd #15247).
 package expiry

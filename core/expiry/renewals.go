@@ -63,7 +63,8 @@ type Batch struct {
 type Answer struct {
 	// Term is the term of the deadlines; zero says that there are none there.
 	Term uint64
-	// Confirmed says that the leader, too, is in contact with the cluster.
+	// Confirmed says that the leader, too, is in contact with the cluster, after it has
+	// renewed: else another one may lead by then, and count from before it.
 	Confirmed bool
 	// Leases is what became of each of the batch's leases.
 	Leases []Outcome
@@ -149,6 +150,9 @@ func (r *Renewals) Answered(now time.Duration, a Answer) {
 	for i, w := range r.under.waiting {
 		w.got = a.Leases[i]
 		w.got.Term = a.Term
+		if !a.Confirmed && w.got.Answer == Renewed {
+			w.got = Outcome{Answer: NotLeading} // as far as is known
+		}
 		close(w.done)
 	}
 	r.under = nil

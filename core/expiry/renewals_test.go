@@ -46,21 +46,21 @@ func TestRenewals(t *testing.T) {
 	none, wait := r.Next(2*second, second)
 	require.Nil(t, none)
 	require.Equal(t, never, wait, "one at a time")
-	r.Answered(2*second, Answer{Term: 3})
+	r.Answered(2*second, Answer{Confirmed: true, Term: 3})
 
 	b, _ = r.Next(2*second, 0)
 	require.Equal(t, []core.LeaseID{10, 11}, b.Leases)
 	require.Empty(t, b.Touches)
 	later := r.Renew(10)
 	require.NotSame(t, a1, later, "the one under way may be too early for it")
-	r.Answered(2*second, Answer{Term: 3, Leases: []Outcome{{Answer: Renewed, TTL: second}, {Answer: Overdue}}})
+	r.Answered(2*second, Answer{Confirmed: true, Term: 3, Leases: []Outcome{{Answer: Renewed, TTL: second}, {Answer: Overdue}}})
 	require.True(t, isDone(a1) && isDone(b1))
 	require.Equal(t, Outcome{Answer: Renewed, TTL: second, Term: 3}, a1.Got())
 	require.Equal(t, Outcome{Answer: Overdue, Term: 3}, b1.Got())
 	require.False(t, isDone(later))
 	b, _ = r.Next(2*second, 0)
 	require.Equal(t, []core.LeaseID{10}, b.Leases)
-	r.Answered(2*second, Answer{Term: 3, Leases: []Outcome{{}}})
+	r.Answered(2*second, Answer{Confirmed: true, Term: 3, Leases: []Outcome{{}}})
 
 	r.Touch(1)
 	none, wait = r.Next(2*second+touchInterval/4, 0)
@@ -68,14 +68,14 @@ func TestRenewals(t *testing.T) {
 	require.Equal(t, touchInterval*3/4, wait)
 	b, _ = r.Next(2*second+touchInterval, 0)
 	require.Equal(t, []core.LeaseID{1}, b.Touches)
-	r.Answered(3*second, Answer{Term: 3})
+	r.Answered(3*second, Answer{Confirmed: true, Term: 3})
 
 	none, wait = r.Next(3*second, 5*second)
 	require.Nil(t, none)
 	require.Equal(t, 4*second+touchInterval, wait, "since the last was sent")
 	b, _ = r.Next(8*second, 5*second)
 	require.Equal(t, &Batch{Sent: 8 * second}, b, "which confirms")
-	r.Answered(8*second, Answer{Term: 3})
+	r.Answered(8*second, Answer{Confirmed: true, Term: 3})
 }
 
 // A batch that nobody answers, or one that does not lead, loses no touch, and those who
@@ -116,6 +116,18 @@ func TestRenewalsFail(t *testing.T) {
 		require.Equal(t, Unknown, w.Got().Answer)
 		none, _ = r.Next(3*second, 0)
 		require.Nil(t, none)
+	}
+}
+
+// A lease counts as renewed only by a leader that is in contact.
+func TestRenewalsThatAreNotConfirmed(t *testing.T) {
+	for confirmed, want := range map[bool]Outcome{true: {Renewed, second, 7}, false: {Answer: NotLeading}} {
+		r := NewRenewals()
+		renewed, overdue := r.Renew(1), r.Renew(2)
+		_, _ = r.Next(second, 0)
+		r.Answered(second, Answer{Term: 7, Confirmed: confirmed, Leases: []Outcome{{Renewed, second, 0}, {Answer: Overdue}}})
+		require.Equal(t, want, renewed.Got())
+		require.Equal(t, Overdue, overdue.Got().Answer)
 	}
 }
 

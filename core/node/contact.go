@@ -5,10 +5,10 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/expiry"
 )
 
 // contactChecks is how many times in an election timeout a member looks whether it is
@@ -24,55 +24,39 @@ var (
 	errReplaced  = errors.New("this member's state was replaced by another member's")
 )
 
-// contact is since when this member has been sure that it is in contact with those that
-// could have a session end: the leader, who is in contact with a quorum. It belongs to
-// whoever holds mu, but for until.
+// contact is this member's contact with those that could have a session end: the leader,
+// who is in contact with a quorum. It belongs to whoever holds mu.
 type contact struct {
-	// until is when the last confirmation is an election timeout old, on the leases'
-	// clock; zero if there has been none.
-	until atomic.Int64
-
-	// now is the leases' clock, alone says that this member is the only one; election is
-	// the election timeout. They do not change.
+	*expiry.Contact // whose Is anybody may call
+	// now is the leases' clock, election the election timeout. They do not change.
 	now      func() time.Duration
-	alone    func() bool
 	election time.Duration
 
-	mu sync.Mutex // held while followers are called
-	// had says that there was contact when it was last looked at.
-	had       bool
+	mu        sync.Mutex // held while followers are called
 	followers []*interrupted
 }
 
 type interrupted struct{ tell func(error) }
 
-// is says whether there is contact.
-func (c *contact) is(now time.Duration) bool { return int64(now) < c.until.Load() }
+// init has the connections closed when contact is lost.
+func (c *contact) init(l *leases, election time.Duration) {
+	c.now, c.election = l.now, election
+	alone := func() bool { return l.n.driver.SoleLeader() }
+	c.Contact = expiry.NewContact(election, alone, func() { c.interrupt(errNoContact) })
+}
 
-// confirm says that there was contact at a time. If it was lost before this, even
-// unnoticed because the process was held up, the connections are closed first: their
-// sessions may have ended, and this member has not yet applied it.
+// confirm says that there was contact at a time.
 func (c *contact) confirm(at time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.look()
-	c.until.Store(int64(at + c.election))
-	c.had = c.is(c.now())
+	c.Confirm(c.now(), at)
 }
 
 // check looks whether contact has been lost.
 func (c *contact) check() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.look()
-}
-
-// look is check with mu held.
-func (c *contact) look() {
-	if c.had && !c.is(c.now()) && !c.alone() {
-		c.had = false
-		c.interrupt(errNoContact)
-	}
+	c.Look(c.now())
 }
 
 // interrupt has all connections closed. mu is held.
@@ -100,7 +84,7 @@ func (s *sessions) inContact() error {
 	if n.standing.learner.Load() && !n.cfg.Members.Observer {
 		return errLearner
 	}
-	if n.driver.SoleLeader() || s.contact.is(n.leases.now()) {
+	if n.driver.SoleLeader() || s.contact.Is(n.leases.now()) {
 		return nil
 	}
 	return core.NoLeader

@@ -50,8 +50,7 @@ type leases struct {
 func (l *leases) init(n *Node) {
 	l.n, l.start, l.due = n, time.Now(), make(chan struct{}, 1)
 	l.renewals.init(n)
-	c := &n.sessions.contact
-	c.now, c.alone, c.election = l.now, func() bool { return n.driver.SoleLeader() }, n.cfg.Timing.Election
+	n.sessions.contact.init(l, n.cfg.Timing.Election)
 	o := expiry.Options{SessionSlack: core.TouchInterval}
 	if n.clustered() {
 		o.SessionSlack = clusterSlack
@@ -263,7 +262,7 @@ func (l *leases) renewAnywhere(ctx context.Context, id core.LeaseID) (expiry.Out
 	r := l.renew(id)
 	switch {
 	case r.Answer == expiry.Renewed || r.Answer == expiry.Checkpointed:
-		return r, nil
+		return l.ensure(ctx, r)
 	case r.Answer == expiry.NotLeading && l.n.clustered() && !l.n.leads():
 		return l.renewByLeader(ctx, id)
 	}
@@ -274,7 +273,10 @@ func (l *leases) renewAnywhere(ctx context.Context, id core.LeaseID) (expiry.Out
 	if l.n.clustered() && errors.Is(err, core.NoLeader) && !l.n.leads() {
 		return expiry.Outcome{Answer: expiry.NotLeading}, nil
 	}
-	return r, err
+	if err != nil {
+		return r, err
+	}
+	return l.ensure(ctx, r)
 }
 
 // renewUncertain renews a lease of which the deadlines did not know that it can

@@ -150,17 +150,32 @@ func (r *renewals) answerRenew(_ context.Context, _ core.MemberID, body []byte) 
 
 // renewAll renews what a batch asks for in this member's deadlines.
 func (l *leases) renewAll(touches, ids []core.LeaseID) expiry.Answer {
-	confirmed := l.n.sessions.inContact() == nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.deadlines.RenewAll(l.now(), touches, ids)
-	a.Confirmed = confirmed
+	a.Confirmed = l.n.sessions.inContact() == nil
 	for i := range a.Leases {
 		if a.Leases[i].Answer == expiry.Renewed {
 			l.n.metrics.renewed.Inc()
 		}
 	}
 	return a
+}
+
+// ensure returns the outcome of a renewal in this member's deadlines once it is sure that
+// no other member led before: one that did gives the lease its time from an earlier moment.
+// It asks the others, unless they have answered lately.
+func (l *leases) ensure(ctx context.Context, r expiry.Outcome) (expiry.Outcome, error) {
+	if r.Answer != expiry.Renewed || l.n.sessions.inContact() == nil {
+		return r, nil
+	}
+	if _, err := l.n.driver.ReadIndex(ctx); err != nil {
+		return r, err
+	}
+	if leader, term, _, _ := l.n.driver.Status(); leader != l.n.disk.id.member || term != r.Term {
+		return expiry.Outcome{Answer: expiry.NotLeading}, nil
+	}
+	return r, nil
 }
 
 // renewByLeader renews a lease whose deadline is another member's. It fails with

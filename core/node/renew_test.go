@@ -294,46 +294,35 @@ func TestALeaderThatIsCutOffClosesFirst(t *testing.T) {
 	})
 }
 
-// A member that was held up has its connections closed before it has contact again, even
-// if nobody had the time to notice.
-func TestContactAfterAPause(t *testing.T) {
-	now := time.Duration(0)
-	alone := false
-	c := &contact{now: func() time.Duration { return now }, alone: func() bool { return alone }, election: time.Second}
-	var told []error
-	c.followers = []*interrupted{{func(err error) {
-		require.False(t, c.is(now), "before there is contact again")
-		told = append(told, err)
-	}}}
-	c.check()
-	require.Empty(t, told, "there was none")
-	c.confirm(0)
-	require.True(t, c.is(now))
-	now = time.Second - 1
-	c.check()
-	require.True(t, c.is(now))
-	c.confirm(time.Second / 2)
-	now = 30 * time.Second
-	require.False(t, c.is(now))
-	c.confirm(now)
-	require.Equal(t, []error{errNoContact}, told)
-	require.True(t, c.is(now))
-	c.check()
-	require.Len(t, told, 1)
-
-	now += time.Second
-	c.check()
-	c.check()
-	require.Len(t, told, 2, "once")
-	c.confirm(now - time.Second) // which was long under way
-	require.False(t, c.is(now))
-	c.confirm(now)
-	require.Len(t, told, 2)
-
-	alone, now = true, now+time.Minute
-	c.check()
-	c.confirm(now)
-	require.Len(t, told, 2, "who is alone knows all")
+// A leader that is cut off acknowledges no renewal later than an election timeout after it
+// last had contact: the next one may have begun then, and gives the lease its TTL and an
+// election timeout from that moment (etcd #15247).
+func TestALeaderThatIsCutOffRenewsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, nil)
+		leader := c.waitLeader()
+		n := c.nodes[leader]
+		grantLease(t, n, 1, time.Hour)
+		renew := func() error {
+			ctx, cancel := context.WithTimeout(testContext(t), testElection/8)
+			defer cancel()
+			_, err := n.Leases().KeepAlive(ctx, core.Principal{}, 1)
+			return err
+		}
+		c.eventually("there is contact", func() bool { return n.Sessions().Contact() == nil })
+		require.NoError(t, renew())
+		cut := time.Now()
+		c.isolate(leader)
+		for time.Since(cut) < 3*testElection {
+			if renew() == nil {
+				require.Less(t, time.Since(cut), testElection)
+			}
+			pass(testElection / 20)
+		}
+		c.net.heal()
+		c.eventually("the lease is renewed, by whoever leads", func() bool { return renew() == nil })
+	})
 }
 
 // A lone member that may get company is in contact with itself, and asks for no longer
