@@ -2,14 +2,17 @@ package zkclients
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/triglot/triglot/compat-tests/ensemble"
 	"github.com/triglot/triglot/compat-tests/server"
 	"github.com/triglot/triglot/compat-tests/zkserver"
 )
@@ -66,8 +69,11 @@ func run(m *testing.M) (code int) {
 }
 
 // start runs the server that TARGET names: triglot (the default) or zookeeper.
-// Its sessions' timeouts are 2 to 20 ticks.
+// Its sessions' timeouts are 2 to 20 ticks. With MEMBERS=3 it is a follower of three.
 func start(tick time.Duration) (*target, error) {
+	if several() {
+		return startSeveral(tick)
+	}
 	switch name := os.Getenv("TARGET"); name {
 	case "", "triglot":
 		return startTriglot(tick)
@@ -76,6 +82,29 @@ func start(tick time.Duration) (*target, error) {
 	default:
 		return nil, fmt.Errorf("TARGET=%s: want triglot or zookeeper", name)
 	}
+}
+
+func several() bool { return os.Getenv("MEMBERS") == "3" }
+
+func startSeveral(tick time.Duration) (*target, error) {
+	kind, err := ensemble.KindFromEnv()
+	if err != nil {
+		return nil, err
+	}
+	c, err := ensemble.Start(context.Background(), ensemble.Options{Kind: kind, Tick: tick})
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	leader := c.Leader(context.Background())
+	m := c.Members[slices.IndexFunc(c.Members, func(m *ensemble.Member) bool { return m != leader })]
+	s := &target{
+		zk: m.ZKEndpoint(), kill: m.Kill, restart: m.Restart, stop: c.Close,
+		tail: func() string { return server.Tail(m.Log(), 40) },
+	}
+	if kind.Etcd() {
+		s.etcd = "http://" + m.EtcdEndpoint()
+	}
+	return s, nil
 }
 
 func startTriglot(tick time.Duration) (*target, error) {
