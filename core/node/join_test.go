@@ -145,6 +145,20 @@ func TestLifeOfACluster(t *testing.T) {
 	})
 }
 
+// TestTwoJoinInARow: who joins is in the state that it is sent. What another one was sent
+// a moment ago need not be.
+func TestTwoJoinInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 2, loosely)
+		c.ready()
+		for range 3 {
+			c.add(0, false, func(cfg *Config) { loosely(0, cfg) })
+			c.ready()
+		}
+		c.requireSame()
+	})
+}
+
 // TestObserver: a learner that is there to serve clients is known to them.
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -59,6 +59,8 @@ type outgoing struct {
 type outgoingCheckpoint struct {
 	dir   string
 	index uint64
+	// members are some of those that were members at its index, or all.
+	members []core.Member
 	// users are being sent it; since is when the last of them was done, if there is none.
 	users int
 	since time.Time
@@ -76,7 +78,7 @@ func (p *peers) Transfer(ctx context.Context, from core.MemberID, conn net.Conn)
 	var c *outgoingCheckpoint
 	sent, err := transfer.Send(ctx, conn, o.limit, func(ctx context.Context) (*transfer.Sender, error) {
 		var err error
-		if c, err = o.take(ctx); err != nil {
+		if c, err = o.take(ctx, from); err != nil {
 			return nil, err
 		}
 		logger.Info("sending the state to another member", "index", c.index)
@@ -95,13 +97,13 @@ func (p *peers) Transfer(ctx context.Context, from core.MemberID, conn net.Conn)
 	return nil
 }
 
-// take returns a checkpoint to send, to be given back.
-func (o *outgoing) take(ctx context.Context) (*outgoingCheckpoint, error) {
+// take returns a checkpoint to send to a member, to be given back.
+func (o *outgoing) take(ctx context.Context, to core.MemberID) (*outgoingCheckpoint, error) {
 	if err := o.n.acquire(ctx, o.making); err != nil {
 		return nil, err
 	}
 	defer o.making.release()
-	if c, err := o.share(); c != nil || err != nil {
+	if c, err := o.share(to); c != nil || err != nil {
 		return c, err
 	}
 	c := o.plan()
@@ -121,7 +123,7 @@ func (o *outgoing) take(ctx context.Context) (*outgoingCheckpoint, error) {
 func (o *outgoing) plan() *outgoingCheckpoint {
 	c := &outgoingCheckpoint{users: 1}
 	if v := o.n.published.hold(); v != nil {
-		c.index = v.Index()
+		c.index, c.members = v.Index(), v.Members()
 		v.Close()
 	}
 	o.mu.Lock()
@@ -142,8 +144,9 @@ func (o *outgoing) create(c *outgoingCheckpoint) (index uint64, err error) {
 }
 
 // share returns the newest checkpoint if it will do: if the log still has what comes
-// after it. REQUIRES: making is held.
-func (o *outgoing) share() (*outgoingCheckpoint, error) {
+// after it, and the one that it is for was a member already when it was made: one that
+// joins must be a member in what it joins with. REQUIRES: making is held.
+func (o *outgoing) share(to core.MemberID) (*outgoingCheckpoint, error) {
 	first, err := o.n.disk.log.FirstIndex()
 	if err != nil {
 		return nil, err
@@ -154,7 +157,7 @@ func (o *outgoing) share() (*outgoingCheckpoint, error) {
 		return nil, nil
 	}
 	c := o.all[len(o.all)-1]
-	if c.index+1 < first {
+	if c.index+1 < first || memberIn(c.members, to) == nil && o.n.knows(to) {
 		return nil, nil
 	}
 	c.users++

@@ -16,12 +16,12 @@ func TestCheckpointIsShared(t *testing.T) {
 	n := startNode(t, testConfig(t))
 	putMany(t, n, 0, 10)
 	o := &n.peers.states.outgoing
-	first, err := o.take(t.Context())
+	first, err := o.take(t.Context(), 2)
 	require.NoError(t, err)
 	_, ok := o.needed()
 	require.True(t, ok)
 	putMany(t, n, 10, 20)
-	second, err := o.take(t.Context())
+	second, err := o.take(t.Context(), 2)
 	require.NoError(t, err)
 	require.Same(t, first, second)
 	o.give(second, 0)
@@ -35,7 +35,7 @@ func TestCheckpointIsShared(t *testing.T) {
 	require.Equal(t, first.index, r.transfers)
 
 	require.NoError(t, n.disk.log.Truncate(first.index+1))
-	third, err := o.take(t.Context())
+	third, err := o.take(t.Context(), 2)
 	require.NoError(t, err)
 	require.NotSame(t, first, third)
 	require.NoError(t, o.tidy(time.Now()), "the first is no use")
@@ -52,7 +52,7 @@ func TestCheckpointIsShared(t *testing.T) {
 
 // mustHead makes a checkpoint and reads its head, which is at index or later.
 func mustHead(t *testing.T, n *Node, index uint64) state.Head {
-	c, err := n.peers.states.outgoing.take(t.Context())
+	c, err := n.peers.states.outgoing.take(t.Context(), 2)
 	require.NoError(t, err)
 	defer n.peers.states.outgoing.give(c, 0)
 	head, err := headIn(n.cfg.FS, c.dir)

@@ -116,6 +116,12 @@ func (n *Node) severalMembers() bool {
 	return v != nil && len(v.Members()) > 1 // which needs no hold
 }
 
+// knows reports whether somebody is a member now.
+func (n *Node) knows(id core.MemberID) bool {
+	v := n.published.view.Load()
+	return v != nil && memberIn(v.Members(), id) != nil // which needs no hold
+}
+
 // shortenLog flushes the state if the log beyond it is long, and truncates the
 // log.
 func (u *upkeep) shortenLog(ctx context.Context) error {
