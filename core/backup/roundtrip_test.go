@@ -87,6 +87,28 @@ func TestRebuiltZnodes(t *testing.T) {
 	})
 }
 
+// TestSidecarOfALaterVersion: what is ours in a file is of a format, and one that is not
+// known is refused before anything is written (docs/adr/0016).
+func TestSidecarOfALaterVersion(t *testing.T) {
+	from := newModelRig(t)
+	defer from.close()
+	from.try(entry{1, []core.Command{&core.Put{Key: []byte("k")}}})
+	b := from.export(t.TempDir(), 0)
+	format := []byte(metaFormat + sidecarFormat)
+	require.Equal(t, 1, bytes.Count(b, format))
+	b = bytes.ReplaceAll(b, format, []byte(metaFormat+"2"))
+	file, err := etcdfile.NewReader(bytes.NewReader(b), int64(len(b)), etcdfile.HashIgnored)
+	require.NoError(t, err)
+	to := newModelRig(t)
+	defer to.close()
+	_, err = Import(t.Context(), to.db, file, Target{Cluster: 1, Members: to.members(), Mount: "/zk"}, ImportOptions{})
+	require.EqualError(t, err, `what Triglot added to it has format "2", this version reads format "1": use the version that wrote it`)
+	all, err := to.db.NewIter(nil, nil)
+	require.NoError(t, err)
+	require.False(t, all.First(), "something is written")
+	require.NoError(t, all.Close())
+}
+
 // TestUnusedKeyThatIsUsed: a key of a user may have the name that an export gives to
 // what tells of a revision only.
 func TestUnusedKeyThatIsUsed(t *testing.T) {
