@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,7 +17,16 @@ type renderer struct {
 	target server.Target
 	url    string // of the client port
 	usual  string // how the header of each answer begins and ends, as a pattern
+	// alone has the ids of one of several members, and of their leader, replaced with those
+	// that the recordings hold; nil for a lone one.
+	alone *strings.Replacer
 }
+
+// The ids that follow from the peer URL http://127.0.0.1:2380, as the recordings hold them.
+const (
+	loneCluster = `"2037210783374497686"`
+	loneMember  = `"13195394291058371180"`
+)
 
 // learn finds the identity that all headers carry.
 func (v *renderer) learn(status string) error {
@@ -26,6 +36,7 @@ func (v *renderer) learn(status string) error {
 			Member  string `json:"member_id"`
 			Term    string `json:"raft_term"`
 		}
+		Leader string
 	}
 	if err := json.Unmarshal([]byte(status), &body); err != nil {
 		return err
@@ -33,6 +44,10 @@ func (v *renderer) learn(status string) error {
 	h := body.Header
 	if h.Cluster == "" || h.Member == "" || h.Term == "" {
 		return fmt.Errorf("no identity in %s", status)
+	}
+	if several() {
+		quoted := func(id string) string { return `"` + id + `"` }
+		v.alone = strings.NewReplacer(quoted(h.Cluster), loneCluster, quoted(h.Member), loneMember, quoted(body.Leader), loneMember)
 	}
 	v.usual = fmt.Sprintf(`{"cluster_id":"%s","member_id":"%s","revision":"(\d+)","raft_term":"%s"}`, h.Cluster, h.Member, h.Term)
 	return nil
@@ -50,6 +65,22 @@ func (v *renderer) head(a reply) string {
 	return s.String()
 }
 
+// listOfThree is the list of three members, of which listOfOne leaves the one that is asked,
+// as a recording of a lone member has it.
+var (
+	listOfThree = regexp.MustCompile(`"members":\[\{[^}]*\},\{[^}]*\},\{[^}]*\}\]`)
+	itself      = regexp.MustCompile(`\{[^{}]*"clientURLs":\["URL"\]\}`)
+	ownName     = regexp.MustCompile(`"name":"m\d"`)
+	ownPeerURL  = regexp.MustCompile(`"peerURLs":\["[^"]*"\]`)
+)
+
+func listOfOne(list string) string {
+	one := ownName.ReplaceAllString(itself.FindString(list), `"name":"m1"`)
+	return `"members":[` + ownPeerURL.ReplaceAllString(one, `"peerURLs":["http://127.0.0.1:2380"]`) + "]"
+}
+
+func several() bool { return os.Getenv("MEMBERS") == "3" }
+
 // line is one line of an answer: JSON without white space, an ordinary header as
 // [rev N], the fields to hide as "?".
 func (v *renderer) line(text string, hide []string) string {
@@ -64,11 +95,17 @@ func (v *renderer) line(text string, hide []string) string {
 		text = withoutSuperset(text)
 	}
 	text = regexp.MustCompile(v.usual).ReplaceAllString(text, "[rev $1]")
+	if v.alone != nil {
+		text = v.alone.Replace(text)
+	}
 	for _, field := range hide {
 		text = regexp.MustCompile(`"`+field+`":"[^"]*"`).ReplaceAllString(text, `"`+field+`":"?"`)
 	}
 	text = nearTTL(text)
 	text = strings.ReplaceAll(text, v.url, "URL")
+	if v.alone != nil {
+		text = listOfThree.ReplaceAllStringFunc(text, listOfOne)
+	}
 	if len(text) > 3000 {
 		text = fmt.Sprintf("%s... (%d bytes)", text[:200], len(text))
 	}

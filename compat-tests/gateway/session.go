@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/triglot/triglot/compat-tests/server"
 )
 
 // noNewline marks a last line that does not end.
@@ -24,16 +22,16 @@ type request struct {
 
 // session is the connections to one server. It is for one goroutine.
 type session struct {
-	server   *server.Process
+	url      string // of the client port
 	client   http.Client
 	patience time.Duration // how long an answer may take
 	streams  map[string]*stream
 	saved    []string // pairs of a name and the token that it stands for
 }
 
-func newSession(p *server.Process, patience time.Duration) *session {
+func newSession(url string, patience time.Duration) *session {
 	return &session{
-		server:   p,
+		url:      url,
 		patience: patience,
 		client: http.Client{
 			Transport: &http.Transport{},
@@ -54,7 +52,7 @@ func (s *session) close() {
 }
 
 func (s *session) do(ctx context.Context, r request) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, r.method, s.server.URL()+r.path, strings.NewReader(r.body))
+	req, err := http.NewRequestWithContext(ctx, r.method, s.url+r.path, strings.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func TestSnapshot(t *testing.T) {
 	shapes := make(map[server.Target]string)
 	for _, target := range []server.Target{server.Etcd, server.Triglot} {
 		p := server.StartT(t, server.Options{Target: target, EtcdMode: true})
-		s := newSession(p, 10*time.Second)
+		s := newSession(p.URL(), 10*time.Second)
 		defer s.close()
 		value := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("v"), 100_000))
 		for i := range snapshotKeys {

@@ -91,7 +91,12 @@ func startSeveral(tick time.Duration) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := ensemble.Start(context.Background(), ensemble.Options{Kind: kind, Tick: tick})
+	o := ensemble.Options{Kind: kind, Tick: tick}
+	if kind.Etcd() { // a session lives for two election timeouts at least, and the tests want two ticks
+		ms := tick.Milliseconds()
+		o.Args = []string{fmt.Sprintf("--election-timeout=%d", ms), fmt.Sprintf("--heartbeat-interval=%d", ms/10)}
+	}
+	c, err := ensemble.Start(context.Background(), o)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
