@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/triglot/triglot/core"
 )
@@ -219,7 +217,7 @@ func (r *rig) sent(rev int64, want *pb.WatchResponse) {
 	select {
 	case got := <-r.conn.responses:
 		want.Header = &pb.ResponseHeader{ClusterId: 1, MemberId: 2, RaftTerm: 3, Revision: rev}
-		require.Empty(r, cmp.Diff(want, got, protocmp.Transform()))
+		requireEqual(r, want, got)
 	default:
 		r.Fatal("no response was sent")
 	}
