@@ -192,37 +192,6 @@ func (n *simNode) truncate() {
 	}
 }
 
-// breakStreams ends the member's connections, with what is on them.
-func (n *simNode) breakStreams() {
-	for link := range n.s.network.links {
-		if link[0] == uint64(n.id) {
-			n.s.network.links[link] = nil
-		}
-	}
-	for _, m := range n.s.nodes {
-		if m != n {
-			n.lose(m.id)
-		}
-	}
-}
-
-// lose notes that messages to another member are lost.
-func (n *simNode) lose(to core.MemberID) {
-	if !slices.Contains(n.lost, to) {
-		n.lost = append(n.lost, to)
-	}
-}
-
-// notice tells the member that messages to another one are lost.
-func (n *simNode) notice() {
-	if len(n.lost) == 0 {
-		return
-	}
-	n.in.events = append(n.in.events, disconnected(n.lost[0]))
-	n.lost = n.lost[1:]
-	n.maybeStep()
-}
-
 // fetch ends the member's fetch, if there is one.
 func (n *simNode) fetch(faults bool) {
 	if n.fetching == 0 {
@@ -230,7 +199,7 @@ func (n *simNode) fetch(faults bool) {
 	}
 	from := n.s.nodes[n.fetching-1]
 	f := fetched{state: Installed{From: from.id}}
-	if from.r == nil || n.s.network.cut([2]uint64{uint64(from.id), uint64(n.id)}) || faults && n.s.chance(20) {
+	if from.r == nil || n.s.network.cut(from, n) || faults && n.s.chance(20) {
 		f.err = errors.New("the connection broke")
 	} else {
 		f.state.Index, f.state.Term = from.applied, n.s.order[from.applied].Term

@@ -3,7 +3,6 @@ package consensus
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,11 +19,14 @@ type simNode struct {
 	in  inputs
 	simDisk
 	simPeer
+	simLeases
+	simShown
 
 	incarnation uint64
 	term        uint64
 	told        leadership // the last change of leadership
 	sole        bool       // what it shows to readers
+	paused      int        // for how many rounds the process is held up
 	lanes       []*simLane
 }
 
@@ -38,18 +40,10 @@ type simDisk struct {
 
 // simPeer is what a member has to do with the others.
 type simPeer struct {
-	joins     uint64          // the entry that added it, until it has a state
-	lost      []core.MemberID // messages to them are, and it does not know yet
+	joins     uint64 // the entry that added it, until it has a state
 	fetching  core.MemberID
 	arriving  []fetched
 	transfers []*transfer
-}
-
-// simLane is a client that does not wait for answers.
-type simLane struct {
-	Lane
-	name string
-	n    int
 }
 
 func (n *simNode) String() string {
@@ -58,6 +52,16 @@ func (n *simNode) String() string {
 	}
 	return fmt.Sprintf("member %d: applied %d, %+v, members %v %v, fetching %v, catching up %+v, raft %v",
 		n.id, n.applied, n.r.status, n.r.members.voters, n.r.members.learners, n.fetching, n.r.catchUp, n.r.rn.Status())
+}
+
+func (n *simNode) runs() bool { return n.r != nil && n.paused == 0 }
+
+// pause holds the process up.
+func (n *simNode) pause() {
+	if n.runs() {
+		n.s.counts["paused"]++
+		n.paused = 1 + n.s.rng.IntN(50)
+	}
 }
 
 func (n *simNode) config() Config {
@@ -88,6 +92,8 @@ func (n *simNode) start() {
 	r, err := newReplica(&c)
 	require.NoError(n.s.t, err, "seed %d", n.s.seed)
 	n.r, n.term, n.told, n.lanes = r, n.log.now.hard.GetTerm(), leadership{}, nil
+	n.startLeases()
+	n.showNew()
 	n.s.note("start", n.id)
 	n.step()
 }
@@ -101,19 +107,19 @@ func (n *simNode) crash() {
 	n.s.note("crash", n.id)
 	n.flushed += uint64(n.s.rng.IntN(int(n.applied-n.flushed) + 1))
 	n.log.crash(n.s.rng)
-	n.r, n.in, n.appends, n.applies, n.sole = nil, inputs{}, nil, nil, false
-	// Those who waited for a dead process get no answer.
-	n.s.open = slices.DeleteFunc(n.s.open, func(p *simProposal) bool { return p.node == n })
+	n.r, n.in, n.appends, n.applies, n.sole, n.paused = nil, inputs{}, nil, nil, false, 0
+	// Those who waited for a dead process get no answer; some see that.
+	n.s.open = slices.DeleteFunc(n.s.open, func(p *simProposal) bool {
+		if p.node == n && p.then != nil {
+			p.then(core.Stopped)
+		}
+		return p.node == n
+	})
 	n.s.reads = slices.DeleteFunc(n.s.reads, func(r *simRead) bool { return r.node == n })
 	n.s.transfers = slices.DeleteFunc(n.s.transfers, func(t *transfer) bool { return slices.Contains(n.transfers, t) })
-	for link := range n.s.network.links { // connections end
-		if link[0] == uint64(n.id) || link[1] == uint64(n.id) {
-			n.s.network.links[link] = nil
-		}
-	}
-	for _, m := range n.s.nodes {
-		m.lose(n.id)
-	}
+	n.s.network.died(n)
+	n.stopLeases()
+	n.hide()
 	n.simPeer = simPeer{joins: n.joins}
 }
 
@@ -132,6 +138,9 @@ func (n *simNode) maybeStep() {
 }
 
 func (n *simNode) step() {
+	if !n.runs() {
+		return
+	}
 	t, seed := n.s.t, n.s.seed
 	out, err := n.r.step(n.s.now, &n.in)
 	require.NoError(t, err, "seed %d", seed)
@@ -142,8 +151,7 @@ func (n *simNode) step() {
 	}
 	for _, m := range out.messages {
 		n.s.send(m)
-		link := [2]uint64{uint64(n.id), m.GetTo()} // raft may pass on what another member sent
-		n.s.network.links[link] = append(n.s.network.links[link], m)
+		n.s.network.link(n, n.s.nodes[m.GetTo()-1]).send(simFrame{message: m})
 	}
 	if out.fetch != 0 {
 		n.fetching = out.fetch
@@ -216,6 +224,8 @@ func (n *simNode) apply() {
 	if i := task.install; i != nil {
 		require.Greater(t, i.Index, n.applied, "seed %d: the state of member %d went back", seed, n.id)
 		n.applied, n.flushed = i.Index, i.Index
+		n.replaced()
+		n.showNew()
 		n.s.counts["installed"]++
 		close(i.done)
 	}
@@ -229,6 +239,7 @@ func (n *simNode) apply() {
 			require.Equal(t, l.term, n.s.order[n.applied].Term, "seed %d: told to lead before its own term has begun", seed)
 		}
 		n.told = *l
+		n.leadershipTold()
 	}
 	n.in.applied = append(n.in.applied, task)
 	n.maybeStep()
@@ -245,6 +256,8 @@ func (n *simNode) applyEntry(c *Committed) {
 	require.Equal(t, first.Term, c.Term, "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
 	require.Equal(t, string(first.Data), string(c.Data), "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
 	require.Equal(t, first.Change, c.Change, "seed %d: entry %d differs on member %d", seed, c.Index, n.id)
+	n.applyLeases(c)
+	n.showEntry(c)
 	c.Refused = first.Refused
 	var outcome error
 	if c.Refused {
@@ -279,55 +292,4 @@ func (n *simNode) ownBatch(c *Committed) (commands [][]byte) {
 		}
 	}
 	return commands
-}
-
-// propose proposes a command, in one of some lanes or by itself.
-func (n *simNode) propose() {
-	if n.s.chance(40) {
-		p := &Proposal{}
-		if n.s.chance(50) {
-			p.deadline = n.s.now.Add(time.Duration(1+n.s.rng.IntN(40)) * simTick)
-		}
-		n.submit(p, fmt.Sprintf("%d by %d", n.s.proposed, n.id))
-		return
-	}
-	if len(n.lanes) < 3 {
-		n.lanes = append(n.lanes, n.s.newLane())
-	}
-	i := n.s.rng.IntN(len(n.lanes))
-	if n.lanes[i].Broken() { // the client connects again
-		n.s.counts["broken"]++
-		n.lanes[i] = n.s.newLane()
-	}
-	l := n.lanes[i]
-	l.n++
-	n.submit(&Proposal{lane: &l.Lane}, fmt.Sprintf("%s %d", l.name, l.n))
-}
-
-func (s *sim) newLane() *simLane {
-	s.simClients.lanes++
-	return &simLane{name: fmt.Sprintf("L%d", s.simClients.lanes)}
-}
-
-// submit hands a proposal in.
-func (n *simNode) submit(proposal *Proposal, id string) {
-	n.s.proposed++
-	proposal.done = make(chan struct{}, 2)
-	proposal.command = []byte(id)
-	n.s.open = append(n.s.open, &simProposal{Proposal: proposal, id: id, node: n})
-	n.in.proposals = append(n.in.proposals, proposal)
-	n.maybeStep()
-}
-
-func (n *simNode) read() {
-	if n.in.reads == nil {
-		n.in.reads = newReadBatch()
-		n.s.reads = append(n.s.reads, &simRead{readBatch: n.in.reads, node: n, floor: n.s.highWater})
-	}
-	for _, r := range n.s.reads { // later readers of a batch know of more
-		if r.readBatch == n.in.reads {
-			r.floor = n.s.highWater
-		}
-	}
-	n.maybeStep()
 }
