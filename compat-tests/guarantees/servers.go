@@ -21,7 +21,7 @@ func (c *config) options(f face, heapMiB int, args ...string) ensemble.Options {
 		o.Args = append(o.Args, "--quota-backend-bytes", "17179869184")
 	} else {
 		// ZooKeeper logs at this level as it is shipped.
-		o.JVM = []string{fmt.Sprintf("-Xmx%dm", heapMiB), "-XX:-UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"}
+		o.JVM = []string{fmt.Sprintf("-Xms%dm", heapMiB), fmt.Sprintf("-Xmx%dm", heapMiB), "-XX:-UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"}
 	}
 	return o
 }

@@ -135,7 +135,7 @@ func retried(ctx context.Context, do func() error) error {
 // catchUps is how long a new member takes.
 func catchUps(c *config) part {
 	return part{
-		name: "catchup", heapMiB: 768 + 3*c.mib,
+		name: "catchup", heapMiB: shippedHeapMiB + 3*c.mib,
 		title: fmt.Sprintf("A new member without data, of a cluster with %d MiB in values of %d KiB: time from its start until it has all "+
 			"that was there at its start, and the longest time without a successful write meanwhile. (A server of ZooKeeper's starts again without its data.)",
 			c.mib, largeKey>>10),

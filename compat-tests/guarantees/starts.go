@@ -15,9 +15,9 @@ const loadBefore = 5 * time.Second
 
 // starts is how long a cluster takes to serve what it has.
 func starts(c *config) part {
-	const perZnode = 500 // bytes of a ZooKeeper's heap
+	const perZnode = 1000 // bytes of a ZooKeeper's heap: twice what stays, for it is to read, not to collect garbage
 	p := part{
-		name: "start", heapMiB: 768 + c.keys*perZnode>>20,
+		name: "start", heapMiB: shippedHeapMiB + c.keys*perZnode>>20,
 		title: fmt.Sprintf("A cluster with %d keys writes for %s, is stopped and started: time until every member serves.", c.keys, loadBefore),
 		fill: func(ctx context.Context, cluster *ensemble.Cluster, f face) error {
 			return fill(ctx, cluster, f, c.keys, smallKey)
