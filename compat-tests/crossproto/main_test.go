@@ -2,8 +2,10 @@ package crossproto
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/triglot/triglot/compat-tests/ensemble"
 	"github.com/triglot/triglot/compat-tests/server"
 )
 
@@ -24,27 +27,55 @@ const pollEvery = 5 * time.Millisecond
 // mount is where ZooKeeper's root lies among etcd's keys.
 const mount = "/zk"
 
-var shared *server.Process
+// shared is the server of all tests that need none of their own, with MEMBERS=3 a follower
+// of three.
+var shared served
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
-	var err error
-	if shared, err = server.Start(context.Background(), server.Options{Target: server.Triglot}); err != nil {
+	stop, tail, err := startShared()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() {
-		if err := shared.Stop(); err != nil {
+		if err := stop(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 	}()
 	if code = m.Run(); code != 0 {
-		fmt.Fprintf(os.Stderr, "end of the server's log:\n%s\n", shared.LogTail())
+		fmt.Fprintf(os.Stderr, "end of the server's log:\n%s\n", tail())
 	}
 	return code
 }
+
+func startShared() (stop func() error, tail func() string, err error) {
+	if os.Getenv("MEMBERS") != "3" {
+		p, err := server.Start(context.Background(), server.Options{Target: server.Triglot})
+		if err != nil {
+			return nil, nil, err
+		}
+		shared = p
+		return p.Stop, p.LogTail, nil
+	}
+	c, err := ensemble.Start(context.Background(), ensemble.Options{})
+	if err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	leader := c.Leader(context.Background())
+	m := c.Members[slices.IndexFunc(c.Members, func(m *ensemble.Member) bool { return m != leader })]
+	shared = follower{m}
+	return c.Close, func() string { return server.Tail(m.Log(), 40) }, nil
+}
+
+// follower is a member of several.
+type follower struct{ *ensemble.Member }
+
+func (f follower) Endpoint() string { return f.EtcdEndpoint() }
+
+func (f follower) URL() string { return "http://" + f.EtcdEndpoint() }
 
 // served is where a server serves what.
 type served interface {
