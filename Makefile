@@ -92,7 +92,10 @@ test-all: need-node test ## everything without a limit of time: long diffs, many
 	$(call part,oracle diff of three members,cd compat-tests && $(GO) test -timeout 30m -count=1 ./oracle -run TestRandom -args -members 3 -seeds 6 -steps 3000 -restarts 4)
 	$(call part,oracle diff of three members against ZooKeeper,cd compat-tests && $(GO) test -timeout 30m -count=1 ./zkoracle -run TestRandom -args -members 3 -seeds 6 -steps 3000)
 	$(call part,jetcd on three members,cd compat-tests && MEMBERS=3 $(GO) test -timeout 10m -count=1 ./jetcd)
-	$(call part,fuzz targets of 60s each,$(MAKE) -s fuzz FUZZ=60s)
+	$(call part,Kafka$(comma) with its metadata in three members,cd compat-tests && MEMBERS=3 $(GO) test -timeout 10m -count=1 ./kafka)
+	$(call part,other clients and both faces on three members,cd compat-tests && MEMBERS=3 $(GO) test -p 1 -timeout 10m -count=1 ./clients ./zkclients ./gateway ./crossproto)
+	$(call part,ZooKeeperAdmin on three real servers,cd compat-tests && TARGET=zookeeper $(GO) test -timeout 5m -count=1 ./zkclients -run Admin)
+	$(call part,fuzz targets of two minutes each,$(MAKE) -s fuzz FUZZ=2m)
 
 .PHONY: faults
 faults: need-go need-java build ## three members under faults for hours: FOR=4h
@@ -108,17 +111,25 @@ crash: need-go build ## kill -9 under load, fifty times
 
 # Go 1.26's fuzzer now and then reports the end of its own time as a failure (go.dev/issue/75804), without
 # an input that fails. An input that does is always written down, and named.
-fuzz-ran-out = { grep -q '^ *context deadline exceeded$$' $(BUILD)/fuzz.log && ! grep -q 'Failing input' $(BUILD)/fuzz.log; }
+fuzz-ran-out = { grep -q '^ *context deadline exceeded$$' $(1) && ! grep -q 'Failing input' $(1); }
+
+fuzz-files = grep -rE '^func Fuzz' --include='*_test.go' core storage frontends cmd
 
 .PHONY: fuzz
-fuzz: need-go ## run every fuzz target for FUZZ (1s)
-	@grep -rlE '^func Fuzz' --include='*_test.go' core storage frontends cmd | while read -r file; do \
-		dir=$$(dirname "$$file"); \
-		grep -oE '^func Fuzz[A-Za-z0-9]+' "$$file" | sed 's/func //' | while read -r target; do \
-			echo "fuzz ./$$dir $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) "./$$dir" > $(BUILD)/fuzz.log 2>&1 \
-				|| $(fuzz-ran-out) || { cat $(BUILD)/fuzz.log; exit 1; }; \
-		done || exit 1; \
+fuzz: need-go ## run every fuzz target for FUZZ (1s), two packages at a time
+	@mkdir -p $(BUILD)/fuzz
+	@$(MAKE) -s -j2 -O $(addprefix fuzz-in/,$(sort $(dir $(shell $(fuzz-files) -l))))
+
+# The fuzz targets of a package, from a test binary that is built once, one after the other. What they find
+# goes where `go test -fuzz` keeps it.
+fuzz-in/%/:
+	@bin=$(abspath $(BUILD)/fuzz)/$(subst /,-,$*); log=$$bin.log; \
+	cache=$$($(GO) env GOCACHE)/fuzz/$$($(GO) list ./$*); \
+	$(GO) test -c -fuzz . -o $$bin ./$* && cd $* && \
+	for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9]+' *_test.go | cut -c 6-); do \
+		echo "fuzz ./$* $$target"; \
+		$$bin -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZ) -test.fuzzcachedir $$cache -test.parallel 1 > $$log 2>&1 \
+			|| $(call fuzz-ran-out,$$log) || { cat $$log; exit 1; }; \
 	done
 
 .PHONY: jetcd
