@@ -56,7 +56,7 @@ func (s *sim) runOwners(faults bool) {
 }
 
 // simHolder is a client that holds a lease, as etcd's do: it has it renewed every third of
-// its TTL, by any member.
+// its TTL, by the member that it is connected to.
 type simHolder struct {
 	s    *sim
 	id   core.LeaseID // zero: it has none
@@ -65,8 +65,8 @@ type simHolder struct {
 	gone bool // the lease, or it is not known whether there is one
 	has  bool
 
-	via   *simNode
-	waits *expiry.Renewing // for the answer of the leader, which via has asked
+	at    *simNode
+	waits *expiry.Renewing // for the answer of the leader, which the member has asked
 	asked time.Time
 	// renewed is when the leader renewed the lease, or a command did, of what was acknowledged.
 	renewed time.Time
@@ -78,47 +78,59 @@ func (s *sim) newHolder() *simHolder {
 
 func (h *simHolder) retired() bool { return h.dead || h.gone }
 
-// run is what a client does in a round.
+// run is what a client does in a round. Some go with the member that does not answer.
 func (h *simHolder) run(faults bool) {
-	s, n := h.s, h.s.any()
+	s := h.s
+	if h.at == nil {
+		h.at = s.any()
+	}
+	unanswered := h.asked.After(h.renewed)
 	switch {
-	case faults && s.chance(2):
+	case !h.at.runs() || !s.conf().member(h.at.id):
+		h.at = nil
+	case h.id == 0:
+		h.grant()
+	case !h.has || s.now.Sub(h.renewed) < h.ttl/3 || unanswered && s.now.Sub(h.asked) < 3*simTick:
+	case faults && s.chance(5) || faults && unanswered && s.chance(20):
 		h.dead = true
 		s.counts["died"]++
-	case !n.runs() || !s.conf().member(n.id):
-	case h.id == 0:
-		h.id = s.newLease(h)
-		n.submitThen(&Proposal{}, fmt.Sprintf("lease grant %d %d %d %d 0", s.proposed, s.now.UnixNano(), h.id, h.ttl), func(err error) {
-			h.has, h.gone = err == nil, h.gone || err != nil
-		})
-	case h.has && s.now.Sub(h.renewed) >= h.ttl/3 && (h.via == nil || s.now.Sub(h.asked) >= 3*simTick):
-		h.asked = s.now
-		h.renew(n)
+	case unanswered:
+		h.asked, h.at, h.waits = time.Time{}, nil, nil
+	default:
+		h.renew()
 	}
 }
 
-// renew asks a member to renew the lease, as core/node does: in its own deadlines, or else
+func (h *simHolder) grant() {
+	s := h.s
+	h.id = s.newLease(h)
+	command := fmt.Sprintf("lease grant %d %d %d %d 0", s.proposed, s.now.UnixNano(), h.id, h.ttl)
+	h.at.submitThen(&Proposal{}, command, func(err error) { h.has, h.gone = err == nil, h.gone || err != nil })
+}
+
+// renew has the member renew the lease, as core/node does: in its own deadlines, or else
 // in the leader's. Whatever else there is to be done ends in another attempt.
-func (h *simHolder) renew(n *simNode) {
-	h.via, h.waits = nil, nil
+func (h *simHolder) renew() {
+	n := h.at
+	h.asked = h.s.now
 	switch _, answer := n.deadlines.Renew(n.clock(), h.id); {
 	case answer == expiry.Renewed && n.inContact(): // else the leader asks the others
 		h.acknowledged(h.s.now)
 	case answer == expiry.NotLeading && n.r.status.leader != n.id:
-		h.via, h.waits = n, n.renewals.Renew(h.id)
+		h.waits = n.renewals.Renew(h.id)
 	}
 }
 
 // hear takes the answer, if the member has one: the leader gave it at a time.
 func (h *simHolder) hear(from *simNode, when time.Time) {
-	if h == nil || h.via != from || !isClosed(h.waits.Done()) {
+	if h == nil || h.at != from || h.waits == nil || !isClosed(h.waits.Done()) {
 		return
 	}
 	if h.waits.Got().Answer == expiry.Renewed {
 		h.s.counts["renewedByLeader"]++
 		h.acknowledged(when)
 	}
-	h.via, h.waits = nil, nil
+	h.waits = nil
 }
 
 func (h *simHolder) acknowledged(when time.Time) {

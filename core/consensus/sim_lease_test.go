@@ -65,7 +65,7 @@ type simOwner interface {
 	// expired checks that the lease may have been found overdue at a time, and ended at
 	// this moment.
 	expired(decided time.Time)
-	// left is told when the lease has ended on a member.
+	// ended says that the lease has ended on a member.
 	ended(on *simNode)
 }
 
@@ -200,14 +200,14 @@ func (n *simNode) settle(answer *expiry.Answer) {
 	}
 }
 
-// renewAll is what the member makes of a batch. The touches that a leader in contact
-// takes are promised their timeout.
+// renewAll is what the member makes of a batch. The sessions that a leader in contact
+// renews are promised their timeout: those that it would renew once more.
 func (n *simNode) renewAll(a *simAsk) *expiry.Answer {
 	a.when = n.s.now
 	answer := n.deadlines.RenewAll(n.clock(), a.Touches, a.Leases)
 	answer.Confirmed = n.inContact()
 	for _, id := range a.Touches {
-		if answer.Confirmed && n.deadlines.Touch(n.clock(), id) == expiry.Renewed { // once more, at once
+		if answer.Confirmed && n.deadlines.Touch(n.clock(), id) == expiry.Renewed {
 			n.s.owners[id].(*simSession).take(a.heard[id])
 		}
 	}

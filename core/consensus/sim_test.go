@@ -214,7 +214,8 @@ func (s *sim) fault(n *simNode) {
 	}
 }
 
-// isolate cuts the leader off. The others may take it for gone, and follow it at once.
+// isolate cuts the leader off, alone or with another member. The others may take it for
+// gone, and follow it at once.
 func (s *sim) isolate() {
 	l := s.leader()
 	if l == nil {
@@ -222,10 +223,12 @@ func (s *sim) isolate() {
 	}
 	clear(s.network.apart)
 	s.network.apart[l] = 1
+	s.network.apart[s.any()] = 1
 	if s.chance(50) {
-		s.network.sever(l, true)
 		for _, m := range s.nodes {
-			if m != l {
+			if s.network.cut(l, m) {
+				s.network.link(l, m).dead = true
+				s.network.link(m, l).dead = true
 				m.happen(gone(l.id))
 			}
 		}
