@@ -63,10 +63,9 @@ type peers struct {
 	mu sync.Mutex
 	// members are those that transport is told of.
 	members []core.Member
-	// complained is when a line was written of a member's messages that cannot be read.
-	complained map[core.MemberID]time.Time
-	// refusals is when a line was written of changes of members that are refused, by its text.
-	refusals map[string]time.Time
+	// complained is when a line was written about something: by member, of messages that
+	// cannot be read; by text, of changes of members that are refused.
+	complained map[any]time.Time
 }
 
 var _ peer.Handler = (*peers)(nil)
@@ -201,42 +200,38 @@ func (p *peers) Message(from core.MemberID, body []byte) {
 	p.n.driver.Receive(m)
 }
 
-// refusedPause is how long no line is written of changes of members that are refused, after
-// a like one: a client's reconfig is tried again until it succeeds or is given up.
-const refusedPause = time.Minute
+// complaintPause is how long no line is written of what peers send that cannot be read, or
+// of changes of members that are refused, after a like one: there may be many messages, and
+// a client's reconfig is tried again until it succeeds or is given up.
+const complaintPause = time.Minute
+
+// due says whether it is time for a line about something.
+func (p *peers) due(about any) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if last, told := p.complained[about]; told && now.Sub(last) < complaintPause {
+		return false
+	}
+	if p.complained == nil {
+		p.complained = make(map[any]time.Time)
+	}
+	p.complained[about] = now
+	return true
+}
 
 // refused says that a change of members is refused.
 func (p *peers) refused(ctx context.Context, level slog.Level, text string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if last, told := p.refusals[text]; told && now.Sub(last) < refusedPause {
-		return
+	if p.due(text) {
+		p.n.cfg.Logger.Log(ctx, level, text, args...)
 	}
-	if p.refusals == nil {
-		p.refusals = make(map[string]time.Time)
-	}
-	p.refusals[text] = now
-	p.n.cfg.Logger.Log(ctx, level, text, args...)
 }
 
-// unreadablePause is how long no line is written of a member's messages that cannot be
-// read, after one.
-const unreadablePause = time.Minute
-
-// unreadable says that a member sends what cannot be read: there may be many.
+// unreadable says that a member sends what cannot be read.
 func (p *peers) unreadable(from core.MemberID, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if last, told := p.complained[from]; told && now.Sub(last) < unreadablePause {
-		return
+	if p.due(from) {
+		p.n.cfg.Logger.Warn("a peer's message cannot be read, or is not its own", "from", fmt.Sprintf("%x", uint64(from)), "error", err)
 	}
-	if p.complained == nil {
-		p.complained = make(map[core.MemberID]time.Time)
-	}
-	p.complained[from] = now
-	p.n.cfg.Logger.Warn("a peer's message cannot be read, or is not its own", "from", fmt.Sprintf("%x", uint64(from)), "error", err)
 }
 
 // Broken implements peer.Handler.
