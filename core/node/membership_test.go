@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -136,13 +135,12 @@ func TestJoinNobody(t *testing.T) {
 // quorum at risk is, and is told of once.
 func TestRefusedChangesAreToldOfOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		log := new(syncBuffer) // each member has a handler
 		c := newTestCluster(t, 3, func(_ int, cfg *Config) {
-			cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)).With("member", cfg.Name)
+			cfg.Logger = slog.New(slog.NewTextHandler(log, nil)).With("member", cfg.Name)
 		})
 		leader := c.waitLeader()
 		asked := c.nodes[leader].Membership()
-		log.Reset()
 		tried := 0
 		for {
 			_, _, err := asked.Add(testContext(t), core.Principal{}, []string{testURL(3)}, false)
@@ -157,7 +155,10 @@ func TestRefusedChangesAreToldOfOnce(t *testing.T) {
 		require.Equal(t, 1, told("a change of members is refused"), log.String())
 		require.Equal(t, 1, told(`level=INFO msg="a change of members is refused for some seconds`), log.String())
 
-		c.stop(c.followers(leader)[0])
+		down := c.followers(leader)[0]
+		id := c.id(down)
+		c.stop(down)
+		c.eventually("it is known to be down", func() bool { return c.nodes[leader].peers.links()[id].IsZero() })
 		for range 5 {
 			_, _, err := asked.Add(testContext(t), core.Principal{}, []string{testURL(4)}, false)
 			require.ErrorIs(t, err, core.Unhealthy)
