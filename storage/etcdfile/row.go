@@ -35,7 +35,6 @@ const (
 	clusterDowngrade     = "downgrade"
 	authEnabled          = "authEnabled"
 	authRevision         = "authRevision"
-	memberRemoved        = "removed"
 )
 
 // Version is a row of the bucket key: a version of a key, or its end.

@@ -124,11 +124,6 @@ func (w *Writer) Member(m *Member) error {
 	return w.put(bucketMembers, memberKey(m.ID), mustJSON(m))
 }
 
-// RemovedMember writes a row of the bucket members_removed.
-func (w *Writer) RemovedMember(id uint64) error {
-	return w.put(bucketMembersRemoved, memberKey(id), []byte(memberRemoved))
-}
-
 // Auth writes the bucket auth.
 func (w *Writer) Auth(a *Auth) error {
 	enabled := []byte{0}
