@@ -134,7 +134,7 @@ func TestStatusNeedsRoot(t *testing.T) {
 		{[]string{"-w=yaml"}, exitUsage, `--write-out "yaml" is not one of table, json`},
 		{[]string{"more"}, exitUsage, "takes flags only"},
 	} {
-		status, out, problems := showStatus(t, nil, append([]string{"--endpoints=" + address}, test.args...)...)
+		status, out, problems := showStatus(t, nil, append([]string{"--endpoints=" + address, "--command-timeout=" + patience.String()}, test.args...)...)
 		require.Equal(t, test.status, status, "%v: %s%s", test.args, out, problems)
 		require.Contains(t, problems, test.says)
 		require.NotContains(t, problems+out, "secret")

@@ -35,7 +35,7 @@ func TestCreateReadWriteDelete(t *testing.T) {
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	c := startServer(t).connect()
 	c.create("/a", "", wire.Persistent)
-	const n = 3000 // more than may be outstanding
+	const n = maxOutstanding // of three requests each: more than may be outstanding
 	go func() {
 		var b []byte
 		for i := range n {

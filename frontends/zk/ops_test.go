@@ -297,8 +297,8 @@ func TestOversizedRepliesAreToldOf(t *testing.T) {
 	s := startServer(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	c := s.connect()
 	c.create("/list", "", wire.Persistent)
-	name := strings.Repeat("n", 1000)
-	for i := range 1100 {
+	name := strings.Repeat("n", 20_000)
+	for i := range 55 {
 		c.create(fmt.Sprintf("/list/%s%d", name, i), "", wire.Persistent)
 	}
 	require.Nil(t, s.face.stats.oversizes.figures())
