@@ -162,6 +162,34 @@ func TestJoinInARow(t *testing.T) {
 	})
 }
 
+// TestJoinWithAStateOfBefore: a state in which it is no member is none to begin with.
+func TestJoinWithAStateOfBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 1, loosely)
+		c.ready()
+		o := &c.nodes[0].peers.states.outgoing
+		old, err := o.take(testContext(t), 0)
+		require.NoError(t, err)
+		added, _, err := c.nodes[0].Membership().Add(testContext(t), core.Principal{}, []string{testURL(1)}, true)
+		require.NoError(t, err)
+		old.members = []core.Member{added} // which is not so
+		cfg := c.config(1, peersOf(0, 1))
+		cfg.Cluster.Existing = true
+		c.configs, c.nodes = append(c.configs, cfg), append(c.nodes, nil)
+		_, err = c.tryStart(1)
+		require.ErrorContains(t, err, "the state of http://m0:2380 is from before this member was added")
+		_, founded, err := readIdentity(cfg.FS, cfg.DataDir)
+		require.NoError(t, err)
+		require.False(t, founded)
+
+		old.members = nil
+		o.give(old, 0)
+		c.start(1)
+		c.ready()
+		c.requireSame()
+	})
+}
+
 // TestObserver: a learner that is there to serve clients is known to them.
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -50,6 +50,25 @@ func TestCheckpointIsShared(t *testing.T) {
 	stopNode(t, n)
 }
 
+// TestLogIsKeptForACheckpoint: from before it is made, for it is as of then or later.
+func TestLogIsKeptForACheckpoint(t *testing.T) {
+	n := startNode(t, testConfig(t))
+	putMany(t, n, 0, 10)
+	o := &n.peers.states.outgoing
+	planned := n.Status().Applied
+	c := o.plan()
+	putMany(t, n, 10, 20)
+	index, ok := o.needed()
+	require.True(t, ok)
+	require.Equal(t, planned, index)
+	require.Equal(t, planned, n.upkeep.retained(t.Context(), planned+10).transfers)
+	made, err := o.create(c)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, made, planned)
+	o.give(c, 0)
+	stopNode(t, n)
+}
+
 // mustHead makes a checkpoint and reads its head, which is at index or later.
 func mustHead(t *testing.T, n *Node, index uint64) state.Head {
 	c, err := n.peers.states.outgoing.take(t.Context(), 2)
