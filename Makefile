@@ -47,12 +47,16 @@ cluster3: build ## build, and start three members on this host with their data u
 
 ##@ Test
 
+# The packages whose properties take long: `make test` has rapid check each 20 times instead of 100, with half
+# the steps (-short); test-all, and a plain go test, do it in full.
+costly = $(addprefix github.com/triglot/triglot/,core/state core/backup storage/mvcc storage/raftlog)
+
 .PHONY: test
 test: need-all ## all short tests: under 20 minutes on 2 cores
 	@date +%s > $(BUILD)/started
 	$(call part,build,$(MAKE) -s build)
 	$(call part,vet,$(GO) vet ./... && cd compat-tests && $(GO) vet ./...)
-	$(call part,unit and property tests,$(GO) test $(RACE) -timeout 10m ./...)
+	$(call part,unit and property tests,$(GO) test -short $(RACE) -timeout 10m $(costly) && $(GO) test $(RACE) -timeout 10m $(filter-out $(costly),$(shell $(GO) list ./...)))
 	$(call part,fuzz targets of $(FUZZ) each,$(MAKE) -s fuzz)
 	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./zkserver/... ./bench/...)
 	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)
