@@ -156,26 +156,28 @@ func (h *simHolder) ended(*simNode) { h.gone = true }
 // finishOwners checks, once all is healed, that the leases of those who went away end in
 // time, and no others.
 func (s *sim) finishOwners() {
-	healed := s.now
-	// The longest timeout or TTL, slack and grace, and some rounds for the entry.
-	longest := 4*simElection + simSlack + simElection + 30*simTick
-	for s.led = later(s.led, healed); s.now.Before(s.led.Add(longest)); {
-		s.round(false)
-		require.Less(s.t, s.now.Sub(healed), time.Minute, "seed %d: the leadership does not settle", s.seed)
+	// The longest timeout or TTL, slack and grace, and some rounds for the entry, and to connect.
+	longest := 5*simElection + simSlack + simElection + 60*simTick
+	for s.led = later(s.led, s.now); !s.held(); s.round(false) {
+		require.True(s.t, s.now.Before(s.led.Add(longest)), "seed %d: clients without leases, or leases of clients that are gone: %v",
+			s.seed, s.states[len(s.states)-1])
 	}
-	leases := s.states[len(s.states)-1]
-	alive := 0
+}
+
+// held says that all leases are those of the present clients, each of which has one.
+func (s *sim) held() bool {
+	leases, alive := s.states[len(s.states)-1], 0
 	for _, c := range s.sessions {
-		require.True(s.t, c.open, "seed %d: a client has no session", s.seed)
-		require.Contains(s.t, leases, c.id)
-		alive++
+		if _, ok := leases[c.id]; ok && c.open {
+			alive++
+		}
 	}
 	for _, h := range s.holders {
-		require.True(s.t, h.has, "seed %d: a client has no lease", s.seed)
-		require.Contains(s.t, leases, h.id)
-		alive++
+		if _, ok := leases[h.id]; ok && h.has {
+			alive++
+		}
 	}
-	require.Len(s.t, leases, alive, "seed %d: leases of clients that are gone", s.seed)
+	return alive == len(leases) && alive == len(s.sessions)+len(s.holders)
 }
 
 func later(a, b time.Time) time.Time {

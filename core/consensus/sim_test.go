@@ -275,6 +275,10 @@ func (s *sim) leader() *simNode {
 // answered twice.
 func (s *sim) finish() {
 	s.network.heal()
+	for _, n := range s.nodes {
+		n.paused = 0
+	}
+	s.round(false) // who was held up has missed time, and is given it
 	s.settle()
 	s.finishOwners()
 	s.settle()
