@@ -215,6 +215,24 @@ func TestFollowersTakeNothing(t *testing.T) {
 	require.Empty(t, r.relay.queue)
 }
 
+// A question of a member that takes this one for the leader goes no further: raft would
+// hand it on to the leader in that member's name, in which nobody else may speak. Its
+// member asks anew once it knows who leads.
+func TestQuestionsOfOthersAreNotHandedOn(t *testing.T) {
+	r := newFollower(t, time.UnixMilli(0))
+	asked := &Message{
+		Type: raftpb.MsgReadIndex.Enum(), From: new(uint64(3)), To: new(uint64(1)),
+		Entries: []*raftpb.Entry{{Data: []byte("question")}},
+	}
+	out, err := r.step(time.UnixMilli(1), &inputs{messages: []*Message{asked}})
+	require.NoError(t, err)
+	require.Empty(t, out.messages)
+	r.disk.holding = true
+	_, err = r.step(time.UnixMilli(2), &inputs{messages: []*Message{asked}})
+	require.NoError(t, err)
+	require.Empty(t, r.disk.held)
+}
+
 // As long as there is no way to the leader, what is proposed waits, in order.
 func TestNothingIsForwardedWithoutAWay(t *testing.T) {
 	now := time.UnixMilli(0)

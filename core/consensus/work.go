@@ -141,8 +141,13 @@ func (r *replica) deliver(responses []*Message) error {
 	return nil
 }
 
-// post sends a message of raft's to a peer.
+// post sends a message of raft's to a peer. A question that was another's raft hands on in
+// the name of that one, if this member was taken for the leader and is none any more: it
+// is dropped, for no member speaks for another, and whoever asked does so again.
 func (r *replica) post(m *Message) {
+	if m.GetFrom() != uint64(r.self) {
+		return
+	}
 	if at := r.members.leaving.at; at != 0 && !r.members.votes(m.GetTo()) && m.GetCommit() >= at {
 		m.Commit = new(at - 1)
 	}
