@@ -27,7 +27,7 @@ func TestHandshakeMirrorsReadOnly(t *testing.T) {
 
 // N1: between 2 and 20 ticks.
 func TestTimeoutIsNegotiated(t *testing.T) {
-	s := startServer(t) // a tick of 500 ms
+	s := startServer(t, func(c *Config) { c.Limits.MaxSession = 0 }) // a tick of 500 ms
 	for asked, granted := range map[int32]int32{0: 1000, -5: 1000, 999: 1000, 4000: 4000, 10001: 10000, 1 << 30: 10000} {
 		c := s.dial()
 		c.hello(wire.ConnectRequest{TimeOut: asked})

@@ -259,7 +259,7 @@ func TestInterruption(t *testing.T) {
 // No session gets a timeout that could end before a member that is cut off has closed its
 // connection.
 func TestShortestTimeout(t *testing.T) {
-	s, member := startLosable(t)
+	s, member := startLosable(t, func(c *Config) { c.Limits.MaxSession = 0 })
 	member.shortest = 1234 * time.Millisecond
 	for asked, want := range map[int32]int32{1: 1234, 1000: 1234, 5000: 5000, 1 << 30: 10_000} {
 		c := s.dial()

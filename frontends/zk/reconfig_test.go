@@ -19,6 +19,7 @@ import (
 // answer. The store is that of a member by itself.
 type changing struct {
 	core.Cluster
+	server  *server
 	members []core.Member
 	down    map[string]bool
 	fails   error
@@ -129,6 +130,7 @@ func startChanging(t *testing.T) (*changing, *client) {
 		}
 		c.Security.SuperDigest = superDigest
 	})
+	e.server = s
 	return e, s.connect()
 }
 
@@ -217,7 +219,10 @@ func TestReconfigOfAnEnsemble(t *testing.T) {
 	require.Contains(t, string(m.Data), "server.3=x:1:2:participant;9\n")
 
 	e.fails = core.Unhealthy
-	require.Equal(t, wire.NewConfigNoQuorum, c.call(wire.OpReconfig, joining("server.6=f:1:2:observer;9")).Err)
+	brief := e.server.dial() // half of its timeout is what it waits for members to be healthy
+	brief.hello(wire.ConnectRequest{TimeOut: 10_000})
+	asSuper(brief)
+	require.Equal(t, wire.NewConfigNoQuorum, brief.call(wire.OpReconfig, joining("server.6=f:1:2:observer;9")).Err)
 	e.fails = core.PeerURLExists
 	require.Equal(t, wire.BadArguments, c.call(wire.OpReconfig, joining("server.6=f:1:2:observer;9")).Err)
 	after, _ := c.get(configPath, false)
