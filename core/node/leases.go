@@ -318,6 +318,9 @@ func (l *leases) renewUncertain(ctx context.Context, id core.LeaseID, session bo
 func (l *leases) renew(id core.LeaseID) (r expiry.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.current() {
+		return expiry.Outcome{Answer: expiry.NotLeading}
+	}
 	r.TTL, r.Answer = l.deadlines.Renew(l.now(), id)
 	r.Term = l.deadlines.Term()
 	if r.Answer == expiry.Renewed {
@@ -329,7 +332,17 @@ func (l *leases) renew(id core.LeaseID) (r expiry.Outcome) {
 func (l *leases) touch(id core.LeaseID) expiry.Renewal {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.current() {
+		return expiry.NotLeading
+	}
 	return l.deadlines.Touch(l.now(), id)
+}
+
+// current says whether the deadlines are those of the term in which this member leads.
+// That a term has ended they are told only when what came before is applied, and what they
+// renew until then nobody else hears of. mu is held.
+func (l *leases) current() bool {
+	return l.deadlines.Leading() && l.n.leadsIn(l.deadlines.Term())
 }
 
 // Status implements core.Leases.

@@ -72,6 +72,12 @@ func (n *Node) leads() bool {
 	return leader == n.disk.id.member
 }
 
+// leadsIn is leads, in a term.
+func (n *Node) leadsIn(term uint64) bool {
+	leader, now, _, _ := n.driver.Status()
+	return leader == n.disk.id.member && now == term
+}
+
 // ask puts a batch to whoever leads. An answer takes no longer than a member may be out
 // of contact. A leader asks the others, by a read index, whether they think so, too.
 func (r *renewals) ask(ctx context.Context, b *expiry.Batch) (expiry.Answer, error) {
@@ -148,10 +154,14 @@ func (r *renewals) answerRenew(_ context.Context, _ core.MemberID, body []byte) 
 	return encodeAnswer(r.n.leases.renewAll(f.ids(1), f.ids(2))), nil
 }
 
-// renewAll renews what a batch asks for in this member's deadlines.
+// renewAll renews what a batch asks for in this member's deadlines. The answer has no term
+// if they are not current.
 func (l *leases) renewAll(touches, ids []core.LeaseID) expiry.Answer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.current() {
+		return expiry.Answer{}
+	}
 	a := l.deadlines.RenewAll(l.now(), touches, ids)
 	a.Confirmed = l.n.sessions.inContact() == nil
 	for i := range a.Leases {
@@ -172,7 +182,7 @@ func (l *leases) ensure(ctx context.Context, r expiry.Outcome) (expiry.Outcome, 
 	if _, err := l.n.driver.ReadIndex(ctx); err != nil {
 		return r, err
 	}
-	if leader, term, _, _ := l.n.driver.Status(); leader != l.n.disk.id.member || term != r.Term {
+	if !l.n.leadsIn(r.Term) {
 		return expiry.Outcome{Answer: expiry.NotLeading}, nil
 	}
 	return r, nil
@@ -253,7 +263,7 @@ func (l *leases) remaining(ctx context.Context, ids []core.LeaseID, full func(i 
 func (l *leases) leftOf(ids []core.LeaseID) (term uint64, all []left) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.deadlines.Leading() {
+	if !l.current() {
 		return 0, nil
 	}
 	now := l.now()

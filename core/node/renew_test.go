@@ -294,6 +294,40 @@ func TestALeaderThatIsCutOffClosesFirst(t *testing.T) {
 	})
 }
 
+// TestDeadlinesOfATermThatHasEnded: whether deadlines begin or end is told when what was
+// applied before is, for which a disk may take its time; meanwhile whoever led before
+// renews nothing in its own, though the next leader confirms that it is in contact.
+func TestDeadlinesOfATermThatHasEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, nil)
+		c.ready()
+		former := c.nodes[c.waitLeader()]
+		term := former.Status().Term
+		const ttl = 2 * time.Second
+		grantLease(t, former, 1, ttl)
+		openSession(t, former, 7, sessionLife)
+		defer former.Sessions().FollowInterruptions(func(error) {})()
+		require.True(t, former.handOver(testContext(t)))
+		c.waitLeader()
+		c.waitApplied()
+		former.leases.leadership(former.Self().Member, term, true) // as if not told yet of the end
+		stop := keepAlive(t, former, 1, ttl)
+		stopToo := during(sessionLife/8, func() {
+			if err := former.Sessions().Touch(testContext(t), 7); err != nil {
+				t.Error(err)
+			}
+		})
+		pass(4 * max(ttl, sessionLife))
+		require.Positive(t, stop())
+		require.Positive(t, stopToo())
+		ids, err := former.Leases().List(testContext(t), core.Principal{})
+		require.NoError(t, err)
+		require.Contains(t, ids, core.LeaseID(1))
+		require.NoError(t, former.Sessions().Touch(testContext(t), 7))
+	})
+}
+
 // A leader that is cut off acknowledges no renewal later than an election timeout after it
 // last had contact: the next one may have begun then, and gives the lease its TTL and an
 // election timeout from that moment (etcd #15247).
