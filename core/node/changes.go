@@ -68,6 +68,9 @@ func (c *changes) one(what *change) error {
 	if err != nil {
 		return err
 	}
+	if !c.n.leads() {
+		return core.NotLeader // the next leader judges it, beside what it is asked for itself
+	}
 	p := consensus.NewMembership(what.data, time.Time{}, raft)
 	if err := c.n.driver.Propose(p); err != nil {
 		return err
