@@ -67,7 +67,7 @@ func TestCluster(t *testing.T) {
 		return strings.Contains(out, "2 of 3 members answer")
 	}, "the others go on")
 	require.Equal(t, exitFailed, status)
-	require.Contains(t, out, "(m1) cannot be reached")
+	require.Contains(t, out, "(m1) does not answer: ")
 	r.stop()
 
 	r = start(t, dir, env, args...)
