@@ -156,20 +156,7 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 			CatchUpEntries:         cfg.Cluster.Raft.CatchUpEntries,
 			TransferBytesPerSecond: cfg.Cluster.Raft.TransferRate,
 		},
-		Upkeep: node.Upkeep{
-			AutoCompaction: node.AutoCompaction{
-				Period:    cfg.Member.Compaction.Period,
-				Revisions: cfg.Member.Compaction.Revisions,
-			},
-			Reaper:    cfg.ZooKeeper.Reaper,
-			Collector: node.Collector{BatchRows: int(cfg.Member.Storage.BatchRows), Pause: cfg.Member.Storage.Pause},
-			Corruption: node.Corruption{
-				Interval:           cfg.Cluster.Checks.Corrupt,
-				CompactionInterval: cfg.Cluster.Checks.CompactHash,
-				AfterCompaction:    cfg.Gates["CompactHashCheck"],
-				AtStart:            cfg.Gates["InitialCorruptCheck"],
-			},
-		},
+		Upkeep: s.upkeep(),
 		Auth: node.AuthConfig{
 			Token:      cfg.Auth.Token,
 			TokenTTL:   cfg.Auth.TokenTTL,
@@ -184,6 +171,25 @@ func (s *server) memberConfig(memory node.Memory, registry *prometheus.Registry)
 		Logger:    s.log,
 		Metrics:   registry,
 	}, nil
+}
+
+// upkeep is what the member does by itself, from the configuration.
+func (s *server) upkeep() node.Upkeep {
+	cfg := s.cfg
+	return node.Upkeep{
+		AutoCompaction: node.AutoCompaction{
+			Period:    cfg.Member.Compaction.Period,
+			Revisions: cfg.Member.Compaction.Revisions,
+		},
+		Reaper:    cfg.ZooKeeper.Reaper,
+		Collector: node.Collector{BatchRows: int(cfg.Member.Storage.BatchRows), Pause: cfg.Member.Storage.Pause},
+		Corruption: node.Corruption{
+			Interval:           cfg.Cluster.Checks.Corrupt,
+			CompactionInterval: cfg.Cluster.Checks.CompactHash,
+			AfterCompaction:    cfg.Gates["CompactHashCheck"],
+			AtStart:            cfg.Gates["InitialCorruptCheck"],
+		},
+	}
 }
 
 // serve starts the goroutines that serve clients.
