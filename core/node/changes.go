@@ -54,7 +54,7 @@ func (c *changes) run(ctx context.Context) {
 	for {
 		select {
 		case what := <-c.asked:
-			what.done <- c.one(what)
+			what.done <- c.one(what) //nolint:contextcheck // what is under way is finished, whoever waits
 		case <-ctx.Done():
 			return
 		}

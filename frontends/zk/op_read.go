@@ -45,7 +45,7 @@ func takeFounded(c *conn, q *request) {
 func znodeOf(v core.View, q *request, perms core.Perms) (core.Znode, error) {
 	z, err := v.Znodes().Znode(q.path, perms)
 	if text, ok := q.body.(string); ok && err == nil && len(z.Data) == 0 {
-		z.Data, z.Null, z.Stat.DataLength, z.Stat.Version = []byte(text), false, int32(len(text)), -1
+		z.Data, z.Null, z.DataLength, z.Version = []byte(text), false, int32(len(text)), -1
 	}
 	return z, err
 }

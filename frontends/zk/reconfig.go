@@ -489,6 +489,7 @@ func verdictOfChange(err error) error {
 		return wire.BadArguments
 	case core.BadVersion, core.MemberNotFound, core.NotLearner:
 		return wire.ReconfigInProgress
+	default:
+		return err
 	}
-	return err
 }
