@@ -57,9 +57,6 @@ func DecodeCommandAs(b []byte) (core.Command, core.Principal, error) {
 		if err == nil {
 			err = decodeAs(&who, body)
 		}
-		if err == nil {
-			err = known.of[fieldAs].check(body)
-		}
 		if err != nil {
 			return nil, who, fmt.Errorf("%w: who asks: %w", ErrMalformed, err)
 		}
@@ -85,7 +82,8 @@ func decodeAs(who *core.Principal, b []byte) error {
 		case fieldAsIDs:
 			ids := s.asBytes()
 			who.IDs = core.Identities(unsafe.String(unsafe.SliceData(ids), len(ids)))
-		default: // refused by known
+		default:
+			s.fail(unknownField(s.field))
 		}
 	}
 	return s.err

@@ -11,7 +11,8 @@ import (
 
 // known are the fields that this version gives a command. Protobuf passes over others, and
 // a member that passed over what a later version has put into a command would do something
-// else than the members that know it (docs/adr/0016).
+// else than the members that know it (docs/adr/0016). The decoders of ours (fields) refuse them
+// by themselves.
 var known = fieldsOf((&commandpb.Command{}).ProtoReflect().Descriptor(), map[protoreflect.FullName]*messageFields{})
 
 // messageFields are the fields of a message, by number. It does not change once made.
@@ -49,7 +50,7 @@ func (f *messageFields) check(b []byte) error {
 			return protowire.ParseError(n)
 		}
 		if int(field) >= len(f.is) || !f.is[field] {
-			return fmt.Errorf("a field, %d, that this version does not know", field)
+			return unknownField(field)
 		}
 		size := protowire.ConsumeFieldValue(field, kind, b[n:])
 		if size < 0 {
@@ -64,4 +65,8 @@ func (f *messageFields) check(b []byte) error {
 		b = b[n+size:]
 	}
 	return nil
+}
+
+func unknownField(n protowire.Number) error {
+	return fmt.Errorf("a field, %d, that this version does not know", n)
 }

@@ -132,7 +132,8 @@ func decodeZnodeWrite(body []byte) (*core.ZnodeWrite, error) {
 			w.Multi = s.asBool()
 		case fieldWriteQuota:
 			w.EnforceQuota = s.asBool()
-		default: // refused by known
+		default:
+			s.fail(unknownField(s.field))
 		}
 	}
 	return w, s.err
@@ -160,7 +161,8 @@ func decodeSessionRef(ref *core.SessionRef, b []byte) error {
 			ref.ID = core.LeaseID(s.asNumber())
 		case fieldSessionEpoch:
 			ref.Epoch = s.asNumber()
-		default: // refused by known
+		default:
+			s.fail(unknownField(s.field))
 		}
 	}
 	return s.err
@@ -190,7 +192,8 @@ func decodeOp(op *core.ZnodeOp, b []byte) error {
 			op.ACL = core.ACL(s.asBytes())
 		case fieldOpTTL:
 			op.TTL = milliseconds(int64(s.asNumber()))
-		default: // refused by known
+		default:
+			s.fail(unknownField(s.field))
 		}
 	}
 	return s.err
