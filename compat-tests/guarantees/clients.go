@@ -152,29 +152,29 @@ type load struct {
 func startLoad(ctx context.Context, cluster *ensemble.Cluster, f face) (*load, error) {
 	ctx, stop := context.WithCancel(ctx)
 	l := &load{successes: make([][]time.Time, writers+1), stop: stop}
-	for i := range writers {
+	spawn := func(load func(*client)) error {
 		c, err := dial(ctx, cluster, f)
 		if err != nil {
 			l.end()
-			return nil, err
+			return err
 		}
 		l.wg.Go(func() {
 			defer c.close()
-			l.write(ctx, i, c)
+			load(c)
 		})
+		return nil
+	}
+	for i := range writers {
+		if err := spawn(func(c *client) { l.write(ctx, i, c) }); err != nil {
+			return nil, err
+		}
 	}
 	if f.zk {
 		return l, nil // its clients are back as soon as they have a server
 	}
-	c, err := dial(ctx, cluster, f)
-	if err != nil {
-		l.end()
+	if err := spawn(func(c *client) { l.probe(ctx, c) }); err != nil {
 		return nil, err
 	}
-	l.wg.Go(func() {
-		defer c.close()
-		l.probe(ctx, c)
-	})
 	return l, nil
 }
 
