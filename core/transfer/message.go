@@ -140,8 +140,11 @@ func (Ready) append(b []byte) []byte  { return b }
 func (End) append(b []byte) []byte    { return b }
 func (Wait) append(b []byte) []byte   { return b }
 
-func (m Failed) append(b []byte) []byte {
-	return append(b, m.Reason[:min(len(m.Reason), maxReason)]...)
+func (m Failed) append(b []byte) []byte { return append(b, cut(m.Reason)...) }
+
+// cut is a reason's beginning. Both ends cut: what is logged has a bound whoever sent it.
+func cut[T string | []byte](reason T) string {
+	return string(reason[:min(len(reason), maxReason)])
 }
 
 // errMalformed is that of a message that is not what its kind says.
@@ -173,7 +176,7 @@ func decode(k kind, body []byte) (Message, error) {
 	case kindWait:
 		m = Wait{}
 	case kindFailed:
-		m = Failed{Reason: string(d.all())}
+		m = Failed{Reason: cut(d.all())}
 	default:
 		return nil, fmt.Errorf("%w: kind %d", errMalformed, k)
 	}

@@ -465,6 +465,17 @@ func TestMessages(t *testing.T) {
 	require.ErrorIs(t, err, errMalformed)
 }
 
+// TestLongReasonIsCut shows that neither end can have the other log without a bound.
+func TestLongReasonIsCut(t *testing.T) {
+	long, short := strings.Repeat("a", maxReason+1), Failed{Reason: strings.Repeat("a", maxReason)}
+	got, err := decode(kindFailed, []byte(long))
+	require.NoError(t, err)
+	require.Equal(t, short, got)
+	got, err = decode(kindFailed, Failed{Reason: long}.append(nil))
+	require.NoError(t, err)
+	require.Equal(t, short, got)
+}
+
 // FuzzDecode reads anything: what can be read is written as it was, and of a few bytes
 // nothing large is made.
 func FuzzDecode(f *testing.F) {
