@@ -36,6 +36,9 @@ func targetFromEnv() (target, error) {
 // superConfig is the line of zoo.cfg that makes super:test the superuser.
 const superConfig = "DigestAuthenticationProvider.superDigest=" + superDigest
 
+// ofThree is a line of no meaning to servers: it asks for an ensemble.
+const ofThree = "test.servers=3"
+
 // start runs an empty server, with lines of zoo.cfg, and of -Dproperty=value. Sessions
 // live from 2 to 20 ticks. Both servers are given the same.
 func start(ctx context.Context, t target, tick time.Duration, config ...string) (*side, error) {

@@ -102,11 +102,8 @@ func TestScript(t *testing.T) {
 	})
 }
 
-// Lines of no meaning to servers.
-const (
-	unsettled = "test.unsettled=true"
-	ofThree   = "test.servers=3"
-)
+// unsettled is a line of no meaning to servers.
+const unsettled = "test.unsettled=true"
 
 // configOf reads the lines of zoo.cfg that a script wants: those behind "#cfg ".
 func configOf(path string) (config []string, err error) {
