@@ -33,13 +33,15 @@ type MemberChange struct {
 	ID   core.MemberID
 }
 
-// NewMembership makes a proposal of a command that changes the members. It becomes an
-// entry of its own, and only while no other change of members is under way. When the
-// state machine refuses the command (Committed.Refused), raft's members stay as they
-// are.
-func NewMembership(command []byte, deadline time.Time, change MemberChange) *Proposal {
-	p := NewProposal(command, deadline)
-	p.change = change
+// NewMembership makes a proposal of a command that changes the members, as this member
+// has judged it while it led in a term. It becomes an entry of its own, in that term, and
+// only while no other change of members is under way. If this member does not lead in
+// that term, or no more, it fails with NotLeader and is proposed by nobody: it is to be
+// judged again. When the state machine refuses the command (Committed.Refused), raft's
+// members stay as they are.
+func NewMembership(command []byte, change MemberChange, term uint64) *Proposal {
+	p := NewProposal(command, time.Time{})
+	p.change, p.term = change, term
 	return p
 }
 

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/command"
@@ -63,17 +61,11 @@ func (o *outbound) context() []byte {
 	return binary.LittleEndian.AppendUint64(b, o.sent+1)
 }
 
-// forward sends what is queued to the leader, as far as the window allows.
+// forward sends what is queued to the leader, as far as the window allows. A change of
+// members is proposed by the leader that has judged it, or not at all.
 func (r *replica) forward() {
 	p := &r.proposer
-	for r.forwards() && len(p.queue)+len(p.changes) > 0 {
-		if b, taken := p.nextChange(r.now); taken > 0 {
-			p.dropChanges(taken)
-			if len(b.proposals) > 0 {
-				r.send(b, b.proposals[0].change)
-			}
-			continue
-		}
+	for r.forwards() && len(p.queue) > 0 {
 		b, taken := p.next(r.now, maxForwardBatch, true)
 		if len(p.outstanding) > 0 && p.underWay()+b.bytes > maxForwardBytes {
 			p.recycle(b.proposals)
@@ -81,7 +73,7 @@ func (r *replica) forward() {
 		}
 		p.drop(taken)
 		if len(b.proposals) > 0 {
-			r.send(b, MemberChange{})
+			r.send(b)
 		}
 	}
 }
@@ -94,44 +86,19 @@ func (r *replica) forwards() bool {
 }
 
 // send sends a batch on the stream to the leader.
-func (r *replica) send(b batch, change MemberChange) {
+func (r *replica) send(b batch) {
 	o := &r.outbound
 	if o.to == 0 {
 		o.to, o.sent = r.status.leader, 0
 		o.number++
 	}
 	entry := &raftpb.Entry{Data: command.AppendEntry(nil, 0, []command.Batch{r.proposer.encoded(&b)})}
-	if change.Kind != NoChange {
-		entry = changeEntry(change, entry.Data)
-	}
 	r.out.messages = append(r.out.messages, &Message{
 		Type: raftpb.MsgProp.Enum(), To: new(uint64(o.to)), From: new(uint64(r.self)), Term: new(r.status.term),
 		Context: o.context(), Entries: []*raftpb.Entry{entry},
 	})
 	o.sent++
 	r.proposer.handOn(b)
-}
-
-// changeEntry is the entry of a change of members.
-func changeEntry(change MemberChange, frame []byte) *raftpb.Entry {
-	data, err := proto.Marshal(change.confChange(frame))
-	if err != nil {
-		panic(err) // it has no text
-	}
-	return &raftpb.Entry{Type: raftpb.EntryConfChange.Enum(), Data: data}
-}
-
-// readChange takes apart what changeEntry made.
-func readChange(data []byte) (MemberChange, []byte, error) {
-	var cc raftpb.ConfChange
-	if err := proto.Unmarshal(data, &cc); err != nil {
-		return MemberChange{}, nil, fmt.Errorf("change of members: %w", err)
-	}
-	change := memberChange(&cc)
-	if change.Kind == NoChange || len(cc.GetContext()) == 0 {
-		return change, nil, fmt.Errorf("change of members: it is none of ours: %v of %x", cc.GetType(), cc.GetNodeId())
-	}
-	return change, cc.GetContext(), nil
 }
 
 // breakStream gives up what is on the stream to the leader. The next message goes on
@@ -156,7 +123,6 @@ type relay struct {
 	streams map[origin]*inbound
 	started []origin // keys of streams, in the order of their first message
 	queue   []relayed
-	changes []relayed // each becomes an entry of its own
 	bytes   map[core.MemberID]int
 	picked  []int // positions in queue, scratch
 	// first says that the next entry begins with the queue, not with own proposals.
@@ -175,9 +141,7 @@ type inbound struct{ stream, next uint64 }
 // relayed is a batch on its way into the log.
 type relayed struct {
 	command.Batch
-	change MemberChange
-	frame  []byte // of a change
-	bytes  int
+	bytes int
 }
 
 // reset forgets all: a new term begins, or this member leads no more.
@@ -213,19 +177,13 @@ func (l *relay) take(m *Message) error {
 	}
 	known.stream, known.next = stream, number+1
 	l.bytes[in.Member] += in.bytes
-	if in.change.Kind != NoChange {
-		l.changes = append(l.changes, in)
-	} else {
-		l.queue = append(l.queue, in)
-	}
+	l.queue = append(l.queue, in)
 	return nil
 }
 
 // giveUp drops what waits of a member's former streams, whose fate it takes for unknown.
 func (l *relay) giveUp(member core.MemberID) {
-	old := func(in relayed) bool { return in.Member == member }
-	l.queue = slices.DeleteFunc(l.queue, old)
-	l.changes = slices.DeleteFunc(l.changes, old)
+	l.queue = slices.DeleteFunc(l.queue, func(in relayed) bool { return in.Member == member })
 	delete(l.bytes, member)
 }
 
@@ -251,30 +209,20 @@ func readForward(m *Message) (relayed, error) {
 		return relayed{}, fmt.Errorf("a forwarded proposal with %d entries", n)
 	}
 	e := m.GetEntries()[0]
-	in := relayed{frame: e.GetData()}
-	var err error
-	switch e.GetType() {
-	case raftpb.EntryNormal:
-	case raftpb.EntryConfChange:
-		if in.change, in.frame, err = readChange(e.GetData()); err != nil {
-			return relayed{}, err
-		}
-	default:
+	if e.GetType() != raftpb.EntryNormal {
 		return relayed{}, fmt.Errorf("a forwarded entry of type %v", e.GetType())
 	}
-	frame, err := command.DecodeEntry(in.frame)
+	frame, err := command.DecodeEntry(e.GetData())
 	if err != nil {
 		return relayed{}, err
 	}
-	if len(frame.Batches) != 1 || len(frame.Batches[0].Commands) == 0 ||
-		in.change.Kind != NoChange && len(frame.Batches[0].Commands) != 1 {
+	if len(frame.Batches) != 1 || len(frame.Batches[0].Commands) == 0 {
 		return relayed{}, fmt.Errorf("a forwarded proposal with %d batches", len(frame.Batches))
 	}
-	in.Batch = frame.Batches[0]
+	in := relayed{Batch: frame.Batches[0], bytes: len(e.GetData())}
 	if uint64(in.Member) != m.GetFrom() || in.Incarnation == 0 {
 		return relayed{}, fmt.Errorf("a batch of member %x", uint64(in.Member))
 	}
-	in.bytes = len(in.frame)
 	return in, nil
 }
 
@@ -309,15 +257,4 @@ func (l *relay) drop() {
 		l.queue = slices.DeleteFunc(l.queue, func(in relayed) bool { return in.Commands == nil })
 		l.picked = l.picked[:0]
 	}
-}
-
-// dropChange removes the first change.
-func (l *relay) dropChange() {
-	l.bytes[l.changes[0].Member] -= l.changes[0].bytes
-	l.changes = slices.Delete(l.changes, 0, 1)
-}
-
-// stamped is the frame of a change with the leader's time.
-func (in *relayed) stamped(now time.Time) []byte {
-	return command.AppendEntry(nil, now.UnixMilli(), []command.Batch{in.Batch})
 }

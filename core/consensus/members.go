@@ -1,9 +1,11 @@
 package consensus
 
 import (
+	"fmt"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
 )
@@ -133,4 +135,26 @@ func memberChange(cc *raftpb.ConfChange) MemberChange {
 	default: // NoChange
 	}
 	return c
+}
+
+// changeEntry is the entry of a change of members.
+func changeEntry(change MemberChange, frame []byte) *raftpb.Entry {
+	data, err := proto.Marshal(change.confChange(frame))
+	if err != nil {
+		panic(err) // it has no text
+	}
+	return &raftpb.Entry{Type: raftpb.EntryConfChange.Enum(), Data: data}
+}
+
+// readChange takes apart what changeEntry made.
+func readChange(data []byte) (MemberChange, []byte, error) {
+	var cc raftpb.ConfChange
+	if err := proto.Unmarshal(data, &cc); err != nil {
+		return MemberChange{}, nil, fmt.Errorf("change of members: %w", err)
+	}
+	change := memberChange(&cc)
+	if change.Kind == NoChange || len(cc.GetContext()) == 0 {
+		return change, nil, fmt.Errorf("change of members: it is none of ours: %v of %x", cc.GetType(), cc.GetNodeId())
+	}
+	return change, cc.GetContext(), nil
 }

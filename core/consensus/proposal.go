@@ -16,6 +16,7 @@ type Proposal struct {
 	deadline time.Time
 	lane     *Lane // nil: in no order with others
 	change   MemberChange
+	term     uint64 // of a change: in which it was judged
 
 	result core.Result
 	err    error

@@ -93,33 +93,23 @@ func (r *replica) share(own bool) (b batch, taken int) {
 // serves: two leaders that each go from what they know could else have quorums that
 // have no member in common.
 func (r *replica) proposeChange() bool {
-	if len(r.proposer.changes)+len(r.relay.changes) == 0 || r.members.changing || !r.status.serving {
+	if len(r.proposer.changes) == 0 || r.members.changing || !r.status.serving {
 		return false
 	}
 	b, taken := r.proposer.nextChange(r.now)
-	var change MemberChange
-	var frame []byte
-	switch {
-	case len(b.proposals) > 0:
-		change = b.proposals[0].change
-		frame = command.AppendEntry(nil, r.now.UnixMilli(), []command.Batch{r.proposer.encoded(&b)})
-	case len(r.relay.changes) > 0:
-		change, frame = r.relay.changes[0].change, r.relay.changes[0].stamped(r.now)
-	default:
+	if len(b.proposals) == 0 {
 		r.proposer.dropChanges(taken)
 		return false
 	}
-	m := &Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(r.self)), Entries: []*raftpb.Entry{changeEntry(change, frame)}}
+	frame := command.AppendEntry(nil, r.now.UnixMilli(), []command.Batch{r.proposer.encoded(&b)})
+	entry := changeEntry(b.proposals[0].change, frame)
+	m := &Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(r.self)), Entries: []*raftpb.Entry{entry}}
 	if r.rn.Step(m) != nil || m.GetEntries()[0].GetType() != raftpb.EntryConfChange {
 		return false // raft hands leadership over, or has put an empty entry in its place
 	}
 	r.members.changing = true
 	r.proposer.unapplied += len(frame)
-	if len(b.proposals) > 0 {
-		r.proposer.dropChanges(taken)
-		r.proposer.handOn(b)
-	} else {
-		r.relay.dropChange()
-	}
+	r.proposer.dropChanges(taken)
+	r.proposer.handOn(b)
 	return true
 }

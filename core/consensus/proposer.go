@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -20,7 +21,7 @@ type proposer struct {
 	timeout     time.Duration // of a proposal that has no deadline
 
 	queue       []*Proposal
-	changes     []*Proposal // of members: each becomes an entry of its own, in its time
+	changes     []*Proposal // of members, in this leader's term: each becomes an entry of its own, in its time
 	outstanding []batch     // handed on, not known to be committed; sequence ascending
 	sequence    uint64      // of the last batch
 	unapplied   int         // bytes of the entries appended in this term, not yet applied
@@ -162,6 +163,20 @@ func (p *proposer) drop(n int) { p.queue = p.without(p.queue, n) }
 
 // dropChanges removes the first n proposals of those that change the members.
 func (p *proposer) dropChanges(n int) { p.changes = p.without(p.changes, n) }
+
+// giveBack answers the changes of members that are not this leader's to make: those judged
+// in another term than the one in which it leads, zero being that it does not. What has
+// happened to the members since then nobody has looked at.
+func (p *proposer) giveBack(leading uint64) {
+	p.changes = slices.DeleteFunc(p.changes, func(q *Proposal) bool {
+		if q.term == leading {
+			return false
+		}
+		p.released += q.size()
+		q.Complete(core.Result{}, core.NotLeader)
+		return true
+	})
+}
 
 // without removes the first n proposals of a queue.
 func (p *proposer) without(queue []*Proposal, n int) []*Proposal {

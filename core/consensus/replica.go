@@ -181,6 +181,7 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 	if in.ticks > 0 {
 		r.sweep(in.ticks)
 	}
+	r.proposer.giveBack(r.leading())
 	r.propose()
 	r.forward()
 	r.ask()
@@ -260,6 +261,14 @@ func (r *replica) takeIn(in *inputs) error {
 
 // leads reports whether this member is the leader as far as it knows.
 func (r *replica) leads() bool { return r.status.leader == r.self }
+
+// leading is the term in which this member leads as far as it knows, zero if it does not.
+func (r *replica) leading() uint64 {
+	if !r.leads() {
+		return 0
+	}
+	return r.status.term
+}
 
 // unserved is why what is queued has not been served in time.
 func (r *replica) unserved() error {

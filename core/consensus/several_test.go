@@ -182,10 +182,16 @@ func TestProgress(t *testing.T) {
 // change proposes a change of the members and waits for it.
 func change(t *testing.T, d *Driver, kind ChangeKind, id core.MemberID) {
 	t.Helper()
-	p := NewMembership([]byte("change"), never, MemberChange{kind, id})
+	require.NoError(t, tryChange(t, d, kind, id))
+}
+
+func tryChange(t *testing.T, d *Driver, kind ChangeKind, id core.MemberID) error {
+	t.Helper()
+	_, term, _, _ := d.Status()
+	p := NewMembership([]byte("change"), MemberChange{kind, id}, term)
 	require.NoError(t, d.Propose(p))
 	_, err := p.Wait(t.Context())
-	require.NoError(t, err)
+	return err
 }
 
 // join starts a learner behind the last entry of another one, which is the only voter.
@@ -225,13 +231,14 @@ func TestMembersComeAndGo(t *testing.T) {
 		_, err := second.ReadIndex(t.Context())
 		require.NoError(t, err)
 
-		change(t, second, AddVoter, 2)
+		require.Equal(t, core.NotLeader, tryChange(t, second, AddVoter, 2))
+		change(t, first, AddVoter, 2)
 		synctest.Wait()
 		all, err := first.Progress(t.Context())
 		require.NoError(t, err)
 		require.False(t, all[1].Learner)
 
-		change(t, second, RemoveMember, 1)
+		change(t, first, RemoveMember, 1)
 		require.EqualValues(t, 2, c.leader(t, 1))
 		<-time.After(time.Second)
 		require.True(t, second.SoleLeader())

@@ -19,6 +19,7 @@ type simCluster struct {
 	leaders map[uint64]core.MemberID
 	lanes   map[string]int // how many of a lane are applied
 	sent    map[simBatch]uint64
+	judged  map[string]uint64 // the terms of changes of members, by their commands
 }
 
 // simBatch is a batch that was forwarded, in the term that simCluster.sent tells.
@@ -35,7 +36,7 @@ func newSimCluster(voters []uint64) simCluster {
 	first := simConf{voters: voters}
 	return simCluster{
 		order: make([]Committed, 2), confs: []simConf{first, first},
-		leaders: map[uint64]core.MemberID{}, lanes: map[string]int{}, sent: map[simBatch]uint64{},
+		leaders: map[uint64]core.MemberID{}, lanes: map[string]int{}, sent: map[simBatch]uint64{}, judged: map[string]uint64{},
 	}
 }
 
@@ -93,8 +94,8 @@ func (s *sim) send(m *Message) {
 }
 
 // first takes in an entry that no member has applied before: a lane's commands are
-// applied in their order, and none is left out; and what was forwarded was appended in
-// the term that it was forwarded in.
+// applied in their order, and none is left out; what was forwarded was appended in the
+// term that it was forwarded in, and a change of members in that in which it was judged.
 func (s *sim) first(c Committed) {
 	conf := s.conf()
 	if c.Change.Kind != NoChange {
@@ -102,6 +103,7 @@ func (s *sim) first(c Committed) {
 		if !c.Refused {
 			s.counts["changed"]++
 		}
+		require.Equal(s.t, s.judged[string(c.Entry.Batches[0].Commands[0])], c.Term, "seed %d: judged in another term", s.seed)
 	}
 	s.order = append(s.order, c)
 	s.confs = append(s.confs, conf)
@@ -141,8 +143,12 @@ func (n *simNode) join() bool {
 	return true
 }
 
-// proposeChange proposes one of the changes that make sense, or one that does not.
+// proposeChange proposes one of the changes that make sense, or one that does not: mostly
+// through the leader, the only one that can.
 func (n *simNode) proposeChange() {
+	if l := n.s.leader(); l != nil && n.s.chance(80) {
+		n = l
+	}
 	if n.r == nil {
 		return
 	}
@@ -159,7 +165,9 @@ func (n *simNode) proposeChange() {
 	case p == 8:
 		c = MemberChange{Kind: AddLearner, ID: s.any().id}
 	}
-	n.submit(&Proposal{change: c}, fmt.Sprintf("change %d", s.proposed))
+	id := fmt.Sprintf("change %d", s.proposed)
+	s.judged[id] = n.r.status.term
+	n.submit(&Proposal{change: c, term: n.r.status.term}, id)
 }
 
 // handOver asks the member to give leadership to another one.

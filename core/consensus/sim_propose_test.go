@@ -167,6 +167,8 @@ func (s *sim) count(p *simProposal) {
 		s.counts["timedOut"]++
 	case errors.Is(p.outcome, core.NoLeader):
 		s.counts["noLeader"]++
+	case errors.Is(p.outcome, core.NotLeader) && p.change.Kind != NoChange:
+		s.counts["givenBack"]++
 	case errors.Is(p.outcome, errRefused):
 		s.counts["refused"]++
 	default:

@@ -55,7 +55,7 @@ func TestSimulation(t *testing.T) {
 				"acknowledged": 100, "forwarded": 20, "reads": 10, "crashes": 1, "leaderChanged": 2, "broken": 1,
 				"timedOut": 1, "changed": 1, "refused": 1, "installed": 0, "handedOver": 1, "succession": 1, "appliedAfterLeaderChanged": 1,
 				"connected": 5, "spoken": 100, "renewed": 10, "renewedByLeader": 5, "expired": 10, "expiredAlive": 2, "contactLost": 4,
-				"paused": 4, "watching": 10,
+				"paused": 4, "watching": 10, "givenBack": 0,
 			} {
 				require.Greater(t, total[what], least*seeds/4, what)
 			}
@@ -298,7 +298,7 @@ func (s *sim) finish() {
 		switch {
 		case p.outcome == nil:
 			require.Equal(s.t, 1, count[p.id], "seed %d: acknowledged command %s is lost", s.seed, p.id)
-		case errors.Is(p.outcome, core.NoLeader):
+		case errors.Is(p.outcome, core.NoLeader), errors.Is(p.outcome, core.NotLeader):
 			require.Zero(s.t, count[p.id], "seed %d: command %s was applied, though it was said not to be proposed", s.seed, p.id)
 		case errors.Is(p.outcome, core.LeaderChanged):
 			s.counts["appliedAfterLeaderChanged"] += count[p.id]

@@ -24,11 +24,12 @@ import (
 //	                                     open the log, which is kept from a former start
 //	tick [n=N]
 //	propose A B ... [lane=L]             one step, so one batch at most
-//	change C voter=N|learner=N|remove=N  propose a change of the members
+//	change C voter=N|learner=N|remove=N [term=T]
+//	                                     propose a change of the members, judged in the present term or T
 //	leave A                              the waiter of a proposal gives up
 //	read
 //	receive from=2 type=MsgApp term=T [index=I] [logterm=T] [commit=I] [entries=(T/I,...)] [reads=N] [reject]
-//	receive from=2 type=MsgProp term=T stream=S number=N commands=(A,B) [remove=N]
+//	receive from=2 type=MsgProp term=T stream=S number=N commands=(A,B)
 //	disconnected from=2                  what was sent to a member may be lost
 //	gone id=2 [late]                     a member is gone; late: its heartbeat is heard in the same step
 //	fetched from=2 [index=I term=T voters=(1,2) [learners=(3)]]
@@ -172,7 +173,9 @@ func (e *transcript) handle(t *testing.T, d *datadriven.TestData) {
 		}
 		e.step()
 	case "change":
-		p := NewMembership([]byte(d.CmdArgs[0].Key), time.Time{}, scanChange(t, d))
+		term := e.r.status.term
+		d.MaybeScanArgs(t, "term", &term)
+		p := NewMembership([]byte(d.CmdArgs[0].Key), scanChange(t, d), term)
 		e.waiters = append(e.waiters, namedProposal{d.CmdArgs[0].Key, p})
 		e.in.proposals = append(e.in.proposals, p)
 		e.step()
@@ -285,9 +288,6 @@ func (e *transcript) receive(t *testing.T, d *datadriven.TestData) {
 		}
 		f := forwarded(core.MemberID(from), 1, stream, number, commands...)
 		m.Context, m.Entries = f.Context, f.Entries
-		if change := scanChange(t, d); change.Kind != NoChange {
-			m.Entries[0] = changeEntry(change, m.Entries[0].GetData())
-		}
 	case "MsgSnap":
 		m.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &index, Term: &logTerm}}
 		m.Index, m.LogTerm = nil, nil

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
@@ -64,14 +63,17 @@ func (c *changes) run(ctx context.Context) {
 // one makes a change. It stays with it until there is an outcome, which consensus always
 // comes to, even if who has asked for it does not wait for it any more.
 func (c *changes) one(what *change) error {
+	leader, term, _, _ := c.n.driver.Status()
+	if leader != c.n.disk.id.member {
+		return core.NotLeader
+	}
 	raft, err := c.n.judgeChange(what)
 	if err != nil {
 		return err
 	}
-	if !c.n.leads() {
-		return core.NotLeader // the next leader judges it, beside what it is asked for itself
-	}
-	p := consensus.NewMembership(what.data, time.Time{}, raft)
+	// If another term begins meanwhile, this fails with NotLeader, and who leads then judges
+	// it, beside what it is asked for itself.
+	p := consensus.NewMembership(what.data, raft, term)
 	if err := c.n.driver.Propose(p); err != nil {
 		return err
 	}
