@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/expiry"
 )
 
 // sessionLife is the shortest timeout that sessions have in a testCluster.
@@ -356,6 +357,33 @@ func TestALeaderThatIsCutOffRenewsNothing(t *testing.T) {
 		}
 		c.net.heal()
 		c.eventually("the lease is renewed, by whoever leads", func() bool { return renew() == nil })
+	})
+}
+
+// A leader that is out of contact, and does not know yet whether it is one still, answers
+// another member that it cannot vouch for what it has renewed.
+func TestALeaderOutOfContactConfirmsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newTestCluster(t, 3, nil)
+		n := c.nodes[c.waitLeader()]
+		grantLease(t, n, 1, time.Hour)
+		ask := func() expiry.Answer {
+			answer, err := n.leases.renewals.answerRenew(testContext(t), 0, encodeBatch(&expiry.Batch{Leases: []core.LeaseID{1}}))
+			require.NoError(t, err)
+			a, err := decodeAnswer(answer)
+			require.NoError(t, err)
+			require.Equal(t, n.Status().Term, a.Term)
+			require.Equal(t, expiry.Renewed, a.Leases[0].Answer)
+			return a
+		}
+		c.eventually("there is contact", func() bool { return n.Sessions().Contact() == nil })
+		require.True(t, ask().Confirmed)
+		synctest.Wait() // until time passes nobody else confirms anything
+		n.sessions.contact.confirm(-testElection)
+		require.Error(t, n.Sessions().Contact())
+		require.False(t, ask().Confirmed)
+		c.eventually("there is contact again", func() bool { return ask().Confirmed })
 	})
 }
 
