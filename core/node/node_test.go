@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -188,6 +189,42 @@ func TestLimits(t *testing.T) {
 	require.NoError(t, err)
 	put(t, n, "k", "v")
 	stopNode(t, n)
+}
+
+// The quota of a member counts whoever has a put done, and raises the alarm in its name.
+// When that is cleared by hand it is raised by what grows, not by what is there.
+func TestQuotaOfOneMember(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const small = 1
+		c := newTestCluster(t, 3, func(member int, cfg *Config) {
+			if member == small {
+				cfg.Limits.QuotaBytes = emptySize + 10_000
+			}
+		})
+		c.ready()
+		write := func(key string, bytes int) error {
+			_, err := c.nodes[0].Do(testContext(t), core.Principal{}, &core.Put{Key: []byte(key), Value: make([]byte, bytes)})
+			return err
+		}
+		alarms := func() []core.Alarm { return c.nodes[0].Status().Alarms }
+		require.NoError(t, write("a", 5000))
+		pass(2 * lookInterval)
+		require.Empty(t, alarms())
+		require.NoError(t, write("b", 6000))
+		pass(2 * lookInterval)
+		want := []core.Alarm{{Member: c.id(small), Type: core.AlarmNoSpace}}
+		require.Equal(t, want, alarms())
+		require.ErrorIs(t, write("c", 0), core.NoSpace)
+
+		_, err := c.nodes[0].Do(testContext(t), core.Principal{}, &core.SetAlarm{Alarm: want[0]})
+		require.NoError(t, err)
+		pass(3 * lookInterval)
+		require.Empty(t, alarms())
+		require.NoError(t, write("c", 0))
+		pass(2 * lookInterval)
+		require.Equal(t, want, alarms())
+	})
 }
 
 func TestRequestLimitHasALimit(t *testing.T) {

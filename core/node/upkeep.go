@@ -18,8 +18,7 @@ const flushBytes = 32 << 20
 // upkeep does what a store needs now and then, beside apply: one goroutine
 // flushes the state when the log beyond it has grown long and gives up the log
 // that the durable state no longer needs, another collects the history that
-// compactions have given up, a third raises the alarm of a quota that was found
-// exceeded by somebody who must not wait.
+// compactions have given up, a third raises the alarm of the quota.
 type upkeep struct {
 	n *Node
 
@@ -118,15 +117,30 @@ func (u *upkeep) collectHistory(ctx context.Context) {
 	}
 }
 
-// raiseAlarms runs until ctx ends.
+// raiseAlarms raises the alarm of the quota until ctx ends: for those who were refused and
+// must not wait, and when the store has grown beyond the quota by what came through other
+// members, whose quotas may be higher (etcd looks at each apply).
 func (u *upkeep) raiseAlarms(ctx context.Context) {
+	look := time.NewTicker(lookInterval)
+	defer look.Stop()
+	quota, seen := u.n.cfg.Limits.QuotaBytes, u.n.size()
 	for {
+		size := seen
 		select {
 		case <-u.full:
+		case <-look.C:
+			size = u.n.size()
+			if grown := size > seen; !grown || quota <= 0 || size <= quota {
+				seen = size
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}
-		if err := u.n.raiseNoSpace(ctx, 0); ctx.Err() == nil && core.KindOf(err) != core.NoSpace {
+		err := u.n.raiseNoSpace(ctx, 0)
+		if core.KindOf(err) == core.NoSpace {
+			seen = size
+		} else if ctx.Err() == nil {
 			u.n.cfg.Logger.Warn("the quota is reached, but the NOSPACE alarm could not be raised; it is tried again", "error", err)
 		}
 	}
