@@ -67,6 +67,9 @@ type Options struct {
 	Args []string
 	// EtcdMode starts each Triglot as "triglot etcd": etcd's defaults, and no other face.
 	EtcdMode bool
+	// DiskBytes gives each member's data a file system of its own of that size, in memory;
+	// zero is none. It takes root, on Linux: see MayMount.
+	DiskBytes int64
 	// PeerTLS has the members of Etcd and Triglot speak to each other by mutual TLS.
 	PeerTLS bool
 	// Tick is ZooKeeper's tickTime; zero is 2 s, its default.
@@ -178,6 +181,11 @@ func (c *Cluster) add() (*Member, error) {
 	if err := m.choosePorts(); err != nil {
 		return nil, err
 	}
+	if c.DiskBytes > 0 {
+		if err := mountDisk(m.DataDir(), c.DiskBytes); err != nil {
+			return nil, err
+		}
+	}
 	c.Members = append(c.Members, m)
 	c.pids.grow(len(c.Members))
 	if c.Kind != ZooKeeper {
@@ -287,6 +295,9 @@ func (c *Cluster) Close() error {
 	var errs []error
 	for _, m := range c.Members {
 		errs = append(errs, m.Kill())
+		if c.DiskBytes > 0 {
+			errs = append(errs, unmountDisk(m.DataDir()))
+		}
 	}
 	errs = append(errs, c.Network.Close())
 	if c.temporary {
