@@ -321,6 +321,9 @@ type Member struct {
 	// member alone, of Etcd or Triglot. An empty Program is the kind's own.
 	Program string
 	Args    []string
+	// Ahead is how far the monotonic clock of the next start is ahead of the machine's, as if
+	// its host had been up for longer: see MayShiftClocks. Zero is not at all.
+	Ahead time.Duration
 
 	cluster *Cluster
 	dir     string
@@ -379,6 +382,9 @@ func (m *Member) launch() error {
 	log, err := os.OpenFile(m.LogPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
+	}
+	if m.Ahead != 0 {
+		program = append(shifted(m.Ahead), program...)
 	}
 	cmd := exec.Command(program[0], program[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = m.dir, log, log
