@@ -14,6 +14,7 @@
 //
 //	go test ./cluster -parallel 6                                # a minute of histories, and the rest beside it
 //	go test ./cluster -run Histories -args -duration 4h -seed 42 -size 5 -peer-tls
+//	go test ./cluster -run 'Histories$' -args -lasting           # a member, and the leader, paused for 30 s
 //	TARGET=etcd go test ./cluster        # a real etcd, and etcd's clients alone
 //	TARGET=zookeeper go test ./cluster   # a real ZooKeeper, and ZooKeeper's clients alone
 //

@@ -40,7 +40,7 @@ func newFaults(c *ensemble.Cluster, seed uint64) *faults {
 	return &faults{cluster: c, random: rand.New(rand.NewPCG(seed, 7)), short: shortFault, long: longFault, rest: time.Second}
 }
 
-// In a minute faults are short. In hours a pause of thirty seconds comes, too.
+// In a minute faults are short. In hours a pause of thirty seconds comes, too: see lasting.
 const (
 	shortFault, longFault = 500 * time.Millisecond, 5 * time.Second
 	longestFault          = 30 * time.Second

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ var (
 	duration = flag.Duration("duration", time.Minute, "how long faults happen")
 	seed     = flag.Uint64("seed", 0, "of the random choices; 0 draws one")
 	size     = flag.Int("size", 3, "members of the cluster")
+	lasts    = flag.Bool("lasting", false, "in place of -duration: the faults that last 30 s, once each")
 	peerTLS  = flag.Bool("peer-tls", false, "members speak to each other by mutual TLS, which else one seed in four has")
 )
 
@@ -51,8 +53,12 @@ func TestHistories(t *testing.T) {
 	if *duration >= manyChapters {
 		f.long, f.whole = longestFault, true
 	}
-	f.shuffle()
-	for _, fault := range f.deck {
+	if *lasts {
+		f.plan, *duration = slices.Clone(lasting), 0
+	} else {
+		f.shuffle()
+	}
+	for _, fault := range slices.Concat(f.plan, f.deck) {
 		t.Logf("to come: %s", fault.name)
 	}
 	deadline := time.Now().Add(*duration)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/go-zookeeper/zk"
+
+	"github.com/triglot/triglot/compat-tests/ensemble"
 )
 
 var openACL = zk.WorldACL(zk.PermAll)
@@ -16,9 +18,11 @@ type mute struct{}
 
 func (mute) Printf(string, ...any) {}
 
-// zkConnect makes a client of go-zookeeper's, and waits for its session.
+// zkConnect makes a client of go-zookeeper's, which gives no server up too late, and waits
+// for its session.
 func zkConnect(ctx context.Context, timeout time.Duration, endpoints ...string) (*zk.Conn, <-chan zk.Event, error) {
-	conn, events, err := zk.Connect(endpoints, timeout, zk.WithLogger(mute{}))
+	dial := ensemble.DialImpatient(timeout / time.Duration(max(3, len(endpoints))))
+	conn, events, err := zk.Connect(endpoints, timeout, zk.WithLogger(mute{}), zk.WithDialer(dial))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -84,7 +83,7 @@ func dial(ctx context.Context, cluster *ensemble.Cluster, f face) (*client, erro
 }
 
 func dialZK(ctx context.Context, endpoints []string) (*client, error) {
-	conn, events, err := zk.Connect(endpoints, sessionTimeout, zk.WithLogger(mute{}), zk.WithDialer(dialImpatient))
+	conn, events, err := zk.Connect(endpoints, sessionTimeout, zk.WithLogger(mute{}), zk.WithDialer(ensemble.DialImpatient(handshakeTimeout)))
 	if err != nil {
 		return nil, err
 	}
@@ -119,26 +118,6 @@ func dialZK(ctx context.Context, endpoints []string) (*client, error) {
 		},
 		close: conn.Close,
 	}, nil
-}
-
-// impatient is a connection whose first read has to be over soon: that of the handshake.
-type impatient struct {
-	net.Conn
-	agreed bool
-}
-
-func dialImpatient(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, timeout)
-	return &impatient{Conn: conn}, err
-}
-
-// SetReadDeadline is called before the handshake is read, and before what follows.
-func (c *impatient) SetReadDeadline(t time.Time) error {
-	if latest := time.Now().Add(handshakeTimeout); !c.agreed && t.After(latest) {
-		t = latest
-	}
-	c.agreed = true
-	return c.Conn.SetReadDeadline(t)
 }
 
 // load is clients that write for as long as it runs.
