@@ -37,6 +37,8 @@ type chapter struct {
 	watchers []*watcher
 	livings  []*living
 	graves   []dead
+	// life is the timeout of sessions that must not end.
+	life time.Duration
 	// mortal has clients of ZooKeeper's die all the time.
 	mortal bool
 	// spectators watch in ways of their own.
@@ -49,7 +51,11 @@ type chapter struct {
 }
 
 func newChapter(name string, c *ensemble.Cluster, f *faults) *chapter {
-	return &chapter{name: name, cluster: c, rec: NewRecorder(), random: f.random}
+	life := liveTimeout
+	if f.whole {
+		life = longTimeout
+	}
+	return &chapter{name: name, cluster: c, rec: NewRecorder(), random: f.random, life: life}
 }
 
 // spectator is a client that watches from before the load until after it, and says what
@@ -153,7 +159,7 @@ func (c *chapter) openZK(ctx context.Context) error {
 		}
 	}
 	for i := range livingClients {
-		l, err := newLiving(ctx, fmt.Sprintf("%s/live-%s-%d", owned, c.name, i), all)
+		l, err := newLiving(ctx, fmt.Sprintf("%s/live-%s-%d", owned, c.name, i), c.life, all)
 		if err != nil {
 			return err
 		}

@@ -43,14 +43,17 @@ const tick = 500 * time.Millisecond
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	// The log is cut early: whoever was away for long gets the state, and not the log.
-	s := drawn()
+	s, whole, ticks := drawn(), *lasts || *duration >= manyChapters, tick
+	if whole {
+		ticks = 2 * tick // for sessions of up to 20 s
+	}
 	random, c := beginWith(t, s, ensemble.Options{
-		Size: *size, Tick: tick, Args: []string{"--snapshot-count", "500", "--snapshot-catchup-entries", "100"},
+		Size: *size, Tick: ticks, Args: []string{"--snapshot-count", "500", "--snapshot-catchup-entries", "100"},
 		PeerTLS: *peerTLS || s%tlsEvery == 0,
 	})
 	t.Logf("the members speak to each other by mutual TLS: %v", c.PeerTLS)
 	f := newFaults(c, s)
-	if *duration >= manyChapters {
+	if whole {
 		f.long, f.whole = longestFault, true
 	}
 	if *lasts {

@@ -72,7 +72,7 @@ func (c *chapter) openRollingWatches(ctx context.Context, i int) error {
 	}
 	turned := slices.Concat(zkAll[i%len(zkAll):], zkAll[:i%len(zkAll)]) // each begins elsewhere
 	c.spectators = append(c.spectators, once, &recursive{path: contested, endpoints: turned})
-	living, err := newLiving(ctx, fmt.Sprintf("%s/live-%s-%d", owned, c.name, i), zkAll)
+	living, err := newLiving(ctx, fmt.Sprintf("%s/live-%s-%d", owned, c.name, i), c.life, zkAll)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,9 @@ const (
 	// liveTimeout is longer than it takes a client to notice a paused server (two thirds
 	// of it) and find another one; deadTimeout is short.
 	liveTimeout = 10 * time.Second
+	// longTimeout is that of clients that live where servers are paused for longer than
+	// liveTimeout, and not shorter: they may come upon a paused one twice, on a busy machine.
+	longTimeout = 20 * time.Second
 	deadTimeout = 3 * time.Second
 	// expirySlack is how much later than its timeout a session may go: a leader's
 	// election, ZooKeeper's ticks, a busy machine.
@@ -31,8 +34,8 @@ type living struct {
 }
 
 // newLiving starts a session with an ephemeral.
-func newLiving(ctx context.Context, path string, endpoints []string) (*living, error) {
-	conn, events, err := zkConnect(ctx, liveTimeout, endpoints...)
+func newLiving(ctx context.Context, path string, timeout time.Duration, endpoints []string) (*living, error) {
+	conn, events, err := zkConnect(ctx, timeout, endpoints...)
 	if err != nil {
 		return nil, err
 	}
