@@ -87,7 +87,7 @@ func (h *simHolder) run(faults bool) {
 	unanswered := h.asked.After(h.renewed)
 	switch {
 	case !h.at.runs() || !s.conf().member(h.at.id):
-		h.at = nil
+		h.at, h.waits = nil, nil // what the next member hears is no answer to this one
 	case h.id == 0:
 		h.grant()
 	case !h.has || s.now.Sub(h.renewed) < h.ttl/3 || unanswered && s.now.Sub(h.asked) < 3*simTick:
