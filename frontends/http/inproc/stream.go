@@ -121,13 +121,20 @@ var _ grpc.ClientStream = (*clientStream)(nil)
 func (s *clientStream) Context() context.Context { return s.caller }
 
 // Header waits for the handler's first message or header, or for its end; then
-// there may be none, and RecvMsg says how it ended.
+// there may be none, and RecvMsg says how it ended. A call that the caller has ended
+// fails here unless there was a header before.
 func (s *clientStream) Header() (metadata.MD, error) {
 	select {
 	case <-s.headerSent:
 	case <-s.done:
 	case <-s.caller.Done():
-		return nil, endOf(s.caller)
+	}
+	select {
+	case <-s.headerSent:
+	default:
+		if s.caller.Err() != nil { // even if the handler has seen it, and ended, by now
+			return nil, endOf(s.caller)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -175,12 +182,15 @@ func (s *clientStream) RecvMsg(m any) error {
 		s.channel.cfg.Transferred(0, proto.Size(m.(proto.Message)))
 		return nil
 	case <-s.done:
-		if s.err != nil {
-			return s.err
-		}
-		return io.EOF
 	case <-s.caller.Done():
+	}
+	switch {
+	case s.caller.Err() != nil: // the handler may have ended of that
 		return endOf(s.caller)
+	case s.err != nil:
+		return s.err
+	default:
+		return io.EOF
 	}
 }
 

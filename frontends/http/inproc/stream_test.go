@@ -197,6 +197,29 @@ func TestStreamRefused(t *testing.T) {
 	require.Equal(t, codes.Unavailable, status.Code(err))
 }
 
+// The cause for which the caller has ended a call is what it is told, whether or not the
+// handler has ended of it by then.
+func TestStreamEndedByItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := status.Error(codes.InvalidArgument, "what is this?")
+		ctx, end := context.WithCancelCause(t.Context())
+		c := serve(nil, func(s server) error {
+			<-s.Context().Done()
+			return s.Context().Err()
+		})
+		s := open(ctx, t, c)
+		end(cause)
+		synctest.Wait() // the handler has ended
+		for range 100 {
+			_, err := s.Header()
+			require.Equal(t, codes.InvalidArgument, status.Code(err))
+			_, err = s.Recv()
+			require.Equal(t, codes.InvalidArgument, status.Code(err))
+		}
+		c.Close()
+	})
+}
+
 // Generated code for a method with one request sends it before it can ask how the
 // call ended.
 func TestStreamOneRequest(t *testing.T) {
