@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // Ports are drawn below the range from which the kernel takes the ports of
@@ -16,11 +17,28 @@ const (
 	lastPort  = 32000
 )
 
-// FreePort returns a loopback port on which nothing listens right now. Another
-// process may still take it first: Start then draws again.
+// drawn are the ports that this process has drawn before: of those of one server, none is
+// to be drawn twice.
+var drawn struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
+// FreePort returns a loopback port on which nothing listens right now, and which this
+// process has not had before. Another process may still take it first: Start then draws
+// again.
 func FreePort() (int, error) {
+	drawn.Lock()
+	defer drawn.Unlock()
+	if drawn.ports == nil || len(drawn.ports) > (lastPort-firstPort)/2 { // the first are long forgotten
+		drawn.ports = map[int]bool{}
+	}
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
+		if drawn.ports[port] {
+			continue
+		}
+		drawn.ports[port] = true
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue

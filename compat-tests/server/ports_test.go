@@ -16,3 +16,15 @@ func TestPortTaken(t *testing.T) {
 	}
 	require.False(t, PortTaken("ready to serve client requests"))
 }
+
+// TestFreePortsDiffer shows that the ports of one server are not the same: of 500 drawn by
+// chance alone some would be.
+func TestFreePortsDiffer(t *testing.T) {
+	seen := map[int]bool{}
+	for range 500 {
+		port, err := FreePort()
+		require.NoError(t, err)
+		require.False(t, seen[port], "port %d was drawn twice", port)
+		seen[port] = true
+	}
+}
