@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,6 +31,9 @@ func (s *side) word(word string) []string {
 		asked = "mntr"
 	}
 	answer, err := ask(s.endpoint, asked)
+	for end := time.Now().Add(patience); err == nil && s.countsTheClosed(answer) && time.Now().Before(end); {
+		answer, err = ask(s.endpoint, asked)
+	}
 	if err != nil {
 		return []string{"FAILED: " + err.Error()}
 	}
@@ -56,6 +61,25 @@ func (s *side) word(word string) []string {
 	default:
 		return []string{fmt.Sprintf("%q", answer)}
 	}
+}
+
+var aliveLine = regexp.MustCompile(`(?m)^zk_num_alive_connections\t(\d+)$`)
+
+// countsTheClosed says that an answer to mntr is of before the server has forgotten a
+// connection that it has closed, and its watches: neither server does so before it answers.
+func (s *side) countsTheClosed(answer string) bool {
+	found := aliveLine.FindStringSubmatch(answer)
+	if found == nil {
+		return false
+	}
+	alive, err := strconv.Atoi(found[1])
+	open := 1 // that of the word itself
+	for _, c := range s.conns {
+		if c.net != nil {
+			open++
+		}
+	}
+	return err == nil && alive > open
 }
 
 // shape shows each line's key, and its value if it is one of those named. A line
