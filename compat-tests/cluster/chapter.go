@@ -278,8 +278,9 @@ func (c *chapter) settle(ctx context.Context) {
 	}
 }
 
-// readTimeout bounds the reading of what there is, in the end.
-const readTimeout = 60 * time.Second
+// readTimeout bounds the reading of what there is, in the end: thousands of znodes of each
+// member, one after the other, on a machine that may do much else.
+const readTimeout = 5 * time.Minute
 
 // awaitDead waits for the end of the sessions of dead clients, with a time that follows
 // from theirs: a leader of after the last fault gives each its full timeout again.
