@@ -195,9 +195,7 @@ func (w *watcher) run(ctx context.Context) {
 				_ = w.client.RequestProgress(ctx) // without a member there is none
 			}
 		}
-		if ctx.Err() == nil {
-			time.Sleep(progressEvery) // it was told that there is no leader, say: a client watches again
-		}
+		pauseFor(ctx, progressEvery) // it was told that there is no leader, say: a client watches again
 	}
 }
 

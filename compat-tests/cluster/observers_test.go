@@ -135,7 +135,7 @@ func observerServesZooKeeper(t *testing.T, ctx context.Context, observer string,
 	require.NoError(t, err)
 	_, err = elsewhere.Sync("/")
 	require.NoError(t, err)
-	_, stat, gone, err := elsewhere.ExistsW("/of-observer")
+	_, stat, err := elsewhere.Exists("/of-observer")
 	require.NoError(t, err)
 	require.Equal(t, at.SessionID(), stat.EphemeralOwner)
 	_, _, changed, err := at.GetW("/of-observer")
@@ -146,7 +146,7 @@ func observerServesZooKeeper(t *testing.T, ctx context.Context, observer string,
 	data, _, err := at.Get("/of-observer")
 	require.NoError(t, err)
 	require.Equal(t, "1", string(data))
-	_, _, gone, err = elsewhere.ExistsW("/of-observer")
+	_, _, gone, err := elsewhere.ExistsW("/of-observer")
 	require.NoError(t, err)
 	at.Close() // its session ends with it
 	require.Equal(t, zk.EventNodeDeleted, eventOf(t, ctx, gone).Type)
