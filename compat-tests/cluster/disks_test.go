@@ -36,14 +36,30 @@ const (
 
 var noAlarm = []string{"--low-disk-bytes", "-1", "--quota-backend-bytes", "-1"}
 
-// beginOnDisks is begin with a disk for each member.
-func beginOnDisks(t *testing.T, bytes int64, ours ...string) *ensemble.Cluster {
+// kindWithAlarms is the kind of server that is tested.
+func kindWithAlarms(t *testing.T) ensemble.Kind {
 	t.Helper()
 	kind, err := ensemble.KindFromEnv()
 	require.NoError(t, err)
 	if !kind.Etcd() {
 		t.Skip("ZooKeeper has no alarms")
 	}
+	return kind
+}
+
+// beginWatched is beginOnDisks of a server that looks at its disk.
+func beginWatched(t *testing.T, bytes int64) *ensemble.Cluster {
+	t.Helper()
+	if kindWithAlarms(t) == ensemble.Etcd {
+		t.Skip("etcd does not look at its disk")
+	}
+	return beginOnDisks(t, bytes)
+}
+
+// beginOnDisks is begin with a disk for each member.
+func beginOnDisks(t *testing.T, bytes int64, ours ...string) *ensemble.Cluster {
+	t.Helper()
+	kind := kindWithAlarms(t)
 	if err := ensemble.MayMount(); errors.Is(err, syscall.EPERM) {
 		t.Skip("only root may mount file systems: core/node's TestDiskFull and TestLowDisk have the same of one member in memory")
 	} else {
@@ -230,11 +246,7 @@ func requireNothingGrows(t *testing.T, ctx context.Context, c *ensemble.Cluster)
 // is disarmed: with etcd, too.
 func TestQuotaOfOneMember(t *testing.T) {
 	t.Parallel()
-	kind, err := ensemble.KindFromEnv()
-	require.NoError(t, err)
-	if !kind.Etcd() {
-		t.Skip("ZooKeeper has no alarms")
-	}
+	kindWithAlarms(t)
 	_, c := begin(t, ensemble.Options{Tick: tick})
 	ctx := contextOf(t, time.Minute)
 	small := c.Members[0]
@@ -249,7 +261,7 @@ func TestQuotaOfOneMember(t *testing.T) {
 	requireNothingGrows(t, ctx, c)
 
 	// Room is made on the member, and the alarm is disarmed through another one.
-	_, err = client.Delete(ctx, mount+"/quota", clientv3.WithPrefix())
+	_, err := client.Delete(ctx, mount+"/quota", clientv3.WithPrefix())
 	require.NoError(t, err)
 	resp, err := client.Get(ctx, "/")
 	require.NoError(t, err)
@@ -280,10 +292,7 @@ func idOf(t *testing.T, ctx context.Context, client *clientv3.Client, m *ensembl
 // again; nobody has to disarm anything then.
 func TestLowDiskOfOneMember(t *testing.T) {
 	t.Parallel()
-	c := beginOnDisks(t, wideDisk)
-	if c.Kind == ensemble.Etcd {
-		t.Skip("etcd does not look at its disk")
-	}
+	c := beginWatched(t, wideDisk)
 	ctx := contextOf(t, time.Minute)
 	client, low := etcdClient(t, c.EtcdEndpoints()...), c.Leader(ctx)
 	fillers := []*filler{etcdFiller(t, "etcd", c.EtcdEndpoints()...), zkFiller(t, ctx, "zk", c.ZKEndpoints()...)}
@@ -348,10 +357,7 @@ func requireEndOfFullDisk(t *testing.T, c *ensemble.Cluster, m *ensemble.Member)
 // have grown all goes on by itself.
 func TestLowDisksOfAllMembers(t *testing.T) {
 	t.Parallel()
-	c := beginOnDisks(t, narrowDisk)
-	if c.Kind == ensemble.Etcd {
-		t.Skip("etcd does not look at its disk")
-	}
+	c := beginWatched(t, narrowDisk)
 	ctx := contextOf(t, time.Minute)
 	fillers := fillersOf(t, ctx, c)
 	load(t, ctx, "the alarm is raised", func() bool { return refused(fillers...) }, fillers...)

@@ -66,7 +66,8 @@ func (s *side) word(word string) []string {
 var aliveLine = regexp.MustCompile(`(?m)^zk_num_alive_connections\t(\d+)$`)
 
 // countsTheClosed says that an answer to mntr is of before the server has forgotten a
-// connection that it has closed, and its watches: neither server does so before it answers.
+// connection that was closed. Neither server does so before it answers, and both drop its
+// watches right behind.
 func (s *side) countsTheClosed(answer string) bool {
 	found := aliveLine.FindStringSubmatch(answer)
 	if found == nil {
