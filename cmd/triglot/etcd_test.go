@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -66,7 +65,7 @@ func TestEtcdServes(t *testing.T) {
 	_, metrics := httpGet(t, http.DefaultClient, "http://"+address+"/metrics")
 	require.Contains(t, metrics, "\netcd_server_quota_backend_bytes 2.147483648e+09\n", "etcd's 2 GiB")
 	put(t, dial(t, address), "k", "v")
-	require.Less(t, r.signal(syscall.SIGTERM), 2*time.Second)
+	require.Less(t, r.signal(syscall.SIGTERM), atOnce)
 	require.Zero(t, r.cmd.ProcessState.ExitCode())
 
 	var messages []string

@@ -103,6 +103,10 @@ func TestServeRefusesAnotherMount(t *testing.T) {
 	require.Contains(t, r.stderr.String(), "--zk-prefix")
 }
 
+// atOnce is more than a stop takes on a busy machine: one that waits for what clients hold
+// open does not end by itself.
+const atOnce = 10 * time.Second
+
 // A stop is prompt whatever clients hold open.
 func TestStopWithClients(t *testing.T) {
 	t.Parallel()
@@ -122,7 +126,7 @@ func TestStopWithClients(t *testing.T) {
 
 	took := r.signal(syscall.SIGTERM)
 	require.Zero(t, r.cmd.ProcessState.ExitCode())
-	require.Less(t, took, 2*time.Second)
+	require.Less(t, took, atOnce)
 	require.Contains(t, r.stderr.String(), "stopped")
 	require.Error(t, watch.RecvMsg(&created))
 	_, err = silent.Read(make([]byte, 1))
@@ -132,7 +136,7 @@ func TestStopWithClients(t *testing.T) {
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	r, _ := serving(t, t.TempDir(), nil, anyPort...)
-	require.Less(t, r.signal(syscall.SIGINT), 2*time.Second)
+	require.Less(t, r.signal(syscall.SIGINT), atOnce)
 	require.Zero(t, r.cmd.ProcessState.ExitCode())
 }
 
