@@ -157,6 +157,10 @@ bench: need-go build ## Go benchmarks with allocations
 bench-server: need-go build ## whole servers side by side: Triglot and etcd in turn
 	cd compat-tests && $(GO) run ./bench $(ARGS)
 
+.PHONY: bench-heavy
+bench-heavy: need-go build ## memory, disk, starts and stalls with millions of keys, beside etcd: takes hours
+	cd compat-tests && $(GO) run ./bench/heavy $(ARGS)
+
 ##@ Code
 
 .PHONY: lint

@@ -80,8 +80,6 @@ func beginOnDisks(t *testing.T, bytes int64, ours ...string) *ensemble.Cluster {
 type filler struct {
 	name string
 	put  func(ctx context.Context, key string, value []byte) error
-	// pause is made between two writes.
-	pause time.Duration
 
 	mu     sync.Mutex
 	acked  map[string]uint32 // the values' checksums, by key
@@ -149,7 +147,6 @@ func (f *filler) run(ctx context.Context) {
 		if f.write(ctx, n) != nil {
 			pauseFor(ctx, pollInterval)
 		}
-		pauseFor(ctx, f.pause)
 	}
 }
 
@@ -363,9 +360,6 @@ func TestLowDisksOfAllMembers(t *testing.T) {
 	c := beginWatched(t, narrowDisk)
 	ctx := contextOf(t, time.Minute)
 	fillers := fillersOf(t, ctx, c)
-	for _, f := range fillers {
-		f.pause = 200 * time.Millisecond // disks are looked at once a second, and this one is full in one at full speed
-	}
 	load(t, ctx, "the alarm is raised", func() bool { return refused(fillers...) }, fillers...)
 	client := etcdClient(t, c.EtcdEndpoints()...)
 	require.NotEmpty(t, alarmsOf(t, ctx, client))

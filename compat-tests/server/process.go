@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 )
 
 const (
-	readyTimeout = 30 * time.Second      // a cold start on a busy machine
+	readyTimeout = 30 * time.Second      // a cold start on a busy machine, unless Options says otherwise
 	stopTimeout  = 10 * time.Second      // SIGTERM to exit
 	pollInterval = 10 * time.Millisecond // of /health
 )
@@ -44,6 +45,8 @@ type Options struct {
 	PKI *PKI
 	// Args are further flags, in etcd's spelling; they come last.
 	Args []string
+	// ReadyTimeout is how long a start may take; 0 is 30 s.
+	ReadyTimeout time.Duration
 	// Env are further environment variables, as "NAME=value".
 	Env []string
 }
@@ -182,7 +185,7 @@ func cleanEnv() []string {
 }
 
 func (p *Process) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.options.ReadyTimeout, readyTimeout))
 	defer cancel()
 	transport := &http.Transport{DisableKeepAlives: true}
 	if pki := p.options.PKI; pki != nil {

@@ -185,14 +185,11 @@ func (e *exporter) writeLeases() error {
 func wholeSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
 func (e *exporter) writeSidecar() error {
-	put := func(bucket string, key, value []byte) error {
-		return e.w.Foreign(bucket, key, append([]byte(nil), value...))
-	}
-	if err := put(sidecarMeta, []byte(metaFormat), []byte(sidecarFormat)); err != nil {
+	if err := e.w.Foreign(sidecarMeta, []byte(metaFormat), []byte(sidecarFormat)); err != nil {
 		return err
 	}
 	rev := binary.BigEndian.AppendUint64(nil, uint64(e.facts.Rev))
-	if err := put(sidecarMeta, []byte(metaRevision), rev); err != nil {
+	if err := e.w.Foreign(sidecarMeta, []byte(metaRevision), rev); err != nil {
 		return err
 	}
 	for _, bucket := range []string{sidecarRows, sidecarTimes, sidecarACLs} {
@@ -201,12 +198,25 @@ func (e *exporter) writeSidecar() error {
 		}
 	}
 	long := 0
-	return e.view.EachSidecarRow(e.options.Pace, func(key, value []byte) error {
+	err := e.view.EachSidecarRow(e.options.Pace, func(key, value []byte) error {
 		if len(key) > maxSidecarKey {
 			long++
-			key, value = longRow(long, key, value)
+			return nil
 		}
-		return put(sidecarRows, key, value)
+		return e.w.Foreign(sidecarRows, key, value)
+	})
+	if err != nil || long == 0 {
+		return err
+	}
+	// They come behind the others in the file, and may be too many to be held.
+	long = 0
+	return e.view.EachSidecarRow(e.options.Pace, func(key, value []byte) error {
+		if len(key) <= maxSidecarKey {
+			return nil
+		}
+		long++
+		key, value = longRow(long, key, value)
+		return e.w.Foreign(sidecarRows, key, value)
 	})
 }
 

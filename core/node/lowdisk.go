@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/core"
@@ -23,6 +24,28 @@ const (
 // reserveBytes is the size of the file that is given up at the watermark, so that
 // deletes and compactions have room.
 const reserveBytes = 16 << 20
+
+// lookBytes is how much is appended to the log between two looks at the disk, if that takes
+// less than lookInterval: a small share of what the least watermark leaves, so that a load
+// which fills a small disk in less than a second is refused before the disk is full. What
+// the engine writes follows what the log has taken.
+const lookBytes = reserveBytes / 16
+
+// growth tells who watches the disk that the log has grown. add is for the goroutine that
+// writes the log; it never waits.
+type growth struct {
+	unseen atomic.Int64
+	grown  chan struct{} // capacity 1
+}
+
+func newGrowth() *growth { return &growth{grown: make(chan struct{}, 1)} }
+
+func (g *growth) add(bytes int) {
+	if g.unseen.Add(int64(bytes)) >= lookBytes {
+		g.unseen.Store(0)
+		signal(g.grown)
+	}
+}
 
 // lowDisk raises the NOSPACE alarm when the disk is nearly full, and clears it when
 // there is room again (design.md 9). It belongs to one goroutine, of watch.
@@ -61,6 +84,7 @@ func (l *lowDisk) watch(ctx context.Context) {
 		}
 		select {
 		case <-tick.C:
+		case <-l.n.disk.growth.grown:
 		case <-ctx.Done():
 			return
 		}

@@ -20,8 +20,14 @@ type diskRig struct {
 	n   *Node
 }
 
-func (r *diskRig) free(mib uint64) {
+// use leaves so much free, of which nobody is told.
+func (r *diskRig) use(mib uint64) {
 	r.fs.TestingSetDiskUsage(storage.DiskUsage{AvailBytes: mib << 20, TotalBytes: 10 << 30, UsedBytes: 10<<30 - mib<<20})
+}
+
+// free leaves so much free, and waits until it was looked at.
+func (r *diskRig) free(mib uint64) {
+	r.use(mib)
 	<-time.After(2 * lookInterval)
 	synctest.Wait()
 }
@@ -77,6 +83,26 @@ func TestLowDisk(t *testing.T) {
 		require.NoError(r, r.put())
 		require.EqualValues(r, len(reserveText), r.reserve())
 		require.Empty(r, r.n.Status().Alarms)
+	})
+}
+
+// TestLowDiskFilledAtOnce: what fills a disk in less than lookInterval is refused, too.
+func TestLowDiskFilledAtOnce(t *testing.T) {
+	onDisk(t, func(r *diskRig) {
+		r.free(256)
+		r.use(255)
+		began := time.Now()
+		value := make([]byte, 256<<10)
+		for range 2 * lookBytes / len(value) {
+			_, err := r.n.Do(testContext(r), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
+			if err != nil {
+				require.ErrorIs(r, err, core.NoSpace)
+				break
+			}
+		}
+		synctest.Wait()
+		require.ErrorIs(r, r.put(), core.NoSpace)
+		require.Less(r, time.Since(began), lookInterval/2)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
@@ -21,6 +22,8 @@ type disk struct {
 	id  identity
 	dir *dataDir
 	log *raftlog.Log
+	// growth is told what the log takes.
+	growth *growth
 	// engineOptions and caches are for every engine that is opened.
 	engineOptions storage.Options
 	caches        mvcc.Caches
@@ -44,7 +47,7 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir, id: plan.id}
+	d := &disk{dir: dir, id: plan.id, growth: newGrowth()}
 	if cfg.WAL.Dir != "" {
 		if dir.wal, err = openWALDir(cfg.FS, cfg.WAL.Dir, plan.id); err != nil {
 			return nil, errors.Join(err, dir.Close())
@@ -226,8 +229,11 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 		SegmentBytes: cfg.WAL.SegmentBytes,
 		UnsafeNoSync: cfg.WAL.UnsafeNoSync,
 		Logger:       cfg.Logger.With("component", "raftlog"),
-		OnSync:       m.observeSync,
-		OnWrite:      m.observeWrite,
+		OnSync: func(took time.Duration, bytes int) {
+			m.observeSync(took, bytes)
+			d.growth.add(bytes)
+		},
+		OnWrite: m.observeWrite,
 	})
 	return err
 }

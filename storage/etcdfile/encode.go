@@ -75,9 +75,6 @@ func (v *Version) AppendKeyValue(dst []byte) []byte {
 	return appendInt(dst, fieldKVLease, v.Lease)
 }
 
-// keyValueLen bounds the length of AppendKeyValue.
-func (v *Version) keyValueLen() int { return len(v.Key) + len(v.Value) + 6*(1+binary.MaxVarintLen64) }
-
 func (l *Lease) appendRow(dst []byte) []byte {
 	dst = appendInt(dst, fieldLeaseID, l.ID)
 	dst = appendInt(dst, fieldLeaseTTL, l.TTL)

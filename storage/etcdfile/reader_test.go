@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,8 +75,8 @@ func sampleFile(t testing.TB, r rows) []byte {
 	for i := range r.Roles {
 		require.NoError(t, w.Role(&r.Roles[i]))
 	}
-	for k, v := range r.Foreign {
-		require.NoError(t, w.Foreign("triglotX", []byte(k), []byte(v)))
+	for _, k := range slices.Sorted(maps.Keys(r.Foreign)) {
+		require.NoError(t, w.Foreign("triglotX", []byte(k), []byte(r.Foreign[k])))
 	}
 	require.NoError(t, w.Meta(&r.Meta))
 	require.NoError(t, w.Cluster(&r.Cluster))

@@ -4,72 +4,61 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
-
-	"go.etcd.io/bbolt"
 )
 
-// pageSize is that of the files of etcd on all common machines. It does not depend
-// on this one, so that a store makes files of the same size everywhere.
-const pageSize = 4096
-
-// commitBytes is how much is put into one transaction: what bbolt holds in memory
-// besides its pages.
-const commitBytes = 4 << 20
-
-// Writer writes a file. It is for one goroutine. After an error, only Abort may be
-// called.
-//
-// Rows that come in the order of their keys fill their pages; the buckets may take
-// turns, though that costs.
+// Writer writes a file, front to back: pages are written when they are full, and what it
+// holds in memory does not grow with the rows of the bucket key and of those that are not
+// etcd's, which must come in the order of their keys; of the other buckets everything is
+// held. The buckets may take turns. It is for one goroutine. After an error, only Abort may
+// be called.
 type Writer struct {
-	db   *bbolt.DB
 	path string
+	file *pageFile
+	// trees are the buckets whose rows come in order, held the rows of the others.
+	trees map[string]*treeWriter
+	held  map[string]map[string][]byte
 
-	tx      *bbolt.Tx
-	buckets map[string]*bbolt.Bucket // of tx
-	pending int                      // bytes in tx
-	key     []byte                   // reused
+	key, row []byte // reused
 }
 
 // Create makes a file with all of etcd's buckets at path, where there must be none.
 // Nothing in it is ever synced: a backup is sent on from the system's memory, and a sync
 // of so much would hold up those of the raft log. Who keeps the file must sync it.
 func Create(path string) (*Writer, error) {
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("etcdfile: %s: %w", path, errors.Join(os.ErrExist, err))
-	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		PageSize:     pageSize,
-		NoSync:       true,
-		NoGrowSync:   true,
-		FreelistType: bbolt.FreelistMapType,
-	})
+	file, err := createPages(path)
 	if err != nil {
 		return nil, fmt.Errorf("etcdfile: %w", err)
 	}
-	w := &Writer{db: db, path: path}
+	w := &Writer{path: path, file: file, trees: map[string]*treeWriter{}, held: map[string]map[string][]byte{}}
 	for _, name := range buckets {
-		if err := w.MakeBucket(name); err != nil {
-			return nil, errors.Join(err, w.Abort())
+		if name != bucketKey {
+			w.held[name] = map[string][]byte{}
 		}
 	}
+	w.tree(bucketKey)
 	return w, nil
 }
 
-// MakeBucket makes a bucket, if it is not there yet. Those of etcd always are.
+// MakeBucket makes a bucket that is not etcd's, if it is not there yet. Those of etcd always
+// are.
 func (w *Writer) MakeBucket(name string) error {
-	_, err := w.bucket(name)
-	return err
+	if !strings.HasPrefix(name, ForeignPrefix) {
+		return fmt.Errorf("etcdfile: the name of bucket %q does not begin with %s", name, ForeignPrefix)
+	}
+	w.tree(name)
+	return nil
 }
 
 // Version writes a row of the bucket key. Rows must come in the order of their
 // revisions. v is not kept.
 func (w *Writer) Version(v *Version) error {
 	w.key = v.AppendRevisionKey(w.key[:0])
-	// bbolt keeps the value until the transaction ends: it must be memory of its own.
-	return w.put(bucketKey, w.key, v.AppendKeyValue(make([]byte, 0, v.keyValueLen())))
+	w.row = v.AppendKeyValue(w.row[:0])
+	return w.add(bucketKey, w.key, w.row)
 }
 
 // Meta writes the bucket meta.
@@ -89,7 +78,7 @@ func (w *Writer) Meta(m *Meta) error {
 		if len(r.value) == 0 {
 			continue
 		}
-		if err := w.put(bucketMeta, []byte(r.name), r.value); err != nil {
+		if err := w.hold(bucketMeta, []byte(r.name), r.value); err != nil {
 			return err
 		}
 	}
@@ -105,23 +94,23 @@ func compactRow(rev int64) []byte {
 
 // Lease writes a row of the bucket lease.
 func (w *Writer) Lease(l *Lease) error {
-	return w.put(bucketLease, binary.BigEndian.AppendUint64(nil, uint64(l.ID)), l.appendRow(nil))
+	return w.hold(bucketLease, binary.BigEndian.AppendUint64(nil, uint64(l.ID)), l.appendRow(nil))
 }
 
 // Alarm writes a row of the bucket alarm.
-func (w *Writer) Alarm(a *Alarm) error { return w.put(bucketAlarm, a.appendRow(nil), nil) }
+func (w *Writer) Alarm(a *Alarm) error { return w.hold(bucketAlarm, a.appendRow(nil), nil) }
 
 // Cluster writes the bucket cluster.
 func (w *Writer) Cluster(c *Cluster) error {
-	if err := w.put(bucketCluster, []byte(clusterDowngrade), c.downgradeRow()); err != nil || c.Version == "" {
+	if err := w.hold(bucketCluster, []byte(clusterDowngrade), c.downgradeRow()); err != nil || c.Version == "" {
 		return err
 	}
-	return w.put(bucketCluster, []byte(clusterVersion), []byte(c.Version))
+	return w.hold(bucketCluster, []byte(clusterVersion), []byte(c.Version))
 }
 
 // Member writes a row of the bucket members.
 func (w *Writer) Member(m *Member) error {
-	return w.put(bucketMembers, memberKey(m.ID), mustJSON(m))
+	return w.hold(bucketMembers, memberKey(m.ID), mustJSON(m))
 }
 
 // Auth writes the bucket auth.
@@ -130,90 +119,77 @@ func (w *Writer) Auth(a *Auth) error {
 	if a.Enabled {
 		enabled[0] = 1
 	}
-	if err := w.put(bucketAuth, []byte(authEnabled), enabled); err != nil {
+	if err := w.hold(bucketAuth, []byte(authEnabled), enabled); err != nil {
 		return err
 	}
-	return w.put(bucketAuth, []byte(authRevision), binary.BigEndian.AppendUint64(nil, a.Revision))
+	return w.hold(bucketAuth, []byte(authRevision), binary.BigEndian.AppendUint64(nil, a.Revision))
 }
 
 // User writes a row of the bucket authUsers.
-func (w *Writer) User(u *User) error { return w.put(bucketUsers, []byte(u.Name), u.appendRow(nil)) }
+func (w *Writer) User(u *User) error { return w.hold(bucketUsers, []byte(u.Name), u.appendRow(nil)) }
 
 // Role writes a row of the bucket authRoles.
-func (w *Writer) Role(r *Role) error { return w.put(bucketRoles, []byte(r.Name), r.appendRow(nil)) }
+func (w *Writer) Role(r *Role) error { return w.hold(bucketRoles, []byte(r.Name), r.appendRow(nil)) }
 
 // Foreign writes a row of a bucket that is not etcd's, which is made if it is not
-// there: its name begins with ForeignPrefix. It copies key and keeps value.
+// there: its name begins with ForeignPrefix. Its rows must come in the order of their keys.
+// Nothing is kept.
 func (w *Writer) Foreign(bucket string, key, value []byte) error {
-	if !strings.HasPrefix(bucket, ForeignPrefix) {
-		return fmt.Errorf("etcdfile: the name of bucket %q does not begin with %s", bucket, ForeignPrefix)
-	}
-	return w.put(bucket, key, value)
-}
-
-// put writes a row. bbolt copies the key; value is kept.
-func (w *Writer) put(name string, key, value []byte) error {
-	b, err := w.bucket(name)
-	if err != nil {
+	if err := w.MakeBucket(bucket); err != nil {
 		return err
 	}
-	if err := b.Put(key, value); err != nil {
-		return fmt.Errorf("etcdfile: bucket %s: %w", name, err)
-	}
-	if w.pending += len(key) + len(value); w.pending < commitBytes {
-		return nil
-	}
-	return w.commit()
+	return w.add(bucket, key, value)
 }
 
-// bucket returns a bucket of the transaction under way, and begins one if there is
-// none.
-func (w *Writer) bucket(name string) (*bbolt.Bucket, error) {
-	if b := w.buckets[name]; b != nil {
-		return b, nil
-	}
-	if w.tx == nil {
-		tx, err := w.db.Begin(true)
-		if err != nil {
-			return nil, fmt.Errorf("etcdfile: %w", err)
-		}
-		w.tx, w.buckets, w.pending = tx, make(map[string]*bbolt.Bucket, len(buckets)), 0
-	}
-	b, err := w.tx.CreateBucketIfNotExists([]byte(name))
-	if err != nil {
-		return nil, fmt.Errorf("etcdfile: bucket %s: %w", name, err)
-	}
-	b.FillPercent = 1 // rows come in order, so a page that was split stays as it is
-	w.buckets[name] = b
-	return b, nil
+// hold keeps a row until the end. It keeps value.
+func (w *Writer) hold(bucket string, key, value []byte) error {
+	w.held[bucket][string(key)] = value
+	return nil
 }
 
-func (w *Writer) commit() error {
-	if w.tx == nil {
-		return nil
-	}
-	err := w.tx.Commit()
-	w.tx, w.buckets = nil, nil
-	if err != nil {
-		return fmt.Errorf("etcdfile: %w", err)
+// add writes a row of a bucket whose rows come in order.
+func (w *Writer) add(bucket string, key, value []byte) error {
+	if err := w.tree(bucket).add(0, key, value); err != nil {
+		return fmt.Errorf("etcdfile: bucket %s: %w", bucket, err)
 	}
 	return nil
 }
 
+func (w *Writer) tree(name string) *treeWriter {
+	t := w.trees[name]
+	if t == nil {
+		t = &treeWriter{file: w.file}
+		w.trees[name] = t
+	}
+	return t
+}
+
 // Close makes the file whole. It returns its length, a multiple of 4096 bytes.
 func (w *Writer) Close() (size int64, err error) {
-	if err := w.commit(); err != nil {
-		return 0, err
+	for _, bucket := range slices.Sorted(maps.Keys(w.held)) {
+		rows := w.held[bucket]
+		for _, key := range slices.Sorted(maps.Keys(rows)) {
+			if err := w.add(bucket, []byte(key), rows[key]); err != nil {
+				return 0, err
+			}
+		}
+		w.tree(bucket) // it may be empty
 	}
-	// bbolt makes room in big steps; what it has not used goes.
-	err = w.db.View(func(tx *bbolt.Tx) error {
-		size = tx.Size()
-		return nil
-	})
-	if err := errors.Join(err, w.db.Close()); err != nil {
+	root := treeWriter{file: w.file}
+	for _, bucket := range slices.Sorted(maps.Keys(w.trees)) {
+		first, err := w.trees[bucket].finish()
+		if err == nil {
+			err = root.add(flagBucket, []byte(bucket), bucketValue(first))
+		}
+		if err != nil {
+			return 0, fmt.Errorf("etcdfile: bucket %s: %w", bucket, err)
+		}
+	}
+	at, err := root.finish()
+	if err != nil {
 		return 0, fmt.Errorf("etcdfile: %w", err)
 	}
-	if err := os.Truncate(w.path, size); err != nil {
+	if size, err = w.file.close(at); err != nil {
 		return 0, fmt.Errorf("etcdfile: %w", err)
 	}
 	return size, nil
@@ -221,12 +197,11 @@ func (w *Writer) Close() (size int64, err error) {
 
 // Abort gives the file up and removes it.
 func (w *Writer) Abort() error {
-	var errs []error
-	if w.tx != nil {
-		errs = append(errs, w.tx.Rollback())
+	err := w.file.file.Close()
+	if errors.Is(err, os.ErrClosed) { // by a Close that failed
+		err = nil
 	}
-	errs = append(errs, w.db.Close(), os.Remove(w.path))
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(err, os.Remove(w.path)); err != nil {
 		return fmt.Errorf("etcdfile: give up %s: %w", w.path, err)
 	}
 	return nil

@@ -3,8 +3,11 @@ package etcdfile
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +33,6 @@ func TestRowsAreEtcds(t *testing.T) {
 		requireSameMessage(t, &mvccpb.KeyValue{
 			Key: v.Key, CreateRevision: v.CreateRev, ModRevision: v.Main, Version: v.Version, Value: v.Value, Lease: v.Lease,
 		}, v.AppendKeyValue(nil))
-		require.Less(t, len(v.AppendKeyValue(nil)), v.keyValueLen())
 		v.Tombstone = true
 		requireSameMessage(t, &mvccpb.KeyValue{Key: v.Key}, v.AppendKeyValue(nil))
 
@@ -79,7 +81,7 @@ func TestJSONIsEtcds(t *testing.T) {
 	require.Equal(t, "8e9e05c52164694d", string(memberKey(0x8e9e05c52164694d)))
 }
 
-// TestWrittenFile writes enough for several transactions and looks at it with bbolt.
+// TestWrittenFile writes a tree of several levels and looks at it with bbolt.
 func TestWrittenFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	w, err := Create(path)
@@ -120,6 +122,138 @@ func TestWrittenFile(t *testing.T) {
 		require.Len(t, tx.Bucket([]byte("lease")).Get([]byte("\xff\xff\xff\xff\xff\xff\xff\xff")), 1+10+1+1)
 		return nil
 	}))
+}
+
+// TestBboltGoesOn writes rows of all sizes, in two buckets by turns: bbolt finds each, finds
+// nothing wrong, and goes on with the file: it takes most rows away, as a compaction of etcd
+// does, which is where it insists on how many children a page has.
+func TestBboltGoesOn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp("", "etcdfile-")
+		require.NoError(t, err)
+		defer func() { require.NoError(t, os.RemoveAll(dir)) }()
+		path := filepath.Join(dir, "db")
+		names := []string{"triglotA", "triglotB"}
+		rows := drawRows(t, names)
+		writeRows(t, path, names, rows)
+
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Close()) }()
+		requireRows(t, db, rows)
+		for range 3 {
+			from, keep := rapid.IntRange(0, 500).Draw(t, "from"), rapid.IntRange(1, 50).Draw(t, "keep")
+			require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
+				for name, all := range rows {
+					n := 0
+					for _, key := range slices.Sorted(maps.Keys(all)) {
+						if n++; n < from || n%keep == 0 {
+							continue
+						}
+						require.NoError(t, tx.Bucket([]byte(name)).Delete([]byte(key)))
+						delete(all, key)
+					}
+				}
+				return nil
+			}))
+			requireRows(t, db, rows)
+		}
+	})
+}
+
+// drawRows draws how many rows of about which size there are; of one size, they fill pages
+// to the last byte now and then.
+func drawRows(t *rapid.T, buckets []string) map[string]map[string]string {
+	rows := map[string]map[string]string{}
+	for _, name := range buckets {
+		rows[name] = map[string]string{}
+		count := rapid.SampledFrom([]int{0, 1, 2, 3, 100, 3000}).Draw(t, "rows")
+		key := rapid.SampledFrom([]int{8, 17, 100, 1300, 4000, 5000}).Draw(t, "key")
+		value := rapid.SampledFrom([]int{0, 8, 300, 2030, 4100, 20_000}).Draw(t, "value")
+		if key+value > 1000 {
+			count = min(count, 300)
+		}
+		jitter := rapid.IntRange(0, 40).Draw(t, "jitter")
+		for i := range count {
+			k := fmt.Sprintf("%08d%s", i, strings.Repeat("k", key-8+i%(jitter+1)))
+			rows[name][k] = strings.Repeat("v", value+i%(jitter+1))
+		}
+	}
+	return rows
+}
+
+func writeRows(t *rapid.T, path string, names []string, rows map[string]map[string]string) {
+	w, err := Create(path)
+	require.NoError(t, err)
+	require.NoError(t, w.Meta(&Meta{Index: 7, Term: 2, StorageVersion: "3.7.0"}))
+	first, second := slices.Sorted(maps.Keys(rows[names[0]])), slices.Sorted(maps.Keys(rows[names[1]]))
+	for i := range max(len(first), len(second)) {
+		for at, keys := range [][]string{first, second} {
+			if i < len(keys) {
+				require.NoError(t, w.Foreign(names[at], []byte(keys[i]), []byte(rows[names[at]][keys[i]])))
+			}
+		}
+	}
+	for _, name := range names {
+		require.NoError(t, w.MakeBucket(name))
+	}
+	size, err := w.Close()
+	require.NoError(t, err)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, size, info.Size())
+}
+
+func requireRows(t *rapid.T, db *bbolt.DB, rows map[string]map[string]string) {
+	require.NoError(t, db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			require.NoError(t, err)
+		}
+		for name, all := range rows {
+			seen := 0
+			require.NoError(t, tx.Bucket([]byte(name)).ForEach(func(k, v []byte) error {
+				seen++
+				want, ok := all[string(k)]
+				require.True(t, ok && want == string(v))
+				return nil
+			}))
+			require.Equal(t, len(all), seen)
+			for key, want := range all {
+				require.Equal(t, want, string(tx.Bucket([]byte(name)).Get([]byte(key))))
+			}
+		}
+		return nil
+	}))
+}
+
+// What is not in order, or bbolt would not take, is refused.
+func TestWriterRefuses(t *testing.T) {
+	w, err := Create(filepath.Join(t.TempDir(), "db"))
+	require.NoError(t, err)
+	require.NoError(t, w.Foreign("triglotA", []byte("b"), nil))
+	require.ErrorIs(t, w.Foreign("triglotA", []byte("b"), nil), errOrder)
+	require.ErrorIs(t, w.Foreign("triglotA", []byte("a"), nil), errOrder)
+	require.Error(t, w.Foreign("triglotB", nil, nil))
+	require.Error(t, w.Foreign("triglotB", make([]byte, maxKey+1), nil))
+	require.NoError(t, w.Foreign("triglotB", make([]byte, maxKey), nil))
+	require.Error(t, w.MakeBucket("key"))
+	require.NoError(t, w.Abort())
+}
+
+// BenchmarkWriter writes a version of 256 bytes.
+func BenchmarkWriter(b *testing.B) {
+	w, err := Create(filepath.Join(b.TempDir(), "db"))
+	require.NoError(b, err)
+	v := Version{Key: []byte("a key of some bytes"), Value: make([]byte, 256), CreateRev: 2, Version: 1}
+	b.ReportAllocs()
+	for b.Loop() {
+		v.Main++
+		if err := w.Version(&v); err != nil {
+			b.Fatal(err)
+		}
+	}
+	_, err = w.Close()
+	require.NoError(b, err)
 }
 
 func TestAbortLeavesNothing(t *testing.T) {

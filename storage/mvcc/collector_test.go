@@ -209,6 +209,25 @@ func TestCollectorTouchesOnlyWhatChanged(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
+// The writes come in between: left to itself it takes no more than 100 rows at a time.
+func TestCollectorTakesLittleAtATime(t *testing.T) {
+	db := mustOpen(t, storage.Options{})
+	w := mustWriter(t, db, Caches{})
+	var prev *core.KV
+	for rev := core.Rev(2); rev <= 1001; rev++ {
+		kv := next(prev, "busy", rev, "x", 0)
+		w.Put(kv, 0, prev)
+		prev = kv
+	}
+	require.NoError(t, w.Commit(1))
+	chunks := 0
+	c, err := NewCollector(db, CollectorOptions{Share: 1, BeforeChunk: func() { chunks++ }})
+	require.NoError(t, err)
+	require.NoError(t, c.Collect(t.Context(), 1001))
+	require.Equal(t, 10, chunks)
+	require.EqualValues(t, 999, c.Removed())
+}
+
 // It rests in proportion to its work, and not when it is told to stop.
 func TestCollectorRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -231,6 +231,7 @@ func (d *directory) publish(f storage.File, number uint32, size int64) (*segment
 		if err = f.Sync(); err != nil {
 			err = &syncError{d.join(preparing), err}
 		}
+		forgetPages(f)
 	}
 	if err == nil {
 		err = d.fs.Rename(d.join(preparing), s.path)

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestSmall measures all of it with little, without peers, and again: then nothing is left
+// to measure.
+func TestSmall(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{
+		"-out", filepath.Join(dir, "out"), "-filled", filepath.Join(dir, "filled"), "-faces", "triglot,znodes",
+		"-keys", "1000,10000", "-revisions", "6000", "-stall-keys", "2000", "-load", "300ms",
+	}
+	c, err := parseFlags(args, new(bytes.Buffer))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	require.NoError(t, run(ctx, c))
+
+	m, err := readJSON[memory](filepath.Join(dir, "out", "memory-znodes-10000.json"))
+	require.NoError(t, err)
+	require.Equal(t, 10_000, m.Keys)
+	require.Positive(t, m.IdleRSS)
+	require.GreaterOrEqual(t, m.LoadedRSS, m.IdleRSS/2)
+	require.Greater(t, m.Filled.DiskBytes, int64(10_000*valueBytes))
+	require.Len(t, m.Starts, len(startNames))
+	require.Positive(t, m.Puts.Calls)
+	require.Zero(t, m.Puts.Failed)
+
+	s, err := readJSON[stall](filepath.Join(dir, "out", "stall-triglot-2000-6000.json"))
+	require.NoError(t, err)
+	require.Len(t, s.Phases, 4)
+	require.Greater(t, s.of(downloading).Bytes, int64(2000*valueBytes))
+	require.Positive(t, s.of(quiet).P99)
+
+	text, err := os.ReadFile(filepath.Join(dir, "out", "found.json"))
+	require.NoError(t, err)
+	var all []found
+	require.NoError(t, json.Unmarshal(text, &all))
+	require.Len(t, all, 2*2*(1+len(startNames))+2+2, "memory and starts of two sizes of two stores, flatness, stalls")
+
+	began := time.Now()
+	require.NoError(t, run(ctx, c))
+	require.Less(t, time.Since(began), time.Second, "all results were kept")
+}
+
+func TestScattered(t *testing.T) {
+	for _, keys := range []int{1, 2, 1000, 20_000} {
+		seen := map[int]bool{}
+		for i := range 2 * keys {
+			seen[scattered(i, keys)] = true
+		}
+		require.Len(t, seen, keys)
+	}
+}
+
+func TestLatencyWithin(t *testing.T) {
+	begin := time.Now()
+	var calls []call
+	for i := range 1000 {
+		calls = append(calls, call{at: begin.Add(time.Duration(i) * time.Millisecond), took: time.Duration(i) * time.Microsecond, failed: i == 150})
+	}
+	l := latencyWithin(calls, begin.Add(100*time.Millisecond), begin.Add(200*time.Millisecond))
+	require.Equal(t, latency{Calls: 100, Failed: 1, P50: 150, P99: 199, P999: 199, Max: 199}, l)
+}
+
+func TestFlags(t *testing.T) {
+	for _, wrong := range [][]string{{"-only", "nothing"}, {"-keys", "0"}, {"-faces", "zookeeper"}, {"-load", "0s"}, {"more"}} {
+		_, err := parseFlags(wrong, new(bytes.Buffer))
+		require.Error(t, err, "%v", wrong)
+	}
+	c, err := parseFlags([]string{"-keys", "1000,10000000"}, new(bytes.Buffer))
+	require.NoError(t, err)
+	require.Len(t, c.stores, 5, "no etcd of ten million")
+	require.Len(t, c.stallServers, 2)
+}

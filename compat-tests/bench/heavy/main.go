@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// config is the command line.
+type config struct {
+	out, filled string
+	only        []string
+	stores      []storeKind
+	// stall
+	revisions, stallKeys int
+	rate                 float64
+	stallServers         []storeKind
+	// load is how long each phase of a steady load lasts.
+	load time.Duration
+	cold bool
+}
+
+var parts = []string{"memory", "stall", "report"}
+
+func main() {
+	c, err := parseFlags(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		debug.SetGCPercent(400) // the client's garbage must not take the server's cores
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		err = run(ctx, c)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "heavy:", err)
+		os.Exit(1)
+	}
+}
+
+func parseFlags(args []string, usage io.Writer) (*config, error) {
+	c := &config{}
+	flags := flag.NewFlagSet("heavy", flag.ContinueOnError)
+	flags.SetOutput(usage)
+	flags.StringVar(&c.out, "out", "../.build/bench/heavy", "where results and the report go")
+	flags.StringVar(&c.filled, "filled", "../.build/bench/heavy/filled", "where filled stores are kept")
+	only := flags.String("only", "", "memory, stall, report, or several of them; all if empty")
+	keys := flags.String("keys", "1000000,10000000", "sizes of the stores, in keys or znodes")
+	etcdMost := flags.Int("etcd-most", 1_000_000, "the largest store that etcd is measured with: it takes its time, and several times the disk")
+	faces := flags.String("faces", "triglot,etcd,znodes", "stores to measure: Triglot's or etcd's keys, Triglot's znodes; the stall of the first two")
+	flags.IntVar(&c.revisions, "revisions", 5_000_000, "revisions to compact")
+	flags.IntVar(&c.stallKeys, "stall-keys", 1_000_000, "keys that the revisions are of")
+	flags.Float64Var(&c.rate, "rate", 0, "puts a second of the steady load; 0 is half of what the slower server does")
+	flags.DurationVar(&c.load, "load", 30*time.Second, "how long the steady load lasts, in each phase that does not end by itself")
+	flags.BoolVar(&c.cold, "cold", true, "measure starts with nothing of the files in memory as well")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	c.only = parts
+	if *only != "" {
+		c.only = strings.Split(*only, ",")
+	}
+	for _, p := range c.only {
+		if !slices.Contains(parts, p) {
+			return nil, fmt.Errorf("-only: %q is none of %v", p, parts)
+		}
+	}
+	if flags.NArg() > 0 || c.revisions < 1 || c.stallKeys < 1 || c.rate < 0 || c.load <= 0 {
+		return nil, errors.New("-revisions, -stall-keys and -load must be positive, and nothing follows the flags")
+	}
+	var err error
+	if c.out, err = filepath.Abs(c.out); err != nil {
+		return nil, err
+	}
+	if c.filled, err = filepath.Abs(c.filled); err != nil {
+		return nil, err
+	}
+	return c, c.choose(*faces, *keys, *etcdMost)
+}
+
+// choose says which stores are measured.
+func (c *config) choose(faces, keys string, etcdMost int) error {
+	for _, text := range strings.Split(keys, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-keys: %q is not a positive number", text)
+		}
+		for _, name := range strings.Split(faces, ",") {
+			f, known := faceByName[name]
+			if !known {
+				return fmt.Errorf("-faces: %q is not triglot, etcd or znodes", name)
+			}
+			if name != "etcd" || n <= etcdMost {
+				c.stores = append(c.stores, storeKind{face: f, keys: n})
+			}
+		}
+	}
+	for _, name := range strings.Split(faces, ",") {
+		if f := faceByName[name]; !f.znodes {
+			c.stallServers = append(c.stallServers, storeKind{face: f, keys: c.stallKeys, revisions: c.revisions})
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, c *config) error {
+	for _, dir := range []string{c.out, c.filled} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(c.only, "memory") {
+		for _, s := range c.stores {
+			if err := keep(c.out, "memory-"+s.String(), func() (*memory, error) { return measureMemory(ctx, c, s) }); err != nil {
+				return fmt.Errorf("memory of %v: %w", s, err)
+			}
+		}
+	}
+	if slices.Contains(c.only, "stall") {
+		if err := measureStalls(ctx, c); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(c.only, "report") {
+		return writeReport(c.out)
+	}
+	return nil
+}
+
+func logf(format string, args ...any) { log.Printf(format, args...) }
