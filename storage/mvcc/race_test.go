@@ -161,7 +161,7 @@ func (r *race) write(w *Writer, index uint64, rev core.Rev) (core.Rev, error) {
 func TestConcurrentReadsNeverGoBack(t *testing.T) {
 	r := &race{
 		db:     mustOpen(t, storage.Options{MemTableBytes: 1 << 20}),
-		caches: Caches{Versions: NewCache(12 * (96 + 64 + 20)), Rows: NewCache(12 * (96 + 64 + 20))},
+		caches: Caches{Versions: NewCache(12 * (96 + slotOverhead + 20)), Rows: NewCache(12 * (96 + slotOverhead + 20))},
 	}
 	w := mustWriter(t, r.db, r.caches)
 	collector, err := NewCollector(r.db, CollectorOptions{ChunkRows: 7, Share: 1})

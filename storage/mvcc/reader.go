@@ -36,7 +36,8 @@ func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if at <= 0 {
 		at = r.rev
 	}
-	if kv := r.caches.Versions.get(key, at); kv != nil {
+	hash := hashOf(key)
+	if kv := r.caches.Versions.get(hash, key, at); kv != nil {
 		return live(kv), nil
 	}
 	kv, err := lookUp(r.source, storage.ProbablyPresent, key, at)
@@ -47,7 +48,7 @@ func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
 		if kv == nil {
 			kv = absence(key, at)
 		}
-		r.caches.Versions.fill(kv, r.index)
+		r.caches.Versions.fill(hash, kv, r.index)
 	}
 	return live(kv), nil
 }
