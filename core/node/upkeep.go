@@ -82,7 +82,7 @@ func (u *upkeep) keepLogShort(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := u.shortenLog(ctx); err != nil {
+		if err := errors.Join(u.shortenLog(ctx), u.n.published.trim()); err != nil {
 			u.n.fail(err)
 			return
 		}

@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"errors"
 	"math"
 
 	"github.com/triglot/triglot/core"
@@ -36,12 +35,12 @@ func (r *Reader) Row(key []byte) ([]byte, error) {
 	if kv := r.caches.Rows.get(hash, key, core.Rev(r.index)); kv != nil {
 		return rowValue(kv), nil
 	}
-	it, err := r.source.NewLookup(storage.ProbablyPresent)
+	l, err := r.lookups.take(r.source)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := rowIn(it, key, r.index)
-	if err := errors.Join(err, it.Close()); err != nil {
+	kv, err := rowIn(l.it, key, r.index)
+	if err := r.lookups.give(l, err); err != nil {
 		return nil, err
 	}
 	r.caches.Rows.fill(hash, kv, r.index)
