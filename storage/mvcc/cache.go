@@ -28,8 +28,8 @@ type Caches struct {
 //   - The Writer replaces the entries of what it wrote before the new view is
 //     published. Until then, readers of older views pass over what is newer.
 //   - A reader may add what it found in the engine only if no batch after its
-//     view has written to the key's shard; otherwise its row may be an old one by
-//     now. The shard remembers the last index that wrote to it.
+//     view has written to the key's part of its shard; otherwise its row may be an
+//     old one by now. The shard remembers the last index that wrote to each part.
 type Cache struct {
 	shards []shard
 }
@@ -43,14 +43,18 @@ type shard struct {
 	hand    int
 	bytes   int64
 	limit   int64
-	// written is the index of the last batch that wrote to a key of this shard.
-	written      uint64
+	// written is the index of the last batch that wrote to a key of each part.
+	written      [shardParts]uint64
 	hits, misses uint64
 }
 
 const (
 	maxShards     = 256
 	minShardBytes = 1 << 20
+	// shardParts is into how many parts the keys of a shard fall that are told apart by
+	// when they were written: so many that a batch of hundreds of keys leaves most of
+	// them alone, and so few that they take little beside minShardBytes.
+	shardParts = 256
 	// slotOverhead is what an entry takes besides its KV: a slot of 16 bytes in a table
 	// that is between three eighths and three quarters full.
 	slotOverhead = 32
@@ -97,12 +101,17 @@ func (c *Cache) Clear(index uint64) {
 		sh.mu.Lock()
 		sh.entries.reset(0)
 		sh.hand, sh.bytes = 0, 0
-		sh.written = max(sh.written, index)
+		for j := range sh.written {
+			sh.written[j] = max(sh.written[j], index)
+		}
 		sh.mu.Unlock()
 	}
 }
 
 func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash&uint64(len(c.shards)-1)] }
+
+// partOf is the part of its shard that a key belongs to.
+func partOf(hash uint64) uint64 { return hash >> 8 % shardParts } // above the bits of maxShards
 
 // get returns the version of key, whose hash is given, as of revision at, a tombstone if
 // the key did not exist then, and nil if the cache cannot tell.
@@ -144,7 +153,7 @@ func (c *Cache) fill(hash uint64, kv *core.KV, index uint64) {
 	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.written > index {
+	if sh.written[partOf(hash)] > index {
 		return
 	}
 	if sh.find(hash, kv.Key) >= 0 {
@@ -162,7 +171,7 @@ func (c *Cache) write(hash uint64, kv *core.KV, index uint64) {
 	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.written = index
+	sh.written[partOf(hash)] = index
 	sh.put(hash, kv, sh.find(hash, kv.Key))
 }
 

@@ -32,6 +32,8 @@ type Writer struct {
 	written, saved int64
 	// size is about what the batch will take.
 	size int
+	// reads counts what was read from the engine and was there, until TakeReads.
+	reads int
 }
 
 // NewWriter makes a Writer of db, of which there must be no other.
@@ -68,6 +70,7 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if err != nil || live(kv) == nil {
 		return nil, err
 	}
+	w.reads++
 	if at == newestRev {
 		// An absence is not worth an entry: most often the key is written next.
 		w.caches.Versions.fill(hash, kv, math.MaxUint64)
@@ -141,6 +144,15 @@ func (w *Writer) GetRow(key []byte) ([]byte, error) {
 		return w.db.Get(key)
 	}
 	return w.cachedRow(hash, key)
+}
+
+// TakeReads is how many versions, and rows of the n and the A table, were read from the
+// engine because no cache had them, since the last call. What was not there is not counted:
+// filters tell of most of that.
+func (w *Writer) TakeReads() int {
+	n := w.reads
+	w.reads = 0
+	return n
 }
 
 // Mark is a point to go back to.

@@ -76,6 +76,7 @@ func (w *Writer) cachedRow(hash uint64, key []byte) ([]byte, error) {
 	if err != nil || kv.Deleted() {
 		return nil, err
 	}
+	w.reads++
 	w.caches.Rows.fill(hash, kv, math.MaxUint64) // not an absence, see Get
 	return kv.Value, nil
 }
