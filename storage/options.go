@@ -67,6 +67,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// compactSublevels is at how many overlapping runs compacting L0 counts as twice as urgent
+// as the engine begins with: it begins at half of it.
+const compactSublevels = 8
+
 // StallSublevels is at how many overlapping runs in L0 the engine stalls writes; see
 // Metrics.
 const StallSublevels = 40
@@ -97,10 +101,13 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		// disk, and a stall must wait for a disk that is really too slow.
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: memTables,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       StallSublevels,
-		LBaseMaxBytes:               256 << 20,
-		BytesPerSync:                1 << 20,
+		// Measured: half as many compactions out of L0 as with Pebble's 4 rewrite about
+		// half as much of what is below it. A read merges two runs more, which filters
+		// spare most lookups.
+		L0CompactionThreshold: compactSublevels,
+		L0StopWritesThreshold: StallSublevels,
+		LBaseMaxBytes:         256 << 20,
+		BytesPerSync:          1 << 20,
 		// A second compaction only when the first cannot keep up: on a small
 		// machine it competes with the requests themselves.
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(2, runtime.GOMAXPROCS(0)/2) },

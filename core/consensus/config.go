@@ -126,6 +126,14 @@ type Config struct {
 	// again for a fetch that is under way. Driver.Fetched ends it.
 	Fetch func(from core.MemberID)
 
+	// Appending, unless it is nil, is told of each entry that holds commands before the log
+	// is given it, and so before its sync: what the state machine will read for it can be
+	// read meanwhile. Data is the entry as core/command encodes it; it is immutable and may
+	// be kept. The entry need not be committed ever, and another may take its place. Appending
+	// runs on the goroutine that is about to append, and must not wait for anything: the
+	// entry's callers wait for it.
+	Appending func(data []byte)
+
 	// OnLeadership is told of every change of leader or term, in order. It runs
 	// on the goroutine that calls Applier, between two calls: that this member
 	// leads is told after an entry of its own term is applied, when all that

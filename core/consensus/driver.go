@@ -305,6 +305,7 @@ func (d *Driver) writeLog() {
 				return
 			}
 			if t.writes() {
+				t.announce(d.config.Appending)
 				failpoint.Hit(failpoint.RaftBeforeSave)
 				if err := d.config.Log.Append(t.hard, t.entries, t.sync); err != nil {
 					d.fail(fmt.Errorf("append to the log: %w", err))

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/core/command"
 )
 
 // never is a deadline that does not come up.
@@ -34,6 +35,41 @@ func TestLoneClientWaitsForOneAppend(t *testing.T) {
 		require.EqualValues(t, 12, committed) // after the log's beginning and the term's
 		require.EqualValues(t, 12, applied)
 	})
+}
+
+// Appending is told of an entry before the log is: what it takes to apply it can be got
+// ready while the disk syncs.
+func TestAppendingComesBeforeTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog(1)
+		var told [][]byte
+		d := start(t, Config{ID: 1, Log: log, Applier: &recorder{}, Appending: func(data []byte) {
+			told = append(told, data)
+		}})
+		synctest.Wait()
+		require.Empty(t, told, "the entry that begins a term holds no commands")
+		release := hold(log)
+		c := propose(t, d, "x", never)
+		synctest.Wait()
+		require.Len(t, told, 1)
+		require.EqualValues(t, 2, log.now.last(), "the log does not have it yet")
+		frame, err := command.DecodeEntry(told[0])
+		require.NoError(t, err)
+		require.Equal(t, [][]byte{[]byte("x")}, frame.Batches[0].Commands)
+		release()
+		require.NoError(t, (<-c).err)
+	})
+}
+
+// An entry that changes the members is wrapped, and nothing to read ahead for.
+func TestAppendingPassesOverChangesOfMembers(t *testing.T) {
+	var told []string
+	task := &appendTask{entries: []*raftpb.Entry{
+		{Data: []byte("a")}, {}, {Type: raftpb.EntryConfChange.Enum(), Data: []byte("change")}, {Data: []byte("b")},
+	}}
+	task.announce(nil)
+	task.announce(func(data []byte) { told = append(told, string(data)) })
+	require.Equal(t, []string{"a", "b"}, told)
 }
 
 func TestBatching(t *testing.T) {

@@ -63,6 +63,18 @@ type appendTask struct {
 // writes reports whether there is anything to write.
 func (t *appendTask) writes() bool { return t.hard != nil || len(t.entries) > 0 }
 
+// announce tells of the entries that hold commands.
+func (t *appendTask) announce(appending func(data []byte)) {
+	if appending == nil {
+		return
+	}
+	for _, e := range t.entries {
+		if e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {
+			appending(e.GetData())
+		}
+	}
+}
+
 // applyTask is work for the applier: a state to install, or committed entries and then
 // a change of leadership to tell of, of which either may be missing. Tasks are done in
 // order.

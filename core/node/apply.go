@@ -17,10 +17,11 @@ type applier struct {
 	n           *Node
 	incarnation uint64
 	replies     []state.Reply // reused
+	ahead       *readAhead
 }
 
 func newApplier(n *Node) *applier {
-	a := &applier{n: n}
+	a := &applier{n: n, ahead: newReadAhead(n)}
 	for a.incarnation == 0 {
 		var b [8]byte
 		rand.Read(b[:]) // never fails
@@ -37,6 +38,7 @@ func (a *applier) own(member core.MemberID, incarnation uint64) bool {
 // lease before a view shows it, see nextDue; a view must show a write before anyone
 // hears of it; and watchers hear of it before its own caller may act on the answer.
 func (a *applier) Apply(batch []consensus.Committed) error {
+	a.ahead.replay(batch)
 	for len(batch) > 0 {
 		n, err := a.applySome(batch)
 		if err != nil {
@@ -100,7 +102,7 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	consensus.Applied(batch, began, ended)
 	a.answer(batch, replies)
 	a.n.metrics.applied(batch, &delta, began, committing, committed, ended)
-	a.n.upkeep.applied(commands, delta.Compacted != 0)
+	a.n.upkeep.applied(commands, a.ahead.applied(machine.TakeReads()), delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room
 	a.replies = replies
 	return len(batch), nil

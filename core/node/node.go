@@ -170,12 +170,14 @@ func (n *Node) startConsensus(ctx context.Context, view *state.View) error {
 		OnLeadership:    n.leases.leadership,
 		Send:            n.peers.send,
 		Fetch:           n.fetchState,
+		Appending:       a.ahead.appending,
 		Logger:          n.cfg.Logger,
 	})
 	if err != nil {
 		return fmt.Errorf("start consensus: %w", err)
 	}
 	n.driver = driver
+	n.wait.Go(func() { a.ahead.run(ctx) })
 	hung := hungDisk{log: log, self: n.disk.id.member, election: n.cfg.Timing.Election, logger: n.cfg.Logger}
 	n.wait.Go(func() { hung.watch(ctx, driver) })
 	n.wait.Go(func() {

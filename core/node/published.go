@@ -46,6 +46,17 @@ func (p *published) close() {
 	p.wake()
 }
 
+// trim lets go of what the latest view keeps to read faster: while nothing is written it
+// stays, and the engine's obsolete files with it.
+func (p *published) trim() error {
+	v := p.hold()
+	if v == nil {
+		return nil
+	}
+	defer v.Close()
+	return v.Trim()
+}
+
 // rev is the revision of the latest view; zero if the member has stopped.
 func (p *published) rev() core.Rev {
 	v := p.view.Load()

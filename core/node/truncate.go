@@ -131,8 +131,9 @@ func (u *upkeep) shortenLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.commands.Load() >= u.n.cfg.Limits.FlushCommands || log.BytesAfter(durable) >= flushBytes {
+	if u.much() || log.BytesAfter(durable) >= flushBytes {
 		u.commands.Store(0)
+		u.reads.Store(0)
 		if err := e.db.Flush(); err != nil {
 			return err
 		}

@@ -24,8 +24,9 @@ type upkeep struct {
 
 	backups backups
 
-	// commands counts what has been applied since the last flush.
-	commands atomic.Uint64
+	// commands counts what has been applied since the last flush, reads the rows that had to
+	// be read from the engine for it.
+	commands, reads atomic.Uint64
 	// long, compacted and full wake the goroutines; their capacity is 1.
 	long, compacted, full chan struct{}
 
@@ -59,13 +60,25 @@ func signal(c chan struct{}) {
 }
 
 // applied is told by apply what it has done. It never waits.
-func (u *upkeep) applied(commands int, compacted bool) {
-	if u.commands.Add(uint64(commands)) >= u.n.cfg.Limits.FlushCommands {
+func (u *upkeep) applied(commands, reads int, compacted bool) {
+	u.commands.Add(uint64(commands))
+	u.reads.Add(uint64(reads))
+	if u.much() {
 		signal(u.long)
 	}
 	if compacted {
 		signal(u.compacted)
 	}
+}
+
+// flushReads is how many rows a restart's replay may have to read from the disk: a disk
+// that has just been started answers some ten thousand a second.
+const flushReads = 30_000
+
+// much reports whether so much has been applied since the last flush that it is time for
+// another.
+func (u *upkeep) much() bool {
+	return u.commands.Load() >= u.n.cfg.Limits.FlushCommands || u.reads.Load() >= flushReads
 }
 
 // lookInterval is how often the length of the log is looked at.
@@ -82,7 +95,7 @@ func (u *upkeep) keepLogShort(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := u.shortenLog(ctx); err != nil {
+		if err := errors.Join(u.shortenLog(ctx), u.n.published.trim()); err != nil {
 			u.n.fail(err)
 			return
 		}

@@ -247,6 +247,9 @@ func ClusterIn(db *storage.DB) (uint64, error) {
 // BatchSize is about how many bytes Commit will write.
 func (m *Machine) BatchSize() int { return m.w.Size() }
 
+// TakeReads is how many rows had to be read from the engine since the last call.
+func (m *Machine) TakeReads() int { return m.w.TakeReads() }
+
 // Applied is the index and term of the last entry applied.
 func (m *Machine) Applied() (index, term uint64) { return m.pos.index, m.pos.term }
 

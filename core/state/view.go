@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -47,7 +48,7 @@ func (m *Machine) view() *View {
 	v := &View{
 		shared:      &m.shared,
 		snap:        snap,
-		reader:      mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted),
+		reader:      mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted).KeepLookups(),
 		index:       m.pos.index,
 		written:     m.w.Written(),
 		keys:        m.pos.keys,
@@ -87,7 +88,7 @@ func (v *View) Retain() bool {
 func (v *View) Close() {
 	switch n := v.refs.Add(-1); {
 	case n == 0:
-		if err := v.snap.Close(); err != nil {
+		if err := errors.Join(v.reader.Close(), v.snap.Close()); err != nil {
 			panic("state: close a snapshot: " + err.Error()) // of an engine that is gone
 		}
 		v.shared.open.Add(-1)
@@ -95,6 +96,10 @@ func (v *View) Close() {
 		panic("state: a view was closed too often")
 	}
 }
+
+// Trim lets go of what v has kept to read faster, which holds on to files and memory that
+// the engine may have replaced. To be called now and then, if v is held for long.
+func (v *View) Trim() error { return v.reader.Trim() }
 
 // Index is the applied index that the view shows.
 func (v *View) Index() uint64 { return v.index }

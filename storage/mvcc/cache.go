@@ -1,10 +1,8 @@
 package mvcc
 
 import (
-	"hash/maphash"
 	"math/bits"
 	"sync"
-	"unsafe"
 
 	"github.com/triglot/triglot/core"
 )
@@ -30,47 +28,44 @@ type Caches struct {
 //   - The Writer replaces the entries of what it wrote before the new view is
 //     published. Until then, readers of older views pass over what is newer.
 //   - A reader may add what it found in the engine only if no batch after its
-//     view has written to the key's shard; otherwise its row may be an old one by
-//     now. The shard remembers the last index that wrote to it.
+//     view has written to the key's part of its shard; otherwise its row may be an
+//     old one by now. The shard remembers the last index that wrote to each part.
 type Cache struct {
-	seed   maphash.Seed
 	shards []shard
 }
 
-// shard is a part of the keys: a table and a clock that evicts what was not used
-// since the hand last passed.
+// shard is a part of the keys: a table, and a clock over its slots that evicts what was
+// not used since the hand last passed.
 type shard struct {
 	// mu guards all below.
-	mu    sync.Mutex
-	slots map[string]int // a key's place in the ring; the key is kv.Key itself
-	ring  []slot
-	hand  int
-	bytes int64
-	limit int64
-	// written is the index of the last batch that wrote to a key of this shard.
-	written      uint64
+	mu      sync.Mutex
+	entries table[*core.KV]
+	hand    int
+	bytes   int64
+	limit   int64
+	// written is the index of the last batch that wrote to a key of each part.
+	written      [shardParts]uint64
 	hits, misses uint64
-}
-
-type slot struct {
-	kv   *core.KV
-	used bool
 }
 
 const (
 	maxShards     = 256
 	minShardBytes = 1 << 20
-	// slotOverhead approximates what an entry takes besides its KV.
-	slotOverhead = 64
+	// shardParts is into how many parts the keys of a shard fall that are told apart by
+	// when they were written: so many that a batch of hundreds of keys leaves most of
+	// them alone, and so few that they take little beside minShardBytes.
+	shardParts = 256
+	// slotOverhead is what an entry takes besides its KV: a slot of 16 bytes in a table
+	// that is between three eighths and three quarters full.
+	slotOverhead = 32
 )
 
 // NewCache makes a cache of about so many bytes; zero or less holds nothing.
 func NewCache(bytes int64) *Cache {
 	n := min(max(1, bytes/minShardBytes), maxShards)
 	n = 1 << (bits.Len64(uint64(n)) - 1)
-	c := &Cache{seed: maphash.MakeSeed(), shards: make([]shard, n)}
+	c := &Cache{shards: make([]shard, n)}
 	for i := range c.shards {
-		c.shards[i].slots = make(map[string]int)
 		c.shards[i].limit = max(0, bytes) / n
 	}
 	return c
@@ -91,7 +86,7 @@ func (c *Cache) Stats() CacheStats {
 		sh.mu.Lock()
 		s.Hits += sh.hits
 		s.Misses += sh.misses
-		s.Entries += int64(len(sh.ring))
+		s.Entries += int64(sh.entries.count)
 		s.Bytes += sh.bytes
 		sh.mu.Unlock()
 	}
@@ -104,125 +99,134 @@ func (c *Cache) Clear(index uint64) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		sh.mu.Lock()
-		clear(sh.slots)
-		clear(sh.ring)
-		sh.ring, sh.hand, sh.bytes = sh.ring[:0], 0, 0
-		sh.written = max(sh.written, index)
+		sh.entries.reset(0)
+		sh.hand, sh.bytes = 0, 0
+		for j := range sh.written {
+			sh.written[j] = max(sh.written[j], index)
+		}
 		sh.mu.Unlock()
 	}
 }
 
-func (c *Cache) shard(key []byte) *shard {
-	return &c.shards[maphash.Bytes(c.seed, key)&uint64(len(c.shards)-1)]
-}
+func (c *Cache) shard(hash uint64) *shard { return &c.shards[hash&uint64(len(c.shards)-1)] }
 
-// get returns the version of key as of revision at, a tombstone if the key did
-// not exist then, and nil if the cache cannot tell.
-func (c *Cache) get(key []byte, at core.Rev) *core.KV {
+// partOf is the part of its shard that a key belongs to.
+func partOf(hash uint64) uint64 { return hash >> 8 % shardParts } // above the bits of maxShards
+
+// get returns the version of key, whose hash is given, as of revision at, a tombstone if
+// the key did not exist then, and nil if the cache cannot tell.
+func (c *Cache) get(hash uint64, key []byte, at core.Rev) *core.KV {
 	if c == nil {
 		return nil
 	}
-	sh := c.shard(key)
+	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if i, ok := sh.slots[string(key)]; ok {
-		if s := &sh.ring[i]; s.kv.ModRev <= at {
+	if i := sh.find(hash, key); i >= 0 {
+		if s := &sh.entries.slots[i]; s.entry.ModRev <= at {
 			s.used = true
 			sh.hits++
-			return s.kv
+			return s.entry
 		}
 	}
 	sh.misses++
 	return nil
 }
 
+// has reports whether there is an entry of key, of whatever revision.
+func (c *Cache) has(hash uint64, key []byte) bool {
+	if c == nil {
+		return false
+	}
+	sh := c.shard(hash)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.find(hash, key) >= 0
+}
+
 // fill adds kv, read from the engine by a reader of the view at index: the newest
-// version there of its key.
-func (c *Cache) fill(kv *core.KV, index uint64) {
+// version there of its key, whose hash is given.
+func (c *Cache) fill(hash uint64, kv *core.KV, index uint64) {
 	if c == nil {
 		return
 	}
-	sh := c.shard(kv.Key)
+	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.written > index {
+	if sh.written[partOf(hash)] > index {
 		return
 	}
-	if _, ok := sh.slots[string(kv.Key)]; ok {
+	if sh.find(hash, kv.Key) >= 0 {
 		return // another reader was faster; what is there is as new or newer
 	}
-	sh.put(kv)
+	sh.put(hash, kv, -1)
 }
 
 // write replaces or adds what the batch of index wrote: kv is the newest version
-// of its key. Only the Writer calls it.
-func (c *Cache) write(kv *core.KV, index uint64) {
+// of its key, whose hash is given. Only the Writer calls it.
+func (c *Cache) write(hash uint64, kv *core.KV, index uint64) {
 	if c == nil {
 		return
 	}
-	sh := c.shard(kv.Key)
+	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.written = index
-	sh.put(kv)
+	sh.written[partOf(hash)] = index
+	sh.put(hash, kv, sh.find(hash, kv.Key))
 }
 
-// put makes kv its key's entry. REQUIRES: mu.
-func (sh *shard) put(kv *core.KV) {
+// find is the place of key's entry, -1 if there is none. REQUIRES: mu.
+func (sh *shard) find(hash uint64, key []byte) int {
+	i := sh.entries.first(tagOf(hash))
+	for i >= 0 && string(sh.entries.slots[i].entry.Key) != string(key) {
+		i = sh.entries.after(i)
+	}
+	return i
+}
+
+// put makes kv its key's entry, which is at place i, or nowhere. REQUIRES: mu.
+func (sh *shard) put(hash uint64, kv *core.KV, i int) {
 	size := entrySize(kv)
-	i, ok := sh.slots[stringOf(kv.Key)]
 	switch {
 	case size > sh.limit/4:
-		if ok { // too big to keep, and what is there is old
+		if i >= 0 { // too big to keep, and what is there is old
 			sh.remove(i)
 		}
 		return
-	case ok:
-		sh.bytes += size - entrySize(sh.ring[i].kv)
-		sh.ring[i].kv = kv
+	case i >= 0:
+		s := &sh.entries.slots[i]
+		sh.bytes += size - entrySize(s.entry)
+		s.entry = kv
 	default:
-		i = len(sh.ring)
-		sh.ring = append(sh.ring, slot{kv: kv})
+		sh.entries.add(tagOf(hash), kv)
 		sh.bytes += size
 	}
-	// Assigned in both cases: the map's key must not keep the old KV alive.
-	sh.slots[stringOf(kv.Key)] = i
 	for sh.bytes > sh.limit {
 		sh.evict()
 	}
 }
 
-// evict removes one entry. REQUIRES: mu, and the ring is not empty.
+// evict removes one entry. REQUIRES: mu, and there is one.
 func (sh *shard) evict() {
-	for {
-		if sh.hand >= len(sh.ring) {
+	for ; ; sh.hand++ {
+		if sh.hand >= len(sh.entries.slots) {
 			sh.hand = 0
 		}
-		s := &sh.ring[sh.hand]
-		if !s.used {
-			sh.remove(sh.hand)
+		switch s := &sh.entries.slots[sh.hand]; {
+		case s.entry == nil:
+		case s.used:
+			s.used = false
+		default:
+			sh.remove(sh.hand) // another may move up to the hand, and is the next
 			return
 		}
-		s.used = false
-		sh.hand++
 	}
 }
 
-// remove takes an entry out; the last one takes its place. REQUIRES: mu.
+// remove takes an entry out. REQUIRES: mu.
 func (sh *shard) remove(i int) {
-	kv, last := sh.ring[i].kv, len(sh.ring)-1
-	delete(sh.slots, stringOf(kv.Key))
-	sh.bytes -= entrySize(kv)
-	if i != last {
-		sh.ring[i] = sh.ring[last]
-		sh.slots[stringOf(sh.ring[i].kv.Key)] = i
-	}
-	sh.ring[last] = slot{}
-	sh.ring = sh.ring[:last]
+	sh.bytes -= entrySize(sh.entries.slots[i].entry)
+	sh.entries.remove(i)
 }
 
 func entrySize(kv *core.KV) int64 { return int64(kv.Size() + slotOverhead) }
-
-// stringOf is b as a string without a copy. b must never change again; a KV's
-// key does not.
-func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

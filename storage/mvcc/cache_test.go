@@ -70,7 +70,7 @@ func (m *cacheMachine) update(*rapid.T) {
 	switch {
 	case !m.committed:
 	case len(m.unpublished) > 0:
-		m.cache.write(m.unpublished[0], m.index)
+		m.cache.write(hashOf(m.unpublished[0].Key), m.unpublished[0], m.index)
 		m.unpublished = m.unpublished[1:]
 	default:
 		m.committed = false
@@ -98,7 +98,7 @@ func (m *cacheMachine) endRead(t *rapid.T) {
 		return
 	}
 	i := rapid.IntRange(0, len(m.reads)-1).Draw(t, "read")
-	m.cache.fill(m.reads[i].kv, m.reads[i].index)
+	m.cache.fill(hashOf(m.reads[i].kv.Key), m.reads[i].kv, m.reads[i].index)
 	m.reads = append(m.reads[:i], m.reads[i+1:]...)
 }
 
@@ -109,7 +109,7 @@ func (m *cacheMachine) writerRead(t *rapid.T) {
 		return
 	}
 	if kv := m.model.get(key, newestRev); kv != nil {
-		m.cache.fill(kv, ^uint64(0))
+		m.cache.fill(hashOf(kv.Key), kv, ^uint64(0))
 	}
 }
 
@@ -120,13 +120,13 @@ func (m *cacheMachine) get(t *rapid.T) {
 		at = core.Rev(rapid.Int64Range(1, int64(at)).Draw(t, "at"))
 	}
 	for _, key := range machineKeys {
-		if kv := m.cache.get([]byte(key), at); kv != nil {
+		if kv := m.cache.get(hashOf([]byte(key)), []byte(key), at); kv != nil {
 			equalKV(t, m.model.get(key, at), live(kv), false, "%q at %d", key, at)
 		}
 		if m.committed {
 			continue
 		}
-		if kv := m.cache.get([]byte(key), newestRev); kv != nil {
+		if kv := m.cache.get(hashOf([]byte(key)), []byte(key), newestRev); kv != nil {
 			equalKV(t, m.model.get(key, newestRev), live(kv), false, "newest %q", key)
 		}
 	}
@@ -145,11 +145,16 @@ func (m *cacheMachine) check(t *rapid.T) {
 	for i := range m.cache.shards {
 		sh := &m.cache.shards[i]
 		require.LessOrEqual(t, sh.bytes, sh.limit)
-		require.Len(t, sh.slots, len(sh.ring))
-		for j, slot := range sh.ring {
-			require.Equal(t, j, sh.slots[string(slot.kv.Key)])
-			bytes += entrySize(slot.kv)
+		count := 0
+		for j, slot := range sh.entries.slots {
+			if slot.entry == nil {
+				continue
+			}
+			require.Equal(t, j, sh.find(hashOf(slot.entry.Key), slot.entry.Key))
+			bytes += entrySize(slot.entry)
+			count++
 		}
+		require.Equal(t, count, sh.entries.count)
 	}
 	require.Equal(t, bytes, s.Bytes)
 }
@@ -175,16 +180,17 @@ func TestCacheAgainstModel(t *testing.T) {
 }
 
 func TestCacheKeepsWhatIsUsed(t *testing.T) {
-	c := NewCache(100 * (96 + 64 + 5 + 10))
+	c := NewCache(100 * (96 + slotOverhead + 5 + 10))
 	kv := func(i int) *core.KV { return next(nil, fmt.Sprintf("key%02d", i%100), 1, "1234567890", 0) }
 	for i := range 50 {
-		c.fill(kv(i), 1)
+		c.fill(hashOf(kv(i).Key), kv(i), 1)
 	}
 	for i := range 500 { // a stream of keys that are used once
 		for hot := range 10 {
-			require.NotNil(t, c.get(kv(hot).Key, 1), "round %d, key %d", i, hot)
+			require.NotNil(t, c.get(hashOf(kv(hot).Key), kv(hot).Key, 1), "round %d, key %d", i, hot)
 		}
-		c.fill(&core.KV{Key: fmt.Append(nil, "c", i), Value: []byte("1234567890"), ModRev: 1, Version: 1}, 1)
+		once := &core.KV{Key: fmt.Append(nil, "c", i), Value: []byte("1234567890"), ModRev: 1, Version: 1}
+		c.fill(hashOf(once.Key), once, 1)
 	}
 	s := c.Stats()
 	require.InDelta(t, 100, s.Entries, 2)
@@ -196,13 +202,14 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 func TestClearShutsOutOlderViews(t *testing.T) {
 	c := NewCache(1 << 20)
 	kv := next(nil, "key", 2, "value", 0)
-	c.fill(kv, 4)
+	hash := hashOf(kv.Key)
+	c.fill(hash, kv, 4)
 	c.Clear(5)
-	require.Nil(t, c.get(kv.Key, 9))
-	c.fill(kv, 4)
-	require.Nil(t, c.get(kv.Key, 9))
-	c.fill(kv, 5)
-	require.Equal(t, kv, c.get(kv.Key, 9))
+	require.Nil(t, c.get(hash, kv.Key, 9))
+	c.fill(hash, kv, 4)
+	require.Nil(t, c.get(hash, kv.Key, 9))
+	c.fill(hash, kv, 5)
+	require.Equal(t, kv, c.get(hash, kv.Key, 9))
 	require.EqualValues(t, 1, c.Stats().Entries)
 }
 

@@ -127,14 +127,8 @@ func (c *Changes) Close() error { return errors.Join(c.err, c.it.Close()) }
 // VersionOf reads the version, or the tombstone, that revision rev wrote of key.
 // It fails if there is none.
 func (r *Reader) VersionOf(key []byte, rev core.Rev) (*core.KV, error) {
-	it, err := r.source.NewLookup(storage.ProbablyPresent)
+	kv, err := r.lookUp(key, rev)
 	if err != nil {
-		return nil, err
-	}
-	scratch := scratches.Get().(*[]byte)
-	kv, err := lookUpIn(it, scratch, key, rev)
-	scratches.Put(scratch)
-	if err := errors.Join(err, it.Close()); err != nil {
 		return nil, err
 	}
 	if kv == nil || kv.ModRev != rev {

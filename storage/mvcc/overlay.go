@@ -10,15 +10,16 @@ import (
 // far, in the order in which they were written, undoable from the end.
 type versions struct {
 	log []versionOp
-	// newest is each key's last entry in log, from which older leads to the
-	// earlier ones.
-	newest map[string]int
+	// newest is the place of each key's last entry in log, from 1; older leads from there
+	// to the earlier ones.
+	newest table[int32]
 	order  keyOrder
 }
 
 // versionOp is one version written.
 type versionOp struct {
 	kv     *core.KV
+	hash   uint64
 	sub    uint32
 	change change
 	// older is the place in the log of the key's next older version, -1 if there
@@ -27,68 +28,85 @@ type versionOp struct {
 	// replaced is the place of a version of the same key and revision that this
 	// one took the place of, -1 if there is none: a revision leaves one version.
 	replaced int
-	// dead marks a version that has been replaced.
-	dead bool
+	// dead marks a version that has been replaced, newest the last one of its key.
+	dead, newest bool
 }
+
+// find is the place in newest of a key, -1 if the batch does not have it.
+func (v *versions) find(hash uint64, key []byte) int {
+	i := v.newest.first(tagOf(hash))
+	for i >= 0 && string(v.last(i).kv.Key) != string(key) {
+		i = v.newest.after(i)
+	}
+	return i
+}
+
+// last is the last entry in log of the key at a place in newest.
+func (v *versions) last(i int) *versionOp { return &v.log[v.newest.slots[i].entry-1] }
 
 // at returns the version, or the tombstone, of a key as of a revision, nil if
 // the batch has none.
-func (v *versions) at(key string, rev core.Rev) *core.KV {
-	i, ok := v.newest[key]
-	if !ok {
+func (v *versions) at(hash uint64, key []byte, rev core.Rev) *core.KV {
+	i := v.find(hash, key)
+	if i < 0 {
 		return nil
 	}
-	for ; i >= 0; i = v.log[i].older {
-		if kv := v.log[i].kv; kv.ModRev <= rev {
-			return kv
+	op := v.last(i)
+	for op.kv.ModRev > rev {
+		if op.older < 0 {
+			return nil
 		}
+		op = &v.log[op.older]
 	}
-	return nil
+	return op.kv
 }
 
 // push adds a version. If it replaces one of the same revision, it takes over
 // what that one superseded.
 func (v *versions) push(op versionOp) *versionOp {
-	key := stringOf(op.kv.Key)
-	op.older, op.replaced = -1, -1
-	if i, ok := v.newest[key]; ok {
-		last := &v.log[i]
-		op.older = i
+	op.older, op.replaced, op.newest = -1, -1, true
+	place := int32(len(v.log) + 1)
+	if i := v.find(op.hash, op.kv.Key); i >= 0 {
+		last := v.last(i)
+		last.newest = false
+		op.older = int(v.newest.slots[i].entry - 1)
 		if last.kv.ModRev == op.kv.ModRev {
 			last.dead = true
-			op.older, op.replaced = last.older, i
+			op.older, op.replaced = last.older, op.older
 			op.change.prevRev, op.change.prevLen = last.change.prevRev, last.change.prevLen
 		}
+		v.newest.slots[i].entry = place
 	} else {
-		v.order.add(key)
+		v.order.add(stringOf(op.kv.Key))
+		v.newest.add(tagOf(op.hash), place)
 	}
-	v.newest[key] = len(v.log)
 	v.log = append(v.log, op)
 	return &v.log[len(v.log)-1]
 }
 
 // pop takes the last version back and returns it.
 func (v *versions) pop() versionOp {
+	i := v.find(v.log[len(v.log)-1].hash, v.log[len(v.log)-1].kv.Key)
 	op := v.log[len(v.log)-1]
 	v.log[len(v.log)-1] = versionOp{}
 	v.log = v.log[:len(v.log)-1]
-	key := stringOf(op.kv.Key)
-	switch {
-	case op.replaced >= 0:
-		before := &v.log[op.replaced]
-		before.dead = false
-		v.newest[stringOf(before.kv.Key)] = op.replaced
-	case op.older >= 0:
-		v.newest[stringOf(v.log[op.older].kv.Key)] = op.older
-	default:
-		delete(v.newest, key) // it stays in order, where a walk finds nothing for it
+	before := op.older
+	if op.replaced >= 0 {
+		before = op.replaced
+		v.log[before].dead = false
 	}
+	if before < 0 {
+		v.newest.remove(i) // the key stays in order, where a walk finds nothing for it
+		return op
+	}
+	v.log[before].newest = true
+	v.newest.slots[i].entry = int32(before + 1)
 	return op
 }
 
 func (v *versions) reset() {
 	v.log = emptied(v.log)
-	v.newest = emptiedMap(v.newest)
+	v.newest.reset(maxKept)
 	v.order.reset()
 }
 
@@ -98,7 +116,7 @@ type rows struct {
 	// arena holds the bytes of all keys and values until reset. Appending may
 	// move it; what was handed out stays where it was.
 	arena  []byte
-	places map[string]int // a row's place in states
+	places table[int32] // a row's place in states, from 1
 	states []rowState
 	undo   []rowUndo
 	order  keyOrder
@@ -108,6 +126,7 @@ type rows struct {
 // undone is unset: the engine's own state holds.
 type rowState struct {
 	key, value   []byte
+	hash         uint64
 	set, deleted bool
 }
 
@@ -117,14 +136,24 @@ type rowUndo struct {
 	before rowState
 }
 
-// put changes a row. It copies key and value.
-func (r *rows) put(key, value []byte, deleted bool) {
-	i, ok := r.places[string(key)]
-	if !ok {
+// find is the place of a row in states, -1 if it has none.
+func (r *rows) find(hash uint64, key []byte) int {
+	for i := r.places.first(tagOf(hash)); i >= 0; i = r.places.after(i) {
+		if place := int(r.places.slots[i].entry - 1); string(r.states[place].key) == string(key) {
+			return place
+		}
+	}
+	return -1
+}
+
+// put changes a row, whose key has that hash. It copies key and value.
+func (r *rows) put(hash uint64, key, value []byte, deleted bool) {
+	i := r.find(hash, key)
+	if i < 0 {
 		i = len(r.states)
 		own := r.copy(key)
-		r.states = append(r.states, rowState{key: own})
-		r.places[stringOf(own)] = i
+		r.states = append(r.states, rowState{key: own, hash: hash})
+		r.places.add(tagOf(hash), int32(i+1))
 		r.order.add(stringOf(own))
 	}
 	s := &r.states[i]
@@ -142,8 +171,8 @@ func (r *rows) copy(b []byte) []byte {
 }
 
 // get returns a row's state in the overlay; the zero state if it has none.
-func (r *rows) get(key string) rowState {
-	if i, ok := r.places[key]; ok {
+func (r *rows) get(hash uint64, key []byte) rowState {
+	if i := r.find(hash, key); i >= 0 {
 		return r.states[i]
 	}
 	return rowState{}
@@ -158,7 +187,7 @@ func (r *rows) rollback(mark int) {
 }
 
 func (r *rows) reset() {
-	r.places = emptiedMap(r.places)
+	r.places.reset(maxKept)
 	r.states, r.undo = emptied(r.states), emptied(r.undo)
 	if r.arena = r.arena[:0]; cap(r.arena) > maxKeptArena {
 		r.arena = nil
@@ -202,7 +231,7 @@ const fewKeys = 16
 func (o *keyOrder) reset() { o.sorted, o.fresh = emptied(o.sorted), emptied(o.fresh) }
 
 // A batch reuses the memory of the one before, unless that was unusually large:
-// it would be held for ever, and a map's is gone over every time it is cleared.
+// it would be held for ever, and a table's is gone over every time it is cleared.
 const (
 	maxKept      = 16 << 10
 	maxKeptArena = 1 << 20
@@ -214,12 +243,4 @@ func emptied[T any](s []T) []T {
 	}
 	clear(s)
 	return s[:0]
-}
-
-func emptiedMap(m map[string]int) map[string]int {
-	if len(m) > maxKept {
-		return make(map[string]int)
-	}
-	clear(m)
-	return m
 }

@@ -57,7 +57,7 @@ func raceLast(i, rev core.Rev) core.Rev {
 func (r *race) publish(index uint64, rev, compactRev core.Rev) error {
 	snapshot := r.db.NewSnapshot()
 	old := r.current.Swap(&published{
-		reader: NewReader(snapshot, r.caches, index, rev, compactRev),
+		reader: NewReader(snapshot, r.caches, index, rev, compactRev).KeepLookups(),
 		rev:    rev, compactRev: compactRev, snapshot: snapshot,
 	})
 	if old == nil {
@@ -66,7 +66,7 @@ func (r *race) publish(index uint64, rev, compactRev core.Rev) error {
 	old.mu.Lock()
 	defer old.mu.Unlock()
 	old.closed = true
-	return old.snapshot.Close()
+	return errors.Join(old.reader.Close(), old.snapshot.Close())
 }
 
 // read compares a view's key i, now and at an earlier revision, with what they
@@ -161,7 +161,7 @@ func (r *race) write(w *Writer, index uint64, rev core.Rev) (core.Rev, error) {
 func TestConcurrentReadsNeverGoBack(t *testing.T) {
 	r := &race{
 		db:     mustOpen(t, storage.Options{MemTableBytes: 1 << 20}),
-		caches: Caches{Versions: NewCache(12 * (96 + 64 + 20)), Rows: NewCache(12 * (96 + 64 + 20))},
+		caches: Caches{Versions: NewCache(12 * (96 + slotOverhead + 20)), Rows: NewCache(12 * (96 + slotOverhead + 20))},
 	}
 	w := mustWriter(t, r.db, r.caches)
 	collector, err := NewCollector(r.db, CollectorOptions{ChunkRows: 7, Share: 1})
@@ -210,7 +210,8 @@ func TestConcurrentReadsNeverGoBack(t *testing.T) {
 	close(compactions)
 	wg.Wait()
 	require.Equal(t, errDone, context.Cause(ctx))
-	require.NoError(t, r.current.Load().snapshot.Close())
+	last := r.current.Load()
+	require.NoError(t, errors.Join(last.reader.Close(), last.snapshot.Close()))
 	require.Equal(t, compactRev, collector.Collected())
 	for _, c := range []*Cache{r.caches.Versions, r.caches.Rows} {
 		require.Positive(t, c.Stats().Hits)

@@ -1,16 +1,14 @@
 package mvcc
 
 import (
-	"errors"
-	"sync"
-
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/storage"
 	"github.com/triglot/triglot/storage/keys"
 )
 
 // Reader reads one view. It is safe for concurrent use, holds nothing that must
-// be released, and must not be used after its snapshot has been closed.
+// be released, unless it has been told to KeepLookups, and must not be used after its
+// snapshot has been closed.
 //
 // A revision at which it is asked to read must lie within what the view can
 // show, [compacted, reached]; it does not check. Zero or less is the revision
@@ -22,6 +20,8 @@ type Reader struct {
 	rev    core.Rev
 	// compactRev is the revision that history is compacted to as of the view.
 	compactRev core.Rev
+
+	lookups lookups
 }
 
 // NewReader makes a reader of the view with that applied index, revision reached
@@ -36,10 +36,11 @@ func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if at <= 0 {
 		at = r.rev
 	}
-	if kv := r.caches.Versions.get(key, at); kv != nil {
+	hash := hashOf(key)
+	if kv := r.caches.Versions.get(hash, key, at); kv != nil {
 		return live(kv), nil
 	}
-	kv, err := lookUp(r.source, storage.ProbablyPresent, key, at)
+	kv, err := r.lookUp(key, at)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func (r *Reader) Get(key []byte, at core.Rev) (*core.KV, error) {
 		if kv == nil {
 			kv = absence(key, at)
 		}
-		r.caches.Versions.fill(kv, r.index)
+		r.caches.Versions.fill(hash, kv, r.index)
 	}
 	return live(kv), nil
 }
@@ -65,21 +66,16 @@ func absence(key []byte, rev core.Rev) *core.KV {
 	return &core.KV{Key: append([]byte(nil), key...), ModRev: rev}
 }
 
-// lookUp reads the version, or the tombstone, of key as of revision at; nil if
-// there is no row.
-func lookUp(source storage.Reader, e storage.Expect, key []byte, at core.Rev) (*core.KV, error) {
-	it, err := source.NewLookup(e)
+// lookUp reads the version, or the tombstone, of key as of revision at from the engine;
+// nil if there is no row.
+func (r *Reader) lookUp(key []byte, at core.Rev) (*core.KV, error) {
+	l, err := r.lookups.take(r.source)
 	if err != nil {
 		return nil, err
 	}
-	scratch := scratches.Get().(*[]byte)
-	kv, err := lookUpIn(it, scratch, key, at)
-	scratches.Put(scratch)
-	return kv, errors.Join(err, it.Close())
+	kv, err := lookUpIn(l.it, &l.scratch, key, at)
+	return kv, r.lookups.give(l, err)
 }
-
-// scratches holds buffers for keys to seek.
-var scratches = sync.Pool{New: func() any { return new([]byte) }}
 
 // lookUpIn is lookUp with an iterator for lookups and a buffer.
 func lookUpIn(it *storage.Iter, scratch *[]byte, key []byte, at core.Rev) (*core.KV, error) {

@@ -3,8 +3,10 @@ package mvcc
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/triglot/triglot/core"
@@ -139,3 +141,50 @@ func TestCorruptRowsAreReported(t *testing.T) {
 	require.ErrorContains(t, err, `row "data-written" has 1 bytes, not 8`)
 	require.ErrorContains(t, c.Collect(t.Context(), 3), `row "collecting" has 1 bytes, not 20`)
 }
+
+// A reader that keeps its iterators keeps no more than it may, reads what its view shows
+// however often, and leaves none when it is closed, or trimmed: the engine would not close.
+func TestKeptLookups(t *testing.T) {
+	db := mustOpen(t, storage.Options{})
+	w := mustWriter(t, db, Caches{})
+	var keys [][]byte
+	for i := range 100 {
+		keys = append(keys, fmt.Appendf(nil, "key%d", i))
+		w.Put(next(nil, string(keys[i]), 2, "value", 0), uint32(i), nil)
+	}
+	w.SetRow([]byte(znodeRow("/a")), []byte("row"))
+	require.NoError(t, w.Commit(1))
+	require.NoError(t, db.Flush())
+	snapshot := db.NewSnapshot()
+	r := NewReader(snapshot, Caches{}, 1, 2, 0).KeepLookups()
+	read := func() {
+		var wg sync.WaitGroup
+		for range 2 * maxIdleLookups {
+			wg.Go(func() {
+				for _, key := range keys {
+					kv, err := r.Get(key, 0)
+					assert.NoError(t, err)
+					assert.Equal(t, "value", string(kv.Value))
+					absent, err := r.Get(append(key[:len(key):len(key)], 'x'), 0)
+					assert.NoError(t, err)
+					assert.Nil(t, absent)
+					row, err := r.Row([]byte(znodeRow("/a")))
+					assert.NoError(t, err)
+					assert.Equal(t, "row", string(row))
+				}
+			})
+		}
+		wg.Wait()
+	}
+	read()
+	require.NotEmpty(t, r.lookups.idle)
+	require.LessOrEqual(t, len(r.lookups.idle), maxIdleLookups)
+	require.NoError(t, r.Trim())
+	require.Empty(t, r.lookups.idle)
+	read()
+	require.NotEmpty(t, r.lookups.idle)
+	require.NoError(t, r.Close())
+	require.Empty(t, r.lookups.idle)
+	require.NoError(t, snapshot.Close())
+	require.NoError(t, w.Close())
+} // mustOpen closes the engine, which fails if an iterator is left

@@ -249,7 +249,7 @@ func (l *loader) read(ctx context.Context, it *storage.Iter) error {
 
 // version reads the version of key written in revision rev, which must be there.
 func (l *loader) version(it *storage.Iter, scratch *[]byte, key []byte, rev core.Rev) (*core.KV, error) {
-	if kv := l.reader.caches.Versions.get(key, rev); kv != nil && kv.ModRev == rev {
+	if kv := l.reader.caches.Versions.get(hashOf(key), key, rev); kv != nil && kv.ModRev == rev {
 		return kv, nil
 	}
 	*scratch = keys.AppendVersion((*scratch)[:0], key, rev)

@@ -116,12 +116,12 @@ func decodeRow(b []byte, rev core.Rev) (row, error) {
 		}
 		return r, nil
 	}
-	age, n := binary.Uvarint(rest)
+	age, n := uvarint(rest)
 	if n <= 0 || age >= uint64(rev) {
 		return row{}, errRow
 	}
 	rest = rest[n:]
-	version, n := binary.Uvarint(rest)
+	version, n := uvarint(rest)
 	if n <= 0 || version == 0 || int64(version) < 0 {
 		return row{}, errRow
 	}
@@ -138,7 +138,7 @@ func decodeRow(b []byte, rev core.Rev) (row, error) {
 		rest = rest[8:]
 	}
 	if flags&flagTime != 0 {
-		time, n := binary.Uvarint(rest)
+		time, n := uvarint(rest)
 		if r.time = int64(time); n <= 0 || r.time <= 0 {
 			return row{}, errRow
 		}
@@ -156,7 +156,7 @@ func (r *row) cutACL(flags byte, b []byte) (rest []byte, ok bool) {
 	if flags&flagACL == 0 {
 		return b, true
 	}
-	acl, n := binary.Uvarint(b)
+	acl, n := uvarint(b)
 	if n <= 0 || acl == 0 || acl > math.MaxUint32 {
 		return nil, false
 	}
@@ -251,13 +251,21 @@ type decoder struct {
 }
 
 func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
+	v, n := uvarint(d.b)
 	if n <= 0 {
 		d.bad = true
 		return 0
 	}
 	d.b = d.b[n:]
 	return v
+}
+
+// uvarint is binary.Uvarint with a shorter way for one byte, as most are.
+func uvarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return binary.Uvarint(b)
 }
 
 func uvarintLen(v uint64) int {

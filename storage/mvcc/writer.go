@@ -32,13 +32,13 @@ type Writer struct {
 	written, saved int64
 	// size is about what the batch will take.
 	size int
+	// reads counts what was read from the engine and was there, until TakeReads.
+	reads int
 }
 
 // NewWriter makes a Writer of db, of which there must be no other.
 func NewWriter(db *storage.DB, caches Caches) (*Writer, error) {
 	w := &Writer{db: db, caches: caches}
-	w.versions.newest = make(map[string]int)
-	w.rows.places = make(map[string]int)
 	written, err := counter(db, keys.MetaDataWritten)
 	if err != nil {
 		return nil, err
@@ -56,10 +56,11 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if at <= 0 {
 		at = newestRev
 	}
-	if kv := w.versions.at(stringOf(key), at); kv != nil {
+	hash := hashOf(key)
+	if kv := w.versions.at(hash, key, at); kv != nil {
 		return live(kv), nil
 	}
-	if kv := w.caches.Versions.get(key, at); kv != nil {
+	if kv := w.caches.Versions.get(hash, key, at); kv != nil {
 		return live(kv), nil
 	}
 	if err := w.openLookup(); err != nil {
@@ -69,9 +70,10 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 	if err != nil || live(kv) == nil {
 		return nil, err
 	}
+	w.reads++
 	if at == newestRev {
 		// An absence is not worth an entry: most often the key is written next.
-		w.caches.Versions.fill(kv, math.MaxUint64)
+		w.caches.Versions.fill(hash, kv, math.MaxUint64)
 	}
 	return kv, nil
 }
@@ -87,7 +89,7 @@ func (w *Writer) Put(kv *core.KV, sub uint32, prev *core.KV) {
 	if prev != nil {
 		c.prevRev, c.prevLen = prev.ModRev, rowLen(prev)
 	}
-	op := w.versions.push(versionOp{kv: kv, sub: sub, change: c})
+	op := w.versions.push(versionOp{kv: kv, hash: hashOf(kv.Key), sub: sub, change: c})
 	if op.replaced >= 0 {
 		w.account(&w.versions.log[op.replaced], -1)
 	}
@@ -121,26 +123,36 @@ func (w *Writer) Written() int64 { return w.written }
 // SetRow writes a row of another table, by its key from package keys. It copies
 // both.
 func (w *Writer) SetRow(key, value []byte) {
-	w.rows.put(key, value, false)
+	w.rows.put(hashOf(key), key, value, false)
 	w.size += len(key) + len(value) + opOverhead
 }
 
 // DeleteRow removes a row of another table.
 func (w *Writer) DeleteRow(key []byte) {
-	w.rows.put(key, nil, true)
+	w.rows.put(hashOf(key), key, nil, true)
 	w.size += len(key) + opOverhead
 }
 
 // GetRow returns a row of another table, nil if there is none. The slice must
 // not be written to and is valid until Commit.
 func (w *Writer) GetRow(key []byte) ([]byte, error) {
-	if s := w.rows.get(stringOf(key)); s.set {
+	hash := hashOf(key)
+	if s := w.rows.get(hash, key); s.set {
 		return s.value, nil
 	}
 	if !keys.IsCached(key) {
 		return w.db.Get(key)
 	}
-	return w.cachedRow(key)
+	return w.cachedRow(hash, key)
+}
+
+// TakeReads is how many versions, and rows of the n and the A table, were read from the
+// engine because no cache had them, since the last call. What was not there is not counted:
+// filters tell of most of that.
+func (w *Writer) TakeReads() int {
+	n := w.reads
+	w.reads = 0
+	return n
 }
 
 // Mark is a point to go back to.
@@ -189,8 +201,8 @@ func (w *Writer) commitEngine() error {
 
 func (w *Writer) commitCache(index uint64) {
 	for i := range w.versions.log {
-		if kv := w.versions.log[i].kv; w.versions.newest[stringOf(kv.Key)] == i {
-			w.caches.Versions.write(kv, index)
+		if op := &w.versions.log[i]; op.newest {
+			w.caches.Versions.write(op.hash, op.kv, index)
 		}
 	}
 	w.commitRows(index)

@@ -304,11 +304,11 @@ func (m *machine) readView(t *rapid.T) {
 
 	sum, err := Hash(v.snapshot, noPace, seen, v.compactRev)
 	require.NoError(t, err)
-	require.Equal(t, hashOf(v.model.visible(seen, v.compactRev)), sum)
+	require.Equal(t, sumOf(v.model.visible(seen, v.compactRev)), sum)
 }
 
-// hashOf is Hash of versions, by its definition.
-func hashOf(kvs []*core.KV) uint64 {
+// sumOf is Hash of versions, by its definition.
+func sumOf(kvs []*core.KV) uint64 {
 	h := hasher{at: newestRev}
 	for _, kv := range kvs {
 		if err := h.add(keys.AppendVersion(nil, kv.Key, kv.ModRev), appendRow(nil, kv)); err != nil {

@@ -75,7 +75,7 @@ func (w *Writer) walk(iv core.Interval, at core.Rev, fn func(*cursor, *core.KV) 
 				continue
 			}
 			atEngine = inEngine && key == stringOf(c.key)
-			if kv = w.versions.at(key, at); kv == nil && !atEngine {
+			if kv = w.versions.at(hashOf(bytesOf(key)), bytesOf(key), at); kv == nil && !atEngine {
 				continue
 			}
 		}
@@ -120,7 +120,7 @@ func (w *Writer) scanRows(it *storage.Iter, lower, upper []byte, fn func(key, va
 				continue
 			}
 			atEngine = inEngine && key == stringOf(it.Key())
-			if s = w.rows.get(key); !s.set && !atEngine {
+			if s = w.rows.get(hashOf(bytesOf(key)), bytesOf(key)); !s.set && !atEngine {
 				continue
 			}
 		}

@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"errors"
 	"math"
 
 	"github.com/triglot/triglot/core"
@@ -32,18 +31,19 @@ func rowValue(kv *core.KV) []byte {
 // Row returns a row of the n or the A table, by its key from package keys, nil if there is
 // none. The slice is shared and must not be written to.
 func (r *Reader) Row(key []byte) ([]byte, error) {
-	if kv := r.caches.Rows.get(key, core.Rev(r.index)); kv != nil {
+	hash := hashOf(key)
+	if kv := r.caches.Rows.get(hash, key, core.Rev(r.index)); kv != nil {
 		return rowValue(kv), nil
 	}
-	it, err := r.source.NewLookup(storage.ProbablyPresent)
+	l, err := r.lookups.take(r.source)
 	if err != nil {
 		return nil, err
 	}
-	kv, err := rowIn(it, key, r.index)
-	if err := errors.Join(err, it.Close()); err != nil {
+	kv, err := rowIn(l.it, key, r.index)
+	if err := r.lookups.give(l, err); err != nil {
 		return nil, err
 	}
-	r.caches.Rows.fill(kv, r.index)
+	r.caches.Rows.fill(hash, kv, r.index)
 	return rowValue(kv), nil
 }
 
@@ -64,8 +64,8 @@ func rowIn(it *storage.Iter, key []byte, index uint64) (*core.KV, error) {
 }
 
 // cachedRow is GetRow of a row of the n or the A table that the batch has not written.
-func (w *Writer) cachedRow(key []byte) ([]byte, error) {
-	if kv := w.caches.Rows.get(key, newestRev); kv != nil {
+func (w *Writer) cachedRow(hash uint64, key []byte) ([]byte, error) {
+	if kv := w.caches.Rows.get(hash, key, newestRev); kv != nil {
 		return rowValue(kv), nil
 	}
 	if err := w.openLookup(); err != nil {
@@ -76,7 +76,8 @@ func (w *Writer) cachedRow(key []byte) ([]byte, error) {
 	if err != nil || kv.Deleted() {
 		return nil, err
 	}
-	w.caches.Rows.fill(kv, math.MaxUint64) // not an absence, see Get
+	w.reads++
+	w.caches.Rows.fill(hash, kv, math.MaxUint64) // not an absence, see Get
 	return kv.Value, nil
 }
 
@@ -86,9 +87,9 @@ func (w *Writer) commitRows(index uint64) {
 		switch s := &w.rows.states[i]; {
 		case !s.set || !keys.IsCached(s.key):
 		case s.deleted:
-			w.caches.Rows.write(absence(s.key, core.Rev(index)), index)
+			w.caches.Rows.write(s.hash, absence(s.key, core.Rev(index)), index)
 		default:
-			w.caches.Rows.write(newRow(s.key, s.value, index), index)
+			w.caches.Rows.write(s.hash, newRow(s.key, s.value, index), index)
 		}
 	}
 }
