@@ -70,9 +70,13 @@ type Delivery struct {
 	Kind  DeliveryKind
 	Watch WatchID
 	// Rev is the store's revision as the reader should know it: of a synced
-	// watch's events their own revision, of a watch that catches up the revision
-	// current at that time (etcd T-46).
+	// watch's events their own revision, the last one's if the reader is late and is
+	// told of several; of a watch that catches up the revision current at that time
+	// (etcd T-46).
 	Rev Rev
+	// More says that the next delivery is there already: what is done once for
+	// several may wait for it.
+	More bool
 	// CompactRev is the revision compacted to, for DeliverCompacted.
 	CompactRev Rev
 	// Changes are the events, of one or more whole revisions, in order.

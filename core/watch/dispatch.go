@@ -52,7 +52,7 @@ type dispatcher struct {
 	revs    [stepRevisions]*core.Revision
 	groups  []*group
 	hits    []*watch
-	touched []*feed
+	claimed []*feed // whose consumers are to be roused
 }
 
 // step dispatches the next revisions and reports whether there were any.
@@ -140,9 +140,8 @@ func (d *dispatcher) queue(e entry) {
 			}
 			locked = f
 			f.mu.Lock()
-			if !f.touched {
-				f.touched = true
-				d.touched = append(d.touched, f)
+			if f.claimLocked() {
+				d.claimed = append(d.claimed, f)
 			}
 		}
 		it := item{
@@ -158,16 +157,13 @@ func (d *dispatcher) queue(e entry) {
 	}
 }
 
-// wake wakes the consumers of what the step has queued, each once.
+// wake wakes the consumers of what the step has queued.
 func (d *dispatcher) wake() {
-	for _, f := range d.touched {
-		f.touched = false
-		f.mu.Lock()
-		f.wakeLocked()
-		f.mu.Unlock()
+	for _, f := range d.claimed {
+		f.rouse()
 	}
-	clear(d.touched)
-	d.touched = d.touched[:0]
+	clear(d.claimed)
+	d.claimed = d.claimed[:0]
 }
 
 // fallBehind takes w out of the index: from revision next on it is the

@@ -24,10 +24,8 @@ type feed struct {
 	// closed is set under the queue's lock and read without.
 	closed atomic.Bool
 
-	// The dispatcher's lock guards these. touched says that the step under way
-	// has queued something.
+	// The dispatcher's lock guards the watches.
 	watches map[core.WatchID]*watch
-	touched bool
 
 	queue    // the half that the dispatcher fills
 	consumer // the half that the consumer empties
@@ -38,6 +36,8 @@ type consumer struct {
 	// out is the chunk to take from, pos the next item in it.
 	out *chunk
 	pos int
+	// epoch numbers the stretches of out within which events are told together.
+	epoch uint64
 	// behind are the watches to bring forward, in turn; taken counts the items
 	// taken since the last turn. stalled says that none can be brought forward
 	// before a compaction is heard of.
@@ -81,6 +81,7 @@ func (f *feed) shut() {
 	defer f.mu.Unlock()
 	f.closed.Store(true)
 	f.stop() // after: whoever it interrupts must see why
+	f.forgetLocked()
 	f.drain()
 	f.wakeLocked()
 }
@@ -120,6 +121,7 @@ func (f *feed) poll(ctx context.Context) (d core.Delivery, ok bool, err error) {
 		case ok:
 			f.taken++
 			if d, ok = f.deliver(&it); ok {
+				d.More = f.ready()
 				return d, true, nil
 			}
 		case f.canCatchUp():
@@ -146,24 +148,43 @@ func (f *feed) take() (it item, ok bool) {
 			return it, false
 		}
 	}
+	it = f.out.items[f.pos]
+	f.pass()
+	return it, true
+}
+
+// pass goes on behind the item at pos.
+func (f *feed) pass() {
 	c := f.out
-	it, c.items[f.pos] = c.items[f.pos], item{}
+	c.items[f.pos] = item{}
 	f.pos++
 	if f.pos == c.n {
 		f.out, f.pos = c.next, 0
 		c.n, c.next = 0, nil
 		chunks.Put(c)
 	}
-	return it, true
+}
+
+// ready reports whether there is an item in the consumer's half, and passes over those
+// that have been told.
+func (f *feed) ready() bool {
+	for f.out != nil && f.out.items[f.pos].kind == itemTold {
+		f.pass()
+	}
+	return f.out != nil
 }
 
 // swap takes over what the producers have queued; the consumer's half is empty.
 func (f *feed) swap() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	late := f.revisions > 1
 	f.out = f.drain()
 	if f.told {
 		f.told, f.stalled = false, false
+	}
+	f.mu.Unlock()
+	if late {
+		f.merge()
 	}
 }
 
@@ -175,8 +196,8 @@ func (f *feed) deliver(it *item) (d core.Delivery, ok bool) {
 	}
 	switch it.kind {
 	case itemEvents:
-		d.Kind, d.Rev = core.DeliverEvents, it.rev.Rev
-		d.Changes = f.changes(it)
+		d.Kind = core.DeliverEvents
+		d.Changes, d.Rev = f.together(it)
 	case itemCreated:
 		d.Kind = core.DeliverCreated
 	case itemCanceled:
@@ -188,6 +209,8 @@ func (f *feed) deliver(it *item) (d core.Delivery, ok bool) {
 		}
 	case itemRejoin:
 		f.behind = append(f.behind, it.watch)
+		return d, false
+	case itemTold:
 		return d, false
 	}
 	return d, true
@@ -219,20 +242,17 @@ func (f *feed) wait(ctx context.Context) error {
 		f.mu.Unlock()
 		return nil
 	}
+	f.rouseAtEnd(ctx)
 	f.waiting = true
 	f.mu.Unlock()
-
-	select {
-	case <-f.wake:
+	if ctx.Err() == nil { // else the token may be gone; if it ends now, it comes
+		<-f.wake
+	}
+	if ctx.Err() == nil {
 		return nil
-	case <-ctx.Done():
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.waiting = false
-	select {
-	case <-f.wake: // woken at the same time
-	default:
-	}
 	return contextError(ctx)
 }

@@ -324,7 +324,7 @@ func TestNextEndsWithContext(t *testing.T) {
 			require.True(t, f.Remove(1))
 			require.Equal(t, core.DeliverCanceled, next(t, f).Kind)
 			synctest.Wait()
-			require.Empty(t, f.(*feed).wake, "it would wake for nothing")
+			f.(*feed).rouse() // a token too many, as the end of a context may leave
 		}
 	})
 }
@@ -431,10 +431,9 @@ func TestBurstLeavesNoMemory(t *testing.T) {
 		publish(hub, s, edit{"k", "v"})
 	}
 	hub.dispatchAll()
-	for range 3001 {
-		_, ok, err := f.poll(t.Context())
-		require.True(t, ok)
-		require.NoError(t, err)
+	require.Equal(t, core.DeliverCreated, next(t, f).Kind)
+	for told := 0; told < 3000; {
+		told += len(next(t, f).Changes)
 	}
 	_, ok, _ := f.poll(t.Context())
 	require.False(t, ok)

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"sync"
 
 	"github.com/triglot/triglot/core"
@@ -16,6 +17,9 @@ type item struct {
 	// rev is set for itemEvents; at is a control item's revision.
 	rev *core.Revision
 	at  core.Rev
+	// more is the next event of the watch that is told together with this one. It is
+	// the consumer's.
+	more *item
 }
 
 type itemKind uint8
@@ -27,14 +31,20 @@ const (
 	itemProgress
 	// itemRejoin is the marker that hands a watch that is behind to the consumer.
 	itemRejoin
+	// itemTold stands for one that was told together with one before.
+	itemTold
 )
+
+// chunkItems makes a chunk small: a thousand feeds with one item each are all in the
+// processor's cache.
+const chunkItems = 8
 
 // chunk is a piece of a queue. Chunks are shared by all feeds through a pool, so
 // that a burst leaves no memory behind on any of them.
 type chunk struct {
-	items [64]item
 	n     int
 	next  *chunk
+	items [chunkItems]item
 }
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
@@ -49,14 +59,20 @@ type queue struct {
 	first, last *chunk
 	count       int
 	// bytes is the size of the revisions that the items refer to, each counted
-	// once; rev is the last of them.
-	bytes int
-	rev   core.Rev
+	// once; rev is the last of them, revisions their number.
+	bytes     int
+	rev       core.Rev
+	revisions int
 	// told says that there was a compaction since the consumer looked.
 	told bool
-	// waiting says that the consumer receives from wake, or is about to.
+	// waiting says that the consumer receives from wake, or is about to, and that
+	// nobody has undertaken to wake it.
 	waiting bool
-	wake    chan struct{} // capacity 1
+	// done is that of the context with which the consumer waits, if it was told to
+	// rouse it; forget takes that back.
+	done   <-chan struct{}
+	forget func() bool
+	wake   chan struct{} // capacity 1; a token too many does no harm
 }
 
 // pushEvents appends an event item of a revision of the given size, unless there
@@ -74,7 +90,10 @@ func (q *queue) pushEvents(it item, size int) bool {
 		return false
 	}
 	q.bytes += size
-	q.rev = it.rev.Rev
+	if it.rev.Rev != q.rev {
+		q.rev = it.rev.Rev
+		q.revisions++
+	}
 	q.push(it)
 	return true
 }
@@ -108,7 +127,7 @@ func (q *queue) put(it item) {
 func (q *queue) drain() *chunk {
 	c := q.first
 	q.first, q.last, q.count = nil, nil, 0
-	q.bytes, q.rev = 0, 0
+	q.bytes, q.rev, q.revisions = 0, 0, 0
 	return c
 }
 
@@ -120,11 +139,44 @@ func (q *queue) compacted() {
 	q.wakeLocked()
 }
 
-// wakeLocked wakes the consumer if it waits. It never blocks: a consumer that
-// waits has emptied the channel. REQUIRES: q.mu.
+// wakeLocked wakes the consumer if it waits. REQUIRES: q.mu.
 func (q *queue) wakeLocked() {
-	if q.waiting {
-		q.waiting = false
-		q.wake <- struct{}{}
+	if q.claimLocked() {
+		q.rouse()
+	}
+}
+
+// claimLocked reports whether the consumer waits and it is now the caller's to rouse it,
+// with or without the lock. REQUIRES: q.mu.
+func (q *queue) claimLocked() bool {
+	claimed := q.waiting
+	q.waiting = false
+	return claimed
+}
+
+// rouse has the consumer look again. It never blocks.
+func (q *queue) rouse() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// rouseAtEnd has ctx rouse the consumer when it ends, so that the consumer need not wait
+// for two things: that is half the cost of waiting. The context is nearly always that of
+// the last time. REQUIRES: q.mu.
+func (q *queue) rouseAtEnd(ctx context.Context) {
+	if q.done == ctx.Done() {
+		return
+	}
+	q.forgetLocked()
+	q.done, q.forget = ctx.Done(), context.AfterFunc(ctx, q.rouse)
+}
+
+// forgetLocked undoes rouseAtEnd. REQUIRES: q.mu.
+func (q *queue) forgetLocked() {
+	if q.forget != nil {
+		q.forget()
+		q.done, q.forget = nil, nil
 	}
 }

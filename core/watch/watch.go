@@ -35,6 +35,8 @@ type watch struct {
 	hitRev      core.Rev
 	hits        int32
 	first, last int32
+
+	merging // the consumer's
 }
 
 // wantsKind reports whether the filters let c through.

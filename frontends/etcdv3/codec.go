@@ -24,9 +24,9 @@ func (codec) Name() string { return "proto" }
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *eventsMessage:
-		size := sizeEventsMessage(m)
+		out, size := marshalEvents(m)
 		c.metrics.sentBytes.Add(float64(size))
-		return marshalEvents(m, size), nil
+		return out, nil
 	case *rangeReply:
 		if m.hold.large() {
 			out := marshalLargeRange(&m.RangeResponse, m.hold)

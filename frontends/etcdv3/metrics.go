@@ -28,15 +28,17 @@ type Metrics struct {
 
 // watchMetrics time the sending of watch responses.
 type watchMetrics struct {
-	events, perEvent, control, progress prometheus.Histogram
-	eventCount                          prometheus.Counter
+	control, progress prometheus.Histogram
+	events, perEvent  *evenHistogram
+	eventCount        prometheus.Counter
 }
 
-// sent counts a response with n events.
-func (m *watchMetrics) sent(n int, took time.Duration) {
-	m.eventCount.Add(float64(n))
-	m.events.Observe(took.Seconds())
-	m.perEvent.Observe(took.Seconds() / float64(n))
+// sent counts responses with events, all of which together took so long: each counts as
+// if it had taken as long as the others.
+func (m *watchMetrics) sent(responses, events int, took time.Duration) {
+	m.eventCount.Add(float64(events))
+	m.events.observe(responses, took/time.Duration(responses))
+	m.perEvent.observe(responses, took/time.Duration(events))
 }
 
 // NewMetrics makes the metrics and registers them with reg, unless it is nil. It
@@ -58,10 +60,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		unaryClients:  newClientCounter(clients.MustCurryWith(prometheus.Labels{"type": "unary"})),
 		streamClients: newClientCounter(clients.MustCurryWith(prometheus.Labels{"type": "stream"})),
 		watch: watchMetrics{
-			events:   watchHistogram("watch_stream_duration", "sending one response with events"),
-			perEvent: watchHistogram("watch_stream_duration_per_event", "sending one event"),
-			control:  watchHistogram("control_stream_duration", "sending one response without events"),
-			progress: watchHistogram("progress_duration", "asking for the progress notifications that are due"),
+			events:   newEvenHistogram(watchHistogram("watch_stream_duration", "sending one response with events")),
+			perEvent: newEvenHistogram(watchHistogram("watch_stream_duration_per_event", "sending one event")),
+			control:  prometheus.NewHistogram(watchHistogram("control_stream_duration", "sending one response without events")),
+			progress: prometheus.NewHistogram(watchHistogram("progress_duration", "asking for the progress notifications that are due")),
 			eventCount: prometheus.NewCounter(prometheus.CounterOpts{
 				Name: "etcd_debugging_mvcc_events_total",
 				Help: "Events sent to watches.",
@@ -78,12 +80,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-func watchHistogram(name, what string) prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{
+func watchHistogram(name, what string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
 		Name:    "etcd_debugging_server_watch_send_loop_" + name + "_seconds",
 		Help:    "The time in seconds of " + what + " in a watch's send loop.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14), // 1 ms to 8.2 s
-	})
+	}
 }
 
 // TimeCalls has the calls of each method timed, the time of a stream being that until

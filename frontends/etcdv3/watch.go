@@ -119,8 +119,8 @@ func (ws *watchStream) create(ctx context.Context, r *pb.WatchCreateRequest) err
 		prevKV:   r.GetPrevKv(),
 		fragment: r.GetFragment(),
 		progress: r.GetProgressNotify(),
-		quiet:    true,
 	}
+	w.quiet.Store(true)
 	ws.byID[id] = w
 	ws.byFeedID[w.feedID] = w
 	ws.replies = append(ws.replies, reply{created: w.feedID})

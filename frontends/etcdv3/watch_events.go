@@ -44,9 +44,10 @@ func (m *eventsMessage) response() *pb.WatchResponse {
 // sendEvents sends the events of a delivery as one response or, where the watch
 // allows it and they are too large for one, as several (etcd T-45).
 func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
-	start := time.Now()
+	ws.beginBurst()
 	self := ws.Cluster.Self()
-	whole := &eventsMessage{
+	whole := &ws.message
+	*whole = eventsMessage{
 		clusterID: self.ClusterID, memberID: uint64(self.Member), term: self.Term, rev: d.Rev,
 		watchID: w.id, prevKV: w.prevKV, changes: d.Changes,
 	}
@@ -57,8 +58,30 @@ func (ws *watchStream) sendEvents(w *watch, d *core.Delivery) error {
 	} else {
 		err = fragments(whole, limit, func(part *eventsMessage) error { return ws.sendMessage(part) })
 	}
-	ws.Metrics.watch.sent(len(d.Changes), time.Since(start))
+	whole.changes = nil // not to be kept while nothing happens
+	ws.burst.responses++
+	ws.burst.events += len(d.Changes)
 	return err
+}
+
+// burst counts the responses that are sent without waiting for the feed in between: the
+// clock is read and the metrics are moved once for all of them.
+type burst struct {
+	start             time.Time
+	responses, events int
+}
+
+func (ws *watchStream) beginBurst() {
+	if ws.burst.responses == 0 {
+		ws.burst.start = time.Now()
+	}
+}
+
+func (ws *watchStream) endBurst() {
+	if b := &ws.burst; b.responses > 0 {
+		ws.Metrics.watch.sent(b.responses, b.events, time.Since(b.start))
+		*b = burst{}
+	}
 }
 
 // withPrev reports whether an event has the previous version. A key that comes to

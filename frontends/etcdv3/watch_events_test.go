@@ -155,6 +155,7 @@ func TestEventsAreEncodedAsProto(t *testing.T) {
 func TestEncodedEventsAreShared(t *testing.T) {
 	value := bytes.Repeat([]byte{'v'}, 30<<10)
 	d := core.Change{KV: kv("k", 2, 5, 3, string(value), 0), Prev: kv("k", 2, 4, 2, "old", 0), Memo: new(core.Memo)}
+	encodedEvent(&d, false) // as if there were no other stream
 	require.Same(t, &d.KV.Value[0], &encodedEvent(&d, false)[1].ReadOnlyData()[0])
 	for _, prev := range []bool{false, true} {
 		first, again := encodedEvent(&d, prev), encodedEvent(&d, prev)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -50,6 +51,18 @@ type watchStream struct {
 	room       *sync.Cond
 	ended      bool
 	progress   *time.Timer // nil until a watch wants notifications
+
+	sender // the sending goroutine's
+}
+
+// sender is what belongs to the goroutine that sends what the feed delivers.
+type sender struct {
+	// last is the watch that was looked up last, unless it has ended: most streams
+	// have but one.
+	last *watch
+	// message is the response being sent.
+	message eventsMessage
+	burst   burst
 }
 
 // watch is one watch of a stream. Ids of the feed are never used again, so that
@@ -63,9 +76,10 @@ type watch struct {
 	progress bool
 
 	// quiet says that no event was sent since the last progress notification was
-	// due, compacted that compaction has ended the watch. Both are guarded by the
-	// stream's mu.
-	quiet, compacted bool
+	// due.
+	quiet atomic.Bool
+	// compacted says that compaction has ended the watch. The stream's mu guards it.
+	compacted bool
 }
 
 // reply is an answer that is due: either the confirmation of a watch, which the
@@ -143,6 +157,7 @@ func (ws *watchStream) sendControl(resp *pb.WatchResponse) error {
 // send passes on what the feed delivers, until ctx, the feed or the transport
 // ends.
 func (ws *watchStream) send(ctx context.Context) error {
+	defer ws.endBurst()
 	for {
 		d, err := ws.feed.Next(ctx)
 		if err != nil {
@@ -150,6 +165,9 @@ func (ws *watchStream) send(ctx context.Context) error {
 		}
 		if err := ws.deliver(ctx, &d); err != nil {
 			return err
+		}
+		if !d.More {
+			ws.endBurst()
 		}
 	}
 }
@@ -167,9 +185,9 @@ func (ws *watchStream) deliver(ctx context.Context, d *core.Delivery) error {
 		if err := ws.filter(ctx, w, d); err != nil || len(d.Changes) == 0 {
 			return err
 		}
-		ws.mu.Lock()
-		w.quiet = false
-		ws.mu.Unlock()
+		if w.quiet.Load() { // a write is not for nothing
+			w.quiet.Store(false)
+		}
 		return ws.sendEvents(w, d)
 	case core.DeliverCreated:
 		resp := ws.control(d, w.id)
@@ -193,14 +211,16 @@ func (ws *watchStream) deliver(ctx context.Context, d *core.Delivery) error {
 
 // lookUp finds the watch of a delivery and notes what the delivery means for it.
 func (ws *watchStream) lookUp(d *core.Delivery) *watch {
+	if w := ws.last; w != nil && w.feedID == d.Watch && d.Kind == core.DeliverEvents {
+		return w
+	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	w := ws.byFeedID[d.Watch]
-	if w == nil {
-		return nil
-	}
+	ws.last = w
 	if d.Kind == core.DeliverCanceled || d.Kind == core.DeliverCompacted {
-		delete(ws.byFeedID, w.feedID)
+		delete(ws.byFeedID, d.Watch)
+		ws.last = nil
 	}
 	return w
 }
@@ -307,10 +327,9 @@ func (ws *watchStream) notifyProgress(next time.Duration) {
 		if !w.progress || w.compacted {
 			continue
 		}
-		if w.quiet {
+		if w.quiet.Swap(true) {
 			due = append(due, w.feedID)
 		}
-		w.quiet = true
 	}
 	ws.progress.Reset(next)
 	ws.mu.Unlock()

@@ -1,23 +1,24 @@
 package etcdv3
 
 import (
-	"sync/atomic"
-
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc/mem"
 
 	"github.com/triglot/triglot/core"
 )
 
-// The encoding of watch responses with events. Small events are written into the
-// response. The bytes of a large one are made once and shared by all streams that
-// send it, and of a large value even these are the store's own: grpc-go writes a
-// message from several buffers.
+// The encoding of watch responses with events. An event that several streams send is
+// encoded once, and they share the bytes (wire_kept.go); of a large value even these are
+// the store's own: grpc-go writes a message from several buffers. A response with several
+// events is one buffer, but for the large ones.
 
 const (
-	// sharedEvent is the size from which the encoding of an event is kept: below it,
-	// writing it again costs less than to write it out of two places.
+	// sharedEvent is the size from which the bytes of an event are not copied into a
+	// response of several.
 	sharedEvent = 1 << 10
+	// pooledEvents is up to which size the buffer of a response comes from a pool: what
+	// a slow client keeps us from sending must not be larger than it is.
+	pooledEvents = 32 << 10
 	// sharedValue is the size from which a value is not copied.
 	sharedValue = 4 << 10
 
@@ -120,26 +121,38 @@ func (m *eventsMessage) appendHead(b []byte) []byte {
 
 // marshalEvents encodes m. Nothing of it is freed: the buffers that are shared live as
 // long as somebody has them, and the rest is small.
-func marshalEvents(m *eventsMessage, size int) mem.BufferSlice {
-	if size <= smallBuffer {
-		buf := small.Get(size)
+func marshalEvents(m *eventsMessage) (out mem.BufferSlice, size int) {
+	if len(m.changes) == 1 {
+		c := &m.changes[0]
+		if e := keptEventOf(c, withPrev(c, m.prevKV)); e != nil {
+			return e.response(m)
+		}
+	}
+	size, shared := sizeEventsMessage(m), 0
+	for i := range m.changes {
+		if n := sizeNested(sizeChange(&m.changes[i], m.prevKV)); n >= sharedEvent {
+			shared += n
+		}
+	}
+	if shared == 0 && size <= pooledEvents {
+		pool := poolFor(size)
+		buf := pool.Get(size)
 		*buf = m.appendHead((*buf)[:0])
 		for i := range m.changes {
 			*buf = appendEventField(*buf, &m.changes[i], m.prevKV)
 		}
-		return mem.BufferSlice{mem.NewBuffer(buf, small)}
+		return mem.BufferSlice{mem.NewBuffer(buf, pool)}, size
 	}
-	out := assembly{buffers: make(mem.BufferSlice, 0, 4)}
-	out.own = m.appendHead(make([]byte, 0, m.sizeHead()))
+	a := assembly{own: m.appendHead(make([]byte, 0, size-shared))}
 	for i := range m.changes {
 		c := &m.changes[i]
-		if n := sizeChange(c, m.prevKV); n < sharedEvent {
-			out.own = appendEventField(out.own, c, m.prevKV)
+		if n := sizeNested(sizeChange(c, m.prevKV)); n < sharedEvent {
+			a.own = appendEventField(a.own, c, m.prevKV)
 		} else {
-			out.share(encodedEvent(c, withPrev(c, m.prevKV)))
+			a.share(encodedEvent(c, withPrev(c, m.prevKV)))
 		}
 	}
-	return out.finish()
+	return a.finish(), size
 }
 
 func appendEventField(b []byte, c *core.Change, prevKV bool) []byte {
@@ -158,45 +171,18 @@ func (a *assembly) share(buffers mem.BufferSlice) {
 	a.buffers = append(a.buffers, buffers...)
 }
 
-// cut makes a buffer of the message's own bytes so far.
+// cut makes a buffer of the message's own bytes so far. What follows goes into the room
+// behind them.
 func (a *assembly) cut() {
-	if len(a.own) > 0 {
-		a.buffers = append(a.buffers, mem.SliceBuffer(a.own))
-		a.own = nil
+	if n := len(a.own); n > 0 {
+		a.buffers = append(a.buffers, mem.SliceBuffer(a.own[:n:n]))
+		a.own = a.own[n:]
 	}
 }
 
 func (a *assembly) finish() mem.BufferSlice {
 	a.cut()
 	return a.buffers
-}
-
-// encodedEvents are the two encodings of one change, each made when it is first
-// needed.
-type encodedEvents struct {
-	plain, withPrev atomic.Pointer[mem.BufferSlice]
-}
-
-// encodedEvent is an event's field of a response, tag and all. It is made once for
-// all who have the change from the same place.
-func encodedEvent(c *core.Change, prev bool) mem.BufferSlice {
-	if c.Memo == nil {
-		return encodeEvent(c, prev)
-	}
-	kept, ok := c.Memo.Kept().(*encodedEvents)
-	if !ok {
-		kept = c.Memo.Keep(new(encodedEvents)).(*encodedEvents)
-	}
-	form := &kept.plain
-	if prev {
-		form = &kept.withPrev
-	}
-	if made := form.Load(); made != nil {
-		return *made
-	}
-	made := encodeEvent(c, prev)
-	form.Store(&made) // if another stream was faster, the same once more
-	return made
 }
 
 // encodeEvent encodes an event's field of a response. Large values are the store's.
@@ -229,7 +215,6 @@ func (a *assembly) version(kv *core.KV) {
 		return
 	}
 	a.own = appendVersionHead(a.own, kv)
-	rest := a.own[len(a.own):] // the room that is left
 	a.share(mem.BufferSlice{mem.SliceBuffer(kv.Value)})
-	a.own = appendVersionTail(rest, kv)
+	a.own = appendVersionTail(a.own, kv)
 }
