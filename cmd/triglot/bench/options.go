@@ -202,6 +202,9 @@ func (o *options) decide() {
 			o.connections = min(o.connections, usualConnections)
 		}
 	}
+	if o.load == "watch-storm" && !o.fill {
+		o.connections = 1 + o.watch.watchers // the first one sets
+	}
 	if o.watch.behind == 0 && o.watch.fromRevision == 0 {
 		o.watch.behind = int64(o.keys)
 	}

@@ -65,7 +65,7 @@ func (r *run) say(text string) {
 // fail ends the load.
 func (r *run) fail(err error) { r.cancel(err) }
 
-func (r *run) measure(ctx context.Context) (_ *report.Result, err error) {
+func (r *run) measure(ctx context.Context) (result *report.Result, err error) {
 	o := r.options
 	name := o.load
 	if o.fill {
@@ -77,20 +77,22 @@ func (r *run) measure(ctx context.Context) (_ *report.Result, err error) {
 	}
 	defer func() {
 		if closeErr := load.Close(); err == nil && closeErr != nil {
-			err = fmt.Errorf("end of the load: %w", closeErr)
+			r.note("the end of the load: " + closeErr.Error()) // what was measured counts nevertheless
+		}
+		if result != nil {
+			result.Notes = r.notes
 		}
 	}()
 	if err := r.ready(ctx, load); err != nil {
 		return nil, err
 	}
-	result := &report.Result{
+	result = &report.Result{
 		Load: name, Protocol: o.protocol, Clients: o.pace.Clients, Connections: o.connections,
 		Keys: o.keys, ValueBytes: o.valueBytes, Flags: o.given,
 	}
 	if err := r.drive(ctx, load, result); err != nil {
 		return nil, err
 	}
-	result.Notes = r.notes
 	return result, nil
 }
 

@@ -20,7 +20,7 @@ import (
 type Config struct {
 	// Endpoints are host:port; the sessions are spread over them in turn.
 	Endpoints []string
-	// Connections are sessions.
+	// Connections are sessions; of a watch storm, one more than watch.
 	Connections int
 	Keys        *keyspace.Space
 	ReadShare   float64
@@ -81,7 +81,6 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 	}
 	l := &Load{Config: c, kind: k, root: rootOf(c.Keys.Prefix()), run: strconv.FormatInt(time.Now().UnixNano(), 36)}
 	if k.delivers {
-		l.Connections = 1 + c.Watchers // the first one sets
 		l.storm = newStorm(c.Watchers)
 	}
 	l.unhook = context.AfterFunc(ctx, func() { l.fail(context.Cause(ctx)) })
@@ -170,19 +169,20 @@ func (l *Load) Close() error {
 	l.unhook()
 	l.cancel()
 	l.pinger.Wait()
-	var mu sync.Mutex
-	var errs []error
+	var first atomic.Pointer[error]
 	_ = drive.Each(context.Background(), len(l.conns), preparers, func(_ context.Context, _, i int) error {
 		if c := l.conns[i]; c != nil {
-			err := c.close()
-			mu.Lock()
-			defer mu.Unlock()
-			errs = append(errs, err)
+			if err := c.close(); err != nil {
+				first.CompareAndSwap(nil, &err)
+			}
 		}
 		return nil // the others are closed in any case
 	})
 	if l.storm != nil {
 		l.storm.stop()
 	}
-	return errors.Join(errs...)
+	if err := first.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
