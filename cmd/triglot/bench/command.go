@@ -20,7 +20,7 @@ The LOAD says what is asked. Those of etcd's protocol:
   txn (as Kubernetes updates: compare the revision, put, or else read)
   watch-latency (each client writes a key of its own, watched once), watch-fanout (one key, --watchers of it),
   watch-keys (--watchers keys, each watched once): a write, then its delivery to all; latencies and CPU are per delivery
-  watch-catchup (a watch from --behind revisions ago up to now; CPU is per event, latency per catch-up)
+  watch-catchup (a watch of the prefix from --behind revisions ago up to now; CPU is per event, latency per catch-up)
   lease-keepalive
 Those of ZooKeeper's:
   create, set, get, mix (gets and sets), get-children (of 100), multi (10 setData of different znodes in one multi)

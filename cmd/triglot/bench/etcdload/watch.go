@@ -176,11 +176,11 @@ func (l *Load) findTarget(ctx context.Context) error {
 	return nil
 }
 
-// latecomer begins a watch in the past, and takes its events up to the target. The latency
-// is that of all of them, from the stream's request to the last event.
+// latecomer begins a watch in the past, of everything below the prefix, and takes its events
+// up to the target. The latency is that of all of them, from the request to the last event.
 func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 	var s grpc.ClientStream
-	var last, lastEvent int64
+	var last, before int64 // the last event's revision, and how many the watch before had
 	ans := &watchAnswer{each: func(_ int64, r row) error {
 		if r.modRev < last {
 			return errors.New("events of a watch came out of order")
@@ -188,7 +188,7 @@ func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 		last = r.modRev
 		return nil
 	}}
-	create := &message{appendWatch(nil, l.Keys.AppendKey(nil, 0), l.Keys.End(), l.from)}
+	create := &message{appendWatch(nil, []byte(l.Keys.Prefix()), l.Keys.PrefixEnd(), l.from)}
 	return func(ctx context.Context, start time.Time) (err error) {
 		if s == nil {
 			if s, err = l.conn(i).NewStream(l.ctx, bidirectional, methodWatch); err != nil {
@@ -213,20 +213,12 @@ func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 			}
 		}
 		l.Record.Observe(i, time.Since(start), events)
-		if err := l.sameAsBefore(&lastEvent, events); err != nil {
-			return err
+		if before != 0 && before != events {
+			return fmt.Errorf("a watch had %d events, and the one before %d", events, before)
 		}
+		before = events
 		return cancelWatch(s, ans)
 	}
-}
-
-// sameAsBefore compares how many events a client's watches had: each has the same.
-func (l *Load) sameAsBefore(before *int64, events int64) error {
-	if *before != 0 && *before != events {
-		return fmt.Errorf("a watch had %d events, and the one before %d", events, *before)
-	}
-	*before = events
-	return nil
 }
 
 // cancelWatch ends a watch and waits until it has ended.

@@ -59,6 +59,18 @@ func AppendNumber(dst []byte, i int) []byte {
 // End is what follows all keys of the space, and precedes other keys below the same prefix.
 func (s *Space) End() []byte { return s.AppendKey(nil, s.count) }
 
+// PrefixEnd is what follows all that begins with the prefix, nil if nothing does.
+func (s *Space) PrefixEnd() []byte {
+	end := []byte(s.prefix)
+	for len(end) > 0 && end[len(end)-1] == 0xff {
+		end = end[:len(end)-1]
+	}
+	if len(end) > 0 {
+		end[len(end)-1]++
+	}
+	return end
+}
+
 // Any draws a key's number.
 func (s *Space) Any(random *rand.Rand) int { return random.IntN(s.count) }
 

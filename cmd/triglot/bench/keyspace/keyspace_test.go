@@ -18,6 +18,12 @@ func TestKeysAreInOrderAndBeforeTheEnd(t *testing.T) {
 	require.Positive(t, bytes.Compare([]byte("p/watch"), s.End()))
 }
 
+func TestPrefixEnd(t *testing.T) {
+	require.Equal(t, "p0", string(New("p/", 1, 1).PrefixEnd()))
+	require.Equal(t, "q", string(New("p\xff\xff", 1, 1).PrefixEnd()))
+	require.Empty(t, New("\xff", 1, 1).PrefixEnd())
+}
+
 func TestValuesAreTheSameEverywhere(t *testing.T) {
 	a, b := New("a", 1, 13), New("b", 1, 13)
 	for i := range uint64(10) {

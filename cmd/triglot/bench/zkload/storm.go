@@ -105,6 +105,7 @@ func (s *storm) stop() {
 		close(fired)
 	}
 	s.armers.Wait()
+	s.fired = nil
 }
 
 // stormer sets the znode and waits until every watch has fired and is set again. There is
