@@ -5,6 +5,7 @@
 //	triglot etcd       run a member with the command line of the etcd binary
 //	triglot zookeeper  run a member with the configuration of a ZooKeeper server
 //	triglot status     show the members of a cluster
+//	triglot bench      load servers and measure them
 //	triglot cluster    run a cluster on this host, to try it out
 //	triglot version    say which version this is
 //

@@ -91,7 +91,7 @@ func (p *process) command(status *int) *cobra.Command {
 	root.SetVersionTemplate(versionText())
 	root.SetHelpCommand(helpCommand(root))
 	root.AddCommand(p.serveCommand(status), p.etcdCommand(status), p.zookeeperCommand(status), p.restoreCommand(), p.snapshotCommand(),
-		p.statusCommand(status), p.clusterCommand(), p.versionCommand())
+		p.statusCommand(status), p.benchCommand(status), p.clusterCommand(), p.versionCommand())
 	return root
 }
 

@@ -1,0 +1,95 @@
+package httpload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/cmd/triglot/bench/drive"
+	"github.com/triglot/triglot/cmd/triglot/bench/keyspace"
+	"github.com/triglot/triglot/cmd/triglot/bench/measure"
+)
+
+func open(t *testing.T, ctx context.Context, load string, handle http.HandlerFunc) *Load {
+	t.Helper()
+	server := httptest.NewServer(handle)
+	t.Cleanup(server.Close)
+	l, err := New(ctx, load, Config{
+		Endpoints: []string{strings.TrimPrefix(server.URL, "http://")}, Connections: 2, Keys: keyspace.New("p/", 10, 3),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l
+}
+
+func TestRequests(t *testing.T) {
+	var bodies []string
+	l := open(t, t.Context(), "put", func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err == nil {
+			bodies = append(bodies, r.Method+" "+r.URL.Path+" "+string(b))
+		}
+		fmt.Fprint(w, `{"kvs":[{}]}`)
+	})
+	x := &exchange{}
+	require.NoError(t, l.put(t.Context(), x, 7, []byte("abc")))
+	require.NoError(t, l.get(t.Context(), x, 7))
+	require.Equal(t, []string{
+		`POST /v3/kv/put {"key":"cC8wMDAwMDAwMDA3","value":"YWJj"}`, `POST /v3/kv/range {"key":"cC8wMDAwMDAwMDA3"}`,
+	}, bodies)
+}
+
+// What a server answers with another status, or without a key, is an error; a connection
+// that it closes is made again.
+func TestAnswers(t *testing.T) {
+	var n atomic.Int64
+	l := open(t, t.Context(), "get", func(w http.ResponseWriter, _ *http.Request) {
+		switch n.Add(1) % 4 {
+		case 0:
+			http.Error(w, "too busy", http.StatusServiceUnavailable)
+		case 1:
+			w.Header().Set("Connection", "close")
+			fmt.Fprint(w, `{"kvs":[{}]}`)
+		case 2:
+			fmt.Fprint(w, `{"count":"0"}`)
+		case 3:
+			fmt.Fprintf(w, `{"kvs":[{}],"more":%q}`, strings.Repeat("x", 100_000))
+		}
+	})
+	var r measure.Recorder
+	_, err := drive.Run(t.Context(), l, drive.Pace{Clients: 3, Ops: 100}, &r)
+	require.NoError(t, err)
+	require.Equal(t, int64(50), r.Done())
+	require.Equal(t, map[string]int64{"503 Service Unavailable: too busy": 25, errNoKey.Error(): 25}, r.Errors())
+	_, err = New(t.Context(), "dance", Config{})
+	require.ErrorContains(t, err, "dance")
+}
+
+// The end of the context ends calls that a server leaves unanswered.
+func TestCancelEndsCalls(t *testing.T) {
+	over := make(chan struct{})
+	asked := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	l := open(t, ctx, "get", func(http.ResponseWriter, *http.Request) {
+		close(asked)
+		<-over
+	})
+	call, err := l.Client(0, rand.New(rand.NewPCG(1, 1)))
+	require.NoError(t, err)
+	done := make(chan error)
+	go func() { done <- call(ctx, time.Now()) }()
+	<-asked
+	cancel(errors.New("enough"))
+	require.Error(t, <-done)
+	close(over)
+}
