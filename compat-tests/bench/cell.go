@@ -71,25 +71,20 @@ func (c cell) warmOps() int { return max(1, c.Ops/5) }
 
 // phase is what a run of the tool is for.
 type phase struct {
-	ops   int
-	seed  int
+	ops  int
+	seed int
+	// grace is how long the tool waits at most until the server is quiet.
 	grace time.Duration
 }
 
 // args are the tool's arguments for a run on a server.
 func (c cell) args(t *target, p phase) []string {
-	args := append(c.common(c.Load, c.Protocol, t), "--ops", strconv.Itoa(p.ops), "--seed", strconv.Itoa(p.seed))
-	if p.grace > 0 {
-		args = append(args, "--grace", p.grace.String())
-	}
+	args := append(c.common(c.Load, c.Protocol, t), "--ops", strconv.Itoa(p.ops), "--seed", strconv.Itoa(p.seed), "--grace", p.grace.String())
 	if c.Behind > 0 {
 		args = append(args, "--behind", strconv.Itoa(c.Behind))
 	}
 	return append(args, c.Flags...)
 }
-
-// fillClients is how many clients fill a server.
-const fillClients = 200
 
 // fillArgs are the tool's arguments that write every key once.
 func (c cell) fillArgs(t *target) []string {
@@ -97,12 +92,7 @@ func (c cell) fillArgs(t *target) []string {
 	if c.Fill == zkProtocol {
 		load = "create"
 	}
-	filler := c
-	filler.Clients, filler.Conns = fillClients, 10
-	if t.null {
-		filler.Keys = min(c.Keys, nullKeys)
-	}
-	return append(filler.common(load, c.Fill, t), "--fill", "--ops", strconv.Itoa(filler.Keys))
+	return append(c.common(load, c.Fill, t), "--fill", "--grace", graceLimit.String())
 }
 
 // nullKeys is the most keys that a null server is asked for: its map is no store, and what a
@@ -138,7 +128,7 @@ func (c cell) forecast(pairs, roles int) time.Duration {
 	const (
 		start = 4.0  // of the servers, and the keys
 		copyS = 20.0 // of a directory with a million keys, and reading it
-		rest  = 1.5  // of a run: the tool's start, and the wait until the server is quiet
+		rest  = 2.0  // of a run: the tool's start, and the waits until the server is quiet
 	)
 	seconds := start + float64(roles)*c.seconds
 	if c.Kept {

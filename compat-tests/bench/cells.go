@@ -28,7 +28,7 @@ var cells = []cell{
 	etcdCell("count", 1, 6, 3).many(),
 	watchCell("watch-fanout/10", "watch-fanout", 200, 3, "--watchers", "1000", "--streams", "10"),
 	watchCell("watch-fanout/1000", "watch-fanout", 100, 3, "--watchers", "1000", "--streams", "1000"),
-	watchCell("watch-keys", "watch-keys", 20_000, 3, "--watchers", "1000").keys(1000),
+	watchCell("watch-keys", "watch-keys", 20_000, 3, "--watchers", "1000").clients(100),
 	etcdCell("watch-catchup", 1, 5, 6).behind("ring", 10_000),
 	etcdCell("watch-catchup", 1, 1, 20).many().behind("disk", 100_000).cold(),
 	etcdCell("lease-keepalive", 1000, 60_000, 3).bare(),
@@ -46,14 +46,14 @@ var cells = []cell{
 	zkCell("get-children", 1000, 100_000, 3).beside(zkNullName),
 	zkCell("multi", 1, 2_000, 2),
 	zkCell("multi", 1000, 40_000, 3).beside(zkNullName),
-	zkCell("watch-storm", 1000, 50, 3).with("--watchers", "1000").bare(),
+	zkCell("watch-storm", 1, 50, 3).with("--watchers", "1000").bare(),
 	zkCell("ephemeral-churn", 100, 20_000, 3).bare(),
 	zkCell("session-storm", 100, 3_000, 3).bare(),
 
 	httpCell("put", 1, 2_000, 2),
-	httpCell("put", 1000, 20_000, 3),
+	httpCell("put", 100, 20_000, 3),
 	httpCell("get", 1, 5_000, 2),
-	httpCell("get", 1000, 30_000, 3),
+	httpCell("get", 100, 30_000, 3),
 
 	etcdCell("put", 1, 1_500, 3).cluster(),
 	etcdCell("put", 1000, 40_000, 4).cluster(),
@@ -76,17 +76,24 @@ func zkCell(load string, clients, ops int, seconds float64) cell {
 	return newCell(zkProtocol, load, clients, ops, seconds)
 }
 
-// httpCell's keys are written through etcd's own protocol: they are the same.
+// httpCell's keys are written through etcd's own protocol: they are the same. A connection of
+// HTTP/1.1 has one request at a time, so there are as many as clients.
 func httpCell(load string, clients, ops int, seconds float64) cell {
 	c := newCell(httpProtocol, load, clients, ops, seconds)
-	c.Fill = etcdProtocol
+	c.Fill, c.Conns = etcdProtocol, clients
 	return c
 }
 
-// watchCell is a cell of watches, whose puts come from one client.
+// watchCell is a cell of watches, whose puts come from one client: each waits until the last
+// one is delivered.
 func watchCell(name, load string, ops int, seconds float64, flags ...string) cell {
 	c := etcdCell(load, 1, ops, seconds).with(flags...).bare()
 	c.Name, c.Conns, c.Keys = "etcd/"+name, conns, 1
+	return c
+}
+
+func (c cell) clients(n int) cell {
+	c.Clients = n
 	return c
 }
 

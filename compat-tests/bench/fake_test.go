@@ -37,7 +37,7 @@ func fakeTool(args []string) int {
 		fmt.Println("hello")
 		return 0
 	}
-	ops := ""
+	ops := "1"
 	for i, arg := range args {
 		if arg == "--ops" {
 			ops = args[i+1]

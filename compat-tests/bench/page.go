@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -191,6 +192,7 @@ func (p *page) part(title, prefix string) {
 	p.line("")
 	p.line("| cell | CPU, of the peer's | with what was put off | ops/s, of the peer's | p50, of the peer's | p99, of the peer's | CPU us/op | ops/s | p99 ms | RSS MiB | foreign |")
 	p.line("|---|---|---|---|---|---|---|---|---|---|---|")
+	var notes []string
 	for _, c := range p.cells {
 		if !strings.HasPrefix(c.Name, prefix) {
 			continue
@@ -201,8 +203,30 @@ func (p *page) part(title, prefix string) {
 			continue
 		}
 		p.line("%s", r.row())
+		notes = append(notes, r.notes()...)
 	}
 	p.line("")
+	for _, note := range notes {
+		p.line("- %s", note)
+	}
+	if len(notes) > 0 {
+		p.line("")
+	}
+}
+
+// notes are what the tool did otherwise than it was asked to, each once.
+func (r *record) notes() []string {
+	var notes []string
+	for _, one := range r.Pairs {
+		for _, role := range slices.Sorted(maps.Keys(one.Samples)) {
+			for _, note := range one.Samples[role].Notes {
+				if text := fmt.Sprintf("%s on %s: %s", r.Cell, role, note); !slices.Contains(notes, text) {
+					notes = append(notes, text)
+				}
+			}
+		}
+	}
+	return notes
 }
 
 // row is a record's line of a table; of two figures the first is Triglot's.

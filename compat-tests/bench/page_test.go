@@ -40,6 +40,9 @@ func TestPage(t *testing.T) {
 		}
 	}
 	p.records[getCell.Name].Pairs[0].Busy = true
+	noted := p.records[getCell.Name].Pairs[1].Samples[roleEtcd]
+	noted.Notes = []string{"something else was measured"}
+	p.records[getCell.Name].Pairs[1].Samples[roleEtcd] = noted
 	p.records[getCell.Name].Pairs = append(p.records[getCell.Name].Pairs, p.records[getCell.Name].Pairs[1])
 	compareGolden(t, "page.md", p.write())
 

@@ -29,6 +29,8 @@ type sample struct {
 	// Foreign is the CPU time of neither the servers nor the client, with what the hypervisor
 	// took, as a share of one core: 1 is one core.
 	Foreign float64 `json:"foreign_share"`
+	// Notes say what the tool did otherwise than it was asked to.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // pair is a round: each server of the cell once. Tries is how often it was measured until the

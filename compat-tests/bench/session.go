@@ -9,9 +9,13 @@ import (
 	"time"
 )
 
-// graceLimit bounds how long a run waits until its server is quiet. What that puts off must
-// not fall into another one's turn.
-const graceLimit = 3 * time.Second
+const (
+	// graceLimit bounds how long a run waits until its server is quiet. What that puts off must
+	// not fall into another one's turn.
+	graceLimit = 3 * time.Second
+	// warmGrace is that of a warm-up, after which the same server goes on.
+	warmGrace = time.Second
+)
 
 // warmSeed is added to the seed of a warm-up: it is not to touch what the run then touches, in
 // the same order.
@@ -59,7 +63,7 @@ func (r *rig) open(ctx context.Context, c cell, roles []string) (_ session, err 
 		s.targets[role] = t
 	}
 	for _, role := range roles {
-		if _, err := s.run(ctx, s.targets[role], phase{ops: c.Ops}); err != nil {
+		if _, err := s.run(ctx, s.targets[role], phase{ops: c.Ops, seed: warmSeed, grace: graceLimit}); err != nil {
 			return nil, fmt.Errorf("%s: %w", role, err)
 		}
 	}
@@ -109,7 +113,7 @@ func (s *realSession) run(ctx context.Context, t *target, p phase) (loadResult, 
 func (s *realSession) measure(ctx context.Context, role string, seed int) (sample, error) {
 	t := s.targets[role]
 	if !s.cell.Cold {
-		if _, err := s.run(ctx, t, phase{ops: s.cell.warmOps(), seed: warmSeed + seed}); err != nil {
+		if _, err := s.run(ctx, t, phase{ops: s.cell.warmOps(), seed: warmSeed + seed, grace: warmGrace}); err != nil {
 			return sample{}, err
 		}
 	}

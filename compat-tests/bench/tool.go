@@ -33,6 +33,7 @@ type loadResult struct {
 	} `json:"latency"`
 	ClientCPU float64       `json:"client_cpu_us_per_op"`
 	Servers   []serverUsage `json:"servers"`
+	Notes     []string      `json:"notes"`
 }
 
 // serverUsage is what a server's process consumed during a run.
@@ -68,7 +69,7 @@ func (r loadResult) sample() (sample, error) {
 	return sample{
 		Ops: ops, Seconds: r.Seconds, Rate: n / r.Seconds, P50: r.Latency.P50, P99: r.Latency.P99,
 		CPU: cpu * 1e6 / n, Later: later * 1e6 / n, Client: r.ClientCPU * float64(r.Ops) / n,
-		Switches: float64(switches) / n, Written: float64(written) / n, RSS: float64(rss) / (1 << 20),
+		Switches: float64(switches) / n, Written: float64(written) / n, RSS: float64(rss) / (1 << 20), Notes: r.Notes,
 	}, nil
 }
 
