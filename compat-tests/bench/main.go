@@ -167,6 +167,11 @@ func (c *config) rig(ctx context.Context, root string) (*rig, error) {
 	}
 	ids.Triglot = ids.Peers[roleTriglot]
 	client := cmp.Or(c.client, binaries[roleTriglot])
+	if c.client != "" {
+		if ids.Client, err = hashOf(c.client); err != nil {
+			return nil, err
+		}
+	}
 	r := &rig{
 		starter: starter{binaries: binaries}, tool: tool{binary: client, prefix: []string{"bench"}},
 		larder: larder{dir: filepath.Join(c.dir, "filled")}, ids: ids, dir: c.dir,

@@ -51,6 +51,10 @@ type starter struct {
 // recommended quota.
 var roomFlags = []string{"--quota-backend-bytes", "8589934592"}
 
+// loneURL is what a lone member advertises, and nobody dials. Its identity comes from it, so
+// a copied data directory is served under the same.
+const loneURL = "http://127.0.0.1:2380"
+
 // heap is ZooKeeper's: enough for its million znodes, so that it does not collect garbage all
 // the time; it comes with 1000 MB and says to size it by the data. The collector is the one
 // that Java chooses for such a machine.
@@ -72,7 +76,7 @@ func (s starter) start(ctx context.Context, role, dir string, members int) (*tar
 
 // startMembers starts members of etcd or Triglot, each as its makers ship it.
 func (s starter) startMembers(ctx context.Context, role string, kind server.Target, dir string, members int) (*target, error) {
-	options := server.Options{Target: kind, Binary: s.binaries[role], Args: slices.Clone(roomFlags)}
+	options := server.Options{Target: kind, Binary: s.binaries[role], Args: slices.Clone(roomFlags), AdvertisePeerURL: loneURL}
 	if kind == server.Triglot {
 		options.Args = append(options.Args, s.args...)
 	}

@@ -33,6 +33,7 @@ type record struct {
 // identity says which servers are measured.
 type identity struct {
 	Triglot string // hash of the binary
+	Client  string // hash of another one that makes the load, if it is another
 	// Peers are the versions or hashes of the peers by role.
 	Peers map[string]string
 }
@@ -40,10 +41,10 @@ type identity struct {
 // key names a cell's results: whatever would make another figure is in it.
 func (id identity) key(c cell, peer string) (string, error) {
 	encoded, err := json.Marshal(struct {
-		Method        int
-		Triglot, Peer string
-		Cell          cell
-	}{method, id.Triglot, peer + " " + id.Peers[peer], c})
+		Method                int
+		Triglot, Client, Peer string
+		Cell                  cell
+	}{method, id.Triglot, id.Client, peer + " " + id.Peers[peer], c})
 	if err != nil {
 		return "", err
 	}
