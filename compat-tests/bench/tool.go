@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// loadTimeout bounds a run of the tool: etcd's slowest catch-up takes half a minute on a
+	// loadTimeout bounds a run of the tool: filling etcd with a million keys takes a minute on a
 	// quiet machine.
-	loadTimeout = 5 * time.Minute
+	loadTimeout = 10 * time.Minute
 	// killDelay is how long a tool that was interrupted may take to end.
 	killDelay = 5 * time.Second
 )
