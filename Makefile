@@ -150,12 +150,20 @@ zkoracle: need-go need-java build ## the diff against a real ZooKeeper: SEEDS=20
 	cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds $(or $(SEEDS),20) -steps $(or $(STEPS),8600)
 
 .PHONY: bench
-bench: need-go build ## Go benchmarks with allocations
-	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./storage/... ./frontends/...
-
-.PHONY: bench-server
-bench-server: need-go build ## whole servers side by side: Triglot and etcd in turn
+bench: need-go need-java ## beside stock etcd and ZooKeeper, into docs/benchmarks.md; 80 minutes, resumable
 	cd compat-tests && $(GO) run ./bench $(ARGS)
+
+.PHONY: bench-short
+bench-short: need-go need-java ## a guard against regressions: five cells of bench in under three minutes
+	cd compat-tests && $(GO) run ./bench -short
+
+.PHONY: bench-profile
+bench-profile: need-go ## a CPU profile under load, for the compiler: cmd/triglot/default.pgo
+	cd compat-tests && $(GO) run ./bench -pgo $(abspath cmd/triglot/default.pgo)
+
+.PHONY: bench-go
+bench-go: need-go ## Go benchmarks with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./storage/... ./frontends/...
 
 .PHONY: bench-heavy
 bench-heavy: need-go build ## memory, disk, starts and stalls with millions of keys, beside etcd: takes hours

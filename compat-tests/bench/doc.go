@@ -1,22 +1,17 @@
-// Command bench measures servers side by side with one and the same client: stock
-// etcd and Triglot, or ZooKeeper and Triglot.
+// Command bench measures Triglot beside stock etcd and stock ZooKeeper, cell by cell, and
+// judges the bars of issue 7.
 //
-// It starts them and, if asked, a null server (the protocol before a map: the
-// floor of any server in Go) as processes of their own and
-// loads them in turn within one run, the order reversed from round to round, so
-// that whatever else happens on the machine meets all of them alike. The load is
-// a fixed number of closed-loop operations through raw stubs on few
-// connections: the client costs little and does not differ between servers.
+// A cell is one load on two or three servers, each a process of its own (or three, for a
+// cluster) on free loopback ports: Triglot, its peer, and for some a null server, the
+// protocol before a map. They are loaded in turn by "triglot bench", the same client for
+// all, and the order is turned round from one pair to the next (A B B A ...), so that
+// whatever else happens on the machine meets all of them alike. What is compared are
+// ratios within a pair, of which the median and the spread count.
 //
-// The first figure is the server's own CPU time per operation, read from /proc;
-// throughput and latency follow. What is compared are ratios within a round, of
-// which the median and the spread are printed.
+// A finished cell is a JSON file under .build/bench, keyed by what was measured; a run that
+// was stopped goes on with the next one. The page, docs/benchmarks.md, is written from these
+// files. See README.md.
 //
-//	go run ./bench -triglot ../.build/triglot -etcd ./path/to/etcd -pairs 7
-//
-// With -profile DIR each server is, after the measured rounds, loaded once more
-// under "perf record", and the reports are written to DIR. See README.md.
-//
-// The command owns the processes it starts and their data directories, and
-// removes both; it uses the loopback interface only.
+// The command owns the processes it starts and their data directories, and removes both; it
+// uses the loopback interface only.
 package main

@@ -8,43 +8,33 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
-	"strconv"
-	"strings"
+	"syscall"
 	"time"
+
+	"github.com/triglot/triglot/compat-tests/server"
+	"github.com/triglot/triglot/compat-tests/zkserver"
 )
-
-// face is a protocol: who speaks it, what is asked in it, and how.
-type face struct {
-	// servers and kinds are what is measured if nothing else is asked for.
-	servers, kinds string
-	// start starts a server of a kind; see startAll.
-	start func(ctx context.Context, kind, binary, parent string) (*target, func() error, error)
-	dial  func(ctx context.Context, endpoint string, conns int, d *data) (client, error)
-}
-
-var faces = map[string]face{
-	"etcd": {"etcd,triglot,null,null-tuned", "put,get", startEtcd, newEtcdClient},
-	"zk":   {"zookeeper,triglot,null", "set,create,get", startZK, newZKClient},
-	// Half the machine is the client's then.
-	"zk-stock": {"zookeeper,triglot,null", "set,create,get", startZK, newStockClient},
-}
 
 // config is the command line.
 type config struct {
-	face           face
-	servers, kinds []string
-	clients        []int
-	binaries       map[string]string
-	rounds, ops    int
-	conns          int
-	keys, bytes    int
-	dir            string
-	jsonPath       string
-	profileDir     string
-	timeout        time.Duration
+	only    string
+	pairs   int
+	tries   int
+	scale   float64
+	again   bool
+	list    bool
+	short   bool
+	page    bool
+	out     string
+	dir     string
+	triglot string
+	against string
+	client  string
+	profile string
+	pgo     string
 }
 
 func main() {
@@ -57,11 +47,8 @@ func main() {
 		return
 	}
 	fail(err)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	debug.SetGCPercent(400) // the client's garbage must not take the server's cores
 	fail(run(ctx, c))
 }
 
@@ -73,146 +60,233 @@ func fail(err error) {
 }
 
 func parseFlags(args []string, usage io.Writer) (*config, error) {
-	c := &config{binaries: map[string]string{}}
+	c := &config{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(usage)
-	name := flags.String("face", "etcd", "the protocol and the client: etcd, zk, or zk-stock (ZooKeeper's with go-zookeeper)")
-	servers := flags.String("servers", "", "servers to measure (etcd or zookeeper, triglot, null, null-tuned, or KIND=PATH); the first is what the others are compared with; all if empty")
-	etcd := flags.String("etcd", "", "path of the etcd binary (built from tools/go.mod if empty)")
-	triglot := flags.String("triglot", "", "path of the triglot binary (built from this tree if empty)")
-	kinds := flags.String("kinds", "", "operations: put, get (linearizable), sget (serializable); of zk: set, create, get; the face's own if empty")
-	clients := flags.String("clients", "1,100,1000", "numbers of closed-loop clients")
-	flags.IntVar(&c.rounds, "pairs", 7, "rounds; each measures every cell once on every server")
-	flags.IntVar(&c.ops, "ops", 60_000, "operations of a cell of 100 or more clients; fewer clients do fewer")
-	flags.IntVar(&c.conns, "conns", 10, "connections")
-	flags.IntVar(&c.keys, "keys", 10_000, "keys")
-	flags.IntVar(&c.bytes, "bytes", 256, "bytes of a value")
-	flags.StringVar(&c.dir, "dir", "", "where the data directories are made; the system's temporary directory if empty")
-	flags.StringVar(&c.jsonPath, "json", "", "write the report to this file too")
-	flags.StringVar(&c.profileDir, "profile", "", "record CPU profiles of the servers with perf into this directory")
-	flags.DurationVar(&c.timeout, "timeout", 30*time.Minute, "give up after this time")
+	flags.StringVar(&c.only, "only", "", "measure the cells whose names match this expression; all if empty")
+	flags.IntVar(&c.pairs, "pairs", 7, "pairs of a cell; each measures every server once")
+	flags.IntVar(&c.tries, "tries", maxTries, "how often a pair is measured if others keep the machine busy")
+	flags.Float64Var(&c.scale, "scale", 1, "how much of each cell's keys and operations: 0.01 shows that it runs at all")
+	flags.BoolVar(&c.again, "again", false, "measure what is finished once more")
+	flags.BoolVar(&c.list, "list", false, "list the cells, what is kept of them and the forecast, and measure nothing")
+	flags.BoolVar(&c.short, "short", false, "the guard against regressions: five cells in under three minutes")
+	flags.BoolVar(&c.page, "page", false, "write the page from what is kept, and measure nothing")
+	flags.StringVar(&c.out, "out", "", "the page; docs/benchmarks.md if empty, - for none")
+	flags.StringVar(&c.dir, "dir", "", "where results and data directories are; .build/bench if empty; choose a real disk")
+	flags.StringVar(&c.triglot, "triglot", "", "path of the triglot binary (built from this tree if empty)")
+	flags.StringVar(&c.against, "against", "", "measure beside this build of triglot instead of the stock servers, and write no page")
+	flags.StringVar(&c.client, "client", "", "path of the triglot binary that makes the load; -triglot's if empty")
+	flags.StringVar(&c.profile, "profile", "", "record CPU profiles of the cells' servers with perf into this directory, and measure nothing")
+	flags.StringVar(&c.pgo, "pgo", "", "write a CPU profile for the compiler to this file, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	var found bool
-	if c.face, found = faces[*name]; !found {
-		return nil, fmt.Errorf("-face: %q is not etcd, zk or zk-stock", *name)
+	if c.pairs < 1 || c.tries < 1 || c.scale <= 0 || c.scale > 1 || flags.NArg() > 0 {
+		return nil, errors.New("-pairs and -tries must be positive, -scale above 0 and at most 1, and nothing follows the flags")
 	}
-	c.servers = strings.Split(cmp.Or(*servers, c.face.servers), ",")
-	c.kinds = strings.Split(cmp.Or(*kinds, c.face.kinds), ",")
-	for _, text := range strings.Split(*clients, ",") {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 {
-			return nil, fmt.Errorf("-clients: %q is not a positive number", text)
-		}
-		c.clients = append(c.clients, n)
-	}
-	if min(c.rounds, c.ops, c.conns, c.keys, c.bytes) < 1 || flags.NArg() > 0 {
-		return nil, errors.New("-pairs, -ops, -conns, -keys and -bytes must be positive, and nothing follows the flags")
-	}
-	c.binaries["etcd"], c.binaries["triglot"] = *etcd, *triglot
 	return c, nil
 }
 
-// cells are the points to measure: the kinds one after the other.
-func (c *config) cells() []cell {
-	var cells []cell
-	for _, kind := range c.kinds {
-		for _, clients := range c.clients {
-			cells = append(cells, cell{Op: operation(kind), Clients: clients, Ops: opsOf(c.ops, clients)})
-		}
-	}
-	return cells
-}
-
-// opsOf scales the operations of a cell to what few clients can do in a similar
-// time.
-func opsOf(ops, clients int) int {
-	return min(ops, max(ops/20, ops*clients/100, 1))
-}
-
-// run starts the servers, measures and reports. It ends every server it started.
+// run does what the command line asks for.
 func run(ctx context.Context, c *config) (err error) {
-	if c.profileDir != "" {
-		if err := os.MkdirAll(c.profileDir, 0o755); err != nil {
-			return err
-		}
-	}
-	servers, stop, err := startAll(ctx, c)
-	defer func() { err = errors.Join(err, stop()) }()
+	root, err := server.Root()
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(servers))
-	for i, s := range servers {
-		names[i] = s.name
-	}
-	cells := c.cells()
-	if err := warmUp(ctx, servers, cells); err != nil {
+	c.dir = cmp.Or(c.dir, filepath.Join(root, ".build", "bench"))
+	if c.dir, err = filepath.Abs(c.dir); err != nil {
 		return err
 	}
-	r := newReport(map[string]string{
-		"servers": strings.Join(names, ","), "pairs": strconv.Itoa(c.rounds), "conns": strconv.Itoa(c.conns),
-		"keys": strconv.Itoa(c.keys), "bytes": strconv.Itoa(c.bytes),
-	})
-	for round := range c.rounds {
-		for _, point := range cells {
-			for _, s := range order(servers, round) {
-				measured, err := measure(ctx, s, point, round)
-				if err != nil {
-					return err
-				}
-				r.Samples = append(r.Samples, measured)
-			}
+	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+		return err
+	}
+	chosen, err := c.cells()
+	if err != nil {
+		return err
+	}
+	rig, err := c.rig(ctx, root)
+	if err != nil {
+		return err
+	}
+	r := c.runner(rig, root)
+	switch {
+	case c.list:
+		return listCells(os.Stdout, r, chosen)
+	case c.page:
+		return c.writePage(r, root)
+	}
+	unlock, err := server.LockFile(filepath.Join(c.dir, "lock")) // two at once measure each other
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	switch {
+	case c.short:
+		return runShort(ctx, r, os.Stdout)
+	case c.profile != "":
+		return profileAll(ctx, r, chosen, c.profile)
+	case c.pgo != "":
+		return recordPGO(ctx, rig, c.pgo, os.Stderr)
+	}
+	return c.measure(ctx, r, rig, chosen, root)
+}
+
+func (c *config) cells() ([]cell, error) {
+	chosen, err := pick(cells, c.only)
+	for i := range chosen {
+		chosen[i] = chosen[i].scaled(c.scale)
+	}
+	return chosen, err
+}
+
+// rig finds or builds the binaries.
+func (c *config) rig(ctx context.Context, root string) (*rig, error) {
+	binaries := map[string]string{roleTriglot: c.triglot, roleAgainst: c.against}
+	if c.triglot == "" {
+		var err error
+		if binaries[roleTriglot], err = buildTriglot(ctx, root, c.dir); err != nil {
+			return nil, err
 		}
-		fmt.Fprintf(os.Stderr, "round %d of %d done\n", round+1, c.rounds)
 	}
-	r.compare(names, cells)
-	if err := r.print(os.Stdout, names, cells); err != nil {
+	ids := identity{Peers: map[string]string{roleZooKeeper: zkserver.Version}}
+	etcd, err := server.Binary(string(server.Etcd))
+	if err != nil {
+		return nil, err
+	}
+	binaries[roleEtcd] = etcd
+	for role, path := range binaries {
+		if path == "" {
+			continue
+		}
+		if binaries[role], err = filepath.Abs(path); err != nil {
+			return nil, err
+		}
+		if ids.Peers[role], err = hashOf(path); err != nil {
+			return nil, err
+		}
+	}
+	ids.Triglot = ids.Peers[roleTriglot]
+	client := cmp.Or(c.client, binaries[roleTriglot])
+	if c.client != "" {
+		if ids.Client, err = hashOf(c.client); err != nil {
+			return nil, err
+		}
+	}
+	r := &rig{
+		starter: starter{binaries: binaries}, tool: tool{binary: client, prefix: []string{"bench"}},
+		larder: larder{dir: filepath.Join(c.dir, "filled")}, ids: ids, dir: c.dir,
+	}
+	return r, r.larder.prune(ids.Triglot, cmp.Or(ids.Peers[roleAgainst], ids.Triglot))
+}
+
+// buildTriglot builds the binary as make does, but with symbols, for profiles, and without
+// what changes with every commit: a page or a note that is committed is to make nothing old.
+func buildTriglot(ctx context.Context, root, dir string) (string, error) {
+	path := filepath.Join(dir, "triglot")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, "./cmd/triglot")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build ./cmd/triglot: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+func (c *config) runner(rig *rig, root string) *runner {
+	r := &runner{
+		open: rig.open, store: store{dir: filepath.Join(c.dir, "results")}, ids: rig.ids, pairs: c.pairs, tries: c.tries,
+		again: c.again, machine: thisMachine(root), log: os.Stderr, now: time.Now,
+	}
+	if c.against != "" {
+		r.against = roleAgainst
+	}
+	return r
+}
+
+// measure measures the chosen cells and writes the page.
+func (c *config) measure(ctx context.Context, r *runner, rig *rig, chosen []cell, root string) error {
+	forecast, err := r.forecast(chosen)
+	if err != nil {
 		return err
 	}
-	if c.jsonPath != "" {
-		if err := r.write(c.jsonPath); err != nil {
+	fmt.Fprintf(r.log, "%d cells, about %s on a quiet machine; stopped, it goes on with the next cell\n", len(chosen), forecast.Round(time.Minute))
+	records, err := r.run(ctx, chosen)
+	printRecords(os.Stdout, chosen, records)
+	if c.against == "" && c.scale == 1 {
+		err = errors.Join(err, c.writePage(r, root))
+	}
+	return errors.Join(err, rig.sweep())
+}
+
+// writePage writes the page from all that is kept of this build of Triglot.
+func (c *config) writePage(r *runner, root string) error {
+	path := cmp.Or(c.out, filepath.Join(root, "docs", "benchmarks.md"))
+	if path == "-" {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(root, "compat-tests", "bench", "notes.md"))
+	if err != nil {
+		return err
+	}
+	p := page{cells: cells, bars: bars, records: map[string]*record{}, notes: readNotes(string(text))}
+	if unknown := strangers(p.notes, cells); len(unknown) > 0 {
+		return fmt.Errorf("notes.md: no cell is called %q", unknown)
+	}
+	r.pairs = 1 // the page says how many there are
+	for _, one := range cells {
+		found, err := r.finished(one)
+		if err != nil {
 			return err
 		}
+		if found != nil {
+			p.records[one.Name] = found
+		}
 	}
-	if c.profileDir != "" {
-		return profileAll(ctx, servers, cells, c.profileDir)
+	return os.WriteFile(path, []byte(p.write()), 0o644)
+}
+
+// listCells prints the cells, and what is kept of them.
+func listCells(w io.Writer, r *runner, chosen []cell) error {
+	for _, one := range chosen {
+		kept, err := r.finished(one)
+		if err != nil {
+			return err
+		}
+		text := "about " + one.forecast(r.pairs, len(r.roles(one))).String()
+		if kept != nil {
+			text = "kept from " + kept.Ended.Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "%-28s %-52s %s\n", one, one.describe(), text)
 	}
+	forecast, err := r.forecast(chosen)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%d cells, about %s to go\n", len(chosen), forecast.Round(time.Minute))
 	return nil
 }
 
-// warmUp fills every server and runs every cell once, unmeasured.
-func warmUp(ctx context.Context, servers []*target, cells []cell) error {
-	for _, s := range servers {
-		if err := s.loader.fill(ctx); err != nil {
-			return fmt.Errorf("%s: fill: %w", s.name, err)
+// printRecords prints what was measured, in short.
+func printRecords(w io.Writer, chosen []cell, records map[string]*record) {
+	for _, one := range chosen {
+		r := records[one.Name]
+		if r == nil {
+			fmt.Fprintf(w, "%-28s not measured\n", one)
+			continue
 		}
-		for _, point := range cells {
-			if _, err := measure(ctx, s, point, -1); err != nil {
-				return err
-			}
-		}
+		shown := func(f figure) string { s, _ := f.of(r); return s.format(2) }
+		fmt.Fprintf(w, "%-28s CPU %s  ops/s %s  p99 %s\n", one, shown(cpuRatio), shown(rateRatio), shown(p99Ratio))
 	}
-	return nil
 }
 
-// profileAll loads every server once more, with the most clients of each kind,
-// under perf.
-func profileAll(ctx context.Context, servers []*target, cells []cell, dir string) error {
-	last := map[operation]cell{}
-	for _, point := range cells {
-		if point.Clients >= last[point.Op].Clients {
-			last[point.Op] = point
-		}
+// sweep removes the data of runs that were killed.
+func (r *rig) sweep() error {
+	left, err := filepath.Glob(filepath.Join(r.dir, "run-*"))
+	if err != nil {
+		return err
 	}
-	for _, s := range servers {
-		for _, point := range last {
-			base := filepath.Join(dir, s.name+"-"+string(point.Op))
-			if err := profile(ctx, s, point, base); err != nil {
-				return err
-			}
-		}
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	return nil
+	return err
 }

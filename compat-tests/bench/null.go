@@ -32,7 +32,7 @@ var nullOptions = map[string][]grpc.ServerOption{
 	nullName: {},
 	// The other has what frontends/etcdv3 sets for speed, so that a server on it
 	// can be compared with its own transport.
-	"null-tuned": {
+	nullTuned: {
 		grpc.StaticStreamWindowSize(1 << 20),
 		grpc.StaticConnWindowSize(4 << 20),
 		grpc.NumStreamWorkers(1024),
@@ -42,7 +42,8 @@ var nullOptions = map[string][]grpc.ServerOption{
 }
 
 const (
-	nullName = "null"
+	nullName  = "null"
+	nullTuned = "null-tuned"
 	// zkNullName is the argument for the null server of ZooKeeper's face.
 	zkNullName = "null-zk"
 )

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"text/tabwriter"
 )
 
 // parts says where a server's CPU time goes: by package, in each by what the
@@ -226,4 +227,13 @@ func sum(counts *[activities]int) int {
 		total += n
 	}
 	return total
+}
+
+// align writes a text whose columns end in tabs as a table.
+func align(w io.Writer, text string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	if _, err := io.WriteString(table, text); err != nil {
+		return err
+	}
+	return table.Flush()
 }

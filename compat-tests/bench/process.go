@@ -14,143 +14,102 @@ import (
 // every architecture that Go supports.
 const clockTick = 10 * time.Millisecond
 
-// usage is what a process has consumed since it started, and its memory now.
-type usage struct {
-	user, system time.Duration
-	// switches counts context switches of the live threads, voluntary or not.
-	switches int64
-	// writtenBytes counts bytes sent to the block layer, writeCalls the write
-	// system calls.
-	writtenBytes, writeCalls int64
-	residentBytes            int64
+// cpuOf is the CPU time that a process has used since it started.
+func cpuOf(pid int) (time.Duration, error) {
+	path := filepath.Join("/proc", strconv.Itoa(pid), "stat")
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	cpu, err := parseStat(stat)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return cpu, nil
 }
 
-func (u usage) cpu() time.Duration { return u.user + u.system }
-
-// usageOf reads the usage of a process of the machine.
-func usageOf(pid int) (usage, error) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
-	if err != nil {
-		return usage{}, err
-	}
-	var u usage
-	if u.user, u.system, err = parseStat(stat); err != nil {
-		return usage{}, fmt.Errorf("%s/stat: %w", dir, err)
-	}
-	io, err := os.ReadFile(filepath.Join(dir, "io"))
-	if err != nil {
-		return usage{}, err
-	}
-	u.writtenBytes = field(io, "write_bytes")
-	u.writeCalls = field(io, "syscw")
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
-	if err != nil {
-		return usage{}, err
-	}
-	u.residentBytes = field(status, "VmRSS") << 10
-	threads, err := filepath.Glob(filepath.Join(dir, "task", "*", "status"))
-	if err != nil {
-		return usage{}, err
-	}
-	for _, thread := range threads {
-		status, err := os.ReadFile(thread)
-		if err != nil {
-			continue // the thread has ended since
-		}
-		u.switches += field(status, "voluntary_ctxt_switches") + field(status, "nonvoluntary_ctxt_switches")
-	}
-	return u, nil
-}
-
-// parseStat finds utime and stime in a line of /proc/PID/stat. The command name
+// parseStat adds utime and stime in a line of /proc/PID/stat. The command name
 // may hold spaces and parentheses, so the fields count from the last ")".
-func parseStat(stat []byte) (user, system time.Duration, err error) {
+func parseStat(stat []byte) (time.Duration, error) {
 	_, rest, found := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(") "))
 	fields := strings.Fields(string(rest))
 	if !found || len(fields) < 13 {
-		return 0, 0, fmt.Errorf("cannot parse %q", stat)
+		return 0, fmt.Errorf("cannot parse %q", stat)
 	}
-	ticks := [2]int64{}
-	for i := range ticks { // utime and stime are fields 14 and 15; state is the third
-		if ticks[i], err = strconv.ParseInt(fields[11+i], 10, 64); err != nil {
-			return 0, 0, err
-		}
-	}
-	return time.Duration(ticks[0]) * clockTick, time.Duration(ticks[1]) * clockTick, nil
-}
-
-// field returns the number after "name:" at the start of a line, 0 if there is
-// none.
-func field(text []byte, name string) int64 {
-	for line := range strings.Lines(string(text)) {
-		value, found := strings.CutPrefix(line, name+":")
-		if !found {
-			continue
-		}
-		words := strings.Fields(value)
-		if len(words) == 0 {
-			return 0
-		}
-		n, err := strconv.ParseInt(words[0], 10, 64)
+	ticks := int64(0)
+	for _, text := range fields[11:13] { // utime and stime are fields 14 and 15; state is the third
+		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return 0
+			return 0, err
 		}
-		return n
+		ticks += n
 	}
-	return 0
+	return time.Duration(ticks) * clockTick, nil
 }
 
-// machineBusy is the CPU time that all processes of the machine together have
-// used, and what the hypervisor has taken away.
-func machineBusy() (busy, steal time.Duration, err error) {
+// machineBusy is the CPU time that all processes of the machine together have used, with what
+// the hypervisor has taken away. Interrupts are left out: those of a quiet machine are the
+// load's own.
+func machineBusy() (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
+	return parseBusy(stat)
+}
+
+func parseBusy(stat []byte) (time.Duration, error) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	fields := strings.Fields(string(line))
 	if len(fields) < 9 || fields[0] != "cpu" {
-		return 0, 0, fmt.Errorf("cannot parse /proc/stat: %q", line)
+		return 0, fmt.Errorf("cannot parse /proc/stat: %q", line)
 	}
-	// cpu user nice system idle iowait irq softirq steal
-	for i, text := range fields[1:9] {
-		n, err := strconv.ParseInt(text, 10, 64)
+	busy := time.Duration(0)
+	for _, i := range []int{1, 2, 3, 8} { // cpu user nice system idle iowait irq softirq steal
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		busy += time.Duration(n) * clockTick
+	}
+	return busy, nil
+}
+
+// onlooker tells how much of the machine others take.
+type onlooker struct {
+	pids  []int // of the servers, measured or idle
+	began time.Time
+	busy  time.Duration
+	known time.Duration
+}
+
+// look begins to watch the machine beside the servers of the given ids and this process.
+func look(pids []int) (*onlooker, error) {
+	o := &onlooker{pids: append([]int{os.Getpid()}, pids...), began: time.Now()}
+	var err error
+	o.busy, o.known, err = o.read()
+	return o, err
+}
+
+func (o *onlooker) read() (busy, known time.Duration, err error) {
+	for _, pid := range o.pids {
+		cpu, err := cpuOf(pid)
 		if err != nil {
 			return 0, 0, err
 		}
-		switch i {
-		case 3, 4: // idle
-		case 7:
-			steal = time.Duration(n) * clockTick
-		default:
-			busy += time.Duration(n) * clockTick
-		}
+		known += cpu
 	}
-	return busy, steal, nil
+	busy, err = machineBusy()
+	return busy, known, err
 }
 
-// settle waits until the process has used no more than a trace of CPU for a
-// quarter of a second, at most limit: work that a server puts off, such as
-// compaction, must not fall into another server's turn.
-func settle(pid int, limit time.Duration) (usage, error) {
-	const window = 250 * time.Millisecond
-	ticker := time.NewTicker(window)
-	defer ticker.Stop()
-	last, err := usageOf(pid)
+// foreign is the share of one core that others have taken since; client is what the client's
+// process took, which has ended.
+func (o *onlooker) foreign(client time.Duration) (float64, error) {
+	busy, known, err := o.read()
 	if err != nil {
-		return usage{}, err
+		return 0, err
 	}
-	for waited := time.Duration(0); waited < limit; waited += window {
-		<-ticker.C
-		now, err := usageOf(pid)
-		if err != nil {
-			return usage{}, err
-		}
-		if now.cpu()-last.cpu() <= clockTick {
-			return now, nil
-		}
-		last = now
-	}
-	return last, nil
+	others := busy - o.busy - (known - o.known) - client
+	return max(0, others.Seconds()/time.Since(o.began).Seconds()), nil
 }

@@ -7,12 +7,40 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
 // sampleHertz is odd so that it does not fall in step with anything periodic.
 const sampleHertz = 997
+
+// profileAll loads the servers of each cell once more under perf, and writes the reports into
+// a directory, named for the cell and the server.
+func profileAll(ctx context.Context, r *runner, cells []cell, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, c := range cells {
+		roles := r.roles(c)
+		s, err := r.open(ctx, c, roles)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c, err)
+		}
+		for _, role := range roles {
+			base := filepath.Join(dir, strings.ReplaceAll(c.Name, "/", "-")+"."+role)
+			if err = profile(ctx, s.(*realSession), c, role, base); err != nil {
+				break
+			}
+			fmt.Fprintf(r.log, "%s: %s: profiled into %s.*\n", c, role, base)
+		}
+		if err := errors.Join(err, s.close()); err != nil {
+			return fmt.Errorf("%s: %w", c, err)
+		}
+	}
+	return nil
+}
 
 // profile runs a cell on a server under "perf record" and writes base.perf.data
 // and three texts: base.parts.txt (by package), base.flat.txt (self time by
@@ -20,16 +48,16 @@ const sampleHertz = 997
 //
 // perf samples the process from outside, so the server needs no switch and pays
 // nothing when it is not sampled; Go's frame pointers give the stacks.
-func profile(ctx context.Context, t *target, c cell, base string) error {
+func profile(ctx context.Context, s *realSession, c cell, role, base string) error {
 	samples := base + ".perf.data"
 	record := exec.CommandContext(ctx, "perf", "record", "--quiet", "--freq", strconv.Itoa(sampleHertz),
-		"--call-graph", "fp", "--pid", strconv.Itoa(t.pid), "--output", samples)
+		"--call-graph", "fp", "--pid", s.targets[role].pidList(), "--output", samples)
 	var output bytes.Buffer
 	record.Stdout, record.Stderr = &output, &output
 	if err := record.Start(); err != nil {
 		return fmt.Errorf("perf record: %w", err)
 	}
-	measured, loadErr := measure(ctx, t, c, -1)
+	result, loadErr := s.run(ctx, s.targets[role], phase{ops: c.Ops, seed: 1, grace: graceLimit})
 	stopErr := record.Process.Signal(os.Interrupt) // perf writes its file and dies of the signal
 	if err := record.Wait(); err != nil && !interrupted(err) {
 		stopErr = errors.Join(stopErr, fmt.Errorf("perf record: %w: %s", err, output.Bytes()))
@@ -37,7 +65,12 @@ func profile(ctx context.Context, t *target, c cell, base string) error {
 	if err := errors.Join(loadErr, stopErr); err != nil {
 		return err
 	}
-	if err := writeParts(ctx, samples, base+".parts.txt", measured); err != nil {
+	measured, err := result.sample()
+	if err != nil {
+		return err
+	}
+	title := fmt.Sprintf("%s on %s", c, role)
+	if err := writeParts(ctx, samples, base+".parts.txt", title, measured); err != nil {
 		return err
 	}
 	flat := []string{"--no-children", "--call-graph", "none", "--percent-limit", "0.3", "--sort", "symbol"}
@@ -67,7 +100,7 @@ func perfReport(ctx context.Context, samples, path string, args []string) error 
 }
 
 // writeParts writes the samples by package.
-func writeParts(ctx context.Context, samples, path string, measured sample) (err error) {
+func writeParts(ctx context.Context, samples, path, title string, measured sample) (err error) {
 	script := exec.CommandContext(ctx, "perf", "script", "--no-inline", "--input", samples, "--fields", "ip,sym")
 	out, err := script.StdoutPipe()
 	if err != nil {
@@ -85,10 +118,10 @@ func writeParts(ctx context.Context, samples, path string, measured sample) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	_, err = fmt.Fprintf(file, "%s on %s: %.0f ops/s, %.1f us of CPU per operation, %d samples\n\n",
-		measured.cell, measured.Server, measured.OpsPerSecond, measured.CPUMicros+measured.LaterMicros, p.total)
+	_, err = fmt.Fprintf(file, "%s: %.0f ops/s, %.1f us of CPU per operation, %d samples\n\n",
+		title, measured.Rate, measured.CPU+measured.Later, p.total)
 	if err != nil {
 		return err
 	}
-	return p.print(file, measured.CPUMicros+measured.LaterMicros)
+	return p.print(file, measured.CPU+measured.Later)
 }

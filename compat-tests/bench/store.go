@@ -1,0 +1,106 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// method is part of every key. It changes when a change of this program makes what was
+// measured before something else.
+const method = 1
+
+// record is a cell that was measured.
+type record struct {
+	Key  string `json:"key"`
+	Cell cell   `json:"cell"`
+	// Peer is the server that Triglot was measured beside.
+	Peer  string    `json:"peer"`
+	Pairs []pair    `json:"pairs"`
+	Ended time.Time `json:"ended"`
+	// Took is how long the cell took in all.
+	Took time.Duration `json:"took_ns"`
+	// Machine says what it was measured on.
+	Machine machine `json:"machine"`
+}
+
+// identity says which servers are measured.
+type identity struct {
+	Triglot string // hash of the binary
+	Client  string // hash of another one that makes the load, if it is another
+	// Peers are the versions or hashes of the peers by role.
+	Peers map[string]string
+}
+
+// key names a cell's results: whatever would make another figure is in it.
+func (id identity) key(c cell, peer string) (string, error) {
+	encoded, err := json.Marshal(struct {
+		Method                int
+		Triglot, Client, Peer string
+		Cell                  cell
+	}{method, id.Triglot, id.Client, peer + " " + id.Peers[peer], c})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(encoded))[:16], nil
+}
+
+// store keeps records as JSON files in a directory.
+type store struct{ dir string }
+
+func (s store) path(c cell, key string) string {
+	return filepath.Join(s.dir, strings.ReplaceAll(c.Name, "/", "-")+"."+key+".json")
+}
+
+// load returns the record of a cell, nil if there is none.
+func (s store) load(c cell, key string) (*record, error) {
+	text, err := os.ReadFile(s.path(c, key))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &record{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.path(c, key), err)
+	}
+	return r, nil
+}
+
+// save keeps a record; a file that has its name is complete.
+func (s store) save(r *record) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return err
+	}
+	path := s.path(r.Cell, r.Key)
+	partial := path + ".partial"
+	if err := os.WriteFile(partial, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(partial, path)
+}
+
+// hashOf is the hash of a file, short.
+func hashOf(path string) (_ string, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x", hash.Sum(nil))[:16], nil
+}
