@@ -173,7 +173,7 @@ func checkVacant(fs storage.FS, path string) error {
 // makeMember founds a member in a directory of its own, which stays locked. An engine
 // that fails must not be closed, nor waited for: the process is about to end.
 func makeMember(cfg *Config, p *plan, dir *dataDir) error {
-	d := &disk{dir: dir, id: p.id}
+	d := newDisk(dir, p.id)
 	// A restore that was killed after its last step has left its mark. The note comes
 	// first: what has neither is refused.
 	if err := dir.writeSynced(foundName, nil); err != nil {

@@ -32,6 +32,10 @@ type disk struct {
 	retired retired
 }
 
+func newDisk(dir *dataDir, id identity) *disk {
+	return &disk{dir: dir, id: id, growth: newGrowth()}
+}
+
 // openDisk opens the member in cfg's data directory, and founds it there if
 // there is none. fatal is told when the engine or the log has failed for good.
 func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
@@ -47,7 +51,7 @@ func openDisk(cfg *Config, m *metrics, fatal func(error)) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{dir: dir, id: plan.id, growth: newGrowth()}
+	d := newDisk(dir, plan.id)
 	if cfg.WAL.Dir != "" {
 		if dir.wal, err = openWALDir(cfg.FS, cfg.WAL.Dir, plan.id); err != nil {
 			return nil, errors.Join(err, dir.Close())
