@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -228,7 +229,11 @@ func (c *config) writePage(r *runner, root string) error {
 	if err != nil {
 		return err
 	}
-	p := page{cells: cells, bars: bars, records: map[string]*record{}, notes: readNotes(string(text))}
+	heavy, err := os.ReadFile(filepath.Join(c.dir, "heavy", "heavy.md"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	p := page{cells: cells, bars: bars, records: map[string]*record{}, notes: readNotes(string(text)), heavy: string(heavy)}
 	if unknown := strangers(p.notes, cells); len(unknown) > 0 {
 		return fmt.Errorf("notes.md: no cell is called %q", unknown)
 	}

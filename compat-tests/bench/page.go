@@ -15,9 +15,14 @@ type page struct {
 	records map[string]*record
 	// notes are the hand-written sections on cells, by name.
 	notes map[string]string
+	// heavy is what bench/heavy reported, empty if it has not run.
+	heavy string
 
 	text strings.Builder
 }
+
+// heavyNotes is the section of the notes about the report on big stores.
+const heavyNotes = "heavy"
 
 // readNotes splits a file of notes into the sections that begin with "## CELL".
 func readNotes(text string) map[string]string {
@@ -39,7 +44,7 @@ func readNotes(text string) map[string]string {
 func strangers(notes map[string]string, cells []cell) []string {
 	var list []string
 	for name := range notes {
-		if !slices.ContainsFunc(cells, func(c cell) bool { return c.Name == name }) {
+		if name != heavyNotes && !slices.ContainsFunc(cells, func(c cell) bool { return c.Name == name }) {
 			list = append(list, name)
 		}
 	}
@@ -55,8 +60,15 @@ func (p *page) write() string {
 	p.line("")
 	if len(p.records) == 0 {
 		p.line("Not measured yet.")
-		return p.text.String()
+	} else {
+		p.measured()
 	}
+	p.large()
+	return p.text.String()
+}
+
+// measured is all that comes from the records.
+func (p *page) measured() {
 	p.head()
 	verdicts := judgeAll(p.bars, p.records)
 	p.verdicts(verdicts)
@@ -70,7 +82,23 @@ func (p *page) write() string {
 		p.part(part.title, part.prefix)
 	}
 	p.floors()
-	return p.text.String()
+}
+
+// large is the report on big stores, as it is, with the notes on it.
+func (p *page) large() {
+	if p.heavy == "" {
+		return
+	}
+	p.line("")
+	p.line("## Millions of keys")
+	p.line("")
+	p.line("By `make bench-heavy`, on the same machine.")
+	p.line("")
+	p.line("%s", strings.TrimSpace(p.heavy))
+	if text := strings.TrimSpace(p.notes[heavyNotes]); text != "" {
+		p.line("")
+		p.line("%s", text)
+	}
 }
 
 func (p *page) line(format string, args ...any) {

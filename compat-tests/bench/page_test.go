@@ -28,7 +28,8 @@ func TestPage(t *testing.T) {
 		records: map[string]*record{
 			putCell.Name: recorded(putCell, 0.5, 1.4), getCell.Name: recorded(getCell, 1.2, 0.9), zk.Name: recorded(zk, 0.3, 2),
 		},
-		notes: readNotes("# Notes\n\nNot of a cell.\n\n## etcd/put/1000\n\nThe transport takes 22 us.\n\n    core/node  3.1 us\n\n## zookeeper/set/1000\n\nThis bar is met.\n"),
+		notes: readNotes("# Notes\n\nNot of a cell.\n\n## etcd/put/1000\n\nThe transport takes 22 us.\n\n    core/node  3.1 us\n\n## zookeeper/set/1000\n\nThis bar is met.\n\n## heavy\n\nThe disk was slow.\n"),
+		heavy: "### A table\n\n| bar | |\n",
 	}
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	for _, r := range p.records {

@@ -100,7 +100,7 @@ func memoryTable(all []*memory) string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("### Millions of keys\n\n" +
+	b.WriteString("### Memory, disk, starts\n\n" +
 		"Keys of 16 bytes with 256 random bytes, or znodes with as much data, written once in a scattered order. Memory is resident memory: after the start, the most under\n" +
 		"puts of random keys at half of what the server takes, and quiet again. A start is from the process to its first linearizable answer.\n\n" +
 		"| store | keys | on disk | idle | under puts | after | puts/s | p99 | start after a stop | kill -9 | stop, cold | kill -9, cold |\n" +
