@@ -14,7 +14,7 @@ const (
 	maxApplyBytes   = maxEntryBytes
 )
 
-// applyLoop is the applier goroutine's: it turns tasks into calls of the state
+// applyLoop belongs to the role of applying: it turns tasks into calls of the state
 // machine.
 type applyLoop struct {
 	to           Applier
@@ -22,30 +22,17 @@ type applyLoop struct {
 	self         core.MemberID
 	inbox        *mailbox
 	applied      *atomic.Uint64 // written here only
+	tasks        []*applyTask   // taken last
 
 	batch   []Committed // gathered for the next call
 	bytes   int
 	changed *Committed // the last of batch, in its task, if it changes the members
 }
 
-// run applies what comes until the queue is closed. Its error is the state
-// machine's.
-func (a *applyLoop) run(tasks *queue[*applyTask]) error {
-	var taken []*applyTask
-	for {
-		var ok bool
-		if taken, ok = tasks.take(taken); !ok {
-			return nil
-		}
-		if err := a.apply(taken); err != nil {
-			return err
-		}
-	}
-}
-
 // apply carries out tasks, several entries at a time, and reports each task as
-// soon as its entries are applied. Then it is the replica's again.
-func (a *applyLoop) apply(tasks []*applyTask) error {
+// soon as its entries are applied. Then it is the replica's again. If there is the token
+// of stepping to it, it has somebody come; with the last one the caller has it.
+func (a *applyLoop) apply(tasks []*applyTask) (held role, err error) {
 	reported := 0
 	flush := func(upTo int, l *leadership) error {
 		if err := a.flush(); err != nil {
@@ -55,9 +42,14 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 		// Before the replica hears of it: once it knows that an entry of its own
 		// term is applied it serves reads, which must find the new leader told.
 		a.tell(l)
-		if upTo > reported {
-			a.inbox.applied(tasks[reported:upTo])
+		if upTo == reported || !a.inbox.applied(tasks[reported:upTo]) {
 			reported = upTo
+			return nil
+		}
+		if reported = upTo; upTo == len(tasks) {
+			held = stepping
+		} else {
+			a.inbox.call()
 		}
 		return nil
 	}
@@ -65,29 +57,29 @@ func (a *applyLoop) apply(tasks []*applyTask) error {
 		leadership := t.leadership
 		if t.install != nil {
 			if err := flush(i, nil); err != nil {
-				return err
+				return held, err
 			}
 			if err := a.install(t.install); err != nil {
 				a.abandon(tasks[i:], err)
-				return err
+				return held, err
 			}
 		}
 		for j := range t.entries {
 			c := &t.entries[j]
 			if a.full(c) {
 				if err := flush(i, nil); err != nil {
-					return err
+					return held, err
 				}
 			}
 			a.gather(c)
 		}
 		if leadership != nil || i == len(tasks)-1 {
 			if err := flush(i+1, leadership); err != nil {
-				return err
+				return held, err
 			}
 		}
 	}
-	return nil
+	return held, nil
 }
 
 // full reports whether c must wait for the next call.
@@ -130,7 +122,7 @@ func (a *applyLoop) flush() error {
 	return nil
 }
 
-// install replaces the state. The log writer waits for it.
+// install replaces the state. Whoever appends waits for it.
 func (a *applyLoop) install(i *installation) error {
 	if err := a.to.Install(i.Installed); err != nil {
 		return fmt.Errorf("install the state of entry %d: %w", i.Index, err)

@@ -95,9 +95,10 @@ func TestFetchedStateWaitsForTheApplier(t *testing.T) {
 func TestChangesOfMembersEndTheirCall(t *testing.T) {
 	change := MemberChange{Kind: AddLearner, ID: 4}
 	machine := &recorder{refuse: func(c *Committed) bool { return c.Index == 3 }}
-	a := applyLoop{to: machine, inbox: newMailbox(1), applied: new(atomic.Uint64)}
+	a := applyLoop{to: machine, inbox: newMailbox(1, nil), applied: new(atomic.Uint64)}
 	task := &applyTask{entries: []Committed{{Index: 2}, {Index: 3, Change: change}, {Index: 4}, {Index: 5, Change: change}, {Index: 6}}}
-	require.NoError(t, a.apply([]*applyTask{task}))
+	_, err := a.apply([]*applyTask{task})
+	require.NoError(t, err)
 	require.Equal(t, []int{2, 2, 1}, machine.calls)
 	require.True(t, task.entries[1].Refused)
 	require.False(t, task.entries[3].Refused)

@@ -42,6 +42,10 @@ const (
 	// the consensus goroutine between two of them.
 	maxApplyingBytes = 4 << 20
 
+	// maxLazyBytes is how much is applied without the replica's being told at once: little
+	// of maxApplyingBytes.
+	maxLazyBytes = maxApplyingBytes / 16
+
 	// maxUnapplied is the number of committed entries that may wait to be applied
 	// before proposals are refused (etcd T-03). What the log held at the start does
 	// not count: while it is replayed, clients wait.

@@ -3,7 +3,6 @@ package consensus
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,21 +10,23 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/triglot/triglot/core"
-	"github.com/triglot/triglot/core/failpoint"
 )
 
-// Driver runs a member's consensus. It owns three goroutines: the consensus
-// goroutine owns the replica, the log writer is the only caller of Log.Append and Reset,
-// and the applier the only caller of Applier and OnLeadership. A fourth waits for
-// them to end and then answers everybody who still waits. All methods are safe
-// for concurrent use.
+// Driver runs a member's consensus. Its goroutines are the crew, whose roles own the rest,
+// one that makes the ticks, and one that waits for them to end and then answers everybody
+// who still waits. All methods are safe for concurrent use.
 type Driver struct {
 	config  Config
-	replica *replica // the consensus goroutine's, but for inherited, which is constant
+	status  publicStatus
+	crew    *crew
 	inbox   *mailbox
 	appends *queue[*appendTask]
 	applies *queue[*applyTask]
-	status  publicStatus
+
+	replica *replica // of stepping, but for inherited, which is constant
+	stepper stepper
+	writing []*appendTask // of appending: what was taken last
+	applier applyLoop     // of applying
 
 	stop     sync.Once
 	cause    error         // why it stopped; set before stopping is closed
@@ -34,8 +35,8 @@ type Driver struct {
 	done     chan struct{} // closed when they have ended and nobody waits
 }
 
-// publicStatus is the newest status, for readers on any goroutine. The consensus
-// goroutine writes it, but for applied, which is the applier's.
+// publicStatus is the newest status, for readers on any goroutine. Who steps writes it,
+// but for applied, which is the applier's.
 type publicStatus struct {
 	leader     atomic.Uint64
 	term       atomic.Uint64
@@ -67,34 +68,37 @@ func Start(c Config) (*Driver, error) {
 		}
 		c.Send = func([]*Message) {} // those that it may have one day get nothing
 	}
+	d := newDriver(c, r)
+	var running sync.WaitGroup
+	for range roles {
+		running.Go(d.crew.work)
+	}
+	running.Go(d.keepTime)
+	d.crew.hire(stepping) // for what the log holds already, and a lone member's campaign
+	go func() {
+		running.Wait()
+		d.finish()
+	}()
+	return d, nil
+}
+
+// newDriver makes a driver that nobody works for yet.
+func newDriver(c Config, r *replica) *Driver {
 	d := &Driver{
 		config:   c,
 		replica:  r,
-		inbox:    newMailbox(c.QueueBytes),
 		appends:  newQueue[*appendTask](),
 		applies:  newQueue[*applyTask](),
 		stopping: make(chan struct{}),
 		failed:   make(chan error, 1),
 		done:     make(chan struct{}),
 	}
+	d.inbox = newMailbox(c.QueueBytes, func() { d.crew.hire(stepping) })
+	d.applier = applyLoop{to: c.Applier, onLeadership: c.OnLeadership, self: c.ID, inbox: d.inbox, applied: &d.status.applied}
+	d.crew = newCrew(d.writeLog, d.applyCommitted, d.step)
 	d.status.publish(r.status)
 	d.status.applied.Store(c.Applied)
-	d.inbox.wake <- struct{}{} // for what the log holds already, and a lone member's campaign
-
-	var running sync.WaitGroup
-	running.Go(d.run)
-	running.Go(d.writeLog)
-	running.Go(func() {
-		a := applyLoop{to: c.Applier, onLeadership: c.OnLeadership, self: c.ID, inbox: d.inbox, applied: &d.status.applied}
-		if err := a.run(d.applies); err != nil {
-			d.fail(err)
-		}
-	})
-	go func() {
-		running.Wait()
-		d.finish()
-	}()
-	return d, nil
+	return d
 }
 
 // Propose takes a proposal in. It never waits. If it fails, nothing was
@@ -188,6 +192,7 @@ func (d *Driver) shutdown(cause error) {
 		d.appends.close()
 		d.applies.close()
 		close(d.stopping)
+		d.crew.end()
 		if cause != nil {
 			d.failed <- cause
 		}
@@ -226,109 +231,16 @@ func (d *Driver) finish() {
 	close(d.done)
 }
 
-// run is the consensus goroutine.
-func (d *Driver) run() {
+// keepTime makes the ticks.
+func (d *Driver) keepTime() {
 	ticker := time.NewTicker(d.config.TickInterval)
 	defer ticker.Stop()
-	var in inputs
-	var released int
-	hungry := false
 	for {
-		select { // what is due already
+		select {
+		case <-ticker.C:
+			d.inbox.tick()
 		case <-d.stopping:
 			return
-		case <-ticker.C:
-			in.ticks++
-		default:
-		}
-		if !d.inbox.take(&in, released, hungry, in.ticks > 0) {
-			select {
-			case <-d.stopping:
-				return
-			case <-ticker.C:
-				in.ticks++
-			case <-d.inbox.wake:
-			}
-			d.inbox.take(&in, 0, hungry, in.ticks > 0)
-		}
-		out, err := d.replica.step(d.config.Now(), &in)
-		if err != nil {
-			d.fail(err)
-			return
-		}
-		in.reset()
-		released = out.released
-		d.carryOut(&out)
-		was := hungry
-		if hungry = d.replica.hungry(); hungry && !was {
-			// The next entry takes what has gathered. Whoever is ready to run may be
-			// about to propose: a busy machine gets larger batches by letting them
-			// (BenchmarkBatching: 48 proposals an entry instead of 32 with 100 callers,
-			// 350 instead of 200 with 1000), an idle one is back here at once.
-			runtime.Gosched()
 		}
 	}
-}
-
-// carryOut hands on what a step wants done.
-func (d *Driver) carryOut(out *outputs) {
-	d.status.publish(out.status)
-	d.status.pending.Store(int64(out.pending))
-	for _, b := range out.answers {
-		b.wake()
-	}
-	if len(out.messages) > 0 {
-		if out.status.leader == d.config.ID {
-			failpoint.Hit(failpoint.RaftBeforeLeaderSend)
-		} else {
-			failpoint.Hit(failpoint.RaftBeforeFollowerSend)
-		}
-		d.config.Send(out.messages)
-	}
-	if out.fetch != 0 && d.config.Fetch != nil {
-		d.config.Fetch(out.fetch)
-	}
-	d.appends.put(out.appends)
-	d.applies.put(out.applies)
-}
-
-// writeLog is the log writer.
-func (d *Driver) writeLog() {
-	var tasks []*appendTask
-	for {
-		var ok bool
-		if tasks, ok = d.appends.take(tasks); !ok {
-			return
-		}
-		for _, t := range tasks {
-			if t.install != nil && !d.cutLog(t.install) {
-				return
-			}
-			if t.writes() {
-				t.announce(d.config.Appending)
-				failpoint.Hit(failpoint.RaftBeforeSave)
-				if err := d.config.Log.Append(t.hard, t.entries, t.sync); err != nil {
-					d.fail(fmt.Errorf("append to the log: %w", err))
-					return
-				}
-				failpoint.Hit(failpoint.RaftAfterSave)
-			}
-			d.inbox.appended(t)
-		}
-	}
-}
-
-// cutLog has the log begin behind a state, once that is installed. It returns false if
-// the member stops.
-func (d *Driver) cutLog(i *installation) bool {
-	select {
-	case <-i.done:
-	case <-d.stopping:
-		return false
-	}
-	if err := d.config.Log.Reset(i.Index, i.Term); err != nil {
-		d.fail(fmt.Errorf("begin the log behind entry %d: %w", i.Index, err))
-		return false
-	}
-	return true
 }

@@ -78,19 +78,23 @@ func TestApplyCalls(t *testing.T) {
 	}
 	var applied atomic.Uint64
 	state := &recorder{}
-	inbox := newMailbox(0)
+	inbox := newMailbox(0, nil)
 	a := applyLoop{to: state, inbox: inbox, applied: &applied}
 	tasks := []*applyTask{task(600 << 10), task(600<<10, 600<<10), task(1, 2), task(3), task(2<<20, 1)}
-	require.NoError(t, a.apply(tasks))
+	held, err := a.apply(tasks)
+	require.NoError(t, err)
+	require.Zero(t, held, "somebody steps")
 	require.Equal(t, []int{1, 1, 4, 1, 1}, state.calls)
 	require.Equal(t, tasks, inbox.rest().applied)
 	require.Equal(t, index, applied.Load())
 
 	state.calls = nil
-	require.NoError(t, a.apply([]*applyTask{task(1), task(1), task(1)}))
+	_, err = a.apply([]*applyTask{task(1), task(1), task(1)})
+	require.NoError(t, err)
 	require.Equal(t, []int{3}, state.calls)
 	state.calls = nil
-	require.NoError(t, a.apply([]*applyTask{task(make([]int, 2*maxApplyEntries+1)...)}))
+	_, err = a.apply([]*applyTask{task(make([]int, 2*maxApplyEntries+1)...)})
+	require.NoError(t, err)
 	require.Equal(t, []int{maxApplyEntries, maxApplyEntries, 1}, state.calls)
 }
 
@@ -153,47 +157,52 @@ func TestStopAnswersTheMailbox(t *testing.T) {
 // Messages of peers that nobody takes in are bounded, and the bound is on what
 // waits, not on what has come.
 func TestMailboxBoundsMessages(t *testing.T) {
-	m := newMailbox(0)
+	m := newMailbox(0, nil)
 	message := &Message{Type: raftpb.MsgApp.Enum()}
 	var in inputs
 	for range 3 {
 		for range 5 {
 			m.receive(message, maxPendingMessages/4)
 		}
-		require.True(t, m.take(&in, 0, false, false))
+		require.True(t, m.take(&in))
 		require.Len(t, in.messages, 4)
 		in.reset()
 	}
 	m.receive(message, 2*maxPendingMessages)
-	require.True(t, m.take(&in, 0, false, false))
+	require.True(t, m.take(&in))
 	require.Len(t, in.messages, 1, "an empty mailbox takes anything")
 }
 
-// Proposals wake the consumer only if it has use for them.
+// Proposals take the token of stepping out only if there is use for them.
 func TestMailboxWakes(t *testing.T) {
-	m := newMailbox(1 << 20)
+	calls := 0
+	m := newMailbox(1<<20, func() { calls++ })
 	var in inputs
-	require.False(t, m.take(&in, 0, false, false))
+	require.False(t, m.settle(0, false))
 	require.NoError(t, m.propose(NewProposal(nil, never)))
-	require.Empty(t, m.wake, "it is not hungry")
-	require.False(t, m.take(&in, 0, false, false), "they stay where they are")
-	m.appended(&appendTask{})
-	require.Len(t, m.wake, 1)
-	<-m.wake
-	m.appended(&appendTask{})
-	require.Empty(t, m.wake, "it is awake already")
-	require.True(t, m.take(&in, 0, false, false))
+	require.Zero(t, calls, "it is not hungry")
+	require.True(t, m.appended(&appendTask{}))
+	require.False(t, m.appended(&appendTask{}), "somebody has the token already")
+	require.True(t, m.take(&in))
 	require.Len(t, in.appended, 2)
-	require.Empty(t, in.proposals)
+	require.Empty(t, in.proposals, "they stay where they are")
 	in.reset()
 
-	require.True(t, m.take(&in, 0, true, false))
+	require.True(t, m.settle(0, true))
+	require.True(t, m.take(&in))
 	require.Len(t, in.proposals, 1)
 	in.reset()
-	require.False(t, m.take(&in, 0, true, false))
+	require.False(t, m.settle(0, true))
 	require.NoError(t, m.propose(NewProposal(nil, never)))
-	require.Len(t, m.wake, 1)
-	<-m.wake
-	require.True(t, m.take(&in, 0, false, true), "a tick takes everything")
-	require.Len(t, in.proposals, 1)
+	require.Equal(t, 1, calls)
+	require.NoError(t, m.propose(NewProposal(nil, never)))
+	require.Equal(t, 1, calls, "it is awake already")
+
+	require.False(t, m.settle(0, false), "no use for them")
+	m.tick()
+	m.tick()
+	require.Equal(t, 2, calls)
+	require.True(t, m.take(&in), "a tick takes everything")
+	require.Len(t, in.proposals, 2)
+	require.Equal(t, 1, in.ticks, "however long nobody looked")
 }

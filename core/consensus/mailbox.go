@@ -6,29 +6,31 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// mailbox gathers what happens to a replica until the consensus goroutine takes
-// it. Producers never wait, and wake the consumer only if it sleeps and has use
-// for what they bring: while an append is in flight, proposals gather in silence.
+// mailbox gathers what happens to a replica until whoever steps it takes that, and is
+// where the token of stepping lies while there is nothing to step for (see crew).
+// Producers never wait, and take the token out only if there is use for what they bring:
+// while an append is in flight, proposals gather in silence.
 type mailbox struct {
-	wake  chan struct{} // capacity 1
-	limit int           // on queued
+	call  func() // has somebody come with the token, which was taken out
+	limit int    // on queued
 
 	mu      sync.Mutex
 	in      inputs
 	queued  int  // size of the proposals here and in the replica's queue
 	pending int  // size of in.messages
-	asleep  bool // the consumer waits for wake
-	hungry  bool // and proposals are to wake it, too
-	closed  error
+	asleep  bool // the token is here
+	hungry  bool // the replica has use for proposals
+	// pressing says that of in.applied there is one that is not lazy.
+	pressing bool
+	closed   error
 }
 
 // maxPendingMessages bounds the bytes of peers' messages that wait. raft sends
 // again what is dropped.
 const maxPendingMessages = 64 << 20
 
-func newMailbox(limit int) *mailbox {
-	return &mailbox{wake: make(chan struct{}, 1), limit: limit}
-}
+// newMailbox makes one without the token: there may be something to step for already.
+func newMailbox(limit int, call func()) *mailbox { return &mailbox{limit: limit, call: call} }
 
 // propose adds a proposal. It fails with TooManyRequests or Stopped.
 func (m *mailbox) propose(p *Proposal) error {
@@ -86,58 +88,86 @@ func (m *mailbox) happened(e event) error {
 	return nil
 }
 
-// appended reports a finished appendTask.
-func (m *mailbox) appended(t *appendTask) {
+// tick adds a tick. If the one before still waits, the two are one: a member that was held
+// up must not take the time for that of a silent leader, nor of silent followers.
+func (m *mailbox) tick() {
 	m.mu.Lock()
-	m.in.appended = append(m.in.appended, t)
+	m.in.ticks = 1
 	m.unlock(true)
 }
 
-// applied reports finished applyTasks. The caller keeps the slice.
-func (m *mailbox) applied(ts []*applyTask) {
-	m.mu.Lock()
-	m.in.applied = append(m.in.applied, ts...)
-	m.unlock(true)
-}
-
-// unlock releases mu and wakes the consumer if it sleeps and wants it.
-func (m *mailbox) unlock(wanted bool) {
-	wake := m.asleep && wanted
-	if wake {
-		m.asleep = false
-	}
-	m.mu.Unlock()
-	if wake {
-		select {
-		case m.wake <- struct{}{}:
-		default: // a token is there already
-		}
-	}
-}
-
-// take swaps what has gathered for into, which must be empty but for its ticks,
-// and forgets released bytes of the queue. Proposals stay unless the consumer is
-// hungry. If there is nothing to take it returns false, and from then on
-// producers wake the consumer. With all set it takes whatever there is.
-func (m *mailbox) take(into *inputs, released int, hungry, all bool) bool {
+// appended reports a finished appendTask, and whether the caller has the token now.
+func (m *mailbox) appended(t *appendTask) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.queued -= released
-	proposals := len(m.in.proposals) > 0 && (hungry || all)
-	due := proposals || m.in.reads != nil || len(m.in.messages)+len(m.in.appended)+len(m.in.applied)+len(m.in.events) > 0
-	m.asleep, m.hungry = !due && !all, hungry
-	if m.asleep {
+	m.in.appended = append(m.in.appended, t)
+	return m.awake()
+}
+
+// applied reports finished applyTasks, and whether the caller has the token now. The
+// caller keeps the slice.
+func (m *mailbox) applied(ts []*applyTask) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.in.applied = append(m.in.applied, ts...)
+	for _, t := range ts {
+		m.pressing = m.pressing || !t.lazy
+	}
+	return m.pressing && m.awake()
+}
+
+// awake takes the token out if it is here. mu is held.
+func (m *mailbox) awake() bool {
+	woken := m.asleep
+	m.asleep = false
+	return woken
+}
+
+// unlock releases mu, and has somebody come if there is use for what was brought, and
+// nobody is there.
+func (m *mailbox) unlock(wanted bool) {
+	woken := wanted && m.awake()
+	m.mu.Unlock()
+	if woken {
+		m.call()
+	}
+}
+
+// take swaps what has gathered for into, which must be empty. Proposals stay unless the
+// replica is hungry; with a tick they are taken, too. Who has the token may call it. It
+// returns false once the mailbox is closed.
+func (m *mailbox) take(into *inputs) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed != nil {
 		return false
 	}
 	in := m.in
 	m.in = *into
-	m.in.ticks, in.ticks = 0, into.ticks
-	if !proposals {
+	if !m.hungry && in.ticks == 0 {
 		m.in.proposals, in.proposals = in.proposals, m.in.proposals
 	}
 	*into = in
-	m.pending = 0
+	m.pending, m.pressing = 0, false
 	return true
+}
+
+// settle forgets released bytes of the queue, and gives the token back if there is nothing
+// to step for. It returns whether the caller still has it.
+func (m *mailbox) settle(released int, hungry bool) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.queued -= released
+	m.hungry = hungry
+	m.asleep = !m.due()
+	return !m.asleep
+}
+
+// due reports whether there is something to step for. mu is held.
+func (m *mailbox) due() bool {
+	in := &m.in
+	return in.ticks > 0 || in.reads != nil || m.pressing || m.hungry && len(in.proposals) > 0 ||
+		len(in.messages)+len(in.appended)+len(in.events) > 0
 }
 
 // refuse fails everybody with err from now on.

@@ -50,7 +50,7 @@ func TestDecodeMessageIsBounded(t *testing.T) {
 
 // What waits to be taken in counts with the memory that it takes.
 func TestWaitingMessagesAreBounded(t *testing.T) {
-	box := newMailbox(1)
+	box := newMailbox(1, nil)
 	d := &Driver{inbox: box}
 	many := &Message{Entries: make([]*raftpb.Entry, 1<<17)}
 	for i := range many.Entries {

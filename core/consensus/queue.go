@@ -2,41 +2,36 @@ package consensus
 
 import "sync"
 
-// queue hands items in order from one goroutine to another. Its length is bounded
-// by what raft has in flight.
+// queue is what there is to do in a role, in order, and where the role's token lies while
+// there is nothing (see crew). Its length is bounded by what raft has in flight.
 type queue[T any] struct {
 	mu     sync.Mutex
-	filled sync.Cond
 	items  []T
+	asleep bool // the token is here
 	closed bool
 }
 
-func newQueue[T any]() *queue[T] {
-	q := &queue[T]{}
-	q.filled.L = &q.mu
-	return q
-}
+func newQueue[T any]() *queue[T] { return &queue[T]{asleep: true} }
 
-// put adds items. The caller keeps the slice.
-func (q *queue[T]) put(items []T) {
+// put adds items and reports whether the caller has the token now. It keeps the slice.
+func (q *queue[T]) put(items []T) bool {
 	if len(items) == 0 {
-		return
+		return false
 	}
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.items = append(q.items, items...)
-	q.mu.Unlock()
-	q.filled.Signal()
+	woken := q.asleep
+	q.asleep = false
+	return woken
 }
 
-// take waits until there is something and swaps it for into, whose memory it
-// takes over. It returns false once the queue is closed, whatever is left in it.
+// take swaps what there is for into, whose memory it takes over. Who has the token may
+// call it. It returns false once the queue is closed, whatever is left in it.
 func (q *queue[T]) take(into []T) ([]T, bool) {
 	clear(into)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) == 0 && !q.closed {
-		q.filled.Wait()
-	}
 	if q.closed {
 		return nil, false
 	}
@@ -45,12 +40,20 @@ func (q *queue[T]) take(into []T) ([]T, bool) {
 	return items, true
 }
 
-// close ends the consumer's wait.
+// settle gives the token back, if there is nothing to do. It returns whether the caller
+// still has it.
+func (q *queue[T]) settle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.asleep = len(q.items) == 0
+	return !q.asleep
+}
+
+// close ends the role: nothing is taken any more.
 func (q *queue[T]) close() {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.closed = true
-	q.mu.Unlock()
-	q.filled.Signal()
 }
 
 // rest returns what nobody took before the queue was closed.

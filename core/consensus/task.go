@@ -83,6 +83,9 @@ type applyTask struct {
 	entries    []Committed
 	response   *Message // raft's, once the entries are applied
 	leadership *leadership
+	// lazy says that the replica may hear of it when it is stepped next, be it for the
+	// next tick: a lone write takes one step less.
+	lazy bool
 }
 
 // abandonAfter answers the proposals of the entries after applied, which will not

@@ -95,6 +95,7 @@ func (r *replica) planApply(m *Message) error {
 			t.leadership = &leadership{r.self, r.status.term}
 		}
 	}
+	t.lazy = r.patient(t)
 	switch {
 	case over:
 		r.release()
@@ -105,6 +106,22 @@ func (r *replica) planApply(m *Message) error {
 		return r.deliver([]*Message{response})
 	}
 	return nil
+}
+
+// patient reports whether nothing waits for a task to be applied but its callers, and
+// nothing will that could not wait for a tick. What is applied counts for the bounds on
+// what may be under way, so one task at a time may be lazy, and a small one.
+func (r *replica) patient(t *applyTask) bool {
+	bytes := 0
+	for i := range t.entries {
+		if t.entries[i].Change.Kind != NoChange {
+			return false
+		}
+		bytes += len(t.entries[i].Data)
+	}
+	return r.disk.applying == 1 && bytes <= maxLazyBytes && r.proposer.unapplied <= maxUnappliedBytes/2 &&
+		t.leadership == nil && r.members.leaving.at == 0 && r.catchUp.waiting == nil &&
+		(!r.leads() || r.status.serving && (r.status.soleLeader || !r.members.alone()))
 }
 
 // readEntry takes a committed entry apart.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/triglot/triglot/core"
 )
@@ -33,6 +35,34 @@ func BenchmarkPut(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkLonePut is a put of one caller, as BenchmarkPut's, and what the process spends on
+// it in all: what each hand-over from goroutine to goroutine costs shows in the processor
+// time only.
+func BenchmarkLonePut(b *testing.B) {
+	n := startNode(b, Config{DataDir: b.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	defer stopNode(b, n)
+	value := make([]byte, 256)
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	b.ReportAllocs()
+	before := cpuTime()
+	for i := 0; b.Loop(); i++ {
+		key := fmt.Appendf(nil, "key-%06d", i%10_000)
+		if _, err := n.Do(ctx, core.Principal{}, &core.Put{Key: key, Value: value}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N), "cpu-ns/op")
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkGet is a linearizable get of a cached key through the whole member.
