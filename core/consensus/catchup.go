@@ -143,6 +143,7 @@ func (r *replica) planInstall(t *appendTask, at *raftpb.SnapshotMetadata) error 
 	}
 	i.planned = true
 	t.install = i
+	r.disk.last = i.Index
 	r.give(&applyTask{install: i})
 	r.members.set(at.GetConfState())
 	r.breakStream()

@@ -220,12 +220,12 @@ func TestLazyTasks(t *testing.T) {
 	}
 
 	m := newMailbox(1, nil)
-	require.False(t, m.settle(0, true))
+	require.False(t, m.settle(0, appetite{proposals: true}))
 	require.False(t, m.applied([]*applyTask{{lazy: true}}))
-	require.False(t, m.settle(0, true), "there is nothing to step for")
+	require.False(t, m.settle(0, appetite{proposals: true}), "there is nothing to step for")
 	require.True(t, m.applied([]*applyTask{{}, {lazy: true}}))
 	var in inputs
 	require.True(t, m.take(&in))
 	require.Len(t, in.applied, 3)
-	require.False(t, m.settle(0, true))
+	require.False(t, m.settle(0, appetite{proposals: true}))
 }

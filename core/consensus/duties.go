@@ -65,6 +65,7 @@ func (q progressQuery) abandon(err error) { q.done <- progressAnswer{err: err} }
 type disconnected core.MemberID
 
 func (d disconnected) happen(r *replica) {
+	r.sayAgain()
 	if r.outbound.to == core.MemberID(d) {
 		r.breakStream()
 	}

@@ -178,7 +178,7 @@ func TestMailboxWakes(t *testing.T) {
 	calls := 0
 	m := newMailbox(1<<20, func() { calls++ })
 	var in inputs
-	require.False(t, m.settle(0, false))
+	require.False(t, m.settle(0, appetite{proposals: false}))
 	require.NoError(t, m.propose(NewProposal(nil, never)))
 	require.Zero(t, calls, "it is not hungry")
 	require.True(t, m.appended(&appendTask{}))
@@ -188,17 +188,17 @@ func TestMailboxWakes(t *testing.T) {
 	require.Empty(t, in.proposals, "they stay where they are")
 	in.reset()
 
-	require.True(t, m.settle(0, true))
+	require.True(t, m.settle(0, appetite{proposals: true}))
 	require.True(t, m.take(&in))
 	require.Len(t, in.proposals, 1)
 	in.reset()
-	require.False(t, m.settle(0, true))
+	require.False(t, m.settle(0, appetite{proposals: true}))
 	require.NoError(t, m.propose(NewProposal(nil, never)))
 	require.Equal(t, 1, calls)
 	require.NoError(t, m.propose(NewProposal(nil, never)))
 	require.Equal(t, 1, calls, "it is awake already")
 
-	require.False(t, m.settle(0, false), "no use for them")
+	require.False(t, m.settle(0, appetite{proposals: false}), "no use for them")
 	m.tick()
 	m.tick()
 	require.Equal(t, 2, calls)

@@ -19,8 +19,9 @@ type mailbox struct {
 	queued  int  // size of the proposals here and in the replica's queue
 	pending int  // size of in.messages
 	asleep  bool // the token is here
-	hungry  bool // the replica has use for proposals
-	// pressing says that of in.applied there is one that is not lazy.
+	// wanted is what the replica has use for, and pressing says that there is something in
+	// in.messages or in.applied that cannot wait.
+	wanted   appetite
 	pressing bool
 	closed   error
 }
@@ -46,7 +47,7 @@ func (m *mailbox) propose(p *Proposal) error {
 	}
 	m.queued += size
 	m.in.proposals = append(m.in.proposals, p)
-	m.unlock(m.hungry)
+	m.unlock(m.wanted.proposals)
 	return nil
 }
 
@@ -56,8 +57,9 @@ func (m *mailbox) receive(msg *Message, size int) {
 	if m.closed == nil && (m.pending == 0 || m.pending+size <= maxPendingMessages) {
 		m.pending += size
 		m.in.messages = append(m.in.messages, msg)
+		m.pressing = m.pressing || m.wanted.pressing(msg)
 	}
-	m.unlock(true)
+	m.unlock(m.pressing)
 }
 
 // joinRead returns the batch of readers that gathers now.
@@ -144,7 +146,7 @@ func (m *mailbox) take(into *inputs) bool {
 	}
 	in := m.in
 	m.in = *into
-	if !m.hungry && in.ticks == 0 {
+	if !m.wanted.proposals && in.ticks == 0 {
 		m.in.proposals, in.proposals = in.proposals, m.in.proposals
 	}
 	*into = in
@@ -154,11 +156,11 @@ func (m *mailbox) take(into *inputs) bool {
 
 // settle forgets released bytes of the queue, and gives the token back if there is nothing
 // to step for. It returns whether the caller still has it.
-func (m *mailbox) settle(released int, hungry bool) bool {
+func (m *mailbox) settle(released int, wanted appetite) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.queued -= released
-	m.hungry = hungry
+	m.wanted = wanted
 	m.asleep = !m.due()
 	return !m.asleep
 }
@@ -166,8 +168,8 @@ func (m *mailbox) settle(released int, hungry bool) bool {
 // due reports whether there is something to step for. mu is held.
 func (m *mailbox) due() bool {
 	in := &m.in
-	return in.ticks > 0 || in.reads != nil || m.pressing || m.hungry && len(in.proposals) > 0 ||
-		len(in.messages)+len(in.appended)+len(in.events) > 0
+	return in.ticks > 0 || in.reads != nil || m.pressing || m.wanted.proposals && len(in.proposals) > 0 ||
+		len(in.appended)+len(in.events) > 0
 }
 
 // refuse fails everybody with err from now on.

@@ -25,6 +25,9 @@ func (r *replica) receive(m *Message) error {
 		return fmt.Errorf("a term, %d, that there can have been no elections for since term %d", m.GetTerm(), r.status.term)
 	}
 	r.duties.heardOf(m.GetFrom())
+	if m.GetType() == raftpb.MsgHeartbeat {
+		r.sayAgain()
+	}
 	var err error
 	switch {
 	case m.GetType() == raftpb.MsgProp:

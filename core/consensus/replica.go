@@ -127,7 +127,7 @@ func newReplica(c *Config) (*replica, error) {
 		status:  status{term: state.hard.GetTerm(), committed: state.hard.GetCommit()},
 		members: newMembers(c.ID, &state),
 		duties:  newDuties(c),
-		disk:    diskWork{hard: state.hard},
+		disk:    diskWork{hard: state.hard, last: state.last},
 		proposer: proposer{
 			member:      c.ID,
 			incarnation: c.Incarnation,
@@ -188,6 +188,7 @@ func (r *replica) step(now time.Time, in *inputs) (out outputs, err error) {
 	if err := r.handleReady(); err != nil {
 		return out, err
 	}
+	r.thin()
 	r.out.released, r.proposer.released = r.proposer.released, 0
 	r.out.pending = r.proposer.pending()
 	r.out.status = r.status

@@ -31,6 +31,8 @@ type diskWork struct {
 	unsynced  bool
 	appending int
 	applying  int
+	last      uint64     // entry that was handed out
+	acked     ack        // what was said last, see unsaid
 	told      leadership // the last one that the applier was asked to tell of
 	holding   bool
 	held      []*Message
@@ -49,6 +51,7 @@ func (r *replica) planAppend(m *Message) error {
 		vital = vital || hard.GetTerm() != r.disk.hard.GetTerm() || hard.GetVote() != r.disk.hard.GetVote()
 		r.disk.hard, r.disk.hardOwed = hard, true
 	}
+	m.Responses = r.unsaid(m.GetResponses())
 	if !vital && len(m.GetResponses()) == 0 {
 		return nil
 	}
@@ -63,8 +66,9 @@ func (r *replica) planAppend(m *Message) error {
 		t.hard, r.disk.hardOwed = r.disk.hard, false
 	}
 	r.disk.unsynced = (vital || r.disk.unsynced) && !t.sync
-	if len(t.entries) > 0 {
+	if n := len(t.entries); n > 0 {
 		r.disk.appending++
+		r.disk.last = t.entries[n-1].GetIndex()
 	}
 	r.members.newest.find(t.entries)
 	r.members.leaving.sent(t.entries)

@@ -13,7 +13,7 @@ import (
 // stepper is what belongs to the role of stepping, beside the replica.
 type stepper struct {
 	in     inputs
-	hungry bool // see replica.hungry
+	wanted appetite
 	// crowded says that there are many callers: several proposals had gathered, and since
 	// then some have whenever the others were waited for, which is what waited says.
 	crowded, waited bool
@@ -43,8 +43,8 @@ func (d *Driver) step() (held role) {
 	s.in.reset()
 	released := out.released
 	held = d.carryOut(&out)
-	was := s.hungry
-	if s.hungry = d.replica.hungry(); s.hungry && !was && s.crowded {
+	was := s.wanted.proposals
+	if s.wanted = d.replica.appetite(); s.wanted.proposals && !was && s.crowded {
 		// The next entry takes what has gathered. Whoever is ready to run may be about to
 		// propose: a busy machine gets larger batches by letting them (BenchmarkBatching:
 		// 48 proposals an entry instead of 32 with 100 callers, 350 instead of 200 with 1000).
@@ -53,7 +53,7 @@ func (d *Driver) step() (held role) {
 		runtime.Gosched()
 		s.waited = true
 	}
-	if d.inbox.settle(released, s.hungry) {
+	if d.inbox.settle(released, s.wanted) {
 		held |= stepping
 	}
 	return held
