@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/consensus"
 	"github.com/triglot/triglot/core/peer"
@@ -142,8 +144,17 @@ func (p *peers) send(messages []*consensus.Message) {
 	if t == nil {
 		return
 	}
-	for _, m := range messages {
-		t.Send(core.MemberID(m.GetTo()), m)
+	for i, m := range messages {
+		if toSame := func(o *consensus.Message) bool { return o.GetTo() == m.GetTo() }; slices.ContainsFunc(messages[:i], toSame) {
+			continue // sent with the first
+		}
+		var together []proto.Message
+		for _, o := range messages[i:] {
+			if o.GetTo() == m.GetTo() {
+				together = append(together, o)
+			}
+		}
+		t.Send(core.MemberID(m.GetTo()), together...)
 	}
 }
 

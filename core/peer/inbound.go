@@ -64,7 +64,7 @@ func (t *Transport) serveStream(conn net.Conn, g *greeting) {
 func (in *inbound) run(ctx context.Context) error {
 	defer close(in.done)
 	defer context.AfterFunc(ctx, func() { _ = in.conn.Close() })()
-	in.out.open(in.stop)
+	in.out.open(in.stop, nil)
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		p := pump{conn: in.conn, out: &in.out, every: in.t.config.ReadTimeout / beatsPerTimeout, beat: func(b []byte) []byte {

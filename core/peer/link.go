@@ -230,7 +230,7 @@ func (l *link) serve(parent context.Context, url string, conn net.Conn) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // a read or a write may be under way
-	for !l.out.open(cancel) {
+	for !l.out.open(cancel, rawWriter(conn)) {
 		if l.out.owes() {
 			l.t.config.Handler.Broken(l.id)
 		}

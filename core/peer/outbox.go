@@ -44,8 +44,9 @@ type outbox struct {
 	// bytes are those of items and of what was taken and not yet written.
 	bytes  int
 	isOpen bool
-	asleep bool // the one who takes waits for wake
+	asleep bool // the one who takes waits for wake, and has nothing to write
 	wake   chan struct{}
+	express
 	// overflow ends the connection.
 	overflow context.CancelCauseFunc
 	// owed says that messages were taken in, or dropped, since the last time that
@@ -53,8 +54,9 @@ type outbox struct {
 	owed bool
 }
 
-// open begins a connection. It fails if there is somebody to be told first, see owes.
-func (o *outbox) open(overflow context.CancelCauseFunc) bool {
+// open begins a connection. It fails if there is somebody to be told first, see owes. raw
+// is rawWriter's.
+func (o *outbox) open(overflow context.CancelCauseFunc, raw func([]byte) int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.owed {
@@ -64,6 +66,8 @@ func (o *outbox) open(overflow context.CancelCauseFunc) bool {
 		o.wake = make(chan struct{}, 1)
 	}
 	o.isOpen, o.asleep, o.overflow, o.bytes = true, false, overflow, 0
+	o.raw, o.rest = raw, nil
+	o.generation++
 	return true
 }
 
@@ -80,17 +84,28 @@ func (o *outbox) owes() bool {
 func (o *outbox) shut() {
 	o.mu.Lock()
 	left := o.items
-	o.items, o.isOpen = nil, false
+	o.items, o.isOpen, o.raw = nil, false, nil
 	o.mu.Unlock()
 	for i := range left {
 		left[i].finish()
 	}
 }
 
-// put queues an item. If it reports false, the item was dropped.
-func (o *outbox) put(it item) bool {
+// put queues items. If it reports false, one of them was dropped, and those after it.
+func (o *outbox) put(items ...item) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for i := range items {
+		if !o.add(&items[i]) {
+			return false
+		}
+	}
+	o.rouse()
+	return true
+}
+
+// add queues an item. mu is held.
+func (o *outbox) add(it *item) bool {
 	if it.kind == frameMessage {
 		o.owed = true
 	}
@@ -106,26 +121,31 @@ func (o *outbox) put(it item) bool {
 		return false
 	}
 	o.bytes += it.size + itemOverhead
-	o.items = append(o.items, it)
-	if o.asleep {
-		o.asleep = false
-		select {
-		case o.wake <- struct{}{}:
-		default: // a token is there already
-		}
-	}
+	o.items = append(o.items, *it)
 	return true
 }
 
-// take swaps what is queued for empty. If there is nothing, wake gets a token when
-// there is. What was taken counts until it was written.
-func (o *outbox) take(empty []item) []item {
+// rouse wakes the one who takes. mu is held.
+func (o *outbox) rouse() {
+	if !o.asleep {
+		return
+	}
+	o.asleep = false
+	select {
+	case o.wake <- struct{}{}:
+	default: // a token is there already
+	}
+}
+
+// take swaps what is queued for empty. If there is nothing to write the caller is idle, and
+// wake gets a token when there is. What was taken counts until it was written.
+func (o *outbox) take(empty []item) (items []item, idle bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	items := o.items
+	items = o.items
 	o.items = empty[:0]
-	o.asleep = len(items) == 0
-	return items
+	o.asleep = len(items) == 0 && len(o.rest) == 0
+	return items, o.asleep
 }
 
 // wrote makes room for so many bytes.

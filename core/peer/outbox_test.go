@@ -23,7 +23,7 @@ func TestOutboxModel(t *testing.T) {
 		finished, queued := 0, 0
 		size := rapid.SampledFrom([]int{1, maxQueued / 3}).Draw(rt, "size")
 		take := func() {
-			items := o.take(nil)
+			items, _ := o.take(nil)
 			for _, it := range items {
 				if it.kind == frameMessage {
 					require.Equal(rt, due, it.message.(*wrapperspb.Int64Value).Value)
@@ -56,7 +56,7 @@ func TestOutboxModel(t *testing.T) {
 				if isOpen {
 					return
 				}
-				isOpen = o.open(func(error) { overflowed = true })
+				isOpen = o.open(func(error) { overflowed = true }, nil)
 				require.Equal(rt, !untold, isOpen)
 				due, overflowed = next, false
 			},

@@ -72,17 +72,18 @@ func (p *pump) run(ctx context.Context) error {
 	defer beats.Stop()
 	p.buf = p.beat(p.buf) // the first at once: the way back is measured
 	var items []item
+	var idle bool
 	for {
 		select {
 		case <-beats.C:
 			p.buf = p.beat(p.buf)
 		default:
 		}
-		items = p.out.take(items)
+		items, idle = p.out.take(items)
 		if err := p.write(items); err != nil {
 			return err
 		}
-		if len(items) > 0 {
+		if !idle {
 			clear(items)
 			continue
 		}
@@ -98,6 +99,11 @@ func (p *pump) run(ctx context.Context) error {
 
 // write writes items, and what is in buf, in as few writes as makes sense.
 func (p *pump) write(items []item) error {
+	p.out.writing.Lock()
+	defer p.out.writing.Unlock()
+	if rest := p.out.begun(); len(rest) > 0 {
+		p.buf = append(rest, p.buf...)
+	}
 	for i := range items {
 		err := p.append(&items[i])
 		p.size += items[i].size + itemOverhead

@@ -135,13 +135,14 @@ func (t *Transport) link(id core.MemberID) *link {
 // member is full or broken, the message is dropped and Handler.Broken called, by another
 // goroutine, before anything is sent again. What is sent to one that
 // SetMembers has not named is dropped, too, and Broken called when it has.
-func (t *Transport) Send(to core.MemberID, m proto.Message) {
+// Several messages go in one write, if they are small.
+func (t *Transport) Send(to core.MemberID, messages ...proto.Message) {
 	l := t.link(to)
 	if l == nil {
 		return
 	}
-	if !l.out.put(item{kind: frameMessage, message: m, size: headerSize + proto.Size(m)}) {
-		l.traffic.sentFailures.Add(1)
+	if !l.out.send(messages, l.traffic) {
+		l.traffic.sentFailures.Add(uint64(len(messages)))
 	}
 }
 
