@@ -24,6 +24,7 @@ type Proposal struct {
 
 	state atomic.Uint32 // one of the states below
 	done  chan struct{} // capacity 1: the waiter's wake-up; made by a waiter that has to wait
+	owed  bool          // the wake-up, by who settled it
 }
 
 // The states of a proposal. It becomes completed or abandoned once.
@@ -62,13 +63,26 @@ func (p *Proposal) size() int { return len(p.command) + proposalOverhead }
 // waiter has left, it does nothing. It must not be called by two at a time. A nil
 // p stands for a waiter that has already been answered.
 func (p *Proposal) Complete(result core.Result, err error) {
+	p.Settle(result, err)
+	p.Wake()
+}
+
+// Settle is Complete without the wake-up, which Wake makes up for: who has many to complete
+// settles all of them first, so that one who waits for several is woken once.
+func (p *Proposal) Settle(result core.Result, err error) {
 	if p == nil || p.state.Load() >= completed {
 		return
 	}
 	p.result, p.err = result, err
-	switch {
-	case p.state.CompareAndSwap(waiting, completed):
-	case p.state.CompareAndSwap(watched, completed):
+	if !p.state.CompareAndSwap(waiting, completed) {
+		p.owed = p.state.CompareAndSwap(watched, completed)
+	}
+}
+
+// Wake wakes the waiter of a proposal that was settled.
+func (p *Proposal) Wake() {
+	if p != nil && p.owed {
+		p.owed = false
 		p.done <- struct{}{}
 	}
 }
@@ -93,6 +107,10 @@ func (p *Proposal) Wait(ctx context.Context) (core.Result, error) {
 	}
 	p.done = make(chan struct{}, 1)
 	if !p.state.CompareAndSwap(waiting, watched) {
+		return p.result, p.err
+	}
+	if ctx.Done() == nil { // to wait for one channel is a third cheaper
+		<-p.done
 		return p.result, p.err
 	}
 	select {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -72,6 +73,29 @@ func TestProposalIsAnsweredOnce(t *testing.T) {
 	require.EqualValues(t, 7, result.Rev)
 	require.Empty(t, p.done)
 	(*Proposal)(nil).Complete(core.Result{}, nil)
+}
+
+// Who waits for several proposals finds all settled that were settled together.
+func TestWakingComesAfterSettling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first, second := NewProposal(nil, never), NewProposal(nil, never)
+		woken := make(chan bool, 1)
+		go func() {
+			_, err := first.Wait(t.Context())
+			woken <- err == nil && second.Done()
+		}()
+		synctest.Wait()
+		first.Settle(core.Result{}, nil)
+		synctest.Wait()
+		require.Empty(t, woken, "it is settled, and not woken yet")
+		second.Settle(core.Result{}, nil)
+		first.Wake()
+		require.True(t, <-woken)
+		second.Wake()
+		first.Wake()
+		(*Proposal)(nil).Settle(core.Result{}, nil)
+		(*Proposal)(nil).Wake()
+	})
 }
 
 func TestProposalIsAbandoned(t *testing.T) {

@@ -127,11 +127,18 @@ func (a *applier) commit() (*state.View, state.Delta, error) {
 	return view, delta, err
 }
 
+// answer completes the callers' proposals: first all, then it wakes who waits, so that one
+// wake-up does for a connection that waits for many.
 func (a *applier) answer(batch []consensus.Committed, replies []state.Reply) {
 	for i := range batch {
 		for _, p := range batch[i].Local {
-			p.Complete(replies[0].Result, replies[0].Err)
+			p.Settle(replies[0].Result, replies[0].Err)
 			replies = replies[1:]
+		}
+	}
+	for i := range batch {
+		for _, p := range batch[i].Local {
+			p.Wake()
 		}
 	}
 }
