@@ -56,8 +56,8 @@ const (
 	defaultQueueBytes      = 32 << 20
 )
 
-// Log is the raft log as the driver needs it. Append is called by one goroutine;
-// the methods of raft.Storage are called by another at the same time.
+// Log is the raft log as the driver needs it. Append is called by one goroutine at a time;
+// the methods of raft.Storage are called by another meanwhile.
 type Log interface {
 	raft.Storage
 	// Append writes the hard state, unless it is nil, and the entries, which
@@ -68,7 +68,7 @@ type Log interface {
 	Append(hs *raftpb.HardState, entries []*raftpb.Entry, sync bool) error
 	// Reset empties the log, durably: it goes on after index, whose entry had the given
 	// term. The hard state keeps its term and vote; its commit index is at least index
-	// then. It is called by the goroutine that calls Append.
+	// then. It is called in a row with Append.
 	Reset(index, term uint64) error
 }
 
@@ -121,12 +121,12 @@ type Config struct {
 	QueueBytes int
 
 	// Send hands messages to the network, those for one member in order. It is
-	// called on the consensus goroutine and must not block: what it cannot take
+	// called by one goroutine at a time and must not block: what it cannot take
 	// it drops. A lone member needs none.
 	Send func([]*Message)
 
 	// Fetch has the state fetched from a member, because the log no longer holds what this
-	// one lacks. It is called on the consensus goroutine, must not block, and may be called
+	// one lacks. It is called by one goroutine at a time, must not block, and may be called
 	// again for a fetch that is under way. Driver.Fetched ends it.
 	Fetch func(from core.MemberID)
 
@@ -139,7 +139,7 @@ type Config struct {
 	Appending func(data []byte)
 
 	// OnLeadership is told of every change of leader or term, in order. It runs
-	// on the goroutine that calls Applier, between two calls: that this member
+	// in a row with the calls of Applier, between two of them: that this member
 	// leads is told after an entry of its own term is applied, when all that
 	// earlier leaders acknowledged is. The leader is zero if none is known. It may
 	// propose, but must not wait for the outcome, nor stop the driver. It may be

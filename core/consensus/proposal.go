@@ -87,8 +87,8 @@ func (p *Proposal) Wake() {
 	}
 }
 
-// fail sets an outcome that is not the state machine's, and breaks the lane. Only the
-// consensus goroutine calls it, and who is left when that has ended.
+// fail sets an outcome that is not the state machine's, and breaks the lane. Only who
+// steps the replica calls it, and who is left when that has ended.
 func (p *Proposal) fail(err error) {
 	if p == nil {
 		return

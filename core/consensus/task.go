@@ -10,7 +10,7 @@ import (
 // Applier is the state machine.
 type Applier interface {
 	// Apply applies committed entries, in log order, none twice and none left
-	// out. It is called by one goroutine. It sees several entries at once if they
+	// out. It is called by one goroutine at a time. It sees several entries at once if they
 	// have gathered, so that it can write them in one batch.
 	//
 	// When the entries' effects are visible it completes their Local proposals,
@@ -20,7 +20,7 @@ type Applier interface {
 	Apply(batch []Committed) error
 
 	// Install replaces the state by one that was fetched from another member. It is
-	// called on the goroutine that calls Apply; the next entry applied is the one after
+	// called in a row with Apply; the next entry applied is the one after
 	// s.Index. When it returns, the new state is durable: the log is cut behind it. An error
 	// is final.
 	Install(s Installed) error

@@ -9,8 +9,9 @@
 //
 // Who owns what:
 //
-//	apply goroutine (consensus.Driver)   the state machine, publishing views
-//	consensus goroutine                  the raft node
+//	apply goroutine (consensus.Driver)   the state machine, publishing views: whichever
+//	                                     has that role at the moment
+//	consensus goroutine (the same)       the raft node
 //	hub goroutine (watch.Hub)            watches
 //	two goroutines of leases             the clock of deadlines; revoking what is overdue
 //	two goroutines of upkeep             keeping the log short; collecting history
