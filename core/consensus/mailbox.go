@@ -172,6 +172,14 @@ func (m *mailbox) due() bool {
 		len(in.appended)+len(in.events) > 0
 }
 
+// onlyProposals reports whether there are proposals, and nothing else to step for.
+func (m *mailbox) onlyProposals() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	in := &m.in
+	return len(in.proposals) > 0 && !m.pressing && in.reads == nil && in.ticks+len(in.appended)+len(in.events) == 0
+}
+
 // refuse fails everybody with err from now on.
 func (m *mailbox) refuse(err error) {
 	m.mu.Lock()

@@ -12,11 +12,10 @@ import (
 
 // stepper is what belongs to the role of stepping, beside the replica.
 type stepper struct {
-	in     inputs
-	wanted appetite
+	in inputs
 	// crowded says that there are many callers: several proposals had gathered, and since
-	// then some have whenever the others were waited for, which is what waited says.
-	crowded, waited bool
+	// then some have whenever they were waited for.
+	crowded bool
 }
 
 // crowd is how many proposals gather where there are many callers. With fewer, waiting for
@@ -26,15 +25,20 @@ const crowd = 4
 // step is a pass of stepping.
 func (d *Driver) step() (held role) {
 	s := &d.stepper
+	waited := s.crowded && d.inbox.onlyProposals()
+	if waited {
+		// Whoever is ready to run may be about to propose: a busy machine makes larger
+		// batches by letting them (BenchmarkBatching, BenchmarkForward).
+		runtime.Gosched()
+	}
 	if !d.inbox.take(&s.in) {
 		return 0
 	}
 	if n := len(s.in.proposals); n >= crowd {
 		s.crowded = true
-	} else if s.waited && n < 2 {
+	} else if waited && n < 2 {
 		s.crowded = false
 	}
-	s.waited = false
 	out, err := d.replica.step(d.config.Now(), &s.in)
 	if err != nil {
 		d.fail(err)
@@ -43,17 +47,7 @@ func (d *Driver) step() (held role) {
 	s.in.reset()
 	released := out.released
 	held = d.carryOut(&out)
-	was := s.wanted.proposals
-	if s.wanted = d.replica.appetite(); s.wanted.proposals && !was && s.crowded {
-		// The next entry takes what has gathered. Whoever is ready to run may be about to
-		// propose: a busy machine gets larger batches by letting them (BenchmarkBatching:
-		// 48 proposals an entry instead of 32 with 100 callers, 350 instead of 200 with 1000).
-		d.crew.hire(held)
-		held = 0
-		runtime.Gosched()
-		s.waited = true
-	}
-	if d.inbox.settle(released, s.wanted) {
+	if d.inbox.settle(released, d.replica.appetite()) {
 		held |= stepping
 	}
 	return held
