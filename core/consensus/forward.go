@@ -26,10 +26,11 @@ const (
 	// can make the leader queue. With a commit every 10 ms it allows 400 MB/s.
 	maxForwardBytes = 4 << 20
 
-	// maxForwards is how many batches a follower has under way. A few: the leader appends
-	// one entry at a time and takes one batch of a member into each, so that more
-	// messages would only make them smaller.
-	maxForwards = 4
+	// maxForwards is how many batches a follower has under way: one in the entry that the
+	// leader appends, and one for the next. The leader appends one entry at a time and takes
+	// one batch of a member into each, so that more would only make them, and the entries,
+	// smaller and more.
+	maxForwards = 2
 
 	// maxForwardBatch bounds a batch of several commands: some of them share an entry.
 	maxForwardBatch = maxEntryBytes / 4
