@@ -138,19 +138,20 @@ func (p *peers) follow(members []core.Member) {
 	})
 }
 
-// send is consensus' network.
+// send is consensus' network. What is for one member goes together.
 func (p *peers) send(messages []*consensus.Message) {
 	t := p.transport.Load()
 	if t == nil {
 		return
 	}
 	for i, m := range messages {
-		if toSame := func(o *consensus.Message) bool { return o.GetTo() == m.GetTo() }; slices.ContainsFunc(messages[:i], toSame) {
-			continue // sent with the first
+		toSame := func(o *consensus.Message) bool { return o.GetTo() == m.GetTo() }
+		if slices.ContainsFunc(messages[:i], toSame) {
+			continue // it went with the first
 		}
 		var together []proto.Message
 		for _, o := range messages[i:] {
-			if o.GetTo() == m.GetTo() {
+			if toSame(o) {
 				together = append(together, o)
 			}
 		}
