@@ -48,7 +48,8 @@ func (m *Machine) view() *View {
 	v := &View{
 		shared:      &m.shared,
 		snap:        snap,
-		reader:      mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted).KeepLookups(),
+		reader: mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted).
+			KeepLookups().WithTotal(m.pos.keys),
 		index:       m.pos.index,
 		written:     m.w.Written(),
 		keys:        m.pos.keys,

@@ -11,19 +11,22 @@ import (
 // values are shared: a request is immutable once it is decoded.
 
 func rangeOf(r *pb.RangeRequest) *core.Range {
-	return &core.Range{
-		Interval:     core.Interval{Key: r.Key, End: r.RangeEnd},
-		Rev:          core.Rev(r.Revision),
-		Limit:        r.Limit,
-		SortTarget:   core.SortTarget(r.SortTarget), // in bounds: checkRange
-		SortOrder:    core.SortOrder(r.SortOrder),
-		KeysOnly:     r.KeysOnly,
-		CountOnly:    r.CountOnly,
-		MinModRev:    core.Rev(r.MinModRevision),
-		MaxModRev:    core.Rev(r.MaxModRevision),
-		MinCreateRev: core.Rev(r.MinCreateRevision),
-		MaxCreateRev: core.Rev(r.MaxCreateRevision),
-	}
+	q := new(core.Range)
+	setRange(q, r)
+	return q
+}
+
+// setRange is rangeOf into a query that has at most its functions set.
+func setRange(q *core.Range, r *pb.RangeRequest) {
+	q.Interval = core.Interval{Key: r.Key, End: r.RangeEnd}
+	q.Rev = core.Rev(r.Revision)
+	q.Limit = r.Limit
+	q.SortTarget = core.SortTarget(r.SortTarget) // in bounds: checkRange
+	q.SortOrder = core.SortOrder(r.SortOrder)
+	q.KeysOnly = r.KeysOnly
+	q.CountOnly = r.CountOnly
+	q.MinModRev, q.MaxModRev = core.Rev(r.MinModRevision), core.Rev(r.MaxModRevision)
+	q.MinCreateRev, q.MaxCreateRev = core.Rev(r.MinCreateRevision), core.Rev(r.MaxCreateRevision)
 }
 
 func putOf(r *pb.PutRequest) *core.Put {
@@ -167,12 +170,10 @@ func kvsOf(kvs []*core.KV) []*mvccpb.KeyValue {
 	return out
 }
 
-// rangeReply is a RangeResponse with its header and, as most have just one, its
-// first key, in one allocation. A large one holds a part of the budget until it has
-// been sent.
+// rangeReply is a RangeResponse within a transaction's, with its header and, as most
+// have just one, its first key, in one allocation.
 type rangeReply struct {
 	pb.RangeResponse
-	hold   *rangeHold
 	header pb.ResponseHeader
 	kv     mvccpb.KeyValue
 	kvs    [1]*mvccpb.KeyValue

@@ -20,6 +20,9 @@ type Reader interface {
 	// Scan calls fn for each key that exists in the interval, in key order,
 	// until fn returns false. With keysOnly the values are nil.
 	Scan(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
+	// Visit is Scan for an fn that keeps nothing: the KV, its key and its value may be
+	// the next one's when it returns. It changes nothing of them.
+	Visit(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
 	// Count counts the keys that exist in the interval, until ctx ends.
 	Count(ctx context.Context, in core.Interval, at core.Rev) (int64, error)
 }

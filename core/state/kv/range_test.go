@@ -40,6 +40,20 @@ func (l keyList) Scan(in core.Interval, _ core.Rev, keysOnly bool, fn func(*core
 	return nil
 }
 
+// Visit passes copies, which it takes back.
+func (l keyList) Visit(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
+	var kv core.KV
+	return l.Scan(in, at, keysOnly, func(next *core.KV) bool {
+		key, value := append([]byte(nil), next.Key...), append([]byte(nil), next.Value...)
+		kv = *next
+		kv.Key, kv.Value = key, value
+		ok := fn(&kv)
+		clear(key)
+		clear(value)
+		return ok
+	})
+}
+
 func (l keyList) Count(ctx context.Context, in core.Interval, _ core.Rev) (n int64, err error) {
 	for _, kv := range l {
 		if in.Contains(kv.Key) {
