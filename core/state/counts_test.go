@@ -76,3 +76,34 @@ func TestPagesAreCountedOnce(t *testing.T) {
 	require.True(t, ok)
 	require.EqualValues(t, 90, n)
 }
+
+// TestCountsKnowTheTotal: a count of the newest revision, which may be taken from how many
+// keys there are in all, is that of a range, whatever the interval.
+func TestCountsKnowTheTotal(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newRigOn(t)
+		defer r.close()
+		for range rapid.IntRange(1, 60).Draw(t, "writes") {
+			key := fmt.Appendf(nil, "k%02d", rapid.IntRange(0, 40).Draw(t, "key"))
+			if rapid.IntRange(0, 4).Draw(t, "delete") == 0 {
+				r.apply(&core.DeleteRange{Interval: core.Interval{Key: key}})
+			} else {
+				r.apply(&core.Put{Key: key})
+			}
+		}
+		r.commit()
+		bound := func(label string) []byte {
+			return []byte(rapid.SampledFrom([]string{"\x00", "\x00\x00", "a", "k", "k03", "k03\x00", "k20", "k38", "l"}).Draw(t, label))
+		}
+		for range 20 {
+			q := core.Range{Interval: core.Interval{Key: bound("key"), End: bound("end")}}
+			q.Rev = core.Rev(rapid.IntRange(0, int(r.view.Rev())).Draw(t, "rev"))
+			all, err := r.view.Range(context.Background(), &q)
+			require.NoError(t, err)
+			q.CountOnly = true
+			counted, err := r.view.Range(context.Background(), &q)
+			require.NoError(t, err)
+			require.EqualValues(t, len(all.KVs), counted.Count, "%q at %d", q.Interval, q.Rev)
+		}
+	})
+}

@@ -130,6 +130,13 @@ func (r *rig) commit() Delta {
 		r.view.Close()
 	}
 	r.view = view
+	// What counts rely on. Large stores are not gone through at each step.
+	if n := view.Keys(); n < 300 {
+		var keys int64
+		all := core.Interval{Key: []byte{0}, End: core.FromKey}
+		require.NoError(r.t, view.reader.Visit(all, 0, true, func(*core.KV) bool { keys++; return true }))
+		require.Equal(r.t, keys, n, "keys that there are")
+	}
 	return delta
 }
 
