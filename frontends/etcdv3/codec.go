@@ -100,6 +100,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	case *pb.RangeRequest:
 		m.Reset()
 		return decodeRange(m, data.Materialize())
+	case *pb.TxnRequest:
+		m.Reset()
+		return decodeTxn(m, data.Materialize(), 0)
+	case *pb.DeleteRangeRequest:
+		m.Reset()
+		return decodeDelete(m, data.Materialize())
 	case proto.Message:
 		buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 		defer buf.Free()
