@@ -38,6 +38,9 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 			return mem.BufferSlice{heldBuffer(b, m.hold)}, err
 		}
 		v = &m.TxnResponse
+		if flat(&m.TxnResponse) {
+			v = (*flatTxn)(&m.TxnResponse)
+		}
 	}
 	size, err := messageSize(v)
 	if err != nil {
@@ -59,10 +62,8 @@ func messageSize(v any) (int, error) {
 	switch m := v.(type) {
 	case *pb.PutResponse:
 		return sizePutResponse(m), nil
-	case *pb.RangeResponse:
-		return sizeRangeResponse(m), nil
-	case *pb.RangeStreamResponse:
-		return sizeRangeStreamResponse(m), nil
+	case *flatTxn:
+		return sizeTxnResponse((*pb.TxnResponse)(m)), nil
 	case *pb.WatchResponse:
 		return sizeWatchResponse(m), nil
 	case proto.Message:
@@ -77,10 +78,8 @@ func appendMessage(b []byte, v any) ([]byte, error) {
 	switch m := v.(type) {
 	case *pb.PutResponse:
 		return appendPutResponse(b, m), nil
-	case *pb.RangeResponse:
-		return appendRangeResponse(b, m), nil
-	case *pb.RangeStreamResponse:
-		return appendRangeStreamResponse(b, m), nil
+	case *flatTxn:
+		return appendTxnResponse(b, (*pb.TxnResponse)(m)), nil
 	case *pb.WatchResponse:
 		return appendWatchResponse(b, m), nil
 	default:

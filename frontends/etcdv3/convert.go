@@ -174,9 +174,19 @@ func kvsOf(kvs []*core.KV) []*mvccpb.KeyValue {
 // have just one, its first key, in one allocation.
 type rangeReply struct {
 	pb.RangeResponse
+	op     pb.ResponseOp
+	kind   pb.ResponseOp_ResponseRange
 	header pb.ResponseHeader
 	kv     mvccpb.KeyValue
 	kvs    [1]*mvccpb.KeyValue
+}
+
+// putOpReply is a PutResponse within a transaction's, in one allocation.
+type putOpReply struct {
+	op       pb.ResponseOp
+	kind     pb.ResponseOp_ResponsePut
+	response pb.PutResponse
+	header   pb.ResponseHeader
 }
 
 // rangeResponse translates the answer to r. The header is there and empty.
@@ -213,18 +223,17 @@ func stripKVs(r *core.Range, kvs []*mvccpb.KeyValue) {
 // txnResponse translates the outcome of t, which has been applied or evaluated.
 // The header is there and empty, as it stays in nested responses.
 func txnResponse(t *core.Txn, out *core.TxnOutcome) *pb.TxnResponse {
-	resp := new(pb.TxnResponse)
+	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{}}
 	setTxnResponse(resp, t, out)
 	return resp
 }
 
-// setTxnResponse is txnResponse into an empty message.
+// setTxnResponse is txnResponse into a message with nothing but a header.
 func setTxnResponse(resp *pb.TxnResponse, t *core.Txn, out *core.TxnOutcome) {
 	branch := t.Then
 	if !out.Succeeded {
 		branch = t.Else
 	}
-	resp.Header = &pb.ResponseHeader{}
 	resp.Succeeded = out.Succeeded
 	resp.Responses = make([]*pb.ResponseOp, len(out.Ops))
 	for i := range out.Ops {
@@ -236,13 +245,15 @@ func opResponse(op *core.Op, out *core.OpOutcome) *pb.ResponseOp {
 	switch o := out.Outcome.(type) {
 	case *core.RangeOutcome:
 		r := rangeResponse(op.Range, &o.RangeResult)
-		r.Header.Revision = int64(out.Rev)
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &r.RangeResponse}}
+		r.header.Revision = int64(out.Rev)
+		r.kind.ResponseRange, r.op.Response = &r.RangeResponse, &r.kind
+		return &r.op
 	case core.PutOutcome:
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{
-			Header: &pb.ResponseHeader{Revision: int64(out.Rev)},
-			PrevKv: kvOf(o.Prev),
-		}}}
+		r := new(putOpReply)
+		r.header.Revision = int64(out.Rev)
+		r.response.Header, r.response.PrevKv = &r.header, kvOf(o.Prev)
+		r.kind.ResponsePut, r.op.Response = &r.response, &r.kind
+		return &r.op
 	case core.DeleteOutcome:
 		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: &pb.DeleteRangeResponse{
 			Header:  &pb.ResponseHeader{Revision: int64(out.Rev)},

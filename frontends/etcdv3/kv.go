@@ -108,7 +108,8 @@ func (s kvServer) deleteRange(
 // has been sent.
 type txnReply struct {
 	pb.TxnResponse
-	hold *rangeHold
+	header pb.ResponseHeader
+	hold   *rangeHold
 }
 
 // withoutHold is a reply of this package as what it is on the wire.
@@ -149,6 +150,7 @@ func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest)
 	if out.TooLarge {
 		return nil, errTxnTooLarge
 	}
+	reply.Header = &reply.header
 	setTxnResponse(&reply.TxnResponse, txn, &out)
 	s.fill(reply.Header, rev)
 	return reply, nil
