@@ -143,6 +143,7 @@ func countPage(ctx context.Context, r Reader, b Bounds, q *core.Range, last []by
 		if n, err = r.Count(ctx, q.Interval, q.Rev); err != nil {
 			return 0, err
 		}
+		b.Counts.counted(q.Interval, rev, n)
 	}
 	b.Counts.leave(q.Interval, last, rev, n-q.Limit)
 	return n, nil

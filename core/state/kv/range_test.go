@@ -262,3 +262,38 @@ func requireResult(t require.TestingT, want core.RangeResult, kvs []*core.KV, go
 		require.Equal(t, *want.KVs[i], *kv)
 	}
 }
+
+// countedList is a keyList that counts what it is asked to count.
+type countedList struct {
+	keyList
+	asked int
+}
+
+func (l *countedList) Count(ctx context.Context, in core.Interval, at core.Rev) (int64, error) {
+	l.asked++
+	return l.keyList.Count(ctx, in, at)
+}
+
+// A list is counted once, however many pages it has and however often its first page is
+// read, until the store changes.
+func TestListsAreCountedOnce(t *testing.T) {
+	keys := &countedList{keyList: manyKeys(100, 10)}
+	counts := new(kv.Counts)
+	read := func(rev core.Rev, each func(*core.KV) error) {
+		q := core.Range{Interval: everyKey, Limit: 9, Each: each}
+		for left := 100; ; left -= 9 {
+			res, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: rev, Counts: counts}, &q)
+			require.NoError(t, err)
+			require.EqualValues(t, left, res.Count)
+			if !res.More {
+				break
+			}
+			q.Key, q.Rev = fmt.Appendf(nil, "k%06d\x00", 100-left+8), rev
+		}
+	}
+	read(2, nil)
+	read(2, func(*core.KV) error { return nil })
+	require.Equal(t, 1, keys.asked)
+	read(3, nil)
+	require.Equal(t, 2, keys.asked)
+}
