@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -148,4 +151,48 @@ func TestEncodedRangesAreCounted(t *testing.T) {
 
 	failed := errors.New("the disk gave up")
 	require.Equal(t, failed, newEncodedRange(t.Context(), &pb.RangeRequest{}, budget).drop(failed))
+}
+
+// Calls that run side by side, and use each other's memory again, get their own answers.
+func TestRangesSideBySide(t *testing.T) {
+	s := startServer(t)
+	const keys = 120
+	value := func(i int) string { return strings.Repeat(fmt.Sprintf("%03d/", i), 1+i*i) } // up to 56 KiB
+	for i := range keys {
+		s.put(fmt.Sprintf("k%03d", i), value(i))
+	}
+	ctx := s.ctx()
+	read := func(from, to int, r *pb.RangeRequest) error {
+		got, err := s.kv.Range(ctx, r)
+		if err != nil {
+			return err
+		}
+		if len(got.Kvs) != to-from || got.Count != int64(to-from) {
+			return fmt.Errorf("%d keys from %d to %d", len(got.Kvs), from, to)
+		}
+		for i, kv := range got.Kvs {
+			if string(kv.Key) != fmt.Sprintf("k%03d", from+i) || string(kv.Value) != value(from+i) {
+				return fmt.Errorf("key %d is %q with %.20q", from+i, kv.Key, kv.Value)
+			}
+		}
+		return nil
+	}
+	var readers sync.WaitGroup
+	for reader := range 8 {
+		readers.Go(func() {
+			for round := range 40 {
+				from := (reader*31 + round*17) % keys
+				to := min(keys, from+1+round%20)
+				r := &pb.RangeRequest{Key: fmt.Appendf(nil, "k%03d", from), RangeEnd: fmt.Appendf(nil, "k%03d", to)}
+				if round%4 == 0 {
+					to, r.RangeEnd = from+1, nil
+				}
+				if err := read(from, to, r); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	readers.Wait()
 }
