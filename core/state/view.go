@@ -53,7 +53,7 @@ func (m *Machine) view() *View {
 		index:       m.pos.index,
 		written:     m.w.Written(),
 		keys:        m.pos.keys,
-		bounds:      kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.shared.counts},
+		bounds:      kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Keys: m.pos.sameKeys, Counts: &m.shared.counts},
 		members:     m.members.all,
 		removed:     m.members.removed,
 		alarms:      m.alarms,

@@ -6,9 +6,10 @@ import (
 	"github.com/triglot/triglot/core"
 )
 
-// countStep is how many keys of an interval are counted before those beside it are
-// looked at: a look at as many costs about a millisecond.
-const countStep = 8192
+// countSteps are how many keys of an interval are counted before as many of those beside
+// it are: few, and then more, so that the smaller side is never passed by far. The last
+// look costs about a millisecond.
+var countSteps = [...]int64{64, 1024, 8192}
 
 // Count counts the keys of iv that exist as of revision at. It fails with the
 // kind of ctx's error once that has ended.
@@ -31,33 +32,37 @@ func (r *Reader) Count(ctx context.Context, iv core.Interval, at core.Rev) (int6
 	if beginsAll(iv) && iv.Unbounded() {
 		return r.total, nil
 	}
-	n, rest, err := r.count(ctx, iv, at, min(countStep, r.total/2))
-	if err != nil || rest == nil {
-		return n, err
+	var n int64
+	in := iv
+	for _, step := range countSteps {
+		some, rest, err := r.count(ctx, in, at, step)
+		if n += some; err != nil || rest == nil {
+			return n, err
+		}
+		in.Key = rest
+		beside, ok, err := r.countBeside(ctx, iv, step)
+		switch {
+		case err != nil:
+			return 0, err
+		case ok:
+			return r.total - beside, nil
+		}
 	}
-	beside, ok, err := r.countBeside(ctx, iv)
-	switch {
-	case err != nil:
-		return 0, err
-	case ok:
-		return r.total - beside, nil
-	}
-	iv.Key = rest
-	more, _, err := r.count(ctx, iv, at, 0)
-	return n + more, err
+	some, _, err := r.count(ctx, in, at, 0)
+	return n + some, err
 }
 
 // countBeside counts the keys outside of an interval at the revision reached, unless
-// they are more than countStep.
-func (r *Reader) countBeside(ctx context.Context, iv core.Interval) (n int64, ok bool, err error) {
+// there are limit of them, or nearly.
+func (r *Reader) countBeside(ctx context.Context, iv core.Interval, limit int64) (n int64, ok bool, err error) {
 	var rest []byte
 	if !beginsAll(iv) {
-		n, rest, err = r.count(ctx, core.Interval{Key: core.FromKey, End: iv.Key}, 0, countStep)
+		n, rest, err = r.count(ctx, core.Interval{Key: core.FromKey, End: iv.Key}, 0, limit)
 	}
 	if err != nil || rest != nil || iv.Unbounded() {
 		return n, rest == nil, err
 	}
-	above, rest, err := r.count(ctx, core.Interval{Key: iv.End, End: core.FromKey}, 0, countStep)
+	above, rest, err := r.count(ctx, core.Interval{Key: iv.End, End: core.FromKey}, 0, limit)
 	return n + above, rest == nil, err
 }
 

@@ -18,6 +18,7 @@ func TestCountsAndScansOfManyKeys(t *testing.T) {
 	require.NoError(t, err)
 	w := mustWriter(t, db, Caches{})
 	const n = 2*turnRows + 5000
+	countStep := int(countSteps[len(countSteps)-1])
 	name := func(i int) string { return fmt.Sprintf("k%06d", i) }
 	for i := range n { // all in revision 2
 		w.Put(next(nil, name(i), 2, "v", 0), uint32(i), nil)

@@ -20,7 +20,7 @@ func Range(ctx context.Context, r Reader, b Bounds, q *core.Range) (core.RangeRe
 	}
 	switch {
 	case q.CountOnly:
-		n, err := r.Count(ctx, q.Interval, q.Rev)
+		n, err := count(ctx, r, b, q)
 		return core.RangeResult{Count: n}, err
 	case q.Single():
 		return single(r, q)
@@ -130,23 +130,57 @@ func (o *inOrder) take(kv *core.KV) bool {
 	return o.err == nil
 }
 
-// countPage counts the interval of a page whose last key is last, and notes how
-// many keys the next page has to count.
-func countPage(ctx context.Context, r Reader, b Bounds, q *core.Range, last []byte) (int64, error) {
-	rev := q.Rev
-	if rev <= 0 {
-		rev = b.Rev
+// count counts the interval, and notes that for who asks again.
+func count(ctx context.Context, r Reader, b Bounds, q *core.Range) (int64, error) {
+	switch {
+	case q.Single():
+		return r.Count(ctx, q.Interval, q.Rev)
+	case !q.Unbounded() && string(q.Key) >= string(q.End):
+		return 0, nil
 	}
-	n, ok := b.Counts.Known(q.Interval, rev)
-	if !ok {
+	rev := b.at(q)
+	n, err := countBehind(ctx, r, b, q, string(q.Key), rev)
+	if err == nil {
+		b.Counts.note(string(q.Key), q.End, b.sameKeys(rev), n)
+	}
+	return n, err
+}
+
+// countPage counts the interval of a page whose last key is last, and notes what the
+// next page, and others, have to count.
+func countPage(ctx context.Context, r Reader, b Bounds, q *core.Range, last []byte) (int64, error) {
+	rev := b.at(q)
+	same := b.sameKeys(rev)
+	behind := string(last) + "\x00"
+	var left int64
+	if all, ok := b.nearest(string(q.Key), q.End, rev); ok && all.key == string(q.Key) {
+		left = all.n - q.Limit
+	} else {
 		var err error
-		if n, err = r.Count(ctx, q.Interval, q.Rev); err != nil {
+		if left, err = countBehind(ctx, r, b, q, behind, rev); err != nil {
 			return 0, err
 		}
-		b.Counts.counted(q.Interval, rev, n)
 	}
-	b.Counts.leave(q.Interval, last, rev, n-q.Limit)
-	return n, nil
+	b.Counts.note(behind, q.End, same, left)
+	if rev != same { // for the next page, which asks for this very revision
+		b.Counts.note(behind, q.End, rev, left)
+	}
+	b.Counts.note(string(q.Key), q.End, same, q.Limit+left)
+	return q.Limit + left, nil
+}
+
+// countBehind counts from a key of the interval on, up to where the count is known.
+func countBehind(ctx context.Context, r Reader, b Bounds, q *core.Range, from string, rev core.Rev) (int64, error) {
+	known, ok := b.nearest(from, q.End, rev)
+	rest := core.Interval{Key: []byte(from), End: q.End}
+	switch {
+	case ok && known.key == from:
+		return known.n, nil
+	case ok:
+		rest.End = []byte(known.key)
+	}
+	n, err := r.Count(ctx, rest, q.Rev)
+	return n + known.n, err
 }
 
 // sorted serves what has to be gathered before it can be sorted and cut.

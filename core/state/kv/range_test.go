@@ -266,23 +266,25 @@ func requireResult(t require.TestingT, want core.RangeResult, kvs []*core.KV, go
 // countedList is a keyList that counts what it is asked to count.
 type countedList struct {
 	keyList
-	asked int
+	asked, counted int64
 }
 
 func (l *countedList) Count(ctx context.Context, in core.Interval, at core.Rev) (int64, error) {
+	n, err := l.keyList.Count(ctx, in, at)
 	l.asked++
-	return l.keyList.Count(ctx, in, at)
+	l.counted += n
+	return n, err
 }
 
-// A list is counted once, however many pages it has and however often its first page is
-// read, until the store changes.
+// A list is counted once, however many pages it has, however often its first page is read,
+// and wherever others begin, until a key is made or deleted.
 func TestListsAreCountedOnce(t *testing.T) {
 	keys := &countedList{keyList: manyKeys(100, 10)}
 	counts := new(kv.Counts)
-	read := func(rev core.Rev, each func(*core.KV) error) {
-		q := core.Range{Interval: everyKey, Limit: 9, Each: each}
-		for left := 100; ; left -= 9 {
-			res, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: rev, Counts: counts}, &q)
+	read := func(rev, same core.Rev, from int, each func(*core.KV) error) {
+		q := core.Range{Interval: core.Interval{Key: fmt.Appendf(nil, "k%06d", from), End: core.FromKey}, Limit: 9, Each: each}
+		for left := 100 - from; ; left -= 9 {
+			res, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: rev, Keys: same, Counts: counts}, &q)
 			require.NoError(t, err)
 			require.EqualValues(t, left, res.Count)
 			if !res.More {
@@ -291,9 +293,37 @@ func TestListsAreCountedOnce(t *testing.T) {
 			q.Key, q.Rev = fmt.Appendf(nil, "k%06d\x00", 100-left+8), rev
 		}
 	}
-	read(2, nil)
-	read(2, func(*core.KV) error { return nil })
-	require.Equal(t, 1, keys.asked)
-	read(3, nil)
-	require.Equal(t, 2, keys.asked)
+	read(2, 2, 0, nil)
+	read(2, 2, 0, func(*core.KV) error { return nil })
+	read(3, 2, 0, nil)
+	require.EqualValues(t, 1, keys.asked)
+	read(3, 2, 5, nil)
+	require.LessOrEqual(t, keys.counted, int64(91+9*11), "up to where others have been")
+	keys.asked = 0
+	read(4, 4, 0, nil)
+	require.EqualValues(t, 1, keys.asked)
+	// The keys change while somebody reads on at a revision of before.
+	q := core.Range{Interval: core.Interval{Key: []byte("k"), End: core.FromKey}, Limit: 9}
+	_, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: 7, Keys: 6, Counts: counts}, &q)
+	require.NoError(t, err)
+	keys.asked = 0
+	q.Key, q.Rev = []byte("k000008\x00"), 7
+	res, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: 9, Keys: 9, Counts: counts}, &q)
+	require.NoError(t, err)
+	require.EqualValues(t, 91, res.Count)
+	require.Zero(t, keys.asked)
+}
+
+// However many lists are read, what is remembered of them is bounded.
+func TestCountsAreBounded(t *testing.T) {
+	keys := manyKeys(30, 10)
+	counts := new(kv.Counts)
+	for rev := range core.Rev(3000) {
+		q := core.Range{Interval: everyKey, Limit: 1 + int64(rev)%7}
+		res, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: rev + 2, Keys: rev/3 + 1, Counts: counts}, &q)
+		require.NoError(t, err)
+		require.EqualValues(t, 30, res.Count)
+		require.LessOrEqual(t, counts.Len(), 1024)
+	}
+	require.Equal(t, 1024, counts.Len())
 }
