@@ -9,7 +9,11 @@ import (
 )
 
 // maxRanks bounds what is remembered: each is two keys long, and found by a binary search.
-const maxRanks = 1024
+// Of keys that are longer than maxRankBytes together nothing is, so it takes a few MiB.
+const (
+	maxRanks     = 1024
+	maxRankBytes = 4 << 10
+)
 
 // Counts remembers how many keys there are from some keys on, up to the end of a list: so
 // a page need not count what was counted before, be it for the page in front of it or for
@@ -61,7 +65,7 @@ func find(ranks []rank, key string) (int, bool) {
 
 // note remembers that there are n keys from key on, up to end.
 func (c *Counts) note(key string, end []byte, rev core.Rev, n int64) {
-	if c == nil {
+	if c == nil || len(key)+len(end) > maxRankBytes {
 		return
 	}
 	k := rankKey{listKey{string(end), rev}, key}

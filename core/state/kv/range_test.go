@@ -326,4 +326,9 @@ func TestCountsAreBounded(t *testing.T) {
 		require.LessOrEqual(t, counts.Len(), 1024)
 	}
 	require.Equal(t, 1024, counts.Len())
+	counts = new(kv.Counts)
+	long := core.Range{Interval: core.Interval{Key: make([]byte, 5000), End: core.FromKey}, Limit: 1}
+	_, err := kv.Range(t.Context(), keys, kv.Bounds{Rev: 2, Counts: counts}, &long)
+	require.NoError(t, err)
+	require.Equal(t, 1, counts.Len(), "what is left behind the first key, and not what the long one begins")
 }
