@@ -46,8 +46,8 @@ func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
 	m.shared.open.Add(1)
 	v := &View{
-		shared:      &m.shared,
-		snap:        snap,
+		shared: &m.shared,
+		snap:   snap,
 		reader: mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted).
 			KeepLookups().WithTotal(m.pos.keys),
 		index:       m.pos.index,
