@@ -80,6 +80,11 @@ type Range struct {
 	// Grow, if it is set, is asked before an answer takes about so many bytes of
 	// memory more, and ends the read with its error. It stays on this member.
 	Grow func(bytes int) error
+	// Each, if it is set, is given the keys of the answer, in their order, in place of
+	// RangeResult.KVs. The KV is the next one's afterwards, and so may its key and value
+	// be: they are to be used before Each returns. Its error ends the read. It stays on
+	// this member, and does not go into a transaction.
+	Each func(*KV) error
 	// The filters keep keys whose revision lies within [Min, Max]; zero is no
 	// bound. They do not affect Count (etcd T-11).
 	MinModRev, MaxModRev       Rev
@@ -89,7 +94,8 @@ type Range struct {
 // RangeResult is the answer to a Range.
 type RangeResult struct {
 	// KVs are the keys, in the order asked for; the caller owns the slice, the
-	// elements are shared and immutable. With KeysOnly their values are nil.
+	// elements are shared and immutable. With KeysOnly their values are nil. They are
+	// none if the query has Each.
 	KVs []*KV
 	// Count is the number of keys in the interval, whatever Limit and the
 	// filters are.

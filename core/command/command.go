@@ -71,6 +71,9 @@ func AppendCommand(dst []byte, c core.Command) []byte {
 	case *core.DeleteRange:
 		return appendMessage(dst, fieldDeleteRange, deleteToPB(c))
 	case *core.Txn:
+		if !nests(c) {
+			return appendFlatTxn(dst, c)
+		}
 		return appendMessage(dst, fieldTxn, txnToPB(c))
 	case *core.Compact:
 		return appendMessage(dst, fieldCompact, &commandpb.Compact{Rev: int64(c.Rev)})

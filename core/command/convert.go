@@ -141,6 +141,9 @@ func deeper(t *core.Txn, than int) bool {
 // decodeTxn checks the nesting before it hands body to the generated decoder,
 // which recurses without a bound.
 func decodeTxn(body []byte) (*core.Txn, error) {
+	if t, ok := decodeFlatTxn(body); ok {
+		return t, nil
+	}
 	if err := checkDepth(body, 1); err != nil {
 		return nil, err
 	}

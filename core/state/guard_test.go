@@ -197,6 +197,13 @@ func TestGuardedReads(t *testing.T) {
 			shown = append(shown, strings.TrimPrefix(string(kv.Key), "/zk"))
 		}
 		require.Equal(t, c.shown, strings.Join(shown, " "))
+		var given []string
+		_, err = v.Range(context.Background(), &core.Range{Interval: c.in, Each: func(kv *core.KV) error {
+			given = append(given, strings.TrimPrefix(string(kv.Key), "/zk"))
+			return nil
+		}})
+		require.NoError(t, err)
+		require.Equal(t, shown, given, "one by one")
 		counted, err := v.Range(context.Background(), &core.Range{Interval: c.in, CountOnly: true})
 		require.NoError(t, err)
 		require.EqualValues(t, len(shown), counted.Count)

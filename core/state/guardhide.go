@@ -35,7 +35,7 @@ func (h hidden) Get(key []byte, at core.Rev) (*core.KV, error) {
 // Count implements kv.Reader.
 func (h hidden) Count(ctx context.Context, in core.Interval, at core.Rev) (int64, error) {
 	var n int64
-	err := h.Scan(in, at, true, func(*core.KV) bool {
+	err := h.Visit(in, at, true, func(*core.KV) bool {
 		n++
 		return n%checkEvery != 0 || ctx.Err() == nil
 	})
@@ -50,6 +50,19 @@ const checkEvery = 1024
 
 // Scan implements kv.Reader.
 func (h hidden) Scan(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
+	return h.sifted(h.guard.Scan, in, at, keysOnly, fn)
+}
+
+// Visit implements kv.Reader.
+func (h hidden) Visit(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
+	return h.sifted(h.guard.Visit, in, at, keysOnly, fn)
+}
+
+// reading is kv.Reader's Scan or Visit.
+type reading func(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
+
+// sifted passes what may be seen to fn.
+func (h hidden) sifted(read reading, in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
 	if in.Single() {
 		kv, err := h.Get(in.Key, at)
 		if err == nil && kv != nil {
@@ -66,7 +79,7 @@ func (h hidden) Scan(in core.Interval, at core.Rev, keysOnly bool, fn func(*core
 	if err != nil {
 		return err
 	}
-	err = h.guard.Scan(in, at, keysOnly, func(kv *core.KV) bool {
+	err = read(in, at, keysOnly, func(kv *core.KV) bool {
 		var ok bool
 		if ok, s.err = s.shows(kv); s.err != nil {
 			return false

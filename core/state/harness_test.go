@@ -31,6 +31,8 @@ type rig struct {
 	own      bool
 	clock    int64
 	term     uint64
+	// damaged says that the number of keys need not be right.
+	damaged bool
 	// mount is the prefix of the keys that are znodes.
 	mount string
 	// who makes the commands and reads: see principal.
@@ -130,6 +132,13 @@ func (r *rig) commit() Delta {
 		r.view.Close()
 	}
 	r.view = view
+	// What counts rely on. Large stores are not gone through at each step.
+	if n := view.Keys(); n < 300 && !r.damaged {
+		var keys int64
+		all := core.Interval{Key: []byte{0}, End: core.FromKey}
+		require.NoError(r.t, view.reader.Visit(all, 0, true, func(*core.KV) bool { keys++; return true }))
+		require.Equal(r.t, keys, n, "keys that there are")
+	}
 	return delta
 }
 

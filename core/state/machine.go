@@ -182,6 +182,7 @@ func (m *Machine) load() error {
 	if m.pos, err = decodePosition(pos); err != nil {
 		return err
 	}
+	m.pos.sameKeys = m.pos.rev
 	if m.pos.keys == unknown { // the next Commit writes it
 		all := core.Interval{Key: core.FromKey, End: core.FromKey}
 		m.pos.keys = 0
@@ -393,7 +394,10 @@ func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, er
 	}
 	if len(changes) > 0 || touched {
 		m.pos.rev++
-		m.pos.keys += m.delta.Tally.changed(changes)
+		grown, same := m.delta.Tally.changed(changes)
+		if m.pos.keys += grown; !same {
+			m.pos.sameKeys = m.pos.rev
+		}
 		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{
 			Rev: m.pos.rev, Changes: changes, NoPrevValues: !tx.PrevValues(), Steps: steps,
 		})

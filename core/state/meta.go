@@ -20,6 +20,9 @@ type position struct {
 	clock int64
 	// keys is the number of keys that there are, or unknown.
 	keys int64
+	// sameKeys is a revision since which they are the same ones, as far as this process
+	// knows: it is not written.
+	sameKeys core.Rev
 }
 
 // unknown is the number of keys where an early store does not say it: its row ends

@@ -84,19 +84,22 @@ func (t *Tally) countOps(txn *core.TxnOutcome) {
 }
 
 // changed counts what a revision changed, and returns by how much the number of keys
-// grew.
-func (t *Tally) changed(changes []core.Change) (grown int64) {
+// grew, and whether they are the same keys.
+func (t *Tally) changed(changes []core.Change) (grown int64, same bool) {
+	same = true
 	for i := range changes {
 		c := &changes[i]
-		if c.Prev != nil && !c.Prev.Deleted() {
+		existed, exists := c.Prev != nil && !c.Prev.Deleted(), !c.KV.Deleted()
+		if existed {
 			grown--
 		}
-		if !c.KV.Deleted() {
+		if exists {
 			grown++
 			t.PutBytes += int64(len(c.KV.Key) + len(c.KV.Value))
 		}
+		same = same && existed && exists
 	}
-	return grown
+	return grown, same
 }
 
 func opOf(cmd core.Command) Op {

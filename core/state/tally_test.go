@@ -38,15 +38,18 @@ func TestTallyOfChanges(t *testing.T) {
 		name         string
 		change       core.Change
 		grown, bytes int64
+		same         bool
 	}{
-		{"new", core.Change{KV: live}, 1, 8},
-		{"again", core.Change{KV: live, Prev: live}, 0, 8},
-		{"after a deletion", core.Change{KV: live, Prev: gone}, 1, 8},
-		{"deleted", core.Change{KV: gone, Prev: live}, -1, 0},
-		{"made and deleted", core.Change{KV: gone}, 0, 0},
+		{"new", core.Change{KV: live}, 1, 8, false},
+		{"again", core.Change{KV: live, Prev: live}, 0, 8, true},
+		{"after a deletion", core.Change{KV: live, Prev: gone}, 1, 8, false},
+		{"deleted", core.Change{KV: gone, Prev: live}, -1, 0, false},
+		{"made and deleted", core.Change{KV: gone}, 0, 0, false},
 	} {
 		var tally Tally
-		require.Equal(t, tt.grown, tally.changed([]core.Change{tt.change}), tt.name)
+		grown, same := tally.changed([]core.Change{tt.change})
+		require.Equal(t, tt.grown, grown, tt.name)
+		require.Equal(t, tt.same, same, tt.name)
 		require.Equal(t, tt.bytes, tally.PutBytes, tt.name)
 	}
 }

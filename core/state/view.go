@@ -46,13 +46,14 @@ func (m *Machine) view() *View {
 	snap := m.db.NewSnapshot()
 	m.shared.open.Add(1)
 	v := &View{
-		shared:      &m.shared,
-		snap:        snap,
-		reader:      mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted).KeepLookups(),
+		shared: &m.shared,
+		snap:   snap,
+		reader: mvcc.NewReader(snap, m.caches, m.pos.index, m.pos.rev, m.compacted).
+			KeepLookups().WithTotal(m.pos.keys),
 		index:       m.pos.index,
 		written:     m.w.Written(),
 		keys:        m.pos.keys,
-		bounds:      kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Counts: &m.shared.counts},
+		bounds:      kv.Bounds{Rev: m.pos.rev, Compact: m.compacted, Keys: m.pos.sameKeys, Counts: &m.shared.counts},
 		members:     m.members.all,
 		removed:     m.members.removed,
 		alarms:      m.alarms,

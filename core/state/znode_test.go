@@ -387,6 +387,7 @@ func TestDamagedTreeStopsTheMachine(t *testing.T) {
 			require.NoError(t, b.Commit())
 			require.NoError(t, b.Close())
 			require.NoError(t, r.db.Flush())
+			r.damaged = true
 			r.crash() // with empty caches
 
 			index, _ := r.machine.Applied()

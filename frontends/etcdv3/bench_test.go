@@ -35,8 +35,13 @@ func (s *cannedStore) View(context.Context, core.Principal, core.Consistency) (c
 	return &cannedView{kvs: s.kvs}, nil
 }
 
-func (v *cannedView) Range(context.Context, *core.Range) (core.RangeResult, error) {
-	return core.RangeResult{KVs: v.kvs, Count: int64(len(v.kvs))}, nil
+func (v *cannedView) Range(_ context.Context, q *core.Range) (core.RangeResult, error) {
+	for _, kv := range v.kvs {
+		if err := q.Each(kv); err != nil {
+			return core.RangeResult{}, err
+		}
+	}
+	return core.RangeResult{Count: int64(len(v.kvs))}, nil
 }
 
 // allSeen has nothing hidden.

@@ -2,7 +2,6 @@ package etcdv3
 
 import (
 	"fmt"
-	"sync"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/encoding"
@@ -11,8 +10,8 @@ import (
 )
 
 // codec is the protobuf codec of the server: that of grpc-go, but for the hot
-// messages, which it codes without reflection, and for small replies, whose
-// buffers it pools. It counts the bytes.
+// messages, which it codes without reflection, and for small replies and ranges,
+// whose buffers it pools. It counts the bytes.
 type codec struct{ metrics *Metrics }
 
 var _ encoding.CodecV2 = codec{}
@@ -20,20 +19,18 @@ var _ encoding.CodecV2 = codec{}
 // Name is the content subtype that the codec stands for.
 func (codec) Name() string { return "proto" }
 
-// Marshal encodes v, a protobuf message. It keeps nothing of it.
+// Marshal encodes v, a protobuf message. It keeps nothing of it. An encodedRange is
+// another call's then.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *eventsMessage:
 		out, size := marshalEvents(m)
 		c.metrics.sentBytes.Add(float64(size))
 		return out, nil
-	case *rangeReply:
-		if m.hold.large() {
-			out := marshalLargeRange(&m.RangeResponse, m.hold)
-			c.metrics.sentBytes.Add(float64(out.Len()))
-			return out, nil
-		}
-		v = &m.RangeResponse
+	case *encodedRange:
+		out := m.marshal()
+		c.metrics.sentBytes.Add(float64(out.Len()))
+		return out, nil
 	case *txnReply:
 		if m.hold.large() {
 			b, err := proto.Marshal(&m.TxnResponse)
@@ -41,6 +38,9 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 			return mem.BufferSlice{heldBuffer(b, m.hold)}, err
 		}
 		v = &m.TxnResponse
+		if flat(&m.TxnResponse) {
+			v = (*flatTxn)(&m.TxnResponse)
+		}
 	}
 	size, err := messageSize(v)
 	if err != nil {
@@ -62,10 +62,8 @@ func messageSize(v any) (int, error) {
 	switch m := v.(type) {
 	case *pb.PutResponse:
 		return sizePutResponse(m), nil
-	case *pb.RangeResponse:
-		return sizeRangeResponse(m), nil
-	case *pb.RangeStreamResponse:
-		return sizeRangeStreamResponse(m), nil
+	case *flatTxn:
+		return sizeTxnResponse((*pb.TxnResponse)(m)), nil
 	case *pb.WatchResponse:
 		return sizeWatchResponse(m), nil
 	case proto.Message:
@@ -80,10 +78,8 @@ func appendMessage(b []byte, v any) ([]byte, error) {
 	switch m := v.(type) {
 	case *pb.PutResponse:
 		return appendPutResponse(b, m), nil
-	case *pb.RangeResponse:
-		return appendRangeResponse(b, m), nil
-	case *pb.RangeStreamResponse:
-		return appendRangeStreamResponse(b, m), nil
+	case *flatTxn:
+		return appendTxnResponse(b, (*pb.TxnResponse)(m)), nil
 	case *pb.WatchResponse:
 		return appendWatchResponse(b, m), nil
 	default:
@@ -95,12 +91,20 @@ func appendMessage(b []byte, v any) ([]byte, error) {
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	c.metrics.receivedBytes.Add(float64(data.Len()))
 	switch m := v.(type) {
+	case *rangeRequest:
+		return m.decode(data)
 	case *pb.PutRequest:
 		m.Reset()
 		return decodePut(m, data.Materialize())
 	case *pb.RangeRequest:
 		m.Reset()
 		return decodeRange(m, data.Materialize())
+	case *pb.TxnRequest:
+		m.Reset()
+		return decodeTxn(m, data.Materialize(), 0)
+	case *pb.DeleteRangeRequest:
+		m.Reset()
+		return decodeDelete(m, data.Materialize())
 	case proto.Message:
 		buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 		defer buf.Free()
@@ -109,27 +113,6 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return fmt.Errorf("etcdv3: %T is no protobuf message", v)
 	}
 }
-
-// smallBuffer is the capacity of the pooled buffers for small messages. It is
-// above the size under which grpc-go never pools.
-const smallBuffer = 2048
-
-// smallBuffers is the pool of buffers for small messages, of which nearly all
-// replies are: grpc-go's own would allocate three times for each.
-type smallBuffers struct{ pool sync.Pool }
-
-var small = &smallBuffers{pool: sync.Pool{New: func() any {
-	b := make([]byte, smallBuffer)
-	return &b
-}}}
-
-func (p *smallBuffers) Get(length int) *[]byte {
-	b := p.pool.Get().(*[]byte)
-	*b = (*b)[:length]
-	return b
-}
-
-func (p *smallBuffers) Put(b *[]byte) { p.pool.Put(b) }
 
 func poolFor(size int) mem.BufferPool {
 	if size <= smallBuffer {

@@ -2,6 +2,7 @@ package etcdv3
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -66,7 +67,7 @@ func fill(t *rapid.T, m protoreflect.Message) {
 }
 
 func TestEncodersAgreeWithProto(t *testing.T) {
-	for _, empty := range []proto.Message{&pb.PutResponse{}, &pb.RangeResponse{}, &pb.RangeStreamResponse{}, &pb.WatchResponse{}} {
+	for _, empty := range []proto.Message{&pb.PutResponse{}, &pb.TxnResponse{}, &pb.WatchResponse{}} {
 		t.Run(string(empty.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := empty.ProtoReflect().New()
@@ -75,7 +76,13 @@ func TestEncodersAgreeWithProto(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				data, err := testCodec.Marshal(m.Interface())
+				sent := m.Interface()
+				if txn, ok := sent.(*pb.TxnResponse); ok {
+					reply := new(txnReply)
+					proto.Merge(&reply.TxnResponse, txn)
+					sent = reply
+				}
+				data, err := testCodec.Marshal(sent)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -118,14 +125,31 @@ func checkDecode(t testing.TB, b []byte, want, got proto.Message) {
 	if wantErr != nil {
 		return
 	}
-	want.ProtoReflect().SetUnknown(nil)
+	dropUnknown(want.ProtoReflect())
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Fatalf("%x: %s", b, diff)
 	}
 }
 
+// dropUnknown takes the unknown fields out of m and what is in it.
+func dropUnknown(m protoreflect.Message) {
+	m.SetUnknown(nil)
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.Message() == nil:
+		case fd.IsList():
+			for i := range v.List().Len() {
+				dropUnknown(v.List().Get(i).Message())
+			}
+		default:
+			dropUnknown(v.Message())
+		}
+		return true
+	})
+}
+
 func TestDecodersAgreeWithProto(t *testing.T) {
-	for _, empty := range []proto.Message{&pb.PutRequest{}, &pb.RangeRequest{}} {
+	for _, empty := range []proto.Message{&pb.PutRequest{}, &pb.RangeRequest{}, &pb.TxnRequest{}, &pb.DeleteRangeRequest{}} {
 		t.Run(string(empty.ProtoReflect().Descriptor().Name()), func(t *testing.T) {
 			rapid.Check(t, func(rt *rapid.T) {
 				m := empty.ProtoReflect().New()
@@ -184,8 +208,67 @@ func TestDecodeOddities(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			checkDecode(t, b, &pb.PutRequest{}, &pb.PutRequest{})
 			checkDecode(t, b, &pb.RangeRequest{}, &pb.RangeRequest{})
+			checkDecode(t, b, &pb.DeleteRangeRequest{}, &pb.DeleteRangeRequest{})
+			checkDecode(t, b, &pb.TxnRequest{}, &pb.TxnRequest{})
+			// As a compare, as an operation, and as a request of each kind within one.
+			checkDecode(t, within(b, 1), &pb.TxnRequest{}, &pb.TxnRequest{})
+			checkDecode(t, within(b, 2), &pb.TxnRequest{}, &pb.TxnRequest{})
+			for kind := range protowire.Number(5) {
+				checkDecode(t, within(b, kind, 2), &pb.TxnRequest{}, &pb.TxnRequest{})
+			}
 		})
 	}
+}
+
+// within is b as the first of the fields, that as the next, and so on.
+func within(b []byte, fields ...protowire.Number) []byte {
+	for _, num := range fields {
+		b = protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), b)
+	}
+	return b
+}
+
+// A field of a oneof that occurs twice in a row is one message; another in between
+// begins it anew.
+func TestDecodeMergesOperations(t *testing.T) {
+	key, lease := within([]byte("k"), 1), []byte{3 << 3, 7}
+	put, del := func(b []byte) []byte { return within(b, 2) }, within(key, 3)
+	for name, op := range map[string][]byte{
+		"two puts":            slices.Concat(put(key), put(lease)),
+		"a delete in between": slices.Concat(put(key), del, put(lease)),
+		"two transactions":    slices.Concat(within(within(put(key), 2), 4), within(within(del, 2), 4)),
+		"two ranges":          slices.Concat(within([]byte{5 << 3, 1, 6 << 3, 2}, 1), within(lease, 1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkDecode(t, within(op, 3), &pb.TxnRequest{}, &pb.TxnRequest{})
+		})
+	}
+}
+
+// Messages may lie as deep in each other as in proto, and no deeper.
+func TestDecodeDepth(t *testing.T) {
+	for _, leaf := range []protowire.Number{2, 4} {
+		for _, depth := range []int{maxNesting - 3, maxNesting - 2, maxNesting - 1, maxNesting, maxNesting + 1} {
+			b := within(nil, leaf)
+			for i := 1; i < depth; i++ {
+				b = within(b, protowire.Number(2+2*((i+1)%2)))
+			}
+			var want, got pb.TxnRequest
+			wantErr := proto.Unmarshal(b, &want)
+			err := testCodec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, &got)
+			require.Equal(t, wantErr == nil, err == nil, "%d at depth %d: %v, %v", leaf, depth, wantErr, err)
+		}
+	}
+}
+
+func FuzzDecodeTxn(f *testing.F) {
+	for _, b := range seeds() {
+		f.Add(b)
+		f.Add(within(b, 1))
+		f.Add(within(b, 2, 2))
+		f.Add(within(b, 1, 3))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { checkDecode(t, b, &pb.TxnRequest{}, &pb.TxnRequest{}) })
 }
 
 func FuzzDecodePut(f *testing.F) {

@@ -11,19 +11,22 @@ import (
 // values are shared: a request is immutable once it is decoded.
 
 func rangeOf(r *pb.RangeRequest) *core.Range {
-	return &core.Range{
-		Interval:     core.Interval{Key: r.Key, End: r.RangeEnd},
-		Rev:          core.Rev(r.Revision),
-		Limit:        r.Limit,
-		SortTarget:   core.SortTarget(r.SortTarget), // in bounds: checkRange
-		SortOrder:    core.SortOrder(r.SortOrder),
-		KeysOnly:     r.KeysOnly,
-		CountOnly:    r.CountOnly,
-		MinModRev:    core.Rev(r.MinModRevision),
-		MaxModRev:    core.Rev(r.MaxModRevision),
-		MinCreateRev: core.Rev(r.MinCreateRevision),
-		MaxCreateRev: core.Rev(r.MaxCreateRevision),
-	}
+	q := new(core.Range)
+	setRange(q, r)
+	return q
+}
+
+// setRange is rangeOf into a query that has at most its functions set.
+func setRange(q *core.Range, r *pb.RangeRequest) {
+	q.Interval = core.Interval{Key: r.Key, End: r.RangeEnd}
+	q.Rev = core.Rev(r.Revision)
+	q.Limit = r.Limit
+	q.SortTarget = core.SortTarget(r.SortTarget) // in bounds: checkRange
+	q.SortOrder = core.SortOrder(r.SortOrder)
+	q.KeysOnly = r.KeysOnly
+	q.CountOnly = r.CountOnly
+	q.MinModRev, q.MaxModRev = core.Rev(r.MinModRevision), core.Rev(r.MaxModRevision)
+	q.MinCreateRev, q.MaxCreateRev = core.Rev(r.MinCreateRevision), core.Rev(r.MaxCreateRevision)
 }
 
 func putOf(r *pb.PutRequest) *core.Put {
@@ -167,15 +170,23 @@ func kvsOf(kvs []*core.KV) []*mvccpb.KeyValue {
 	return out
 }
 
-// rangeReply is a RangeResponse with its header and, as most have just one, its
-// first key, in one allocation. A large one holds a part of the budget until it has
-// been sent.
+// rangeReply is a RangeResponse within a transaction's, with its header and, as most
+// have just one, its first key, in one allocation.
 type rangeReply struct {
 	pb.RangeResponse
-	hold   *rangeHold
+	op     pb.ResponseOp
+	kind   pb.ResponseOp_ResponseRange
 	header pb.ResponseHeader
 	kv     mvccpb.KeyValue
 	kvs    [1]*mvccpb.KeyValue
+}
+
+// putOpReply is a PutResponse within a transaction's, in one allocation.
+type putOpReply struct {
+	op       pb.ResponseOp
+	kind     pb.ResponseOp_ResponsePut
+	response pb.PutResponse
+	header   pb.ResponseHeader
 }
 
 // rangeResponse translates the answer to r. The header is there and empty.
@@ -212,18 +223,17 @@ func stripKVs(r *core.Range, kvs []*mvccpb.KeyValue) {
 // txnResponse translates the outcome of t, which has been applied or evaluated.
 // The header is there and empty, as it stays in nested responses.
 func txnResponse(t *core.Txn, out *core.TxnOutcome) *pb.TxnResponse {
-	resp := new(pb.TxnResponse)
+	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{}}
 	setTxnResponse(resp, t, out)
 	return resp
 }
 
-// setTxnResponse is txnResponse into an empty message.
+// setTxnResponse is txnResponse into a message with nothing but a header.
 func setTxnResponse(resp *pb.TxnResponse, t *core.Txn, out *core.TxnOutcome) {
 	branch := t.Then
 	if !out.Succeeded {
 		branch = t.Else
 	}
-	resp.Header = &pb.ResponseHeader{}
 	resp.Succeeded = out.Succeeded
 	resp.Responses = make([]*pb.ResponseOp, len(out.Ops))
 	for i := range out.Ops {
@@ -235,13 +245,15 @@ func opResponse(op *core.Op, out *core.OpOutcome) *pb.ResponseOp {
 	switch o := out.Outcome.(type) {
 	case *core.RangeOutcome:
 		r := rangeResponse(op.Range, &o.RangeResult)
-		r.Header.Revision = int64(out.Rev)
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: &r.RangeResponse}}
+		r.header.Revision = int64(out.Rev)
+		r.kind.ResponseRange, r.op.Response = &r.RangeResponse, &r.kind
+		return &r.op
 	case core.PutOutcome:
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: &pb.PutResponse{
-			Header: &pb.ResponseHeader{Revision: int64(out.Rev)},
-			PrevKv: kvOf(o.Prev),
-		}}}
+		r := new(putOpReply)
+		r.header.Revision = int64(out.Rev)
+		r.response.Header, r.response.PrevKv = &r.header, kvOf(o.Prev)
+		r.kind.ResponsePut, r.op.Response = &r.response, &r.kind
+		return &r.op
 	case core.DeleteOutcome:
 		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: &pb.DeleteRangeResponse{
 			Header:  &pb.ResponseHeader{Revision: int64(out.Rev)},

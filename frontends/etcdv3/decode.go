@@ -113,7 +113,7 @@ func decodePut(r *pb.PutRequest, b []byte) error {
 
 func decodeRange(r *pb.RangeRequest, b []byte) error {
 	f := fields{rest: b}
-	order, target := uint64(0), uint64(0)
+	order, target := uint64(r.SortOrder), uint64(r.SortTarget) // there may be some of it already
 	for f.next() {
 		switch f.num {
 		case 1:

@@ -15,7 +15,7 @@ type kvServer struct{ *face }
 func (f *face) kv() service {
 	s := kvServer{f}
 	return service{desc: pb.KV_ServiceDesc, unary: map[string]grpc.MethodHandler{
-		"Range":       unary(f, s.rangeKeys),
+		"Range":       s.rangeMethod(),
 		"Put":         unary(f, s.put),
 		"DeleteRange": unary(f, s.deleteRange),
 		"Txn":         unary(f, s.txn),
@@ -25,7 +25,7 @@ func (f *face) kv() service {
 	}}
 }
 
-func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.RangeRequest) (*rangeReply, error) {
+func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.RangeRequest) (*encodedRange, error) {
 	if err := checkRange(r); err != nil {
 		return nil, err
 	}
@@ -34,20 +34,32 @@ func (s kvServer) rangeKeys(ctx context.Context, who core.Principal, r *pb.Range
 		return nil, err
 	}
 	defer view.Close()
-	query := rangeOf(r)
-	var hold *rangeHold
-	if !query.Single() {
-		hold = s.ranges.hold(ctx)
-		query.Grow = hold.grow
-	}
-	res, err := view.Range(ctx, query)
+	reply := newEncodedRange(ctx, r, s.ranges)
+	s.fill(&reply.header, view.Rev())
+	reply.begin()
+	res, err := view.Range(ctx, &reply.query)
 	if err != nil {
-		return nil, hold.refuse(err)
+		return nil, reply.drop(err)
 	}
-	reply := rangeResponse(query, &res)
-	reply.hold = hold
-	s.fill(reply.Header, view.Rev())
+	reply.end(res.More, res.Count, &reply.header)
 	return reply, nil
+}
+
+// rangeMethod is unary for rangeKeys, without memory of its own for the request.
+func (s kvServer) rangeMethod() grpc.MethodHandler {
+	serve := serving(s.face, identified(s.face, s.rangeKeys))
+	intercepted := decoding(serve)
+	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+		if intercept != nil { // it may keep the request
+			return intercepted(srv, ctx, decode, intercept)
+		}
+		req := rangeRequests.Get().(*rangeRequest)
+		defer req.recycle()
+		if err := decode(req); err != nil {
+			return nil, err
+		}
+		return serve(ctx, &req.RangeRequest)
+	}
 }
 
 // putReply is a PutResponse with its header in one allocation.
@@ -96,25 +108,20 @@ func (s kvServer) deleteRange(
 // has been sent.
 type txnReply struct {
 	pb.TxnResponse
-	hold *rangeHold
+	header pb.ResponseHeader
+	hold   *rangeHold
 }
 
 // withoutHold is a reply of this package as what it is on the wire.
 func withoutHold(reply any) any {
-	switch r := reply.(type) {
-	case *rangeReply:
-		if r == nil {
-			return (*pb.RangeResponse)(nil)
-		}
-		return &r.RangeResponse
-	case *txnReply:
-		if r == nil {
-			return (*pb.TxnResponse)(nil)
-		}
-		return &r.TxnResponse
-	default:
+	r, ok := reply.(*txnReply)
+	switch {
+	case !ok:
 		return reply
+	case r == nil:
+		return (*pb.TxnResponse)(nil)
 	}
+	return &r.TxnResponse
 }
 
 func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest) (*txnReply, error) {
@@ -143,6 +150,7 @@ func (s kvServer) txn(ctx context.Context, who core.Principal, r *pb.TxnRequest)
 	if out.TooLarge {
 		return nil, errTxnTooLarge
 	}
+	reply.Header = &reply.header
 	setTxnResponse(&reply.TxnResponse, txn, &out)
 	s.fill(reply.Header, rev)
 	return reply, nil

@@ -183,26 +183,31 @@ func (h *rangeHold) refuse(err error) error {
 // large reports whether the answer has some of the budget.
 func (h *rangeHold) large() bool { return h != nil && h.share.taken > 0 }
 
-// heldPool takes back a buffer, and with it the hold of the answer that was in it. It
-// gives none out.
-type heldPool struct{ hold *rangeHold }
+// heldPool takes back a buffer for another pool, if there is one, and with it the hold of
+// the answer that was in it. It gives none out.
+type heldPool struct {
+	hold *rangeHold
+	pool *bufferClass
+}
 
 func (p heldPool) Get(length int) *[]byte {
 	b := make([]byte, length)
 	return &b
 }
 
-func (p heldPool) Put(*[]byte) { p.hold.share.release() }
+func (p heldPool) Put(b *[]byte) {
+	if p.pool != nil {
+		p.pool.Put(b)
+	}
+	p.hold.share.release()
+}
 
 var _ mem.BufferPool = heldPool{}
 
-// pooledSize is from where on gRPC gives a buffer back to its pool.
-const pooledSize = 2 << 10
-
 // heldBuffer is a last buffer of an answer: when it is freed, so is the hold.
 func heldBuffer(b []byte, hold *rangeHold) mem.Buffer {
-	if cap(b) < pooledSize {
-		b = append(make([]byte, 0, pooledSize), b...)
+	if cap(b) < smallBuffer { // or gRPC would not give it back
+		b = append(make([]byte, 0, smallBuffer), b...)
 	}
-	return mem.NewBuffer(&b, heldPool{hold})
+	return mem.NewBuffer(&b, heldPool{hold: hold})
 }

@@ -17,8 +17,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
-	"google.golang.org/protobuf/proto"
-	"pgregory.net/rapid"
 
 	"github.com/triglot/triglot/core"
 )
@@ -174,39 +172,5 @@ func TestRangeBudget(t *testing.T) {
 		fourth.share.release()
 		fourth.share.release()
 		require.Equal(t, b.total, b.left())
-	})
-}
-
-// A large answer is encoded in pieces, and is to the byte what proto makes of it.
-func TestLargeAnswersAreEncodedAsProto(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		r := &pb.RangeResponse{Header: &pb.ResponseHeader{}, More: rapid.Bool().Draw(t, "more"), Count: rapid.Int64().Draw(t, "count")}
-		fill(t, r.Header.ProtoReflect())
-		for range rapid.IntRange(0, 30).Draw(t, "keys") {
-			r.Kvs = append(r.Kvs, kvOf(drawKV(t, "kv", true)))
-		}
-		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := newRangeBudget(1 << 30)
-		hold := b.hold(context.Background())
-		if err := hold.grow(2 << 20); err != nil {
-			t.Fatal(err)
-		}
-		data, err := testCodec.Marshal(&rangeReply{RangeResponse: pb.RangeResponse{Header: r.Header, Kvs: r.Kvs, More: r.More, Count: r.Count}, hold: hold})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := data.Materialize(); !bytes.Equal(want, got) {
-			t.Fatalf("want %.300x\ngot  %.300x", want, got)
-		}
-		if b.left() == b.total {
-			t.Fatal("given back before it was sent")
-		}
-		data.Free()
-		if b.left() != b.total {
-			t.Fatal("not given back when it was sent")
-		}
 	})
 }

@@ -50,18 +50,21 @@ func (s kvServer) rangeStream(ctx context.Context, conn stream[pb.RangeRequest, 
 	if err != nil {
 		return err
 	}
-	rs := rangeStream{face: s.face, who: who, query: rangeOf(r), send: conn.Send}
+	rs := rangeStream{face: s.face, who: who, request: r, send: conn.SendMsg}
 	return rs.run(ctx, !r.Serializable)
 }
 
 // rangeStream serves a range in chunks, all as of one revision. It holds a view
 // while it reads a chunk and none while the client takes it: a client that is slow
-// keeps no old data on disk, and is told so if a compaction was faster.
+// keeps no old data on disk, and is told so if a compaction was faster. gRPC takes a
+// message when the one before it is out, so that the next chunk is read while one is
+// sent, and never more.
 type rangeStream struct {
 	*face
-	who   core.Principal
-	query *core.Range
-	send  func(*pb.RangeStreamResponse) error
+	who core.Principal
+	// request is what is left of it: it begins behind the last key that was sent.
+	request *pb.RangeRequest
+	send    func(m any) error
 
 	left int64    // how many keys the client still wants
 	sent int64    // how many it has been sent
@@ -69,76 +72,72 @@ type rangeStream struct {
 }
 
 func (rs *rangeStream) run(ctx context.Context, linearizable bool) error {
-	q := rs.query
-	if rs.left = q.Limit; rs.left <= 0 {
+	if rs.left = rs.request.Limit; rs.left <= 0 {
 		rs.left = math.MaxInt64
 	}
 	target := int(rs.Limits.RequestBytes)
-	// etcd's own first chunk may be as large; it bounds none.
-	q.PageBytes = firstChunk * target
 	chunk := int64(firstChunk)
 	consistency := core.Consistency{Linearizable: linearizable}
 	for {
-		q.Limit = min(chunk, rs.left)
-		reply, err := rs.read(ctx, consistency)
+		rs.request.Limit = min(chunk, rs.left)
+		reply := newEncodedRange(ctx, rs.request, nil)
+		reply.stream = true
+		// etcd's own first chunk may be as large; it bounds none.
+		reply.query.PageBytes = firstChunk * target
+		last, err := rs.read(ctx, consistency, reply)
 		if err != nil {
+			return reply.drop(err)
+		}
+		chunk = nextChunk(rs.request.Limit, sizeChunk(reply, rs.rev), target)
+		if err := rs.send(reply); err != nil || last {
 			return err
 		}
-		if err := rs.send(&pb.RangeStreamResponse{RangeResponse: reply}); err != nil {
-			return err
-		}
-		if reply.Header != nil {
-			return nil
-		}
-		chunk = nextChunk(q.Limit, sizeChunk(reply, rs.rev), target)
 		consistency = core.Consistency{AtLeast: rs.rev}
 	}
 }
 
 // read reads the next chunk. The last one has the header and, as of the pinned
 // revision, the count of the whole interval.
-func (rs *rangeStream) read(ctx context.Context, c core.Consistency) (*pb.RangeResponse, error) {
+func (rs *rangeStream) read(ctx context.Context, c core.Consistency, reply *encodedRange) (last bool, err error) {
 	view, err := rs.Store.View(ctx, rs.who, c)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer view.Close()
-	q := rs.query
-	res, err := view.Range(ctx, q)
+	res, err := view.Range(ctx, &reply.query)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	if rs.rev == 0 {
 		rs.rev = view.Rev()
-		if q.Rev <= 0 {
-			q.Rev = rs.rev
+		if rs.request.Revision <= 0 {
+			rs.request.Revision = int64(rs.rev)
 		}
 	}
-	reply := &pb.RangeResponse{Kvs: kvsOf(res.KVs)}
-	n := int64(len(res.KVs))
-	rs.sent += n
-	rs.left -= n
+	rs.sent += reply.keys
+	rs.left -= reply.keys
 	if res.More {
-		q.Key = append(append([]byte(nil), res.KVs[n-1].Key...), 0)
+		rs.request.Key = append(append([]byte(nil), reply.last...), 0)
 		if rs.left > 0 {
-			return reply, nil
+			reply.end(false, 0, nil)
+			return false, nil
 		}
 	}
-	reply.Header = &pb.ResponseHeader{}
-	rs.fill(reply.Header, rs.rev)
-	reply.More = res.More
-	reply.Count = rs.sent
+	count := rs.sent
 	switch {
-	case q.CountOnly:
-		reply.Count = res.Count
+	case rs.request.CountOnly:
+		count = res.Count
 	case res.More:
-		rest, err := view.Range(ctx, &core.Range{Interval: q.Interval, Rev: q.Rev, CountOnly: true})
+		rest := core.Interval{Key: rs.request.Key, End: rs.request.RangeEnd}
+		behind, err := view.Range(ctx, &core.Range{Interval: rest, Rev: core.Rev(rs.request.Revision), CountOnly: true})
 		if err != nil {
-			return nil, err
+			return false, err
 		}
-		reply.Count += rest.Count
+		count += behind.Count
 	}
-	return reply, nil
+	rs.fill(&reply.header, rs.rev)
+	reply.end(res.More, count, &reply.header)
+	return true, nil
 }
 
 // nextChunk is how many keys the chunk after one of so many keys and bytes has at
@@ -155,6 +154,6 @@ func nextChunk(keys int64, size, target int) int64 {
 
 // sizeChunk is the size by which etcd measures a chunk that is not the last: as a
 // response with a header, and with a count of the keys and the one behind them.
-func sizeChunk(r *pb.RangeResponse, rev core.Rev) int {
-	return sizeRangeResponse(r) + sizeNested(sizeVarint(uint64(rev))) + sizeBool(true) + sizeVarint(uint64(len(r.Kvs)+1))
+func sizeChunk(r *encodedRange, rev core.Rev) int {
+	return r.out.size() + sizeNested(sizeVarint(uint64(rev))) + sizeBool(true) + sizeVarint(uint64(r.keys+1))
 }

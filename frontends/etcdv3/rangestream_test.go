@@ -189,10 +189,12 @@ func TestRangeStreamWhileTheStoreChanges(t *testing.T) {
 	f := &face{Config: Config{Store: s.node, Cluster: s.node}.withDefaults()}
 	// stream runs between after each message, and returns what all of them hold.
 	stream := func(between func()) (*pb.RangeResponse, error) {
-		rs := rangeStream{face: f, query: rangeOf(&pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})}
+		rs := rangeStream{face: f, request: &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")}}
 		all := &pb.RangeResponse{}
-		rs.send = func(m *pb.RangeStreamResponse) error {
-			proto.Merge(all, m.RangeResponse)
+		rs.send = func(m any) error {
+			var one pb.RangeStreamResponse
+			proto.Merge(&one, m.(proto.Message))
+			proto.Merge(all, one.RangeResponse)
 			between()
 			return nil
 		}

@@ -119,9 +119,9 @@ func (f *face) tellRead(ctx context.Context, kind requestKind, took time.Duratio
 // describeRead says how large the response of a read is; nothing of one that failed.
 func describeRead(resp any) string {
 	switch r := resp.(type) {
-	case *pb.RangeResponse:
+	case *encodedRange:
 		if r != nil {
-			return fmt.Sprintf("range_response_count:%d size:%d", len(r.Kvs), proto.Size(r))
+			return fmt.Sprintf("range_response_count:%d size:%d", r.keys, r.out.size())
 		}
 	case *pb.TxnResponse:
 		if r != nil {
@@ -148,8 +148,8 @@ func summarize(req, resp any) summary {
 	switch r := req.(type) {
 	case *pb.RangeRequest:
 		s.content = interval(r.Key, r.RangeEnd)
-		if resp, ok := resp.(*pb.RangeResponse); ok && resp != nil {
-			s.responses = resp.Count
+		if resp, ok := resp.(*encodedRange); ok && resp != nil {
+			s.responses = resp.count
 		}
 	case *pb.PutRequest:
 		s.requests = 1
@@ -173,6 +173,12 @@ func summarize(req, resp any) summary {
 }
 
 func sizeOf(message any) int {
+	if r, ok := message.(*encodedRange); ok {
+		if r == nil {
+			return 0
+		}
+		return r.out.size()
+	}
 	if m, ok := message.(proto.Message); ok && m.ProtoReflect().IsValid() {
 		return proto.Size(m)
 	}

@@ -69,7 +69,7 @@ func TestWhichRequestsAreTold(t *testing.T) {
 	get := &pb.RangeRequest{Key: []byte("k")}
 	require.Empty(t, loggedEnd(t, time.Minute, slog.LevelInfo, time.Second, get, &pb.RangeResponse{}, core.Stages{}))
 	require.Empty(t, loggedEnd(t, -1, slog.LevelInfo, time.Hour, get, &pb.RangeResponse{}, core.Stages{}))
-	all := loggedEnd(t, time.Minute, slog.LevelDebug, time.Second, get, &pb.RangeResponse{Count: 3}, core.Stages{})
+	all := loggedEnd(t, time.Minute, slog.LevelDebug, time.Second, get, &encodedRange{count: 3}, core.Stages{})
 	require.Len(t, all, 1)
 	require.Equal(t, "DEBUG", all[0]["level"])
 	require.EqualValues(t, 3, all[0]["response count"])
@@ -141,14 +141,16 @@ func TestSlowReadIsTold(t *testing.T) {
 		return line
 	}
 	kvs := []*mvccpb.KeyValue{{Key: []byte("a"), Value: []byte("hush")}}
+	reply := newEncodedRange(t.Context(), &pb.RangeRequest{}, nil)
+	require.NoError(t, reply.add(&core.KV{Key: []byte("a"), Value: []byte("hush"), Version: 1}))
 	slow := time.Second
-	line := end(slow, &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b")}, &rangeReply{RangeResponse: pb.RangeResponse{Kvs: kvs}}, nil)
+	line := end(slow, &pb.RangeRequest{Key: []byte("a"), RangeEnd: []byte("b")}, reply, nil)
 	require.Equal(t, "read-only range ", line["prefix"])
 	require.Equal(t, `key:"a" range_end:"b"`, line["request"])
-	require.Equal(t, "range_response_count:1 size:11", line["response"])
+	require.Equal(t, "range_response_count:1 size:13", line["response"], "the version is two bytes")
 	require.NotContains(t, line, "error")
 
-	line = end(slow, &pb.RangeRequest{Key: []byte("a")}, (*rangeReply)(nil), core.Compacted)
+	line = end(slow, &pb.RangeRequest{Key: []byte("a")}, (*encodedRange)(nil), core.Compacted)
 	require.Empty(t, line["response"])
 	require.Equal(t, core.Compacted.Error(), line["error"])
 
@@ -161,7 +163,7 @@ func TestSlowReadIsTold(t *testing.T) {
 	require.Equal(t, "responses:<range_response_count:1> size:17", line["response"])
 	require.Equal(t, 3, counted)
 
-	require.Nil(t, end(0, &pb.RangeRequest{}, (*rangeReply)(nil), nil), "a quick one")
+	require.Nil(t, end(0, &pb.RangeRequest{}, (*encodedRange)(nil), nil), "a quick one")
 	require.Nil(t, end(slow, &pb.PutRequest{}, (*pb.PutResponse)(nil), nil), "no read")
 	require.Equal(t, 3, counted)
 }

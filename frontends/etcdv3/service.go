@@ -63,16 +63,7 @@ func unimplementedStream(method string) grpc.StreamHandler {
 func unary[Req, Resp any](
 	f *face, handle func(context.Context, core.Principal, *Req) (*Resp, error),
 ) grpc.MethodHandler {
-	return method(f, func(ctx context.Context, req *Req) (*Resp, error) {
-		who, err := f.requester(ctx)
-		if err != nil {
-			if malformed := f.checkAlone(req); malformed != nil {
-				err = malformed // etcd looks at the request first
-			}
-			return nil, err
-		}
-		return handle(ctx, who, req)
-	})
+	return method(f, identified(f, handle))
 }
 
 // unidentified is unary for a method that does not care who calls it, nor whether the
@@ -86,7 +77,30 @@ func unidentified[Req, Resp any](
 }
 
 func method[Req, Resp any](f *face, handle func(context.Context, *Req) (*Resp, error)) grpc.MethodHandler {
-	serve := func(ctx context.Context, req *Req) (*Resp, error) {
+	return decoding(serving(f, handle))
+}
+
+// identified finds out who calls.
+func identified[Req, Resp any](
+	f *face, handle func(context.Context, core.Principal, *Req) (*Resp, error),
+) func(context.Context, *Req) (*Resp, error) {
+	return func(ctx context.Context, req *Req) (*Resp, error) {
+		who, err := f.requester(ctx)
+		if err != nil {
+			if malformed := f.checkAlone(req); malformed != nil {
+				err = malformed // etcd looks at the request first
+			}
+			return nil, err
+		}
+		return handle(ctx, who, req)
+	}
+}
+
+// serving is what a unary call has done to it whatever it is about.
+func serving[Req, Resp any](
+	f *face, handle func(context.Context, *Req) (*Resp, error),
+) func(context.Context, *Req) (*Resp, error) {
+	return func(ctx context.Context, req *Req) (*Resp, error) {
 		if err := f.admit(ctx, req, f.Metrics.unaryClients); err != nil {
 			return nil, err
 		}
@@ -98,6 +112,10 @@ func method[Req, Resp any](f *face, handle func(context.Context, *Req) (*Resp, e
 		}
 		return resp, nil
 	}
+}
+
+// decoding makes a method of what serves a decoded request.
+func decoding[Req, Resp any](serve func(context.Context, *Req) (*Resp, error)) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
 		req := new(Req)
 		if err := decode(req); err != nil {

@@ -137,20 +137,6 @@ func sizeRangeResponse(r *pb.RangeResponse) (n int) {
 	return n + sizeBool(r.More) + sizeVarint(uint64(r.Count))
 }
 
-func appendRangeStreamResponse(b []byte, r *pb.RangeStreamResponse) []byte {
-	if r.RangeResponse == nil {
-		return b
-	}
-	return appendRangeResponse(appendLength(b, 1, sizeRangeResponse(r.RangeResponse)), r.RangeResponse)
-}
-
-func sizeRangeStreamResponse(r *pb.RangeStreamResponse) int {
-	if r.RangeResponse == nil {
-		return 0
-	}
-	return sizeNested(sizeRangeResponse(r.RangeResponse))
-}
-
 func appendEvent(b []byte, e *mvccpb.Event) []byte {
 	b = appendVarint(b, 1, uint64(e.Type))
 	if e.Kv != nil {

@@ -20,6 +20,8 @@ type Reader struct {
 	rev    core.Rev
 	// compactRev is the revision that history is compacted to as of the view.
 	compactRev core.Rev
+	// total is how many keys there are at rev, less than zero if that is not known.
+	total int64
 
 	lookups lookups
 }
@@ -27,7 +29,14 @@ type Reader struct {
 // NewReader makes a reader of the view with that applied index, revision reached
 // and revision compacted to. Source is the engine at just that moment.
 func NewReader(source storage.Reader, caches Caches, index uint64, rev, compactRev core.Rev) *Reader {
-	return &Reader{source: source, caches: caches, index: index, rev: rev, compactRev: compactRev}
+	return &Reader{source: source, caches: caches, index: index, rev: rev, compactRev: compactRev, total: -1}
+}
+
+// WithTotal tells r, before it is shared, how many keys there are at the revision
+// reached, so that it need not count them, and returns it.
+func (r *Reader) WithTotal(keys int64) *Reader {
+	r.total = keys
+	return r
 }
 
 // Get returns the version of key as of revision at, nil if it does not exist

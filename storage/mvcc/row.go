@@ -151,6 +151,17 @@ func decodeRow(b []byte, rev core.Rev) (row, error) {
 	return r, nil
 }
 
+// decodeBare tells of a row only whether it is a version or a tombstone.
+func decodeBare(b []byte, _ core.Rev) (row, error) {
+	switch {
+	case len(b) == 0 || b[0]&^knownFlags != 0:
+		return row{}, errRow
+	case b[0]&flagTombstone != 0:
+		return row{}, nil
+	}
+	return row{version: 1}, nil
+}
+
 // cutACL reads the ACL if there is one, and returns what follows.
 func (r *row) cutACL(flags byte, b []byte) (rest []byte, ok bool) {
 	if flags&flagACL == 0 {
@@ -181,6 +192,16 @@ func (r *row) fill(kv *core.KV, bytes, key []byte, rev core.Rev) *core.KV {
 	kv.CreateRev, kv.ModRev = r.createRev, rev
 	kv.Version, kv.Lease, kv.Time, kv.ACL = r.version, r.lease, r.time, r.acl
 	return kv
+}
+
+// show has kv be the row, as long as the row's bytes and key stay as they are.
+func (r *row) show(kv *core.KV, key []byte, rev core.Rev) {
+	kv.Key, kv.Value = key, nil
+	if len(r.value) > 0 {
+		kv.Value = r.value
+	}
+	kv.CreateRev, kv.ModRev = r.createRev, rev
+	kv.Version, kv.Lease, kv.Time, kv.ACL = r.version, r.lease, r.time, r.acl
 }
 
 // change is an r row without its revision. key aliases the row.

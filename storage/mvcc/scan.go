@@ -1,7 +1,6 @@
 package mvcc
 
 import (
-	"context"
 	"errors"
 
 	"github.com/triglot/triglot/core"
@@ -24,39 +23,29 @@ func (r *Reader) Scan(iv core.Interval, at core.Rev, keysOnly bool, fn func(*cor
 		return err
 	}
 	var s slab
-	return r.walk(iv, at, func(c *cursor) bool {
+	return r.walk(iv, at, wholeRows, func(c *cursor) bool {
 		return fn(s.keyValue(&c.row, c.key, c.rev, keysOnly))
 	})
 }
 
-// Count counts the keys of iv that exist as of revision at. It fails with the
-// kind of ctx's error once that has ended.
-func (r *Reader) Count(ctx context.Context, iv core.Interval, at core.Rev) (int64, error) {
+// Visit is Scan for an fn that keeps nothing: the KV that it gets, its key and its value
+// are the next one's when it returns. It must not change them.
+func (r *Reader) Visit(iv core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
 	if iv.Single() {
-		kv, err := r.Get(iv.Key, at)
-		if kv == nil {
-			return 0, err
+		return r.Scan(iv, at, keysOnly, fn)
+	}
+	var kv core.KV
+	return r.walk(iv, at, wholeRows, func(c *cursor) bool {
+		c.row.show(&kv, c.key, c.rev)
+		if keysOnly {
+			kv.Value = nil
 		}
-		return 1, err
-	}
-	var n int64
-	err := r.walk(iv, at, func(*cursor) bool {
-		n++
-		return n%checkEvery != 0 || ctx.Err() == nil
+		return fn(&kv)
 	})
-	return n, orEnded(ctx, err)
-}
-
-// orEnded is err, or else why ctx has ended, if it has.
-func orEnded(ctx context.Context, err error) error {
-	if err == nil && ctx.Err() != nil {
-		return core.ContextError(ctx.Err())
-	}
-	return err
 }
 
 // walk calls fn at each live key of iv.
-func (r *Reader) walk(iv core.Interval, at core.Rev, fn func(*cursor) bool) error {
+func (r *Reader) walk(iv core.Interval, at core.Rev, decode decoding, fn func(*cursor) bool) error {
 	if at <= 0 {
 		at = r.rev
 	}
@@ -64,6 +53,7 @@ func (r *Reader) walk(iv core.Interval, at core.Rev, fn func(*cursor) bool) erro
 	if err != nil || c == nil {
 		return err
 	}
+	c.decode = decode
 	for ok := c.first(); ok; ok = c.next() {
 		if !c.row.deleted() && !fn(c) {
 			break
@@ -78,11 +68,30 @@ func withoutValue(kv *core.KV) *core.KV {
 	return &c
 }
 
+// decoding makes a row of its bytes.
+type decoding func(b []byte, rev core.Rev) (row, error)
+
+// How much of a row is wanted: all, or whether it is a version.
+var (
+	wholeRows decoding = decodeRow
+	bareRows  decoding = decodeBare
+)
+
+// turnRows is how many keys a cursor passes before it gives up its place in the engine
+// and takes it again: an iterator keeps the engine from freeing memory and files that
+// it has replaced.
+const turnRows = 1 << 14
+
 // cursor walks the keys of an interval in the engine, at each the newest row as
 // of one revision: a version or a tombstone.
 type cursor struct {
-	it      *storage.Iter
-	at      core.Rev
+	source storage.Reader
+	upper  []byte
+	it     *storage.Iter
+	at     core.Rev
+	decode decoding
+	// passed counts the keys of the present turn.
+	passed  int
 	scratch []byte
 	err     error
 
@@ -102,11 +111,32 @@ func newCursor(source storage.Reader, iv core.Interval, at core.Rev) (*cursor, e
 	if err != nil {
 		return nil, err
 	}
-	return &cursor{it: it, at: at}, nil
+	return &cursor{source: source, upper: upper, it: it, at: at, decode: wholeRows}, nil
 }
 
 func (c *cursor) first() bool { return c.settle(c.it.First()) }
-func (c *cursor) next() bool  { return c.settle(c.it.NextPrefix()) }
+
+func (c *cursor) next() bool {
+	if c.passed++; c.passed == turnRows {
+		return c.turn()
+	}
+	return c.settle(c.it.NextPrefix())
+}
+
+// turn goes on with an iterator of its own behind the present key.
+func (c *cursor) turn() bool {
+	lower := keys.AppendVersions(nil, append(append([]byte(nil), c.key...), 0))
+	c.passed = 0
+	if err := c.it.Close(); err != nil {
+		c.it, c.err = nil, err
+		return false
+	}
+	if c.it, c.err = c.source.NewIter(lower, c.upper); c.err != nil {
+		c.it = nil
+		return false
+	}
+	return c.settle(c.it.First())
+}
 
 // settle goes on from a key's newest row to the one that the cursor shows.
 func (c *cursor) settle(valid bool) bool {
@@ -125,7 +155,7 @@ func (c *cursor) settle(valid bool) bool {
 		}
 		value, err := c.it.Value()
 		if err == nil {
-			c.row, err = decodeRow(value, rev)
+			c.row, err = c.decode(value, rev)
 		}
 		if err != nil {
 			c.err = rowError("d", c.it.Key(), err)
@@ -137,4 +167,9 @@ func (c *cursor) settle(valid bool) bool {
 	return false
 }
 
-func (c *cursor) close() error { return errors.Join(c.err, c.it.Close()) }
+func (c *cursor) close() error {
+	if c.it == nil { // a turn failed
+		return c.err
+	}
+	return errors.Join(c.err, c.it.Close())
+}

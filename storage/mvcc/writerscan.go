@@ -34,6 +34,11 @@ func (w *Writer) Scan(iv core.Interval, at core.Rev, keysOnly bool, fn func(*cor
 	})
 }
 
+// Visit is Scan: little is read here.
+func (w *Writer) Visit(iv core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error {
+	return w.Scan(iv, at, keysOnly, fn)
+}
+
 // Count is Reader.Count with the batch's own writes.
 func (w *Writer) Count(ctx context.Context, iv core.Interval, at core.Rev) (int64, error) {
 	if iv.Single() {

@@ -20,6 +20,9 @@ type Reader interface {
 	// Scan calls fn for each key that exists in the interval, in key order,
 	// until fn returns false. With keysOnly the values are nil.
 	Scan(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
+	// Visit is Scan for an fn that keeps nothing: the KV, its key and its value may be
+	// the next one's when it returns. It changes nothing of them.
+	Visit(in core.Interval, at core.Rev, keysOnly bool, fn func(*core.KV) bool) error
 	// Count counts the keys that exist in the interval, until ctx ends.
 	Count(ctx context.Context, in core.Interval, at core.Rev) (int64, error)
 }
@@ -59,6 +62,8 @@ type Znodes interface {
 // Bounds are the revisions that can be read: [Compact, Rev].
 type Bounds struct {
 	Rev, Compact core.Rev
+	// Keys is a revision since which no key was made or deleted; zero is not known.
+	Keys core.Rev
 	// Counts serves the counts of pages; nil counts each anew.
 	Counts *Counts
 	// Room is what deletes may still take, and is taken from by them; nil is
@@ -89,4 +94,34 @@ func (b Bounds) checkInTxn(at core.Rev) error {
 		return core.Compacted
 	}
 	return b.check(at)
+}
+
+// sameKeys is a revision with the same keys as one within the bounds: the same for all
+// those revisions of which that is known.
+func (b Bounds) sameKeys(rev core.Rev) core.Rev {
+	if b.Keys > 0 && rev > b.Keys {
+		return b.Keys
+	}
+	return rev
+}
+
+// at is the revision that a query within the bounds reads at.
+func (b Bounds) at(q *core.Range) core.Rev {
+	if q.Rev <= 0 {
+		return b.Rev
+	}
+	return q.Rev
+}
+
+// nearest is Counts.nearest at rev, or another revision with the same keys.
+func (b Bounds) nearest(from string, end []byte, rev core.Rev) (rank, bool) {
+	same := b.sameKeys(rev)
+	known, ok := b.Counts.nearest(from, end, same)
+	if rev == same {
+		return known, ok
+	}
+	if exact, found := b.Counts.nearest(from, end, rev); found && (!ok || exact.key < known.key) {
+		return exact, true
+	}
+	return known, ok
 }
