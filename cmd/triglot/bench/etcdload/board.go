@@ -72,22 +72,27 @@ func (b *board) await(ctx context.Context, i int) error {
 	}
 }
 
-// delivered takes note of an event, and returns how long after its write's start it came.
-func (b *board) delivered(value []byte) (time.Duration, error) {
+// delivered takes note of an event, and returns how long after its write's start it came. If
+// it was the write's last one, whole is not nil and is to be told once the event is counted:
+// the load may end then.
+func (b *board) delivered(value []byte) (latency time.Duration, whole *slot, err error) {
 	if len(value) < stampSize || int(binary.BigEndian.Uint32(value)) >= len(b.slots) {
-		return 0, errNoStamp
+		return 0, nil, errNoStamp
 	}
 	s := &b.slots[binary.BigEndian.Uint32(value)]
 	if binary.BigEndian.Uint64(value[4:]) != s.number.Load() {
-		return 0, errExtra
+		return 0, nil, errExtra
 	}
 	left := s.left.Add(-1)
 	if left < 0 {
-		return 0, errExtra
+		return 0, nil, errExtra
 	}
-	latency := time.Since(b.began) - time.Duration(binary.BigEndian.Uint64(value[12:]))
-	if left == 0 {
-		s.all <- struct{}{}
+	latency = time.Since(b.began) - time.Duration(binary.BigEndian.Uint64(value[12:]))
+	if left > 0 {
+		s = nil
 	}
-	return latency, nil
+	return latency, s, nil
 }
+
+// tell lets the client go on.
+func (s *slot) tell() { s.all <- struct{}{} }

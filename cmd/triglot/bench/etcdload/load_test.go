@@ -169,21 +169,26 @@ func TestBoard(t *testing.T) {
 	b := newBoard(2)
 	value := make([]byte, 32)
 	b.begin(1, 2, time.Now().Add(-time.Second), value)
-	for range 2 {
-		latency, err := b.delivered(value)
+	for i := range 2 {
+		latency, whole, err := b.delivered(value)
 		require.NoError(t, err)
+		if i == 0 {
+			require.Nil(t, whole)
+		} else {
+			whole.tell()
+		}
 		require.GreaterOrEqual(t, latency, time.Second)
 		require.Less(t, latency, time.Minute)
 	}
 	require.NoError(t, b.await(t.Context(), 1))
-	_, err := b.delivered(value)
+	_, _, err := b.delivered(value)
 	require.ErrorIs(t, err, errExtra, "a third of two")
-	_, err = b.delivered(value[:10])
+	_, _, err = b.delivered(value[:10])
 	require.ErrorIs(t, err, errNoStamp)
 
 	b.begin(1, 1, time.Now(), value)
 	b.abandon(1)
-	_, err = b.delivered(value)
+	_, _, err = b.delivered(value)
 	require.ErrorIs(t, err, errExtra)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

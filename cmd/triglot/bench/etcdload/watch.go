@@ -122,12 +122,15 @@ func (r *receiver) event(id int64, row row) error {
 		return nil
 	}
 	r.last[id] = row.modRev
-	latency, err := r.load.board.delivered(row.value)
+	latency, whole, err := r.load.board.delivered(row.value)
 	if err != nil {
 		r.load.Record.Fail(err)
 		return nil
 	}
 	r.load.Record.Observe(r.stream, latency, 1)
+	if whole != nil {
+		whole.tell()
+	}
 	return nil
 }
 

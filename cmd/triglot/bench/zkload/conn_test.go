@@ -146,7 +146,7 @@ func TestBrokenConnection(t *testing.T) {
 	for name, answer := range map[string]func(net.Conn, int32, wire.OpCode, []byte) error{
 		"it ends":                         func(net.Conn, int32, wire.OpCode, []byte) error { return io.EOF },
 		"an answer to 5 before that to 1": func(nc net.Conn, _ int32, _ wire.OpCode, _ []byte) error { return reply(nc, 5, 0, nil) },
-		"an answer to 1, which was not asked": func(nc net.Conn, _ int32, _ wire.OpCode, _ []byte) error {
+		"an answer to 1": func(nc net.Conn, _ int32, _ wire.OpCode, _ []byte) error {
 			return errors.Join(reply(nc, 1, 0, nil), reply(nc, 1, 0, nil))
 		},
 	} {
@@ -157,7 +157,7 @@ func TestBrokenConnection(t *testing.T) {
 			err = c.do(getOf("/x"))
 		}
 		if name != "it ends" && !errors.Is(err, io.EOF) {
-			require.EqualError(t, err, name)
+			require.ErrorContains(t, err, name) // the second of two may find that the next call has asked
 		}
 		require.Error(t, c.close())
 	}
