@@ -98,7 +98,7 @@ type bufferConn struct {
 	wire *wire
 }
 
-func (c bufferConn) Write(b []byte) (int, error)      { return c.wire.Buffer.Write(b) }
+func (c bufferConn) Write(b []byte) (int, error)      { return c.wire.Write(b) }
 func (c bufferConn) SetWriteDeadline(time.Time) error { return nil }
 
 // While the pump writes, be it a sign of life, nobody gets into its frames.

@@ -59,12 +59,12 @@ func (it *item) size() (n int) {
 // together returns the changes of it and of those linked to it, which are then told, and
 // the last one's revision.
 func (f *feed) together(it *item) ([]core.Change, core.Rev) {
-	it.watch.merging.tail = nil // the chunks are others' before long
+	it.watch.tail = nil // the chunks are others' before long
 	changes, rev := f.changes(it), it.rev.Rev
 	if it.more == nil {
 		return changes, rev
 	}
-	all := make([]core.Change, 0, it.watch.merging.revisions)
+	all := make([]core.Change, 0, it.watch.revisions)
 	all = append(all, changes...)
 	for next := it.more; next != nil; {
 		all = append(all, f.changes(next)...)

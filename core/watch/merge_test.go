@@ -38,8 +38,12 @@ func TestLateReaderIsToldTogether(t *testing.T) {
 		got = append(got, told{d.Watch, len(d.Changes), d.Rev, d.More})
 	}
 	require.Equal(t, []told{
-		{0, mergeRevisions, 1 + mergeRevisions, true}, {1, mergeRevisions, 1 + mergeRevisions, true}, {2, mergeRevisions, 1 + mergeRevisions, true},
-		{0, 5, 1 + revisions, true}, {1, 5, 1 + revisions, true}, {2, 5, 1 + revisions, false},
+		{0, mergeRevisions, 1 + mergeRevisions, true},
+		{1, mergeRevisions, 1 + mergeRevisions, true},
+		{2, mergeRevisions, 1 + mergeRevisions, true},
+		{0, 5, 1 + revisions, true},
+		{1, 5, 1 + revisions, true},
+		{2, 5, 1 + revisions, false},
 	}, got)
 	_, ok, err := f.poll(t.Context())
 	require.NoError(t, err)

@@ -129,7 +129,7 @@ func TestWrittenFile(t *testing.T) {
 // does, which is where it insists on how many children a page has.
 func TestBboltGoesOn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "etcdfile-")
+		dir, err := os.MkdirTemp("", "etcdfile-") //nolint:usetesting // a rapid.T has none
 		require.NoError(t, err)
 		defer func() { require.NoError(t, os.RemoveAll(dir)) }()
 		path := filepath.Join(dir, "db")

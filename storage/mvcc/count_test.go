@@ -46,8 +46,17 @@ func TestCountsAndScansOfManyKeys(t *testing.T) {
 	snap := db.NewSnapshot()
 	r := NewReader(snap, Caches{}, 2, 3, 1).WithTotal(left(0, n))
 	for _, iv := range [][2]int{
-		{0, n}, {0, 0}, {7, 6}, {100, n}, {0, n - 100}, {100, n - 100}, {n / 3, n}, {0, n / 3},
-		{countStep, n - countStep}, {turnRows, 2 * turnRows}, {n - 10, n},
+		{0, n},
+		{0, 0},
+		{7, 6},
+		{100, n},
+		{0, n - 100},
+		{100, n - 100},
+		{n / 3, n},
+		{0, n / 3},
+		{countStep, n - countStep},
+		{turnRows, 2 * turnRows},
+		{n - 10, n},
 	} {
 		from, to := iv[0], iv[1]
 		in := core.Interval{Key: []byte(name(from)), End: []byte(name(to))}
@@ -65,7 +74,7 @@ func TestCountsAndScansOfManyKeys(t *testing.T) {
 				require.Equal(t, want, got, "%q at %d", in, rev)
 				i, seen := from-1, int64(0)
 				require.NoError(t, r.Visit(in, rev, false, func(kv *core.KV) bool {
-					for i++; rev != 2 && i%3 == 0; i++ { //nolint:revive // on to the next that is there
+					for i++; rev != 2 && i%3 == 0; i++ {
 					}
 					seen++
 					return name(i) == string(kv.Key)

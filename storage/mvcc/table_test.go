@@ -81,7 +81,8 @@ func TestCacheCountsItsMemory(t *testing.T) {
 				for _, n := range []int{size / 2, size} {
 					kv := &core.KV{ModRev: 1, Version: 1}
 					buf := make([]byte, 16+n)
-					kv.Key, kv.Value = append(buf[:0:16], fmt.Sprintf("key-%012d", i)...), buf[16:]
+					copy(buf, fmt.Sprintf("key-%012d", i))
+					kv.Key, kv.Value = buf[:16:16], buf[16:]
 					c.write(hashOf(kv.Key), kv, 1)
 				}
 			}

@@ -28,7 +28,7 @@ func (f *fake) Delivers() bool                       { return f.delivers }
 func (f *fake) Close() error                         { return nil }
 func takes(d time.Duration) func(context.Context, time.Time) error {
 	return func(context.Context, time.Time) error {
-		time.Sleep(d)
+		time.Sleep(d) //nolint:forbidigo // on the bubble's clock
 		return nil
 	}
 }
@@ -36,7 +36,7 @@ func takes(d time.Duration) func(context.Context, time.Time) error {
 // inBubble runs a test on a clock of its own.
 func inBubble(t *testing.T, test func(t *testing.T)) {
 	usual := sleep
-	sleep = time.Sleep
+	sleep = time.Sleep //nolint:forbidigo // on the bubble's clock
 	t.Cleanup(func() { sleep = usual })
 	synctest.Test(t, test)
 }
@@ -68,9 +68,9 @@ func stalling() Call {
 	began := time.Now()
 	return func(context.Context, time.Time) error {
 		if at := time.Since(began); at >= time.Second && at < 2*time.Second {
-			time.Sleep(2*time.Second - at)
+			time.Sleep(2*time.Second - at) //nolint:forbidigo // on the bubble's clock
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // on the bubble's clock
 		return nil
 	}
 }

@@ -8,7 +8,7 @@ import "time"
 var sleep = func(d time.Duration) {
 	const coarse, longest = 2 * time.Millisecond, 50 * time.Millisecond
 	if d > coarse {
-		time.Sleep(min(d-coarse, longest))
+		time.Sleep(min(d-coarse, longest)) //nolint:forbidigo // it is the pace that is asked for
 		return
 	}
 	precisely(d)

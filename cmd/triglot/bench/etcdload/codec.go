@@ -44,7 +44,7 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 // fields goes through the fields of a message.
 type fields struct {
 	rest   []byte
-	num    protowire.Number
+	num    int32
 	varint uint64 // if the field is a number
 	bytes  []byte // if it is bytes, text or a message
 	err    error
@@ -59,7 +59,7 @@ func (f *fields) next() bool {
 	if n < 0 {
 		return f.fail(n)
 	}
-	f.rest, f.num, f.varint, f.bytes = f.rest[n:], num, 0, nil
+	f.rest, f.num, f.varint, f.bytes = f.rest[n:], int32(num), 0, nil
 	switch kind {
 	case protowire.VarintType:
 		f.varint, n = protowire.ConsumeVarint(f.rest)

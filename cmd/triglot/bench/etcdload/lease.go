@@ -20,7 +20,7 @@ const (
 // grantLeases gives each client a lease, which is revoked at the end.
 func (l *Load) grantLeases(ctx context.Context) error {
 	l.leases = make([]int64, l.Clients)
-	l.closing = append(l.closing, func() {
+	l.closing = append(l.closing, func() { //nolint:contextcheck // it runs when ctx has ended
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), revokeTimeout)
 		defer cancel()
 		_ = drive.Each(ctx, len(l.leases), preparers, func(ctx context.Context, _, i int) error { // they run out anyway
@@ -44,7 +44,7 @@ func (l *Load) renewer(i int, _ *rand.Rand) drive.Call {
 	req, ans := &message{}, &numbersAnswer{}
 	return func(_ context.Context, _ time.Time) (err error) {
 		if s == nil {
-			if s, err = l.conn(i).NewStream(l.ctx, bidirectional, methodKeepAlive); err != nil {
+			if s, err = l.conn(i).NewStream(l.ctx, bidirectional, methodKeepAlive); err != nil { //nolint:contextcheck // the stream outlives the call
 				return err
 			}
 		}

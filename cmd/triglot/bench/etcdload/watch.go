@@ -42,7 +42,7 @@ func (l *Load) watch(ctx context.Context, watchers int, keyOf func(watcher int) 
 	l.board = newBoard(l.Clients)
 	ready := make(chan error, l.Streams)
 	for i := range l.Streams {
-		s, err := l.conn(i).NewStream(l.ctx, bidirectional, methodWatch)
+		s, err := l.conn(i).NewStream(l.ctx, bidirectional, methodWatch) //nolint:contextcheck // it outlives the call
 		if err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 	create := &message{appendWatch(nil, []byte(l.Keys.Prefix()), l.Keys.PrefixEnd(), l.from)}
 	return func(ctx context.Context, start time.Time) (err error) {
 		if s == nil {
-			if s, err = l.conn(i).NewStream(l.ctx, bidirectional, methodWatch); err != nil {
+			if s, err = l.conn(i).NewStream(l.ctx, bidirectional, methodWatch); err != nil { //nolint:contextcheck // it outlives the call
 				return err
 			}
 		}

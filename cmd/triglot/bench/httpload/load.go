@@ -225,7 +225,8 @@ func (c *conn) post(ctx context.Context, x *exchange, path string) error {
 	b := append(append(append(x.request[:0], "POST "...), path...), " HTTP/1.1\r\nHost: "...)
 	b = append(append(b, c.endpoint...), "\r\nContent-Type: application/json\r\nContent-Length: "...)
 	b = append(strconv.AppendInt(b, int64(len(x.body)), 10), "\r\n\r\n"...)
-	x.request = append(b, x.body...)
+	b = append(b, x.body...)
+	x.request = b
 	if err := c.nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}

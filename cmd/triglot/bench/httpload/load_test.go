@@ -20,7 +20,7 @@ import (
 	"github.com/triglot/triglot/cmd/triglot/bench/measure"
 )
 
-func open(t *testing.T, ctx context.Context, load string, handle http.HandlerFunc) *Load {
+func open(ctx context.Context, t *testing.T, load string, handle http.HandlerFunc) *Load {
 	t.Helper()
 	server := httptest.NewServer(handle)
 	t.Cleanup(server.Close)
@@ -34,7 +34,7 @@ func open(t *testing.T, ctx context.Context, load string, handle http.HandlerFun
 
 func TestRequests(t *testing.T) {
 	var bodies []string
-	l := open(t, t.Context(), "put", func(w http.ResponseWriter, r *http.Request) {
+	l := open(t.Context(), t, "put", func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if err == nil {
 			bodies = append(bodies, r.Method+" "+r.URL.Path+" "+string(b))
@@ -53,7 +53,7 @@ func TestRequests(t *testing.T) {
 // that it closes is made again.
 func TestAnswers(t *testing.T) {
 	var n atomic.Int64
-	l := open(t, t.Context(), "get", func(w http.ResponseWriter, _ *http.Request) {
+	l := open(t.Context(), t, "get", func(w http.ResponseWriter, _ *http.Request) {
 		switch n.Add(1) % 4 {
 		case 0:
 			http.Error(w, "too busy", http.StatusServiceUnavailable)
@@ -80,7 +80,7 @@ func TestCancelEndsCalls(t *testing.T) {
 	over := make(chan struct{})
 	asked := make(chan struct{})
 	ctx, cancel := context.WithCancelCause(t.Context())
-	l := open(t, ctx, "get", func(http.ResponseWriter, *http.Request) {
+	l := open(ctx, t, "get", func(http.ResponseWriter, *http.Request) {
 		close(asked)
 		<-over
 	})

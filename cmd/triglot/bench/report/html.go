@@ -39,8 +39,12 @@ func (r *Result) HTML(made time.Time) ([]byte, error) {
 func (r *Result) figures() []row {
 	rows := []row{
 		{"throughput", fmt.Sprintf("%.0f/s", r.OpsPerSecond)},
-		{"p50", duration(r.Latency.P50)}, {"p99", duration(r.Latency.P99)}, {"max", duration(r.Latency.Max)},
-		{r.noun(), fmt.Sprint(r.Ops)}, {"errors", fmt.Sprint(r.Errors)}, {"time", fmt.Sprintf("%.2f s", r.Seconds)},
+		{"p50", duration(r.Latency.P50)},
+		{"p99", duration(r.Latency.P99)},
+		{"max", duration(r.Latency.Max)},
+		{r.noun(), fmt.Sprint(r.Ops)},
+		{"errors", fmt.Sprint(r.Errors)},
+		{"time", fmt.Sprintf("%.2f s", r.Seconds)},
 	}
 	if len(r.Servers) > 0 {
 		rows = append(rows, row{"server CPU each", fmt.Sprintf("%.1f us", r.Server)}, row{"of it later", fmt.Sprintf("+%.1f us", r.Later)})

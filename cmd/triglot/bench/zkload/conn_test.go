@@ -38,7 +38,7 @@ func (s *server) start() string {
 				return
 			}
 			wg.Go(func() {
-				defer nc.Close() //nolint:errcheck // the test's
+				defer nc.Close()
 				_ = s.serve(nc)
 			})
 		}
@@ -164,7 +164,7 @@ func TestBrokenConnection(t *testing.T) {
 }
 
 // open opens a load on a server.
-func open(t *testing.T, ctx context.Context, s *server, load string, c Config) *Load {
+func open(ctx context.Context, t *testing.T, s *server, load string, c Config) *Load {
 	c.Endpoints, c.Keys = []string{s.start()}, keyspace.New("p/", 10, 32)
 	l, err := New(ctx, load, c)
 	require.NoError(t, err)
@@ -176,7 +176,7 @@ func open(t *testing.T, ctx context.Context, s *server, load string, c Config) *
 func TestCancelEndsCalls(t *testing.T) {
 	silent := &server{t: t, welcome: opened, answer: func(net.Conn, int32, wire.OpCode, []byte) error { return nil }}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	l := open(t, ctx, silent, "get", Config{Connections: 1})
+	l := open(ctx, t, silent, "get", Config{Connections: 1})
 	call, err := l.Client(0, rand.New(rand.NewPCG(1, 1)))
 	require.NoError(t, err)
 	done := make(chan error)
@@ -195,7 +195,7 @@ func TestWrongAnswersAreErrors(t *testing.T) {
 		return reply(nc, xid, wire.OK, jute.AppendInt32(nil, 3))
 	}}
 	for load, want := range map[string]string{"get": "got 3 bytes of data instead of 32", "get-children": "got 3 children instead of 10"} {
-		l := open(t, t.Context(), s, load, Config{Connections: 1})
+		l := open(t.Context(), t, s, load, Config{Connections: 1})
 		call, err := l.Client(0, rand.New(rand.NewPCG(1, 1)))
 		require.NoError(t, err)
 		require.EqualError(t, call(t.Context(), time.Now()), want)
@@ -224,7 +224,7 @@ func TestAWatchThatFiresTwice(t *testing.T) {
 		return reply(nc, xid, wire.OK, nil)
 	}}
 	record := &measure.Recorder{}
-	l := open(t, t.Context(), s, "watch-storm", Config{Connections: 2, Watchers: 1, Record: record})
+	l := open(t.Context(), t, s, "watch-storm", Config{Connections: 2, Watchers: 1, Record: record})
 	require.NoError(t, l.Prepare(t.Context()))
 	call, err := l.Client(0, rand.New(rand.NewPCG(1, 1)))
 	require.NoError(t, err)

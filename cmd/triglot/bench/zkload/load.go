@@ -95,7 +95,7 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 		return err
 	})
 	if err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, errors.Join(err, l.Close()) //nolint:contextcheck // a close waits for nobody
 	}
 	l.pinger.Go(func() { l.ping(pinging) })
 	return l, nil
