@@ -171,7 +171,7 @@ func decodeOp(b []byte, depth int) (*pb.RequestOp, error) {
 			return nil, errWire
 		}
 		var err error
-		switch f.num {
+		switch int32(f.num) {
 		case 1:
 			r := op.GetRequestRange()
 			if r == nil {
