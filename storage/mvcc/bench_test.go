@@ -240,6 +240,28 @@ func BenchmarkPut(b *testing.B) {
 	run("in Pebble", 0, false)
 }
 
+// BenchmarkPutScattered is a put of one of 10 000 keys by chance, in the batches of a busy
+// server, with what the engine does of it later.
+func BenchmarkPutScattered(b *testing.B) {
+	const keyCount = 10_000
+	value := make([]byte, 256)
+	s := newBenchStore(b, keyCount, 1, 256, 0, 256<<20)
+	random := rand.New(rand.NewPCG(1, 1))
+	defer reportCPU(b)()
+	for i := 0; b.Loop(); i++ {
+		key := s.keys[random.IntN(keyCount)]
+		prev, err := s.writer.Get(key, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.put(key, value, prev)
+		if i%500 == 499 {
+			s.commit(b)
+		}
+	}
+	s.commit(b)
+}
+
 // BenchmarkCommit is the commit alone, of a hundred puts and of one.
 func BenchmarkCommit(b *testing.B) {
 	for _, size := range []int{1, 100} {
