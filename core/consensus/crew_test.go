@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -228,4 +229,19 @@ func TestLazyTasks(t *testing.T) {
 	require.True(t, m.take(&in))
 	require.Len(t, in.applied, 3)
 	require.False(t, m.settle(0, appetite{proposals: true}))
+}
+
+// What is done is let go of, however long it is until there is more to do.
+func TestDoneTasksAreNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _, _, _ := startQuiet(t)
+		require.NoError(t, (<-propose(t, d, "large", never)).err)
+		synctest.Wait()
+		for _, task := range slices.Concat(d.writing[:cap(d.writing)], d.appends.items[:cap(d.appends.items)]) {
+			require.Nil(t, task)
+		}
+		for _, task := range slices.Concat(d.applier.tasks[:cap(d.applier.tasks)], d.applies.items[:cap(d.applies.items)]) {
+			require.Nil(t, task)
+		}
+	})
 }

@@ -32,8 +32,10 @@ const (
 	// smaller and more.
 	maxForwards = 2
 
-	// maxForwardBatch bounds a batch of several commands: some of them share an entry.
-	maxForwardBatch = maxEntryBytes / 4
+	// maxForwardBatch bounds a batch of several commands: two of them share an entry. It is
+	// what bounds large commands over a slow link, of which maxForwards batches are under
+	// way in a round trip (TestFarFollower).
+	maxForwardBatch = maxEntryBytes / 2
 
 	// maxStreams bounds the incarnations of members that a leader remembers in a term.
 	maxStreams = 1024

@@ -26,10 +26,10 @@ func (q *queue[T]) put(items []T) bool {
 	return woken
 }
 
-// take swaps what there is for into, whose memory it takes over. Who has the token may
-// call it. It returns false once the queue is closed, whatever is left in it.
+// take swaps what there is for into, which is done, and whose memory it takes over. Who
+// has the token may call it. It returns false once the queue is closed, whatever is left
+// in it.
 func (q *queue[T]) take(into []T) ([]T, bool) {
-	clear(into)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -40,9 +40,10 @@ func (q *queue[T]) take(into []T) ([]T, bool) {
 	return items, true
 }
 
-// settle gives the token back, if there is nothing to do. It returns whether the caller
-// still has it.
-func (q *queue[T]) settle() bool {
+// settle lets go of what was taken and is done, and gives the token back if there is
+// nothing to do. It returns whether the caller still has it.
+func (q *queue[T]) settle(done []T) bool {
+	clear(done) // it may be megabytes, and long until the next take
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.asleep = len(q.items) == 0

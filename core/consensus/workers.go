@@ -101,7 +101,7 @@ func (d *Driver) writeLog() (held role) {
 			d.crew.hire(stepping)
 		}
 	}
-	if d.appends.settle() {
+	if d.appends.settle(d.writing) {
 		held |= appending
 	}
 	return held
@@ -142,7 +142,7 @@ func (d *Driver) applyCommitted() (held role) {
 		d.fail(err)
 		return 0
 	}
-	if d.applies.settle() {
+	if d.applies.settle(d.applier.tasks) {
 		held |= applying
 	}
 	return held

@@ -64,8 +64,8 @@ func (o *outbox) write(raw func([]byte) int, generation uint64, items []item, co
 	for i := range items {
 		var err error
 		if o.frames, err = appendMessage(o.frames, items[i].message); err != nil {
-			o.put(items[i]) // the pump ends the connection for it
-			continue
+			o.put(items[i:]...) // the pump ends the connection for it
+			break
 		}
 		counted.sentMessages.Add(1)
 	}

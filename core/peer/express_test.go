@@ -101,6 +101,21 @@ type bufferConn struct {
 func (c bufferConn) Write(b []byte) (int, error)      { return c.wire.Write(b) }
 func (c bufferConn) SetWriteDeadline(time.Time) error { return nil }
 
+// Behind a message that cannot be sent nothing goes out on the connection, which the pump
+// ends for it: there would be a gap.
+func TestNothingBehindWhatCannotBeSent(t *testing.T) {
+	w, counted := &wire{room: 1 << 20}, new(traffic)
+	o := openOutbox(t, w)
+	require.True(t, o.send([]proto.Message{text("a"), text("\xff is no text"), text("b")}, counted))
+	require.Equal(t, []string{"a"}, w.words(t))
+	require.Len(t, o.wake, 1)
+	items, _ := o.take(nil)
+	require.Len(t, items, 2)
+	p := pump{conn: &timedConn{Conn: bufferConn{Conn: nil, wire: w}, traffic: counted}, out: o}
+	require.ErrorContains(t, p.write(items), "UTF-8")
+	require.Equal(t, []string{"a"}, w.words(t))
+}
+
 // While the pump writes, be it a sign of life, nobody gets into its frames.
 func TestSenderKeepsOutOfThePump(t *testing.T) {
 	w, counted := &wire{room: 1 << 20}, new(traffic)
