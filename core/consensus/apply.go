@@ -64,14 +64,8 @@ func (a *applyLoop) apply(tasks []*applyTask) (held role, err error) {
 				return held, err
 			}
 		}
-		for j := range t.entries {
-			c := &t.entries[j]
-			if a.full(c) {
-				if err := flush(i, nil); err != nil {
-					return held, err
-				}
-			}
-			a.gather(c)
+		if err := a.gatherAll(t, func() error { return flush(i, nil) }); err != nil {
+			return held, err
 		}
 		if leadership != nil || i == len(tasks)-1 {
 			if err := flush(i+1, leadership); err != nil {
@@ -80,6 +74,21 @@ func (a *applyLoop) apply(tasks []*applyTask) (held role, err error) {
 		}
 	}
 	return held, nil
+}
+
+// gatherAll has the entries of t applied, and what was gathered first whenever there is
+// too much.
+func (a *applyLoop) gatherAll(t *applyTask, flush func() error) error {
+	for i := range t.entries {
+		c := &t.entries[i]
+		if a.full(c) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		a.gather(c)
+	}
+	return nil
 }
 
 // full reports whether c must wait for the next call.
