@@ -25,6 +25,7 @@ func (p *published) init(v *state.View) { p.view.Store(v) }
 // publish makes v, whose hold it takes over, the latest view.
 func (p *published) publish(v *state.View) {
 	old := p.view.Swap(v)
+	old.Replaced()
 	old.Close()
 	p.wake()
 }

@@ -127,3 +127,38 @@ func TestFlushAfterReads(t *testing.T) {
 		stopNode(t, n)
 	})
 }
+
+// What the old state had to read is not the new one's, as with the commands.
+func TestInstalledNeedsNoFlush(t *testing.T) {
+	n, _ := aheadRig(t)
+	n.upkeep.applied(5, flushReads-1, false)
+	n.upkeep.installed()
+	require.Zero(t, n.upkeep.commands.Load())
+	require.Zero(t, n.upkeep.reads.Load())
+	stopNode(t, n)
+}
+
+// A view that has been replaced keeps nothing of the engine between its reads, however long
+// somebody holds it.
+func TestReplacedViewKeepsNoIterators(t *testing.T) {
+	n, _ := aheadRig(t)
+	e := n.disk.engine()
+	iterators := func() int64 { return e.db.Metrics().Iterators }
+	before := iterators()
+	old := n.published.hold()
+	read := func(i int) {
+		res, err := old.Range(t.Context(), &core.Range{Interval: core.Interval{Key: fmt.Appendf(nil, "k%04d", i)}})
+		require.NoError(t, err)
+		require.Len(t, res.KVs, 1)
+	}
+	read(0)
+	require.Greater(t, iterators(), before, "kept for the next read")
+	next, _, err := e.machine.Commit()
+	require.NoError(t, err)
+	n.published.publish(next)
+	require.Equal(t, before, iterators())
+	read(1)
+	require.Equal(t, before, iterators())
+	old.Close()
+	stopNode(t, n)
+}

@@ -98,6 +98,14 @@ func (v *View) Close() {
 	}
 }
 
+// Replaced is to be called when there is a newer view: the reads that come go there, and
+// whoever holds v on, maybe for minutes, must not keep what v has kept to read faster.
+func (v *View) Replaced() {
+	if err := v.reader.Close(); err != nil {
+		panic("state: close iterators: " + err.Error()) // as in Close
+	}
+}
+
 // Trim lets go of what v has kept to read faster, which holds on to files and memory that
 // the engine may have replaced. To be called now and then, if v is held for long.
 func (v *View) Trim() error { return v.reader.Trim() }

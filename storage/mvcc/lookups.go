@@ -60,17 +60,25 @@ func (l *lookups) give(one *lookup, err error) error {
 	return errors.Join(err, one.it.Close())
 }
 
-// drop closes the iterators that nobody uses, and has no more than so many kept.
-func (l *lookups) drop(keep int) error {
+// drop closes the iterators that nobody uses.
+func (l *lookups) drop() error {
 	l.mu.Lock()
 	idle := l.idle
-	l.idle, l.keep = nil, keep
+	l.idle = nil
 	l.mu.Unlock()
 	var errs []error
 	for _, one := range idle {
 		errs = append(errs, one.it.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// stop is drop, and has none kept from now on.
+func (l *lookups) stop() error {
+	l.mu.Lock()
+	l.keep = 0
+	l.mu.Unlock()
+	return l.drop()
 }
 
 // KeepLookups has r, before it is shared, keep iterators for its lookups, and returns it.
@@ -82,7 +90,8 @@ func (r *Reader) KeepLookups() *Reader {
 
 // Trim closes the iterators that are kept and not in use, and so lets go of files and
 // memory that the engine has replaced since. The next lookups make others.
-func (r *Reader) Trim() error { return r.lookups.drop(maxIdleLookups) }
+func (r *Reader) Trim() error { return r.lookups.drop() }
 
-// Close ends what is kept. Nobody may read any more.
-func (r *Reader) Close() error { return r.lookups.drop(0) }
+// Close is Trim for good: who reads on pays for iterators of his own. After it, and the last
+// lookup, nothing is held any more.
+func (r *Reader) Close() error { return r.lookups.stop() }

@@ -187,6 +187,10 @@ func TestKeptLookups(t *testing.T) {
 	require.NotEmpty(t, r.lookups.idle)
 	require.NoError(t, r.Close())
 	require.Empty(t, r.lookups.idle)
+	read()
+	require.NoError(t, r.Trim())
+	read()
+	require.Empty(t, r.lookups.idle, "it keeps none any more")
 	require.NoError(t, snapshot.Close())
 	require.NoError(t, w.Close())
 } // mustOpen closes the engine, which fails if an iterator is left

@@ -71,13 +71,16 @@ func (w *Writer) cachedRow(hash uint64, key []byte) ([]byte, error) {
 	if err := w.openLookup(); err != nil {
 		return nil, err
 	}
-	// Before the first Commit there is no view that an index could shut out.
 	kv, err := rowIn(w.lookup, key, w.committed)
 	if err != nil || kv.Deleted() {
 		return nil, err
 	}
 	w.reads++
-	w.caches.Rows.fill(hash, kv, math.MaxUint64) // not an absence, see Get
+	// Before the first Commit it is not known from which view on the row holds, and a state
+	// that replaces another shares the caches with that one's views.
+	if w.committed > 0 {
+		w.caches.Rows.fill(hash, kv, math.MaxUint64) // not an absence, see Get
+	}
 	return kv.Value, nil
 }
 

@@ -52,6 +52,37 @@ func TestRowsOfOlderViews(t *testing.T) {
 	require.NoError(t, w.Close())
 }
 
+// A state that is installed comes with a Writer of its own, which has committed nothing yet.
+// What it reads then is of the new state: views of the old one share the caches.
+func TestRowsOfAnOlderState(t *testing.T) {
+	caches := Caches{Rows: NewCache(1 << 20)}
+	key := []byte(znodeRow("/a"))
+	stateOf := func(value string, index uint64) (*storage.DB, *Writer) {
+		db := mustOpen(t, storage.Options{})
+		w := mustWriter(t, db, caches)
+		w.SetRow(key, []byte(value))
+		require.NoError(t, w.Commit(index))
+		return db, w
+	}
+	old, w := stateOf("old", 5)
+	require.NoError(t, w.Close())
+	view := NewReader(old, caches, 5, 1, 0)
+	installed, w := stateOf("new", 9)
+	require.NoError(t, w.Close())
+	caches.Rows.Clear(9)
+	w = mustWriter(t, installed, caches)
+	require.Equal(t, "new", getRow(t, w, key))
+	row, err := view.Row(key)
+	require.NoError(t, err)
+	require.Equal(t, "old", string(row))
+	require.NoError(t, w.Commit(9))
+	require.Equal(t, "new", getRow(t, w, key))
+	row, err = view.Row(key)
+	require.NoError(t, err)
+	require.Equal(t, "old", string(row))
+	require.NoError(t, w.Close())
+}
+
 func getRow(t *testing.T, w *Writer, key []byte) string {
 	row, err := w.GetRow(key)
 	require.NoError(t, err)
