@@ -94,7 +94,11 @@ func openEngine(dir string, o *Options, r *reporter) (*pebble.DB, error) {
 	}
 	opened := make(chan outcome, 1)
 	go func() {
-		engine, err := pebble.Open(dir, o.pebbleOptions(r))
+		compactions := newScheduler()
+		engine, err := pebble.Open(dir, o.pebbleOptions(r, compactions))
+		if err == nil {
+			compactions.begin()
+		}
 		opened <- outcome{engine, err}
 	}()
 	select {

@@ -78,7 +78,7 @@ const StallSublevels = 40
 // pebbleOptions turns o, which has its defaults, into Pebble's options. Pebble's
 // own defaults suit a small library database: an 8 MiB cache, 4 MiB memtables, no
 // filters, writes that stall at twelve runs in L0.
-func (o Options) pebbleOptions(r *reporter) *pebble.Options {
+func (o Options) pebbleOptions(r *reporter, compactions *scheduler) *pebble.Options {
 	p := &pebble.Options{
 		FS:         o.FS,
 		ReadOnly:   o.ReadOnly,
@@ -115,6 +115,7 @@ func (o Options) pebbleOptions(r *reporter) *pebble.Options {
 		Logger:        r,
 		EventListener: r.listener(),
 	}
+	p.Experimental.CompactionScheduler = compactions
 	p.TargetFileSizes[0] = 4 << 20 // and twice that for each level below
 	for i := range p.Levels {
 		p.Levels[i] = pebble.LevelOptions{

@@ -212,7 +212,7 @@ func (w *Writer) commitCache(index uint64) {
 	w.committed = index
 	w.versions.reset()
 	w.rows.reset()
-	w.saved, w.size = w.written, 0
+	w.saved, w.size, w.order = w.written, 0, emptied(w.order)
 }
 
 // encode writes the tables one after the other, each in order: the engine's memtable finds
@@ -246,7 +246,7 @@ func (w *Writer) encode(b *storage.Batch) {
 
 // inKeyOrder is the numbers of the log's versions by their keys.
 func (w *Writer) inKeyOrder() []int32 {
-	w.order = w.order[:0]
+	w.order = emptied(w.order)
 	for i := range w.versions.log {
 		w.order = append(w.order, int32(i))
 	}

@@ -1,0 +1,133 @@
+package storage
+
+import (
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// scheduler says when the engine may compact: as soon as it is open, as many compactions
+// side by side as the engine finds right. Pebble's own lets one begin a tenth of a second
+// after Open was called, and Open then waits until it has ended: seconds, after a crash
+// under load.
+//
+// begin starts a goroutine, which Unregister ends and waits for. Pebble calls Register
+// before all else and once, and the other methods from any goroutine, TrySchedule with the
+// engine's lock held: so mu is never held while the engine is called, but for a question
+// that takes no lock.
+type scheduler struct {
+	db pebble.DBForCompaction // constant after Register
+
+	mu      sync.Mutex
+	begun   bool
+	running int // compactions that were granted and are not done
+
+	again   chan struct{} // capacity 1: look whether one may be granted
+	end     chan struct{} // closed by Unregister
+	granter sync.WaitGroup
+}
+
+var (
+	_ pebble.CompactionScheduler   = (*scheduler)(nil)
+	_ pebble.CompactionGrantHandle = (*scheduler)(nil)
+)
+
+// grantInterval is how often the engine is asked anew how many compactions it finds right:
+// flushes raise that, and tell nobody. It is Pebble's own.
+const grantInterval = 100 * time.Millisecond
+
+func newScheduler() *scheduler {
+	return &scheduler{again: make(chan struct{}, 1), end: make(chan struct{})}
+}
+
+// begin lets the engine, which is open now, compact.
+func (s *scheduler) begin() {
+	s.mu.Lock()
+	s.begun = true
+	s.mu.Unlock()
+	s.granter.Go(s.grant)
+}
+
+// Register implements pebble.CompactionScheduler.
+func (s *scheduler) Register(_ int, db pebble.DBForCompaction) { s.db = db }
+
+// Unregister implements pebble.CompactionScheduler.
+func (s *scheduler) Unregister() {
+	s.mu.Lock()
+	s.begun = false
+	s.mu.Unlock()
+	close(s.end)
+	s.granter.Wait()
+}
+
+// TrySchedule implements pebble.CompactionScheduler.
+func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	if s.reserve() {
+		return true, s
+	}
+	return false, nil
+}
+
+// UpdateGetAllowedWithoutPermission implements pebble.CompactionScheduler.
+func (s *scheduler) UpdateGetAllowedWithoutPermission() { s.look() }
+
+// reserve counts one more compaction as running, if there may be one.
+func (s *scheduler) reserve() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun || s.running >= s.db.GetAllowedWithoutPermission() {
+		return false
+	}
+	s.running++
+	return true
+}
+
+// release takes that back.
+func (s *scheduler) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+}
+
+func (s *scheduler) look() {
+	select {
+	case s.again <- struct{}{}:
+	default:
+	}
+}
+
+// grant grants what the engine waits for, until Unregister.
+func (s *scheduler) grant() {
+	ticker := time.NewTicker(grantInterval)
+	defer ticker.Stop()
+	for {
+		for s.reserve() {
+			if waiting, _ := s.db.GetWaitingCompaction(); !waiting || !s.db.Schedule(s) {
+				s.release()
+				break
+			}
+		}
+		select {
+		case <-s.again:
+		case <-ticker.C:
+		case <-s.end:
+			return
+		}
+	}
+}
+
+// Done implements pebble.CompactionGrantHandle.
+func (s *scheduler) Done() {
+	s.release()
+	s.look()
+}
+
+// Started implements pebble.CompactionGrantHandle.
+func (s *scheduler) Started() {}
+
+// MeasureCPU implements pebble.CompactionGrantHandle.
+func (s *scheduler) MeasureCPU(pebble.CompactionGoroutineKind) {}
+
+// CumulativeStats implements pebble.CompactionGrantHandle.
+func (s *scheduler) CumulativeStats(pebble.CompactionGrantHandleStats) {}

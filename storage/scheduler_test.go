@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/stretchr/testify/require"
+)
+
+// compactor is an engine with compactions to do.
+type compactor struct {
+	mu               sync.Mutex
+	allowed, waiting int
+	granted          []pebble.CompactionGrantHandle
+}
+
+func (c *compactor) GetAllowedWithoutPermission() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.allowed
+}
+
+func (c *compactor) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting > 0, pebble.WaitingCompaction{}
+}
+
+func (c *compactor) Schedule(h pebble.CompactionGrantHandle) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting == 0 {
+		return false
+	}
+	c.waiting--
+	c.granted = append(c.granted, h)
+	return true
+}
+
+func (c *compactor) allow(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.allowed = n
+}
+
+func (c *compactor) running() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.granted)
+}
+
+// Nothing is compacted before the engine is open; then what waited is, as much at a time as
+// is allowed, the next when one is done or more are allowed; and nothing after the end.
+func TestScheduler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := &compactor{allowed: 1, waiting: 5}
+		s := newScheduler()
+		s.Register(2, engine)
+		tried, _ := s.TrySchedule()
+		require.False(t, tried, "the engine is not open yet")
+
+		s.begin()
+		synctest.Wait()
+		require.Equal(t, 1, engine.running())
+		tried, _ = s.TrySchedule()
+		require.False(t, tried, "one at a time")
+		s.Done()
+		synctest.Wait()
+		require.Equal(t, 2, engine.running())
+		engine.allow(2)
+		s.UpdateGetAllowedWithoutPermission()
+		synctest.Wait()
+		require.Equal(t, 3, engine.running())
+		engine.allow(3)
+		tried, handle := s.TrySchedule()
+		require.True(t, tried, "the engine asks for one more")
+		handle.Done()
+		synctest.Wait()
+		require.Equal(t, 4, engine.running())
+
+		s.Unregister()
+		s.Done()
+		synctest.Wait()
+		require.Equal(t, 4, engine.running())
+		tried, _ = s.TrySchedule()
+		require.False(t, tried)
+	})
+}
+
+// An engine that never opened has nobody to wait for.
+func TestSchedulerOfAnEngineThatFailed(t *testing.T) {
+	s := newScheduler()
+	s.Register(2, &compactor{allowed: 1})
+	s.Unregister()
+	tried, _ := s.TrySchedule()
+	require.False(t, tried)
+}
+
+// A store in disorder opens before anything is compacted, and is compacted then.
+func TestOpenDoesNotWaitForCompactions(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{MemTableBytes: 1 << 20}.withDefaults()
+	write := func(db *DB) {
+		b := db.NewSizedBatch(1 << 10)
+		b.Set([]byte{'k', 0}, make([]byte, 1<<10))
+		require.NoError(t, b.Commit())
+		require.NoError(t, b.Close())
+		require.NoError(t, db.Flush())
+	}
+	idle, err := pebble.Open(dir, o.pebbleOptions(newReporter(&o), newScheduler())) // which nobody lets begin
+	require.NoError(t, err)
+	db := &DB{engine: idle, fs: o.FS, dir: dir}
+	for range 20 { // runs of L0, one above the other
+		write(db)
+	}
+	require.Zero(t, idle.Metrics().Compact.Count)
+	require.NoError(t, idle.Close())
+	require.NoError(t, bear(o.FS, dir))
+
+	db, err = Open(dir, o)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return db.engine.Metrics().Compact.Count > 0 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, db.Close())
+}
