@@ -33,6 +33,6 @@ func TestMultiAllocates(t *testing.T) {
 		}
 	}
 	apply()
-	require.LessOrEqual(t, testing.AllocsPerRun(20, apply), float64(3*ops+6))
+	require.LessOrEqual(t, testing.AllocsPerRun(20, apply), float64(3*ops+8))
 	require.EqualValues(t, 22, r.machine.pos.rev-2, "each of them did something")
 }
