@@ -85,14 +85,26 @@ func applyAll(b *testing.B, r *rig, cmd func(i int) core.Command) {
 }
 
 // BenchmarkApplyZnodes is what apply costs a ZooKeeper write of 256 bytes over
-// 10 000 znodes, as BenchmarkApplyPut does a put: setData; a sequential create and
-// the delete of it, which are two writes; a put of a key that is a znode's.
+// 10 000 znodes, as BenchmarkApplyPut does a put: setData; a multi of ten of them; a
+// sequential create and the delete of it, which are two writes; a put of a key that is a
+// znode's.
 func BenchmarkApplyZnodes(b *testing.B) {
 	const znodes = 10_000
 	value := make([]byte, 256)
 	b.Run("setData", func(b *testing.B) {
 		applyAll(b, znodeRig(b, znodes), func(i int) core.Command {
 			return znodeWrite(core.ZnodeOp{Type: core.ZnodeSetData, Path: benchPath(i * 7919 % znodes), Data: value})
+		})
+	})
+	b.Run("multi", func(b *testing.B) {
+		applyAll(b, znodeRig(b, znodes), func(i int) core.Command {
+			ops := make([]core.ZnodeOp, 10)
+			for n := range ops {
+				ops[n] = core.ZnodeOp{Type: core.ZnodeSetData, Path: benchPath((10*i + n) * 7919 % znodes), Data: value}
+			}
+			w := znodeWrite(ops...)
+			w.Multi = true
+			return w
 		})
 	})
 	b.Run("create+delete", func(b *testing.B) {

@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"slices"
+
 	"github.com/triglot/triglot/core"
 )
 
@@ -38,6 +40,9 @@ func Begin(w Writer, l Leases, z Znodes, b Bounds, reads bool) Tx {
 // See has compares and ranges see no more than r shows, which reads what the command
 // writes.
 func (tx *Tx) See(r Reader) { tx.sees = r }
+
+// Expect makes room for so many changes.
+func (tx *Tx) Expect(changes int) { tx.changes = slices.Grow(tx.changes, changes) }
 
 // Rev is the store's revision as of what the command has done so far.
 func (tx *Tx) Rev() core.Rev {

@@ -17,8 +17,9 @@ type caller struct {
 	ids core.Identities
 	// enforce has hard quotas bind it.
 	enforce bool
-	// verdicts are what lists say, of a multi: a list may be as long as a request, and a
-	// multi may name a znode that has it some ten thousand times.
+	// multi says that verdicts, once there are any, are what lists say: a list may be as long
+	// as a request, and a multi may name a znode that has it some ten thousand times.
+	multi    bool
 	verdicts map[verdictKey]error
 }
 
@@ -33,9 +34,9 @@ func (t *Tree) Write(tx *kv.Tx, w *core.ZnodeWrite, ids core.Identities) (*core.
 	if err := t.sessions.CheckSession(w.Session); err != nil {
 		return nil, err
 	}
-	c := caller{session: w.Session.ID, ids: ids, enforce: w.EnforceQuota}
+	c := caller{session: w.Session.ID, ids: ids, enforce: w.EnforceQuota, multi: w.Multi}
 	if w.Multi {
-		c.verdicts = map[verdictKey]error{}
+		tx.Expect(len(w.Ops))
 	}
 	out := newOutcome(len(w.Ops))
 	for i := range w.Ops {
@@ -305,13 +306,16 @@ func (t *Tree) present(path string, c *caller, need core.Perms) (node, error) {
 
 // judged is allowed, of one list once.
 func (t *Tree) judged(acl core.ZnodeACL, c *caller, need core.Perms) error {
-	if c.verdicts == nil || acl == core.ACLOpen {
+	if !c.multi || acl == core.ACLOpen {
 		return t.allowed(acl, c.ids, need)
 	}
 	key := verdictKey{acl, need}
 	verdict, known := c.verdicts[key]
 	if !known {
 		verdict = t.allowed(acl, c.ids, need)
+		if c.verdicts == nil {
+			c.verdicts = map[verdictKey]error{}
+		}
 		c.verdicts[key] = verdict
 	}
 	return verdict
