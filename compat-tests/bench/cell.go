@@ -92,6 +92,7 @@ func (c cell) fillArgs(t *target) []string {
 	if c.Fill == zkProtocol {
 		load = "create"
 	}
+	c.Conns = conns // whatever the cell has then: one connection fills slowly
 	return append(c.common(load, c.Fill, t), "--fill", "--grace", graceLimit.String())
 }
 

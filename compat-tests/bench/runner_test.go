@@ -153,7 +153,7 @@ func TestGuard(t *testing.T) {
 	require.Len(t, f.opened, 5)
 	require.Contains(t, out.take(), "etcd/put/1000")
 
-	cpu = 72 // of a hundred: three of the bars are nearer
+	cpu = 72 // of a hundred: two of the bars are nearer
 	var missed missedError
 	require.ErrorAs(t, runShort(t.Context(), f.runner, &out), &missed)
 	require.Equal(t, missedError(2), missed)

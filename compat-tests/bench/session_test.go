@@ -116,6 +116,7 @@ func TestArguments(t *testing.T) {
 	filling := strings.Join(zkCell("set", 1, 5, 1).many().fillArgs(at), " ")
 	require.Contains(t, filling, "create --protocol zookeeper --endpoints z:1")
 	require.Contains(t, filling, "--keys 1000000")
+	require.Contains(t, filling, "--connections 10 ", "one connection fills slowly")
 	at.null = true
 	require.Contains(t, strings.Join(zkCell("set", 1, 5, 1).many().fillArgs(at), " "), "--keys 10000 ", "a null server is no store")
 	require.Contains(t, strings.Join(httpCell("get", 1, 5, 1).fillArgs(at), " "), "put --protocol etcd", "the gateway's keys are etcd's")
