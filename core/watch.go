@@ -72,7 +72,7 @@ type Delivery struct {
 	// Rev is the store's revision as the reader should know it: of a synced
 	// watch's events their own revision, the last one's if the reader is late and is
 	// told of several; of a watch that catches up the revision current at that time
-	// (etcd T-46).
+	// (etcd T-46). Between the watches of a feed revisions need not come in order.
 	Rev Rev
 	// More says that the next delivery is there already: what is done once for
 	// several may wait for it.
