@@ -90,8 +90,8 @@ type ZnodeView interface {
 	// need; a need of zero asks for nothing. The empty path is the root's.
 	Znode(path string, need Perms) (Znode, error)
 	// Children returns the names of a znode's children, sorted, and the znode. It
-	// needs PermRead and fails as Znode does. The caller owns the slice.
-	Children(ctx context.Context, path string) ([]string, Znode, error)
+	// needs PermRead and fails as Znode does.
+	Children(ctx context.Context, path string) (Names, Znode, error)
 	// Descendants is the number of all znodes below one. It needs PermRead and fails
 	// as Znode does.
 	Descendants(ctx context.Context, path string) (int64, error)

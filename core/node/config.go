@@ -10,6 +10,7 @@ import (
 
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/core/member"
+	"github.com/triglot/triglot/core/state/znode"
 	"github.com/triglot/triglot/storage"
 )
 
@@ -210,7 +211,7 @@ type Memory struct {
 // Budget is the sum of the bounds.
 func (m Memory) Budget() int64 {
 	m = m.withDefaults()
-	return m.RowCache + m.ZnodeCache + m.Ring + m.engine().Budget()
+	return m.RowCache + m.ZnodeCache + znode.MaxListBytes + m.Ring + m.engine().Budget()
 }
 
 func (m Memory) withDefaults() Memory {

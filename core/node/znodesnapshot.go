@@ -160,7 +160,7 @@ func (e *znodeExport) each(path string, fn func(path string, z *core.Znode) erro
 	if path == "/" {
 		path = ""
 	}
-	for _, name := range names {
+	for name := range names.All() {
 		if err := e.each(path+"/"+name, fn); err != nil {
 			return err
 		}

@@ -65,6 +65,8 @@ type deleteRoom struct{ entry, keep int64 }
 type shared struct {
 	// counts serves the counts of pages.
 	counts kv.Counts
+	// children remembers those of znodes.
+	children znode.Lists
 	// open counts the views that have not been closed for good.
 	open atomic.Int64
 	// reads counts what they were asked for.

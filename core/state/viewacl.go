@@ -213,9 +213,9 @@ func (r *restricted) allowed(acl core.ZnodeACL, need core.Perms) error {
 
 // Children implements core.ZnodeView: the keys of the children must be readable, too, for
 // they are named.
-func (r *restricted) Children(ctx context.Context, path string) ([]string, core.Znode, error) {
+func (r *restricted) Children(ctx context.Context, path string) (core.Names, core.Znode, error) {
 	if err := r.listable(path); err != nil {
-		return nil, core.Znode{}, err
+		return core.Names{}, core.Znode{}, err
 	}
 	return r.View.Children(ctx, path)
 }

@@ -22,11 +22,11 @@ func (v *View) Znode(path string, _ core.Perms) (core.Znode, error) {
 }
 
 // Children implements core.ZnodeView. It fails as Znode does.
-func (v *View) Children(ctx context.Context, path string) ([]string, core.Znode, error) {
+func (v *View) Children(ctx context.Context, path string) (core.Names, core.Znode, error) {
 	if v.mount == nil {
-		return nil, core.Znode{}, core.Unsupported
+		return core.Names{}, core.Znode{}, core.Unsupported
 	}
-	names, z, err := znode.Children(ctx, v.reader, rowScanner{v.snap}, *v.mount, path)
+	names, z, err := znode.Children(ctx, v.reader, rowScanner{v.snap}, &v.shared.children, *v.mount, path)
 	return names, z, wrapRead(err)
 }
 

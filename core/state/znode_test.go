@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,8 +93,8 @@ func (r *rig) znodeTranscript(t *testing.T, d *datadriven.TestData) (string, boo
 			if err != nil {
 				return err.Error()
 			}
-			require.Len(t, names, int(z.NumChildren))
-			return fmt.Sprintf("%q", names)
+			require.EqualValues(t, z.NumChildren, names.Len())
+			return fmt.Sprintf("%q", slices.Collect(names.All()))
 		})
 	case "walk":
 		out.WriteString(r.walk())
@@ -288,8 +289,8 @@ func (r *rig) walk() string {
 	for _, path := range paths {
 		names, z, err := v.Znodes().Children(context.Background(), path)
 		require.NoError(r.t, err)
-		require.Equal(r.t, children[path], names, path)
-		require.EqualValues(r.t, len(names), z.NumChildren, path)
+		require.Equal(r.t, children[path], slices.Collect(names.All()), path)
+		require.EqualValues(r.t, names.Len(), z.NumChildren, path)
 		delete(children, path)
 	}
 	require.Empty(r.t, children, "znodes without a parent")

@@ -285,9 +285,9 @@ func (z modelZnodes) Znode(string, core.Perms) (core.Znode, error) {
 	return found, nil
 }
 
-func (z modelZnodes) Children(_ context.Context, path string) ([]string, core.Znode, error) {
+func (z modelZnodes) Children(_ context.Context, path string) (core.Names, core.Znode, error) {
 	found, err := z.Znode(path, 0)
-	return nil, found, err
+	return core.Names{}, found, err
 }
 
 func (v *modelView) Close() {}

@@ -107,7 +107,8 @@ func appendChildren(ctx context.Context, v core.View, q *request, dst []byte) ([
 	if err != nil {
 		return dst, core.Znode{}, err
 	}
-	return appendNames(dst, names), z, nil
+	dst = slices.Grow(dst, len(names.Packed())+statRoom)
+	return append(jute.AppendCount(dst, names.Len()), names.Packed()...), z, nil
 }
 
 // appendNames appends a list of strings, of which there may be very many.

@@ -29,7 +29,8 @@ func rowValue(kv *core.KV) []byte {
 }
 
 // Row returns a row of the n or the A table, by its key from package keys, nil if there is
-// none. The slice is shared and must not be written to.
+// none. The slice is shared and must not be written to. Two views get the same one only if
+// the row was not written between them, be it with the same bytes.
 func (r *Reader) Row(key []byte) ([]byte, error) {
 	hash := hashOf(key)
 	if kv := r.caches.Rows.get(hash, key, core.Rev(r.index)); kv != nil {

@@ -3,7 +3,7 @@ package znode
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"sync"
 
 	"github.com/triglot/triglot/core"
@@ -12,7 +12,8 @@ import (
 
 // Reader reads one moment of the state.
 type Reader interface {
-	// Row returns a znode's row, nil if there is none.
+	// Row returns a znode's row, nil if there is none: one that was written anew, be it
+	// with the same bytes, is another slice (see Lists).
 	Row(key []byte) ([]byte, error)
 	// Get returns the version of a key at a revision, nil if it does not exist;
 	// zero is the newest.
@@ -35,19 +36,25 @@ func Read(r Reader, m Mount, path string) (core.Znode, error) {
 	if path == "" {
 		path = rootPath
 	}
+	z, _, err := read(r, m, path)
+	return z, err
+}
+
+// read is Read, and the znode's row.
+func read(r Reader, m Mount, path string) (core.Znode, []byte, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	*buf = keys.AppendZnode((*buf)[:0], path)
 	row, err := r.Row(*buf)
 	switch {
 	case err != nil:
-		return core.Znode{}, err
+		return core.Znode{}, nil, err
 	case row == nil:
-		return core.Znode{}, core.NoNode
+		return core.Znode{}, nil, core.NoNode
 	}
 	n, err := decodeNode(row)
 	if err != nil {
-		return core.Znode{}, err
+		return core.Znode{}, nil, err
 	}
 	z := core.Znode{Null: n.null, ACL: n.acl}
 	if n.implicit {
@@ -55,21 +62,21 @@ func Read(r Reader, m Mount, path string) (core.Znode, error) {
 			z.Data = []byte(n.configuration())
 		}
 		z.Stat = n.stat(nil)
-		return z, nil
+		return z, row, nil
 	}
 	*buf = m.appendKey((*buf)[:0], path)
 	kv, err := r.Get(*buf, 0)
 	switch {
 	case err != nil:
-		return core.Znode{}, err
+		return core.Znode{}, nil, err
 	case kv == nil:
-		return core.Znode{}, missingKey(path)
+		return core.Znode{}, nil, missingKey(path)
 	}
 	z.Data, z.Stat = kv.Value, n.stat(kv)
 	if n.used.counted {
 		z.Data, z.Null = []byte(n.used.text()), false
 	}
-	return z, nil
+	return z, row, nil
 }
 
 func missingKey(path string) error { return fmt.Errorf("there is no key of znode %q", path) }
@@ -82,31 +89,43 @@ const checkEvery = 1024
 const commonName = 64
 
 // Children returns the names of the children of the znode at a path, sorted, and
-// the znode. It fails with NoNode. The caller owns the slice; the names share their
-// memory.
-func Children(ctx context.Context, r Reader, s Scanner, m Mount, path string) ([]string, core.Znode, error) {
+// the znode. It fails with NoNode. What known remembers is not looked for again.
+func Children(ctx context.Context, r Reader, s Scanner, known *Lists, m Mount, path string) (core.Names, core.Znode, error) {
 	if path == "" {
 		path = rootPath
 	}
-	z, err := Read(r, m, path)
+	z, row, err := read(r, m, path)
 	if err != nil || z.NumChildren == 0 {
-		return nil, z, err
+		return core.Names{}, z, err
 	}
+	names, ok := known.find(path, row)
+	if ok {
+		return names, z, nil
+	}
+	if names, err = scanChildren(ctx, s, path, int(z.NumChildren)); err != nil {
+		return core.Names{}, core.Znode{}, err
+	}
+	known.keep(path, row, names)
+	return names, z, nil
+}
+
+// scanChildren reads the names of the children of a znode, which has so many.
+func scanChildren(ctx context.Context, s Scanner, path string, count int) (core.Names, error) {
 	lower, upper, nameAt := keys.ChildBounds(path)
 	var bad error
-	var names strings.Builder
-	ends := make([]int, 0, z.NumChildren)
-	err = s.ScanRows(lower, upper, func(key, _ []byte) bool {
+	var packed []byte
+	n := 0
+	err := s.ScanRows(lower, upper, func(key, _ []byte) bool {
 		name, ok := keys.ChildName(key, nameAt)
 		if !ok {
 			bad = fmt.Errorf("row %x is no znode", key)
 			return false
 		}
-		if len(ends) == 0 {
-			names.Grow(min(len(name), commonName) * cap(ends)) // names are much of a size
+		if n == 0 {
+			packed = make([]byte, 0, (min(len(name), commonName)+core.NameOverhead)*count) // names are much of a size
 		}
-		names.Write(name)
-		if ends = append(ends, names.Len()); len(ends)%checkEvery == 0 && ctx.Err() != nil {
+		packed = core.AppendName(packed, name)
+		if n++; n%checkEvery == 0 && ctx.Err() != nil {
 			bad = core.ContextError(ctx.Err())
 		}
 		return bad == nil
@@ -114,15 +133,10 @@ func Children(ctx context.Context, r Reader, s Scanner, m Mount, path string) ([
 	if err == nil {
 		err = bad
 	}
-	if err != nil {
-		return nil, core.Znode{}, err
+	if cap(packed) > len(packed)+len(packed)/4 { // it may be kept
+		packed = slices.Clone(packed)
 	}
-	all, list, start := names.String(), make([]string, len(ends)), 0
-	for i, end := range ends {
-		list[i] = all[start:end]
-		start = end
-	}
-	return list, z, nil
+	return core.NewNames(packed, n), err
 }
 
 // Descendants is the number of all znodes below the one at a path, which exists; of is

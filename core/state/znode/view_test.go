@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,14 +62,14 @@ func TestReadTellsDamage(t *testing.T) {
 	s.err = broken
 	_, err = Read(s, "/zk", "/a")
 	require.ErrorIs(t, err, broken)
-	_, _, err = Children(context.Background(), s, s, "/zk", "/a")
+	_, _, err = Children(context.Background(), s, s, nil, "/zk", "/a")
 	require.ErrorIs(t, err, broken)
 }
 
 func TestChildrenTellsDamage(t *testing.T) {
 	s := storeOf(node{implicit: true, children: 1}, "/a")
 	s.scanned = [][]byte{{1, 2, 3}}
-	_, _, err := Children(context.Background(), s, s, "/zk", "/a")
+	_, _, err := Children(context.Background(), s, s, nil, "/zk", "/a")
 	require.ErrorContains(t, err, "row 010203 is no znode")
 }
 
@@ -77,15 +78,15 @@ func TestChildrenEndsWithItsContext(t *testing.T) {
 	for i := range 2 * checkEvery {
 		s.scanned = append(s.scanned, keys.AppendZnode(nil, fmt.Sprintf("/a/%06d", i)))
 	}
-	names, z, err := Children(context.Background(), s, s, "/zk", "/a")
+	names, z, err := Children(context.Background(), s, s, nil, "/zk", "/a")
 	require.NoError(t, err)
-	require.Len(t, names, 2*checkEvery)
-	require.Equal(t, "000001", names[1])
+	require.Equal(t, 2*checkEvery, names.Len())
+	require.Equal(t, "000001", slices.Collect(names.All())[1])
 	require.EqualValues(t, 2*checkEvery, z.NumChildren)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, _, err = Children(ctx, s, s, "/zk", "/a")
+	_, _, err = Children(ctx, s, s, nil, "/zk", "/a")
 	require.ErrorIs(t, err, core.Canceled)
 }
 
@@ -99,10 +100,11 @@ func TestChildrenOneOfWhichHasALongName(t *testing.T) {
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	names, _, err := Children(context.Background(), s, s, "/zk", "/a")
+	names, _, err := Children(context.Background(), s, s, nil, "/zk", "/a")
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
-	require.Len(t, names, children)
-	require.Equal(t, "000001", names[1])
+	require.Equal(t, children, names.Len())
+	require.Equal(t, "000001", slices.Collect(names.All())[1])
+	require.Less(t, cap(names.Packed()), 2*len(names.Packed()), "of what may be kept")
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
 }
