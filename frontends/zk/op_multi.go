@@ -23,16 +23,20 @@ type part struct {
 	refusal wire.ErrorCode
 }
 
+// keptParts is how many operations of multis a connection keeps memory for.
+const keptParts = 64
+
 // decodeMulti makes one command of the operations.
 func decodeMulti(c *conn, q *request, r *jute.Reader) {
-	var m wire.MultiRequest
+	m := &c.multi
+	r.Alias() // see newWrite
 	m.Decode(r)
+	defer c.clearMulti()
 	if r.Err() != nil || len(m.Ops) == 0 {
 		return // one without operations changes nothing and is no command (M3)
 	}
-	w := &core.ZnodeWrite{
-		Ops: make([]core.ZnodeOp, len(m.Ops)), Multi: true, EnforceQuota: c.srv.cfg.Features.EnforceQuota,
-	}
+	w := c.newWrite(len(m.Ops))
+	w.Multi = true
 	parts := make([]part, len(m.Ops))
 	for i := range m.Ops {
 		op := &m.Ops[i]
@@ -56,6 +60,13 @@ func decodeMulti(c *conn, q *request, r *jute.Reader) {
 		}
 	}
 	q.cmd, q.body = w, parts
+}
+
+// clearMulti lets go of what the multi refers to, and of much memory.
+func (c *conn) clearMulti() {
+	if clear(c.multi.Ops); cap(c.multi.Ops) > keptParts {
+		c.multi.Ops = nil
+	}
 }
 
 // createPart is a create in a multi. One that is refused is a create of no path, at
