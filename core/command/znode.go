@@ -218,7 +218,9 @@ func (s *fields) next() bool {
 		return false
 	}
 	var n int
-	if s.field, s.wireType, n = protowire.ConsumeTag(s.rest); !s.skip(n) {
+	if tag := s.rest[0]; tag < 0x80 && tag>>3 > 0 { // as nearly all are
+		s.field, s.wireType, s.rest = protowire.Number(tag>>3), protowire.Type(tag&7), s.rest[1:]
+	} else if s.field, s.wireType, n = protowire.ConsumeTag(s.rest); !s.skip(n) {
 		return false
 	}
 	if s.field > protowire.MaxValidNumber {

@@ -96,6 +96,11 @@ func (c *conn) emptyMulti(q *request) error {
 func replyMulti(q *request, o core.Outcome, dst []byte) []byte {
 	outcome, parts := o.(*core.ZnodeOutcome), q.body.([]part)
 	for i, part := range parts {
+		if part.kind == wire.OpSetData && outcome.Ops != nil { // most have nothing else
+			dst = (&wire.MultiHeader{Op: wire.OpSetData}).Append(dst)
+			dst = appendStat(dst, &outcome.Ops[i].Stat)
+			continue
+		}
 		result := wire.MultiResult{Op: part.kind}
 		switch {
 		case outcome.Ops == nil:
@@ -104,8 +109,6 @@ func replyMulti(q *request, o core.Outcome, dst []byte) []byte {
 			result.Path = outcome.Ops[i].Path
 		case part.kind == wire.OpCreate2, part.kind == wire.OpCreateContainer, part.kind == wire.OpCreateTTL:
 			result.Op, result.Path = wire.OpCreate2, outcome.Ops[i].Path
-			result.Stat = wireStat(&outcome.Ops[i].Stat)
-		case part.kind == wire.OpSetData:
 			result.Stat = wireStat(&outcome.Ops[i].Stat)
 		}
 		dst = result.Append(dst)
