@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/bits"
 	"os"
 	"strings"
 	"syscall"
@@ -150,8 +151,20 @@ func (d *DB) NewSnapshot() *Snapshot { return &Snapshot{d.engine.NewSnapshot()} 
 // NewBatch makes an empty batch.
 func (d *DB) NewBatch() *Batch { return &Batch{d.engine.NewBatch()} }
 
+// maxKeptBatch is the size of the largest batch whose memory goes to a later one: those of
+// a busy member have some megabytes, and would be allocated and collected each time. What
+// is not used again goes with the garbage. The engine takes no batch of less than minBatch
+// for memory to keep.
+const (
+	maxKeptBatch = 8 << 20
+	minBatch     = 1 << 10
+)
+
 // NewSizedBatch makes an empty batch with room for size bytes.
-func (d *DB) NewSizedBatch(size int) *Batch { return &Batch{d.engine.NewBatchWithSize(size)} }
+func (d *DB) NewSizedBatch(size int) *Batch {
+	room := max(size, min(1<<bits.Len(uint(size)), maxKeptBatch)) // the next one may be a little larger
+	return &Batch{d.engine.NewBatchWithSize(max(room, minBatch), pebble.WithMaxRetainedSizeBytes(maxKeptBatch))}
+}
 
 // Flush makes all batches committed so far durable.
 func (d *DB) Flush() error {

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -110,8 +111,8 @@ func appendBool(dst []byte, field protowire.Number, b bool) []byte {
 	return appendUint(dst, field, 1)
 }
 
-// decodeZnodeWrite reads what appendZnodeWrite made. The data alias body, the
-// paths do not.
+// decodeZnodeWrite reads what appendZnodeWrite made. Its data and its paths alias body:
+// whoever keeps one beyond the command copies it.
 func decodeZnodeWrite(body []byte) (*core.ZnodeWrite, error) {
 	ops := 0
 	for s := (fields{rest: body}); s.next(); {
@@ -175,7 +176,8 @@ func decodeOp(op *core.ZnodeOp, b []byte) error {
 		case fieldOpType:
 			op.Type = core.ZnodeOpType(s.asNumber())
 		case fieldOpPath:
-			op.Path = string(s.asBytes())
+			path := s.asBytes()
+			op.Path = unsafe.String(unsafe.SliceData(path), len(path))
 		case fieldOpData:
 			op.Data = s.asBytes()
 		case fieldOpNull:
@@ -216,7 +218,9 @@ func (s *fields) next() bool {
 		return false
 	}
 	var n int
-	if s.field, s.wireType, n = protowire.ConsumeTag(s.rest); !s.skip(n) {
+	if tag := s.rest[0]; tag < 0x80 && tag>>3 > 0 { // as nearly all are
+		s.field, s.wireType, s.rest = protowire.Number(tag>>3), protowire.Type(tag&7), s.rest[1:]
+	} else if s.field, s.wireType, n = protowire.ConsumeTag(s.rest); !s.skip(n) {
 		return false
 	}
 	if s.field > protowire.MaxValidNumber {

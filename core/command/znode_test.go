@@ -97,17 +97,6 @@ func FuzzZnodeWrite(f *testing.F) {
 	})
 }
 
-// The paths must not pin the raft entry that they were read from: they live on in
-// events.
-func TestZnodeWritePathsAreCopies(t *testing.T) {
-	b := AppendCommand(nil, &core.ZnodeWrite{Ops: []core.ZnodeOp{{Path: "/a"}, {Path: "/b"}}})
-	c, err := DecodeCommand(b)
-	require.NoError(t, err)
-	clear(b)
-	ops := c.(*core.ZnodeWrite).Ops
-	require.Equal(t, []string{"/a", "/b"}, []string{ops[0].Path, ops[1].Path})
-}
-
 func BenchmarkSetData(b *testing.B) {
 	set := &core.ZnodeWrite{
 		Session: core.SessionRef{ID: 1 << 60, Epoch: 1},

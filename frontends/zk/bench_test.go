@@ -68,6 +68,24 @@ func BenchmarkSetData(b *testing.B) {
 	})
 }
 
+// BenchmarkMulti is of ten setData each.
+func BenchmarkMulti(b *testing.B) {
+	const parts = 10
+	benchmarkPipelined(b, func(c *client) {
+		for i := range 100 {
+			c.create(fmt.Sprintf("/a%02d", i), "", wire.Persistent)
+		}
+	}, func(c *client, i int) []byte {
+		m := &wire.MultiRequest{}
+		for n := range parts {
+			m.Ops = append(m.Ops, wire.MultiOp{
+				Op: wire.OpSetData, Path: fmt.Sprintf("/a%02d", (parts*i+n)%100), Data: make([]byte, 100), Version: -1,
+			})
+		}
+		return c.request(wire.OpMulti, m)
+	})
+}
+
 func BenchmarkCreate(b *testing.B) {
 	benchmarkPipelined(b, func(c *client) {
 		c.create("/d", "", wire.Persistent)

@@ -11,6 +11,7 @@ import (
 	"github.com/triglot/triglot/core"
 	"github.com/triglot/triglot/frontends/zk/jute"
 	"github.com/triglot/triglot/frontends/zk/sasl"
+	"github.com/triglot/triglot/frontends/zk/wire"
 )
 
 const (
@@ -61,6 +62,8 @@ type reading struct {
 	// req is the request being read and body its bytes.
 	req  request
 	body jute.Reader
+	// multi is memory to decode multis into.
+	multi wire.MultiRequest
 	// touched is when the session was last touched, on the server's clock.
 	touched time.Duration
 	// lane has the client's writes: once the fate of one is not known, none behind it is

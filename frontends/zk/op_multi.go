@@ -23,16 +23,20 @@ type part struct {
 	refusal wire.ErrorCode
 }
 
+// keptParts is how many operations of multis a connection keeps memory for.
+const keptParts = 64
+
 // decodeMulti makes one command of the operations.
 func decodeMulti(c *conn, q *request, r *jute.Reader) {
-	var m wire.MultiRequest
+	m := &c.multi
+	r.Alias() // see newWrite
 	m.Decode(r)
+	defer c.clearMulti()
 	if r.Err() != nil || len(m.Ops) == 0 {
 		return // one without operations changes nothing and is no command (M3)
 	}
-	w := &core.ZnodeWrite{
-		Ops: make([]core.ZnodeOp, len(m.Ops)), Multi: true, EnforceQuota: c.srv.cfg.Features.EnforceQuota,
-	}
+	w := c.newWrite(len(m.Ops))
+	w.Multi = true
 	parts := make([]part, len(m.Ops))
 	for i := range m.Ops {
 		op := &m.Ops[i]
@@ -56,6 +60,13 @@ func decodeMulti(c *conn, q *request, r *jute.Reader) {
 		}
 	}
 	q.cmd, q.body = w, parts
+}
+
+// clearMulti lets go of what the multi refers to, and of much memory.
+func (c *conn) clearMulti() {
+	if clear(c.multi.Ops); cap(c.multi.Ops) > keptParts {
+		c.multi.Ops = nil
+	}
 }
 
 // createPart is a create in a multi. One that is refused is a create of no path, at
@@ -85,6 +96,11 @@ func (c *conn) emptyMulti(q *request) error {
 func replyMulti(q *request, o core.Outcome, dst []byte) []byte {
 	outcome, parts := o.(*core.ZnodeOutcome), q.body.([]part)
 	for i, part := range parts {
+		if part.kind == wire.OpSetData && outcome.Ops != nil { // most have nothing else
+			dst = (&wire.MultiHeader{Op: wire.OpSetData}).Append(dst)
+			dst = appendStat(dst, &outcome.Ops[i].Stat)
+			continue
+		}
 		result := wire.MultiResult{Op: part.kind}
 		switch {
 		case outcome.Ops == nil:
@@ -93,8 +109,6 @@ func replyMulti(q *request, o core.Outcome, dst []byte) []byte {
 			result.Path = outcome.Ops[i].Path
 		case part.kind == wire.OpCreate2, part.kind == wire.OpCreateContainer, part.kind == wire.OpCreateTTL:
 			result.Op, result.Path = wire.OpCreate2, outcome.Ops[i].Path
-			result.Stat = wireStat(&outcome.Ops[i].Stat)
-		case part.kind == wire.OpSetData:
 			result.Stat = wireStat(&outcome.Ops[i].Stat)
 		}
 		dst = result.Append(dst)

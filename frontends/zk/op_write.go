@@ -1,7 +1,6 @@
 package zk
 
 import (
-	"bytes"
 	"strings"
 	"time"
 
@@ -23,23 +22,37 @@ var (
 	opSetACL  = operation{name: "setACL", decode: decodeSetACL, reply: replyStat}
 )
 
-// single is a ZnodeWrite of one operation, in one allocation.
-type single struct {
-	core.ZnodeWrite
-	op [1]core.ZnodeOp
+// newWrite makes a command with room for so many operations. Most have one, which is made
+// along with it. Their paths and data may alias the request's frame: the command is encoded
+// (core.Lane) before the next is read.
+func (c *conn) newWrite(ops int) *core.ZnodeWrite {
+	var w *core.ZnodeWrite
+	if ops == 1 {
+		one := &struct {
+			core.ZnodeWrite
+			op [1]core.ZnodeOp
+		}{}
+		one.Ops = one.op[:]
+		w = &one.ZnodeWrite
+	} else {
+		w = &core.ZnodeWrite{Ops: make([]core.ZnodeOp, ops)}
+	}
+	w.EnforceQuota = c.srv.cfg.Features.EnforceQuota
+	return w
 }
 
+// single is a command of one operation.
 func (c *conn) single(op core.ZnodeOp) *core.ZnodeWrite {
-	s := &single{op: [1]core.ZnodeOp{op}}
-	s.EnforceQuota = c.srv.cfg.Features.EnforceQuota
-	s.Ops = s.op[:]
-	return &s.ZnodeWrite
+	w := c.newWrite(1)
+	w.Ops[0] = op
+	return w
 }
 
 // decodeCreate decodes the body that all kinds of create share.
 func decodeCreate(code wire.OpCode) func(*conn, *request, *jute.Reader) {
 	return func(c *conn, q *request, r *jute.Reader) {
 		var m wire.CreateRequest
+		r.Alias()
 		if m.Decode(r); r.Err() == nil {
 			c.create(q, code, &m, noTTL)
 		}
@@ -48,6 +61,7 @@ func decodeCreate(code wire.OpCode) func(*conn, *request, *jute.Reader) {
 
 func decodeCreateTTL(c *conn, q *request, r *jute.Reader) {
 	var m wire.CreateTTLRequest
+	r.Alias()
 	if m.Decode(r); r.Err() == nil {
 		c.create(q, wire.OpCreateTTL, &m.CreateRequest, m.TTL)
 	}
@@ -101,7 +115,7 @@ func createOp(
 ) core.ZnodeOp {
 	op := core.ZnodeOp{
 		Type: core.ZnodeCreate, Path: path,
-		Data: bytes.Clone(data), Null: data == nil,
+		Data: data, Null: data == nil,
 		Sequential: flags.Sequential(),
 		ACL:        acl.acl, OpenACL: acl.open,
 	}
@@ -118,6 +132,7 @@ func createOp(
 
 func decodeSetACL(c *conn, q *request, r *jute.Reader) {
 	var m wire.SetACLRequest
+	r.Alias()
 	if m.Decode(r); r.Err() != nil {
 		return
 	}
@@ -133,12 +148,14 @@ func decodeSetACL(c *conn, q *request, r *jute.Reader) {
 
 func decodeDelete(c *conn, q *request, r *jute.Reader) {
 	var m wire.DeleteRequest
+	r.Alias()
 	m.Decode(r)
 	q.cmd = c.single(core.ZnodeOp{Type: core.ZnodeDelete, Path: m.Path, Version: m.Version})
 }
 
 func decodeSetData(c *conn, q *request, r *jute.Reader) {
 	var m wire.SetDataRequest
+	r.Alias()
 	m.Decode(r)
 	q.cmd = c.single(setDataOp(m.Path, m.Data, m.Version))
 }
@@ -146,7 +163,7 @@ func decodeSetData(c *conn, q *request, r *jute.Reader) {
 func setDataOp(path string, data []byte, version int32) core.ZnodeOp {
 	return core.ZnodeOp{
 		Type: core.ZnodeSetData, Path: path, Version: version,
-		Data: bytes.Clone(data), Null: data == nil,
+		Data: data, Null: data == nil,
 	}
 }
 

@@ -122,7 +122,7 @@ func (c *Cache) get(hash uint64, key []byte, at core.Rev) *core.KV {
 	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if i := sh.find(hash, key); i >= 0 {
+	if i := sh.find(hash, key, nil); i >= 0 {
 		if s := &sh.entries.slots[i]; s.entry.ModRev <= at {
 			s.used = true
 			sh.hits++
@@ -141,7 +141,7 @@ func (c *Cache) has(hash uint64, key []byte) bool {
 	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.find(hash, key) >= 0
+	return sh.find(hash, key, nil) >= 0
 }
 
 // fill adds kv, read from the engine by a reader of the view at index: the newest
@@ -156,15 +156,16 @@ func (c *Cache) fill(hash uint64, kv *core.KV, index uint64) {
 	if sh.written[partOf(hash)] > index {
 		return
 	}
-	if sh.find(hash, kv.Key) >= 0 {
+	if sh.find(hash, kv.Key, nil) >= 0 {
 		return // another reader was faster; what is there is as new or newer
 	}
 	sh.put(hash, kv, -1)
 }
 
 // write replaces or adds what the batch of index wrote: kv is the newest version
-// of its key, whose hash is given. Only the Writer calls it.
-func (c *Cache) write(hash uint64, kv *core.KV, index uint64) {
+// of its key, whose hash is given, and prev what the entry most likely is, or nil. Only the
+// Writer calls it.
+func (c *Cache) write(hash uint64, kv, prev *core.KV, index uint64) {
 	if c == nil {
 		return
 	}
@@ -172,13 +173,17 @@ func (c *Cache) write(hash uint64, kv *core.KV, index uint64) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.written[partOf(hash)] = index
-	sh.put(hash, kv, sh.find(hash, kv.Key))
+	sh.put(hash, kv, sh.find(hash, kv.Key, prev))
 }
 
-// find is the place of key's entry, -1 if there is none. REQUIRES: mu.
-func (sh *shard) find(hash uint64, key []byte) int {
+// find is the place of key's entry, -1 if there is none. If it is guess, which may be nil,
+// its key, which has most often left the processor's caches, is not looked at. REQUIRES: mu.
+func (sh *shard) find(hash uint64, key []byte, guess *core.KV) int {
 	i := sh.entries.first(tagOf(hash))
-	for i >= 0 && string(sh.entries.slots[i].entry.Key) != string(key) {
+	for i >= 0 {
+		if e := sh.entries.slots[i].entry; e == guess || string(e.Key) == string(key) {
+			break
+		}
 		i = sh.entries.after(i)
 	}
 	return i

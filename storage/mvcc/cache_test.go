@@ -66,11 +66,16 @@ func (m *cacheMachine) commit(t *rapid.T) {
 }
 
 // update is one step of the Writer after a commit: an entry, or the new view.
-func (m *cacheMachine) update(*rapid.T) {
+func (m *cacheMachine) update(t *rapid.T) {
 	switch {
 	case !m.committed:
 	case len(m.unpublished) > 0:
-		m.cache.write(hashOf(m.unpublished[0].Key), m.unpublished[0], m.index)
+		kv := m.unpublished[0]
+		var guess *core.KV
+		if rapid.Bool().Draw(t, "guess") {
+			guess = m.cache.get(hashOf(kv.Key), kv.Key, newestRev)
+		}
+		m.cache.write(hashOf(kv.Key), kv, guess, m.index)
 		m.unpublished = m.unpublished[1:]
 	default:
 		m.committed = false
@@ -150,7 +155,7 @@ func (m *cacheMachine) check(t *rapid.T) {
 			if slot.entry == nil {
 				continue
 			}
-			require.Equal(t, j, sh.find(hashOf(slot.entry.Key), slot.entry.Key))
+			require.Equal(t, j, sh.find(hashOf(slot.entry.Key), slot.entry.Key, nil))
 			bytes += entrySize(slot.entry)
 			count++
 		}

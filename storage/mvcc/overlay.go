@@ -13,23 +13,70 @@ type versions struct {
 	// newest is the place of each key's last entry in log, from 1; older leads from there
 	// to the earlier ones.
 	newest table[int32]
-	order  keyOrder
+	// order is the keys of the first ordered entries of log.
+	order   keyOrder
+	ordered int
 }
 
-// versionOp is one version written.
+// versionOp is one version written. A batch has thousands, which are gone over several
+// times: it is kept small.
 type versionOp struct {
-	kv     *core.KV
-	hash   uint64
-	sub    uint32
-	change change
+	kv *core.KV
+	// prev is the version that it superseded, nil if there was none.
+	prev *core.KV
+	hash uint64
+	sub  uint32
+	// rowLen and prevLen are the lengths of the d rows of kv and prev.
+	rowLen, prevLen int32
 	// older is the place in the log of the key's next older version, -1 if there
 	// is none in this batch.
-	older int
+	older int32
 	// replaced is the place of a version of the same key and revision that this
 	// one took the place of, -1 if there is none: a revision leaves one version.
-	replaced int
+	replaced int32
 	// dead marks a version that has been replaced, newest the last one of its key.
 	dead, newest bool
+}
+
+// change is the r row of the version.
+func (op *versionOp) change() change {
+	c := change{deleted: op.kv.Deleted(), len: int(op.rowLen), key: op.kv.Key}
+	if op.prev != nil {
+		c.prevRev, c.prevLen = op.prev.ModRev, int(op.prevLen)
+	}
+	return c
+}
+
+// sharedPrefix is the length of what all keys of the log begin with.
+func (v *versions) sharedPrefix() int {
+	if len(v.log) == 0 {
+		return 0
+	}
+	shared := v.log[0].kv.Key
+	for i := range v.log {
+		key := v.log[i].kv.Key
+		if shared = shared[:min(len(shared), len(key))]; string(key[:len(shared)]) == string(shared) {
+			continue
+		}
+		n := 0
+		for key[n] == shared[n] {
+			n++
+		}
+		shared = shared[:n]
+	}
+	return len(shared)
+}
+
+// isFirst reports whether the version is the first one of its key in the batch.
+func (op *versionOp) isFirst() bool { return op.older < 0 && op.replaced < 0 }
+
+// cached is the version that a cache may have of the key of op: what its first version in
+// this batch superseded.
+func (v *versions) cached(op *versionOp) *core.KV {
+	for op.older >= 0 {
+		op = &v.log[op.older]
+	}
+	return op.prev
 }
 
 // find is the place in newest of a key, -1 if the batch does not have it.
@@ -69,15 +116,14 @@ func (v *versions) push(op versionOp) *versionOp {
 	if i := v.find(op.hash, op.kv.Key); i >= 0 {
 		last := v.last(i)
 		last.newest = false
-		op.older = int(v.newest.slots[i].entry - 1)
+		op.older = v.newest.slots[i].entry - 1
 		if last.kv.ModRev == op.kv.ModRev {
 			last.dead = true
 			op.older, op.replaced = last.older, op.older
-			op.change.prevRev, op.change.prevLen = last.change.prevRev, last.change.prevLen
+			op.prev, op.prevLen = last.prev, last.prevLen
 		}
 		v.newest.slots[i].entry = place
 	} else {
-		v.order.add(stringOf(op.kv.Key))
 		v.newest.add(tagOf(op.hash), place)
 	}
 	v.log = append(v.log, op)
@@ -90,6 +136,7 @@ func (v *versions) pop() versionOp {
 	op := v.log[len(v.log)-1]
 	v.log[len(v.log)-1] = versionOp{}
 	v.log = v.log[:len(v.log)-1]
+	v.ordered = min(v.ordered, len(v.log))
 	before := op.older
 	if op.replaced >= 0 {
 		before = op.replaced
@@ -100,14 +147,25 @@ func (v *versions) pop() versionOp {
 		return op
 	}
 	v.log[before].newest = true
-	v.newest.slots[i].entry = int32(before + 1)
+	v.newest.slots[i].entry = before + 1
 	return op
+}
+
+// from returns the keys of the batch at or after lower, as keyOrder does. Some may be gone.
+func (v *versions) from(lower string) []string {
+	for ; v.ordered < len(v.log); v.ordered++ {
+		if op := &v.log[v.ordered]; op.isFirst() {
+			v.order.add(stringOf(op.kv.Key))
+		}
+	}
+	return v.order.from(lower)
 }
 
 func (v *versions) reset() {
 	v.log = emptied(v.log)
 	v.newest.reset(maxKept)
 	v.order.reset()
+	v.ordered = 0
 }
 
 // rows is the Writer's overlay of the other tables: each row's last state,
@@ -119,7 +177,9 @@ type rows struct {
 	places table[int32] // a row's place in states, from 1
 	states []rowState
 	undo   []rowUndo
-	order  keyOrder
+	// order is the keys of the first ordered entries of states.
+	order   keyOrder
+	ordered int
 }
 
 // rowState is the state of a row in the overlay. A row whose only change was
@@ -154,7 +214,6 @@ func (r *rows) put(hash uint64, key, value []byte, deleted bool) {
 		own := r.copy(key)
 		r.states = append(r.states, rowState{key: own, hash: hash})
 		r.places.add(tagOf(hash), int32(i+1))
-		r.order.add(stringOf(own))
 	}
 	s := &r.states[i]
 	r.undo = append(r.undo, rowUndo{place: i, before: *s})
@@ -178,6 +237,14 @@ func (r *rows) get(hash uint64, key []byte) rowState {
 	return rowState{}
 }
 
+// from returns the keys of the batch's rows at or after lower, as keyOrder does.
+func (r *rows) from(lower string) []string {
+	for ; r.ordered < len(r.states); r.ordered++ {
+		r.order.add(stringOf(r.states[r.ordered].key))
+	}
+	return r.order.from(lower)
+}
+
 func (r *rows) rollback(mark int) {
 	for i := len(r.undo) - 1; i >= mark; i-- {
 		u := &r.undo[i]
@@ -193,6 +260,7 @@ func (r *rows) reset() {
 		r.arena = nil
 	}
 	r.order.reset()
+	r.ordered = 0
 }
 
 // keyOrder keeps keys sorted for the scans of a batch. Most batches have none,

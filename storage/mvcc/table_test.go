@@ -83,7 +83,7 @@ func TestCacheCountsItsMemory(t *testing.T) {
 					buf := make([]byte, 16+n)
 					copy(buf, fmt.Sprintf("key-%012d", i))
 					kv.Key, kv.Value = buf[:16:16], buf[16:]
-					c.write(hashOf(kv.Key), kv, 1)
+					c.write(hashOf(kv.Key), kv, nil, 1)
 				}
 			}
 			held, counted := heapInUse()-before, c.Stats().Bytes

@@ -2,6 +2,7 @@ package mvcc
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ type Writer struct {
 	// batch itself is not in the engine yet, so it stays right until Commit.
 	lookup  *storage.Iter
 	scratch []byte
-	order   []int32 // reused, see inKeyOrder
+	order   []placed // reused, see inKeyOrder
 	// committed is the index of the last Commit, zero before the first.
 	committed uint64
 	// written is the logical size of all versions ever written, this batch's
@@ -88,11 +89,11 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 // kv is immutable from now on; it goes into the cache, which counts its Size, so
 // its slices must not be small parts of large buffers.
 func (w *Writer) Put(kv *core.KV, sub uint32, prev *core.KV) {
-	c := change{deleted: kv.Deleted(), len: rowLen(kv), key: kv.Key}
+	made := versionOp{kv: kv, prev: prev, hash: hashOf(kv.Key), sub: sub, rowLen: int32(rowLen(kv))}
 	if prev != nil {
-		c.prevRev, c.prevLen = prev.ModRev, rowLen(prev)
+		made.prevLen = int32(rowLen(prev))
 	}
-	op := w.versions.push(versionOp{kv: kv, hash: hashOf(kv.Key), sub: sub, change: c})
+	op := w.versions.push(made)
 	if op.replaced >= 0 {
 		w.account(&w.versions.log[op.replaced], -1)
 	}
@@ -110,9 +111,9 @@ func (w *Writer) Delete(key []byte, rev core.Rev, sub uint32, prev *core.KV, acl
 
 // account adds or removes what op brings to the batch.
 func (w *Writer) account(op *versionOp, sign int) {
-	n := op.change.len
+	n, c := int(op.rowLen), op.change()
 	w.written += int64(sign) * logicalSize(len(op.kv.Key), n)
-	w.size += sign * (keys.VersionLen(len(op.kv.Key)) + n + keys.ChangeLen + op.change.encodedLen() + 2*opOverhead)
+	w.size += sign * (keys.VersionLen(len(op.kv.Key)) + n + keys.ChangeLen + c.encodedLen() + 2*opOverhead)
 }
 
 // opOverhead is what an operation of an engine batch takes besides its key and
@@ -205,7 +206,7 @@ func (w *Writer) commitEngine() error {
 func (w *Writer) commitCache(index uint64) {
 	for i := range w.versions.log {
 		if op := &w.versions.log[i]; op.newest {
-			w.caches.Versions.write(op.hash, op.kv, index)
+			w.caches.Versions.write(op.hash, op.kv, w.versions.cached(op), index)
 		}
 	}
 	w.commitRows(index)
@@ -219,18 +220,18 @@ func (w *Writer) commitCache(index uint64) {
 // the place of a row from that of the one before, which is a fraction of the cost if they
 // are close (BenchmarkPutScattered).
 func (w *Writer) encode(b *storage.Batch) {
-	for _, i := range w.inKeyOrder() {
-		if op := &w.versions.log[i]; !op.dead {
-			key, value := b.SetDeferred(keys.VersionLen(len(op.kv.Key)), op.change.len)
-			keys.AppendVersion(key[:0], op.kv.Key, op.kv.ModRev)
-			appendRow(value[:0], op.kv)
-		}
+	for _, p := range w.inKeyOrder() {
+		op := &w.versions.log[p.at]
+		key, value := b.SetDeferred(keys.VersionLen(len(op.kv.Key)), int(op.rowLen))
+		keys.AppendVersion(key[:0], op.kv.Key, op.kv.ModRev)
+		appendRow(value[:0], op.kv)
 	}
 	for i := range w.versions.log {
 		if op := &w.versions.log[i]; !op.dead {
-			key, value := b.SetDeferred(keys.ChangeLen, op.change.encodedLen())
+			c := op.change()
+			key, value := b.SetDeferred(keys.ChangeLen, c.encodedLen())
 			keys.AppendChange(key[:0], op.kv.ModRev, op.sub)
-			op.change.append(value[:0])
+			c.append(value[:0])
 		}
 	}
 	for i := range w.rows.states {
@@ -244,16 +245,50 @@ func (w *Writer) encode(b *storage.Batch) {
 	}
 }
 
-// inKeyOrder is the numbers of the log's versions by their keys.
-func (w *Writer) inKeyOrder() []int32 {
+// placed is where a version of the log is, and the sixteen bytes of its key that follow
+// on what all keys of the batch begin with: they tell most keys apart without a look at them.
+type placed struct {
+	high, low uint64
+	at        int32
+}
+
+// inKeyOrder is the versions of the log that leave a row, as their rows are ordered: by
+// key, the newest first.
+func (w *Writer) inKeyOrder() []placed {
 	w.order = emptied(w.order)
-	for i := range w.versions.log {
-		w.order = append(w.order, int32(i))
+	log := w.versions.log
+	shared := w.versions.sharedPrefix()
+	for i := range log {
+		if op := &log[i]; !op.dead {
+			rest := op.kv.Key[shared:]
+			w.order = append(w.order, placed{firstBytes(rest), firstBytes(rest[min(8, len(rest)):]), int32(i)})
+		}
 	}
-	slices.SortFunc(w.order, func(i, j int32) int {
-		return bytes.Compare(w.versions.log[i].kv.Key, w.versions.log[j].kv.Key)
+	slices.SortFunc(w.order, func(a, b placed) int {
+		if a.high != b.high {
+			return cmp.Compare(a.high, b.high)
+		}
+		if a.low != b.low {
+			return cmp.Compare(a.low, b.low)
+		}
+		x, y := log[a.at].kv, log[b.at].kv
+		if c := bytes.Compare(x.Key, y.Key); c != 0 {
+			return c
+		}
+		return cmp.Compare(y.ModRev, x.ModRev)
 	})
 	return w.order
+}
+
+// firstBytes is the first eight bytes of b as a number that orders as they do. What b lacks
+// is zero.
+func firstBytes(b []byte) uint64 {
+	if len(b) >= 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	var full [8]byte
+	copy(full[:], b)
+	return binary.BigEndian.Uint64(full[:])
 }
 
 // Close gives up what has not been committed.

@@ -414,3 +414,30 @@ func TestLargeBatchIsLetGo(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 2*maxKept, n)
 }
+
+// Versions are written in the order of their rows, whatever their keys begin with and
+// however short they are.
+func TestInKeyOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := &Writer{}
+		prefix := rapid.SampledFrom([]string{"", "/zk/a", "/a prefix that takes more than sixteen bytes/"}).Draw(t, "prefix")
+		var want []*core.KV
+		for i, key := range rapid.SliceOf(rapid.StringOfN(rapid.SampledFrom([]rune("\x00ab")), 0, 20, -1)).Draw(t, "keys") {
+			kv := next(nil, prefix+key, core.Rev(2+i), "", 0)
+			w.Put(kv, 0, nil)
+			if i%3 == 0 { // which leaves nothing of the first
+				kv = next(nil, prefix+key, core.Rev(2+i), "again", 0)
+				w.Put(kv, 0, nil)
+			}
+			want = append(want, kv)
+		}
+		slices.SortFunc(want, func(a, b *core.KV) int {
+			return cmp.Or(cmp.Compare(string(a.Key), string(b.Key)), cmp.Compare(b.ModRev, a.ModRev))
+		})
+		placed := w.inKeyOrder()
+		require.Len(t, placed, len(want))
+		for i, p := range placed {
+			require.Same(t, want[i], w.versions.log[p.at].kv)
+		}
+	})
+}

@@ -66,7 +66,7 @@ func (w *Writer) walk(iv core.Interval, at core.Rev, fn func(*cursor, *core.KV) 
 	if err != nil || c == nil {
 		return err
 	}
-	own := w.versions.order.from(string(iv.Key))
+	own := w.versions.from(string(iv.Key))
 	inEngine := c.first()
 	for inEngine || len(own) > 0 {
 		// The overlay's versions are newer than the engine's: at a key of both, its
@@ -113,7 +113,7 @@ func (w *Writer) ScanRows(lower, upper []byte, fn func(key, value []byte) bool) 
 }
 
 func (w *Writer) scanRows(it *storage.Iter, lower, upper []byte, fn func(key, value []byte) bool) error {
-	own := w.rows.order.from(string(lower))
+	own := w.rows.from(string(lower))
 	inEngine := it.First()
 	for inEngine || len(own) > 0 {
 		var s rowState

@@ -91,9 +91,9 @@ func (w *Writer) commitRows(index uint64) {
 		switch s := &w.rows.states[i]; {
 		case !s.set || !keys.IsCached(s.key):
 		case s.deleted:
-			w.caches.Rows.write(s.hash, absence(s.key, core.Rev(index)), index)
+			w.caches.Rows.write(s.hash, absence(s.key, core.Rev(index)), nil, index)
 		default:
-			w.caches.Rows.write(s.hash, newRow(s.key, s.value, index), index)
+			w.caches.Rows.write(s.hash, newRow(s.key, s.value, index), nil, index)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/triglot/triglot/core"
 )
@@ -111,6 +112,13 @@ func ParseMount(prefix string) (Mount, error) {
 func (m Mount) appendKey(dst []byte, path string) []byte {
 	dst = append(dst, m...)
 	return append(dst, path...)
+}
+
+// inside is the path in the key of a znode's version, which never changes. Steps and
+// outcomes have it from there: the path of an operation goes with the command.
+func (m Mount) inside(key []byte) string {
+	path := key[len(m):]
+	return unsafe.String(unsafe.SliceData(path), len(path))
 }
 
 // Key is the key of the znode at a path. The empty path is the root's; one that is not

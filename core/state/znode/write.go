@@ -118,6 +118,7 @@ func (t *Tree) runCreate(tx *kv.Tx, c *caller, op *core.ZnodeOp, out *core.Znode
 		n.kind, n.ttl = op.Kind, op.TTL.Milliseconds()
 	}
 	made := tx.Write(&put, nil, t.now, n.acl)
+	path = t.mount.inside(made.Key)
 	if err := t.create(path, &n, &parent, parentPath, len(op.Data)); err != nil {
 		return err
 	}
@@ -217,7 +218,7 @@ func (t *Tree) runDelete(tx *kv.Tx, c *caller, op *core.ZnodeOp) error {
 	case n.children > 0:
 		return core.NotEmpty
 	}
-	return t.delete(tx, op.Path, n, prev, true)
+	return t.delete(tx, strings.Clone(op.Path), n, prev, true)
 }
 
 // delete deletes a znode without children, whose key is prev or nil.
@@ -257,7 +258,7 @@ func (t *Tree) runSetData(tx *kv.Tx, c *caller, op *core.ZnodeOp, out *core.Znod
 	}
 	put := core.Put{Key: t.keyOf(op.Path), Value: op.Data, IgnoreLease: true}
 	made := tx.Write(&put, prev, t.now, n.acl)
-	if err := t.write(op.Path, &n, made, prev, op.Null); err != nil {
+	if err := t.write(t.mount.inside(made.Key), &n, made, prev, op.Null); err != nil {
 		return err
 	}
 	out.Stat = n.stat(made)

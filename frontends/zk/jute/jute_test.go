@@ -195,3 +195,22 @@ func FuzzUstring(f *testing.F) {
 		require.LessOrEqual(t, len(s), 3*len(b))
 	})
 }
+
+// Strings that alias the message are the same strings.
+func TestAlias(t *testing.T) {
+	for _, s := range []string{"", "/a", "/é", "/\xff\xc3", "/\xed\xa0\x80"} {
+		message := jute.AppendUstring(jute.AppendUstring(nil, s), s)
+		plain, alias := jute.NewReader(message), jute.NewReader(message)
+		alias.Alias()
+		want, got := plain.Ustring(), alias.Ustring()
+		require.Equal(t, want, got)
+		require.Equal(t, plain.NonNull(), alias.NonNull())
+		require.NoError(t, alias.Err())
+	}
+	message := jute.AppendUstring(nil, "/a")
+	r := jute.NewReader(message)
+	r.Alias()
+	path := r.Ustring()
+	message[len(message)-1] = 'b'
+	require.Equal(t, "/b", path) // it costs no copy
+}

@@ -3,6 +3,8 @@ package jute
 import (
 	"encoding/binary"
 	"errors"
+	"unicode/utf8"
+	"unsafe"
 )
 
 // What can be wrong with a message.
@@ -21,13 +23,17 @@ var (
 // reads all it wants and looks at Err once. The zero Reader is at the end of an
 // empty message. A Reader belongs to one goroutine.
 type Reader struct {
-	rest []byte
-	err  error
+	rest  []byte
+	err   error
+	alias bool
 }
 
 // NewReader returns a reader of message. Buffers that it returns alias message:
 // whoever keeps one must keep message unchanged.
 func NewReader(message []byte) Reader { return Reader{rest: message} }
+
+// Alias has the strings that are read from now on alias the message, as buffers do.
+func (r *Reader) Alias() { r.alias = true }
 
 // Err is the first error, nil if there was none. Bytes that are left over are no
 // error, as in ZooKeeper.
@@ -98,7 +104,7 @@ func (r *Reader) Buffer() []byte {
 
 // Ustring reads a jute ustring; null reads as the empty one. Bytes that are not
 // UTF-8 become U+FFFD, in as many places as Java makes them.
-func (r *Reader) Ustring() string { return text(r.Buffer()) }
+func (r *Reader) Ustring() string { return r.text(r.Buffer()) }
 
 // UstringOr is Ustring but for null, which reads as the string null.
 func (r *Reader) UstringOr(null string) string {
@@ -106,7 +112,7 @@ func (r *Reader) UstringOr(null string) string {
 	if b == nil && r.err == nil {
 		return null
 	}
-	return text(b)
+	return r.text(b)
 }
 
 // NonNull reads a jute ustring that must not be null.
@@ -118,6 +124,14 @@ func (r *Reader) NonNull() string {
 	if b == nil {
 		r.Fail(ErrNull)
 		return ""
+	}
+	return r.text(b)
+}
+
+// text is b as a string.
+func (r *Reader) text(b []byte) string {
+	if r.alias && utf8.Valid(b) {
+		return unsafe.String(unsafe.SliceData(b), len(b))
 	}
 	return text(b)
 }

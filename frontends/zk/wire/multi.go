@@ -135,24 +135,24 @@ func (m *MultiOp) Append(dst []byte) []byte {
 // MultiRequest is the body of multi and multiRead.
 type MultiRequest struct{ Ops []MultiOp }
 
-// Decode reads the request. A MultiOp takes some seven times the bytes of the
-// shortest operation that there is.
+// Decode reads the request, into the memory that m.Ops has. A MultiOp takes some seven
+// times the bytes of the shortest operation that there is.
 func (m *MultiRequest) Decode(r *jute.Reader) {
-	m.Ops = nil
+	m.Ops = m.Ops[:0]
 	for r.Err() == nil {
 		var header MultiHeader
 		if header.Decode(r); header.Done {
 			return
 		}
-		op := MultiOp{Op: header.Op}
-		if op.Decode(r); r.Err() != nil {
-			return
-		}
-		if len(m.Ops) > 0 && op.Reads() != m.Ops[0].Reads() {
+		n := len(m.Ops)
+		m.Ops = append(m.Ops, MultiOp{Op: header.Op})
+		if m.Ops[n].Decode(r); r.Err() == nil && m.Ops[n].Reads() != m.Ops[0].Reads() {
 			r.Fail(ErrMulti)
-			return
 		}
-		m.Ops = append(m.Ops, op)
+		if r.Err() != nil {
+			m.Ops[n] = MultiOp{}
+			m.Ops = m.Ops[:n]
+		}
 	}
 }
 

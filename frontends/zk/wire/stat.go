@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/triglot/triglot/frontends/zk/jute"
+import (
+	"encoding/binary"
+
+	"github.com/triglot/triglot/frontends/zk/jute"
+)
 
 // Stat is what ZooKeeper tells of a znode besides its data. Times are in
 // milliseconds since 1970.
@@ -26,18 +30,25 @@ func (m *Stat) Decode(r *jute.Reader) {
 
 // Append writes the stat.
 func (m *Stat) Append(dst []byte) []byte {
-	dst = jute.AppendInt64(dst, m.Czxid)
-	dst = jute.AppendInt64(dst, m.Mzxid)
-	dst = jute.AppendInt64(dst, m.Ctime)
-	dst = jute.AppendInt64(dst, m.Mtime)
-	dst = jute.AppendInt32(dst, m.Version)
-	dst = jute.AppendInt32(dst, m.Cversion)
-	dst = jute.AppendInt32(dst, m.Aversion)
-	dst = jute.AppendInt64(dst, m.EphemeralOwner)
-	dst = jute.AppendInt32(dst, m.DataLength)
-	dst = jute.AppendInt32(dst, m.NumChildren)
-	return jute.AppendInt64(dst, m.Pzxid)
+	n := len(dst)
+	dst = append(dst, make([]byte, statLen)...) // once; no slice is made for it
+	b := dst[n:]
+	binary.BigEndian.PutUint64(b[0:], uint64(m.Czxid))
+	binary.BigEndian.PutUint64(b[8:], uint64(m.Mzxid))
+	binary.BigEndian.PutUint64(b[16:], uint64(m.Ctime))
+	binary.BigEndian.PutUint64(b[24:], uint64(m.Mtime))
+	binary.BigEndian.PutUint32(b[32:], uint32(m.Version))
+	binary.BigEndian.PutUint32(b[36:], uint32(m.Cversion))
+	binary.BigEndian.PutUint32(b[40:], uint32(m.Aversion))
+	binary.BigEndian.PutUint64(b[44:], uint64(m.EphemeralOwner))
+	binary.BigEndian.PutUint32(b[52:], uint32(m.DataLength))
+	binary.BigEndian.PutUint32(b[56:], uint32(m.NumChildren))
+	binary.BigEndian.PutUint64(b[60:], uint64(m.Pzxid))
+	return dst
 }
+
+// statLen is the length of a stat.
+const statLen = 68
 
 // StatResponse is a stat alone, the answer to exists, setData and setACL.
 type StatResponse struct{ Stat Stat }
