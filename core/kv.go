@@ -66,10 +66,16 @@ type Change struct {
 
 // Memo is a place where a front end keeps what it has made of a Change, such as its
 // encoding, for those of its readers that need the same. It lives as long as the
-// change, in memory that the change feed bounds by the size of the change: what is
-// kept must not be much larger. The zero value is empty; it is safe for concurrent
-// use.
+// change, in memory that the change feed bounds: what is kept must not take more than
+// MemoOverhead and the size of the change, or MaxMemoCopy if that is less. The zero value
+// is empty; it is safe for concurrent use.
 type Memo struct{ kept atomic.Value }
+
+// What a Memo may take; large values are not copied into it.
+const (
+	MemoOverhead = 512
+	MaxMemoCopy  = 8 << 10
+)
 
 // Kept returns what is kept, nil if nothing is.
 func (m *Memo) Kept() any { return m.kept.Load() }

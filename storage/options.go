@@ -19,11 +19,11 @@ type Options struct {
 	// FS is the file system; nil is the operating system's.
 	FS FS
 	// CacheBytes is what the cache of table blocks may take, 0 for 128 MiB, besides
-	// what memtables could take and do not. It is Go heap.
+	// what memtables could take and do not. It is Go heap in a program without cgo.
 	CacheBytes int64
 	// MemTableBytes is the size at which a memtable is flushed; 0 is 64 MiB. Up
 	// to four exist at a time, the last three on their way to disk, before writes
-	// stall. They are Go heap.
+	// stall. They are Go heap in a program without cgo.
 	MemTableBytes int64
 	// Logger gets the engine's events: stalls and trouble at Warn, flushes and
 	// compactions at Debug. nil discards them.
@@ -45,8 +45,17 @@ const (
 )
 
 // Budget is the heap that a DB opened with o may take, for the process's
-// memory limit.
+// memory limit. What is not heap must not be in that limit: the runtime does not see
+// it, and would give its room away once more.
 func (o Options) Budget() int64 {
+	if !engineOnHeap {
+		return 0
+	}
+	return o.cached()
+}
+
+// cached is what the engine may take for table blocks and memtables.
+func (o Options) cached() int64 {
 	o = o.withDefaults()
 	return o.CacheBytes + memTables*o.MemTableBytes
 }
@@ -96,7 +105,7 @@ func (o Options) pebbleOptions(r *reporter, compactions *scheduler) *pebble.Opti
 
 		// Pebble takes the memtables' memory out of its cache: with no more than
 		// CacheBytes for both, nothing would be cached once two memtables exist.
-		CacheSize: o.Budget(),
+		CacheSize: o.cached(),
 		// A large memtable absorbs rewrites of the same keys before they reach the
 		// disk, and a stall must wait for a disk that is really too slow.
 		MemTableSize:                uint64(o.MemTableBytes),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -403,8 +404,30 @@ level=WARN msg="engine: odd: 1"
 }
 
 func TestBudgetCountsTheDefaults(t *testing.T) {
-	require.EqualValues(t, (128+4*64)<<20, Options{}.Budget())
-	require.EqualValues(t, 10+4*5, Options{CacheBytes: 10, MemTableBytes: 5}.Budget())
+	require.EqualValues(t, (128+4*64)<<20, Options{}.cached())
+	require.EqualValues(t, 10+4*5, Options{CacheBytes: 10, MemTableBytes: 5}.cached())
+}
+
+// The memory limit counts heap alone, so the budget must be what the engine takes of it.
+func TestBudgetIsHeap(t *testing.T) {
+	const memTable = 64 << 20
+	before := heapInUse()
+	db := mustOpen(t, t.TempDir(), Options{CacheBytes: 1 << 20, MemTableBytes: memTable})
+	value := strings.Repeat("v", 1<<20)
+	for i := range 40 { // the engine's first memtables are small, and grow twofold
+		mustSet(t, db, fmt.Sprint(i), value)
+	}
+	took := heapInUse() - before
+	require.Equal(t, Options{}.Budget() > 0, took > memTable/2, "%d MiB of heap", took>>20)
+	require.NoError(t, db.Close())
+}
+
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // Memtables do not take the cache's place: Pebble counts them to it.

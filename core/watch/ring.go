@@ -80,10 +80,11 @@ func (r *ring) append(revs []*core.Revision, rev core.Rev) (wake bool) {
 			panic(fmt.Sprintf("watch: revision %d published after %d", v.Rev, r.last))
 		}
 		r.last = v.Rev
+		size := sizeOf(v)
 		if r.listeners > 1 {
-			addMemos(v)
+			size += addMemos(v)
 		}
-		r.push(entry{v, sizeOf(v)})
+		r.push(entry{v, size})
 	}
 	r.last = max(r.last, rev)
 	r.grown.Broadcast()
@@ -91,12 +92,15 @@ func (r *ring) append(revs []*core.Revision, rev core.Rev) (wake bool) {
 }
 
 // addMemos gives each change of a revision, which nobody else has seen yet, a place
-// for what its readers share.
-func addMemos(v *core.Revision) {
+// for what its readers share. It returns the memory that this may take.
+func addMemos(v *core.Revision) (bytes int) {
 	memos := make([]core.Memo, len(v.Changes))
 	for i := range memos {
-		v.Changes[i].Memo = &memos[i]
+		c := &v.Changes[i]
+		c.Memo = &memos[i]
+		bytes += core.MemoOverhead + min(c.KV.Size()+c.Prev.Size(), core.MaxMemoCopy)
 	}
+	return bytes
 }
 
 // push makes room by dropping the oldest entries, but never the one it adds:

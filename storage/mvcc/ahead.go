@@ -50,8 +50,8 @@ func SortNeeds(needs []Need) []Need {
 	return slices.CompactFunc(needs, func(a, b Need) bool { return a.row == b.row && bytes.Equal(a.key, b.key) })
 }
 
-// Warm reads what is needed into the caches, until ctx ends, and returns how much of it
-// there was. What there is not is not worth an entry: most often it is written next.
+// Warm reads what is needed into the caches, until ctx ends, and returns how much they
+// took. What there is not is not worth an entry: most often it is written next.
 func (r *Reader) Warm(ctx context.Context, needs []Need) (found int, err error) {
 	it, err := r.source.NewLookup(storage.ProbablyAbsent)
 	if err != nil {
@@ -71,9 +71,9 @@ func (r *Reader) Warm(ctx context.Context, needs []Need) (found int, err error) 
 		} else {
 			kv, err = lookUpIn(it, &scratch, n.key, r.rev)
 		}
-		if err == nil && live(kv) != nil {
+		// What is too big to keep is read once more, and counted then.
+		if err == nil && live(kv) != nil && cache.fill(n.hash, kv, r.index) {
 			found++
-			cache.fill(n.hash, kv, r.index)
 		}
 	}
 	return found, errors.Join(err, it.Close())

@@ -3,6 +3,7 @@ package mvcc
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,4 +110,24 @@ func TestWarmOfAnOlderView(t *testing.T) {
 	}
 	require.NoError(t, w.Close())
 	require.NoError(t, snapshot.Close())
+}
+
+// What no cache takes was not read ahead: apply reads it again, and counts it.
+func TestWarmOfWhatIsTooBig(t *testing.T) {
+	db := mustOpen(t, storage.Options{})
+	caches := Caches{Versions: NewCache(1 << 20)}
+	w := mustWriter(t, db, caches)
+	w.Put(next(nil, "big", 2, strings.Repeat("v", 1<<19), 0), 0, nil)
+	require.NoError(t, w.Commit(1))
+	r := NewReader(db, caches, 1, 2, 0)
+	needs := r.Missing(nil, []byte("big"), false)
+	require.Len(t, needs, 1)
+	found, err := r.Warm(t.Context(), needs)
+	require.NoError(t, err)
+	require.Zero(t, found)
+	kv, err := w.Get([]byte("big"), 0)
+	require.NoError(t, err)
+	require.NotNil(t, kv)
+	require.Equal(t, 1, w.TakeReads())
+	require.NoError(t, w.Close())
 }

@@ -145,21 +145,22 @@ func (c *Cache) has(hash uint64, key []byte) bool {
 }
 
 // fill adds kv, read from the engine by a reader of the view at index: the newest
-// version there of its key, whose hash is given.
-func (c *Cache) fill(hash uint64, kv *core.KV, index uint64) {
+// version there of its key, whose hash is given. It reports whether the cache has the key
+// now, of whatever revision.
+func (c *Cache) fill(hash uint64, kv *core.KV, index uint64) bool {
 	if c == nil {
-		return
+		return false
 	}
 	sh := c.shard(hash)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.written[partOf(hash)] > index {
-		return
-	}
 	if sh.find(hash, kv.Key, nil) >= 0 {
-		return // another reader was faster; what is there is as new or newer
+		return true // another reader was faster; what is there is as new or newer
 	}
-	sh.put(hash, kv, -1)
+	if sh.written[partOf(hash)] > index {
+		return false
+	}
+	return sh.put(hash, kv, -1)
 }
 
 // write replaces or adds what the batch of index wrote: kv is the newest version
@@ -189,15 +190,16 @@ func (sh *shard) find(hash uint64, key []byte, guess *core.KV) int {
 	return i
 }
 
-// put makes kv its key's entry, which is at place i, or nowhere. REQUIRES: mu.
-func (sh *shard) put(hash uint64, kv *core.KV, i int) {
+// put makes kv its key's entry, which is at place i, or nowhere, unless it is too big.
+// REQUIRES: mu.
+func (sh *shard) put(hash uint64, kv *core.KV, i int) (kept bool) {
 	size := entrySize(kv)
 	switch {
 	case size > sh.limit/4:
 		if i >= 0 { // too big to keep, and what is there is old
 			sh.remove(i)
 		}
-		return
+		return false
 	case i >= 0:
 		s := &sh.entries.slots[i]
 		sh.bytes += size - entrySize(s.entry)
@@ -209,6 +211,7 @@ func (sh *shard) put(hash uint64, kv *core.KV, i int) {
 	for sh.bytes > sh.limit {
 		sh.evict()
 	}
+	return true
 }
 
 // evict removes one entry. REQUIRES: mu, and there is one.

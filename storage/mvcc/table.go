@@ -99,9 +99,15 @@ func (t *table[E]) remove(i int) {
 	t.count--
 }
 
-// reset takes all out. It keeps the memory unless that is more than keep entries'.
+// wideSlots is how many slots are cleared without a look at how many of them were used,
+// and above that wideUse slots for each that was: the small batches after a large one must
+// not go over all that it needed.
+const wideSlots, wideUse = 1024, 16
+
+// reset takes all out. It keeps the memory unless that is more than keep entries', or much
+// more than was needed.
 func (t *table[E]) reset(keep int) {
-	if len(t.slots) > keep {
+	if len(t.slots) > keep || len(t.slots) > max(wideSlots, wideUse*t.count) {
 		t.slots = nil
 	}
 	clear(t.slots)

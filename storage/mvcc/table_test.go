@@ -101,3 +101,25 @@ func heapInUse() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// A small batch after a large one must not go over what that needed; one of a usual size
+// finds the memory of the one before.
+func TestTableResetCostsWhatItHeld(t *testing.T) {
+	var tab table[int32]
+	fill := func(n int) int {
+		for i := range n {
+			tab.add(uint32(i), int32(i+1))
+		}
+		slots := len(tab.slots)
+		tab.reset(maxKept)
+		return slots
+	}
+	require.Equal(t, maxKept, fill(maxKept/2))
+	require.Len(t, tab.slots, maxKept)
+	fill(1)
+	require.Empty(t, tab.slots)
+	fill(wideSlots / 2)
+	for range 2 {
+		require.Equal(t, wideSlots, fill(1))
+	}
+}
