@@ -15,7 +15,7 @@ import (
 const (
 	workSlice   = 2 * time.Millisecond
 	busySlice   = 250 * time.Microsecond
-	busyPart    = 0.2
+	busyPart    = 0.3
 	longestRest = 10 * time.Millisecond
 	// busyFor is how long a write is taken for a sign of others.
 	busyFor = 50 * time.Millisecond
@@ -55,7 +55,7 @@ func (n *Node) rest(ctx context.Context, d time.Duration) error {
 // many at a time while writes come, with a rest before each.
 const (
 	sentSlice = 256 << 10
-	sentRest  = 4 * time.Millisecond
+	sentRest  = 2 * time.Millisecond
 )
 
 // paceSending is a pace for what sends: it is told of the bytes that are next.

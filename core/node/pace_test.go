@@ -20,7 +20,7 @@ func TestRestAfter(t *testing.T) {
 		{workSlice - 1, false, 0},
 		{workSlice, false, workSlice},
 		{busySlice - 1, true, 0},
-		{busySlice, true, 9 * busySlice},
+		{3 * busySlice, true, 17 * busySlice},
 		{time.Second, false, longestRest}, // it was held up
 		{time.Second, true, longestRest},
 	} {
