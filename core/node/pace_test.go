@@ -42,6 +42,7 @@ func TestSendingGivesWayToWrites(t *testing.T) {
 			return time.Since(begin)
 		}
 		putMany(t, n, 0, 1)
+		synctest.Wait() // the caller has its answer first
 		require.True(t, n.upkeep.busy())
 		require.Equal(t, 2*sentRest, took())
 		time.Sleep(busyFor)
@@ -49,6 +50,7 @@ func TestSendingGivesWayToWrites(t *testing.T) {
 		require.Zero(t, took())
 
 		putMany(t, n, 0, 1)
+		synctest.Wait() // the caller has its answer first
 		cancel()
 		require.Equal(t, core.Canceled, core.KindOf(pace(sentSlice)))
 		stopNode(t, n)
