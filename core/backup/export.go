@@ -222,7 +222,7 @@ func (e *exporter) writeSidecar() error {
 
 // writeVersions writes the bucket key and the times of versions.
 func (e *exporter) writeVersions() error {
-	s := &sorter{dir: e.options.Dir, limit: e.options.SortBytes}
+	s := &sorter{dir: e.options.Dir, limit: e.options.SortBytes, pace: e.options.Pace}
 	if err := gather(e.view, e.options.Pace, s); err != nil {
 		return err
 	}
@@ -273,7 +273,7 @@ func (e *exporter) writeVersion(r *record) error {
 }
 
 const (
-	pacedRows = 1024
+	pacedRows = 128 // some tenths of a millisecond
 	// maxRepeated bounds the bytes of a value that stand for those of earlier writes.
 	maxRepeated = 1 << 20
 )

@@ -25,7 +25,7 @@ import (
 func TestSorterIsAStableSort(t *testing.T) {
 	test := t
 	rapid.Check(t, func(t *rapid.T) {
-		s := sorter{dir: test.TempDir(), limit: rapid.SampledFrom([]int{1, 300, 1 << 20}).Draw(t, "limit")}
+		s := sorter{dir: test.TempDir(), limit: rapid.SampledFrom([]int{1, 300, 1 << 20}).Draw(t, "limit"), pace: noPace}
 		var want []record
 		for i := range rapid.IntRange(0, 50).Draw(t, "records") {
 			r := record{KV: core.KV{
@@ -34,6 +34,8 @@ func TestSorterIsAStableSort(t *testing.T) {
 			}, puts: rapid.Uint64Range(0, 3).Draw(t, "puts"), deleted: rapid.Bool().Draw(t, "deleted")}
 			if !r.Deleted() {
 				r.Value, r.Lease, r.Time = rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "value"), core.LeaseID(-i), int64(i)
+				// Some fill a block, or need one of their own.
+				r.Value = slices.Repeat(r.Value, rapid.SampledFrom([]int{1, 1, 1, sortBlock / 150}).Draw(t, "repeated"))
 			} else {
 				r.Value = []byte{}
 			}
@@ -56,9 +58,39 @@ func TestSorterIsAStableSort(t *testing.T) {
 	})
 }
 
+// Neither the sorting nor the writing of a run holds others up for long, and both end when
+// they are told to.
+func TestSorterGivesWay(t *testing.T) {
+	const records = 20_000
+	paced := 0
+	s := sorter{dir: t.TempDir(), limit: 1 << 30, pace: func() error { paced++; return nil }}
+	fill := func() {
+		for i := range records {
+			require.NoError(t, s.add(&record{KV: core.KV{Key: []byte("key"), ModRev: core.Rev(i * 7919 % records), CreateRev: 1, Version: 1}}))
+		}
+	}
+	fill()
+	require.Zero(t, paced)
+	require.NoError(t, s.sort())
+	require.Greater(t, paced, records/pacedComparisons)
+	paced = 0
+	require.NoError(t, s.spill())
+	require.GreaterOrEqual(t, paced, records/pacedRows)
+
+	stopped := errors.New("stopped")
+	s.pace = func() error { return stopped }
+	fill()
+	require.ErrorIs(t, s.spill(), stopped)
+	_, err := s.sorted()
+	require.ErrorIs(t, err, stopped)
+	s.runs = nil
+	_, err = s.sorted()
+	require.ErrorIs(t, err, stopped, "in memory, too")
+}
+
 func TestDamagedRunIsRefused(t *testing.T) {
 	for cut := range int64(60) {
-		s := sorter{dir: t.TempDir(), limit: 1}
+		s := sorter{dir: t.TempDir(), limit: 1, pace: noPace}
 		require.NoError(t, s.add(&record{KV: core.KV{Key: []byte("key"), Value: make([]byte, 60), ModRev: 300, CreateRev: 2, Version: 1}}))
 		require.NoError(t, os.Truncate(s.runs[0], cut+1))
 		_, err := s.sorted()

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/triglot/triglot/core"
+	"github.com/triglot/triglot/storage/mvcc"
 )
 
 // record is a version on its way from the order of keys to that of revisions.
@@ -28,6 +29,9 @@ const (
 	recordTombstone = 1 << iota
 	recordDeleted
 )
+
+// recordHead is what append adds to key and value at most.
+const recordHead = 1 + 7*binary.MaxVarintLen64
 
 // append appends r without its revision.
 func (r *record) append(dst []byte) []byte {
@@ -82,42 +86,89 @@ var errRecord = errors.New("a temporary file of the backup is damaged")
 type sorter struct {
 	dir   string
 	limit int
+	pace  mvcc.Pace
 
-	arena   []byte
+	// blocks hold the records in the order of arrival, filling is the one that takes the
+	// next, bytes what they have in all. One slice that grows would be copied again and
+	// again, which takes milliseconds in which nothing else runs.
+	blocks  [][]byte
+	filling int
+	bytes   int
 	entries []sortEntry
 	runs    []string
 }
 
-// sortEntry is where a record is in the arena.
+// sortEntry is where a record is in the blocks.
 type sortEntry struct {
-	rev      core.Rev
-	from, to int
+	rev             core.Rev
+	block, from, to uint32
 }
 
-const sortEntrySize = 24
+const (
+	sortEntrySize = 24
+	// sortBlock is the size of a block, unless a record needs more.
+	sortBlock = 256 << 10
+)
 
 // add takes a copy of r.
 func (s *sorter) add(r *record) error {
-	from := len(s.arena)
-	s.arena = r.append(s.arena)
-	s.entries = append(s.entries, sortEntry{rev: r.ModRev, from: from, to: len(s.arena)})
-	if len(s.arena)+sortEntrySize*len(s.entries) < s.limit {
+	b := s.room(recordHead + len(r.Key) + len(r.Value))
+	from := len(*b)
+	*b = r.append(*b)
+	s.bytes += len(*b) - from
+	s.entries = append(s.entries, sortEntry{
+		rev: r.ModRev, block: uint32(s.filling), from: uint32(from), to: uint32(len(*b)),
+	})
+	if s.bytes+sortEntrySize*len(s.entries) < s.limit {
 		return nil
 	}
 	return s.spill()
 }
 
-// sort orders what is in memory. Places in the arena are in the order of arrival.
-func (s *sorter) sort() {
-	slices.SortFunc(s.entries, func(a, b sortEntry) int {
-		return cmp.Or(cmp.Compare(a.rev, b.rev), cmp.Compare(a.from, b.from))
-	})
+// room is a block that has room for so many bytes.
+func (s *sorter) room(bytes int) *[]byte {
+	for ; s.filling < len(s.blocks); s.filling++ {
+		if b := &s.blocks[s.filling]; cap(*b)-len(*b) >= bytes {
+			return b
+		}
+	}
+	s.blocks = append(s.blocks, make([]byte, 0, max(bytes, sortBlock)))
+	return &s.blocks[s.filling]
 }
+
+// clear forgets what is in memory, and keeps the room.
+func (s *sorter) clear() {
+	for i := range s.blocks {
+		s.blocks[i] = s.blocks[i][:0]
+	}
+	s.entries, s.filling, s.bytes = s.entries[:0], 0, 0
+}
+
+func (s *sorter) record(e sortEntry) []byte { return s.blocks[e.block][e.from:e.to] }
+
+// sort orders what is in memory. Places in the blocks are in the order of arrival.
+func (s *sorter) sort() error {
+	var err error
+	compared := 0
+	slices.SortFunc(s.entries, func(a, b sortEntry) int {
+		if compared++; compared%pacedComparisons == 0 && err == nil {
+			err = s.pace()
+		}
+		return cmp.Or(cmp.Compare(a.rev, b.rev), cmp.Compare(a.block, b.block), cmp.Compare(a.from, b.from))
+	})
+	return err
+}
+
+// pacedComparisons is how many comparisons are between two calls of a Pace: about a tenth
+// of a millisecond.
+const pacedComparisons = 8192
 
 // spill writes what is in memory to a run: of each record the revision, the length
 // and the record.
 func (s *sorter) spill() (err error) {
-	s.sort()
+	if err := s.sort(); err != nil {
+		return err
+	}
 	path := filepath.Join(s.dir, fmt.Sprintf("run-%05d", len(s.runs)))
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -126,17 +177,22 @@ func (s *sorter) spill() (err error) {
 	s.runs = append(s.runs, path)
 	w := bufio.NewWriterSize(f, runBuffer)
 	var head []byte
-	for _, e := range s.entries {
+	for i, e := range s.entries {
+		if i%pacedRows == 0 {
+			if err = s.pace(); err != nil {
+				break
+			}
+		}
 		head = binary.AppendUvarint(head[:0], uint64(e.rev))
 		head = binary.AppendUvarint(head, uint64(e.to-e.from))
 		if _, err = w.Write(head); err == nil {
-			_, err = w.Write(s.arena[e.from:e.to])
+			_, err = w.Write(s.record(e))
 		}
 		if err != nil {
 			break // the writer keeps the error, too
 		}
 	}
-	s.arena, s.entries = s.arena[:0], s.entries[:0]
+	s.clear()
 	return errors.Join(err, w.Flush(), f.Close())
 }
 
@@ -147,16 +203,15 @@ const runBuffer = 64 << 10
 func (s *sorter) sorted() (*merge, error) {
 	m := &merge{}
 	if len(s.runs) == 0 {
-		s.sort()
 		m.memory = s
-		return m, nil
+		return m, s.sort()
 	}
 	if len(s.entries) > 0 {
 		if err := s.spill(); err != nil {
 			return nil, err
 		}
 	}
-	s.arena, s.entries = nil, nil
+	s.blocks, s.entries = nil, nil
 	for i, path := range s.runs {
 		f, err := os.Open(path)
 		if err != nil {
@@ -196,7 +251,7 @@ func (m *merge) next() (bool, error) {
 		}
 		e := m.memory.entries[m.at]
 		m.at++
-		return true, m.record.decode(m.memory.arena[e.from:e.to], e.rev)
+		return true, m.record.decode(m.memory.record(e), e.rev)
 	}
 	if m.started { // the record that was shown still lies at the top
 		ok, err := m.runs[0].next()

@@ -102,7 +102,7 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	consensus.Applied(batch, began, ended)
 	a.answer(batch, replies)
 	a.n.metrics.applied(batch, &delta, began, committing, committed, ended)
-	a.n.upkeep.applied(commands, a.ahead.applied(machine.TakeReads()), delta.Compacted != 0)
+	a.n.upkeep.applied(ended, commands, a.ahead.applied(machine.TakeReads()), delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room
 	a.replies = replies
 	return len(batch), nil

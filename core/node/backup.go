@@ -57,32 +57,6 @@ func (n *Node) acquire(ctx context.Context, s semaphore) error {
 	}
 }
 
-// restAfter is how long work goes on before it rests.
-const restAfter = 2 * time.Millisecond
-
-// pace has what takes long work for a share of the time only, and end when the
-// member stops or ctx ends.
-func (n *Node) pace(ctx context.Context, share float64) mvcc.Pace {
-	begin := time.Now()
-	return func() error {
-		worked := time.Since(begin)
-		if worked < restAfter {
-			return nil
-		}
-		rest := time.NewTimer(time.Duration(float64(worked) * (1 - share) / share))
-		defer rest.Stop()
-		select {
-		case <-rest.C:
-		case <-n.stopping:
-			return core.Stopped
-		case <-ctx.Done():
-			return core.ContextError(ctx.Err())
-		}
-		begin = time.Now()
-		return nil
-	}
-}
-
 // Defragment implements core.Maintenance.
 func (n *Node) Defragment(ctx context.Context, who core.Principal) error {
 	if err := n.requireRoot(ctx, who); err != nil {
@@ -208,15 +182,24 @@ func (n *Node) snapshot(ctx context.Context, who core.Principal) (s core.Snapsho
 		return core.Snapshot{}, fmt.Errorf("snapshot: %w", err)
 	}
 	n.cfg.Logger.Info("saved snapshot", "revision", out.Rev, "size", out.Size, "took", time.Since(begin))
-	body := &snapshotBody{File: f, done: n.upkeep.backups.slots.release}
+	body := &snapshotBody{File: f, pace: n.paceSending(ctx), done: n.upkeep.backups.slots.release}
 	return core.Snapshot{Size: out.Size, Version: out.Version, Body: body}, nil
 }
 
 // snapshotBody gives its slot up when it is closed.
 type snapshotBody struct {
 	*os.File
+	pace func(bytes int) error
 	once sync.Once
 	done func()
+}
+
+// Read implements io.Reader.
+func (b *snapshotBody) Read(p []byte) (int, error) {
+	if err := b.pace(len(p)); err != nil {
+		return 0, err
+	}
+	return b.File.Read(p)
 }
 
 var _ io.ReadCloser = (*snapshotBody)(nil)

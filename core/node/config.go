@@ -181,7 +181,7 @@ type Leases struct {
 // Collector sets the pace at which the history that a compaction gave up is removed.
 type Collector struct {
 	// BatchRows is how many changes are handled in one batch
-	// (--compaction-batch-limit); zero is 100.
+	// (--compaction-batch-limit); zero is 40.
 	BatchRows int
 	// Pause is the rest after each batch (--compaction-sleep-interval); zero is three
 	// times what the batch took, a nanosecond next to none.

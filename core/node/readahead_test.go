@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -117,10 +118,10 @@ func TestFlushAfterReads(t *testing.T) {
 			return index
 		}
 		before := durable()
-		n.upkeep.applied(0, flushReads-1, false)
+		n.upkeep.applied(time.Now(), 0, flushReads-1, false)
 		synctest.Wait()
 		require.Equal(t, before, durable())
-		n.upkeep.applied(0, 1, false)
+		n.upkeep.applied(time.Now(), 0, 1, false)
 		synctest.Wait()
 		require.Greater(t, durable(), before)
 		require.Zero(t, n.upkeep.reads.Load())
@@ -131,7 +132,7 @@ func TestFlushAfterReads(t *testing.T) {
 // What the old state had to read is not the new one's, as with the commands.
 func TestInstalledNeedsNoFlush(t *testing.T) {
 	n, _ := aheadRig(t)
-	n.upkeep.applied(5, flushReads-1, false)
+	n.upkeep.applied(time.Now(), 5, flushReads-1, false)
 	n.upkeep.installed()
 	require.Zero(t, n.upkeep.commands.Load())
 	require.Zero(t, n.upkeep.reads.Load())

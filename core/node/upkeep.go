@@ -27,6 +27,9 @@ type upkeep struct {
 	// commands counts what has been applied since the last flush, reads the rows that had to
 	// be read from the engine for it.
 	commands, reads atomic.Uint64
+	// wrote is when apply was done last, since began.
+	wrote atomic.Int64
+	began time.Time
 	// long, compacted and full wake the goroutines; their capacity is 1.
 	long, compacted, full chan struct{}
 
@@ -45,7 +48,9 @@ func newUpkeep(n *Node) *upkeep {
 		full:      make(chan struct{}, 1),
 		collected: make(chan struct{}),
 		durable:   n.disk.engine().collector.Collected(),
+		began:     time.Now(),
 	}
+	u.wrote.Store(int64(-busyFor))
 	u.backups.init()
 	signal(u.compacted) // what the last run of the process has left undone
 	return u
@@ -60,7 +65,8 @@ func signal(c chan struct{}) {
 }
 
 // applied is told by apply what it has done. It never waits.
-func (u *upkeep) applied(commands, reads int, compacted bool) {
+func (u *upkeep) applied(at time.Time, commands, reads int, compacted bool) {
+	u.wrote.Store(int64(at.Sub(u.began)))
 	u.commands.Add(uint64(commands))
 	u.reads.Add(uint64(reads))
 	if u.much() {
@@ -70,6 +76,9 @@ func (u *upkeep) applied(commands, reads int, compacted bool) {
 		signal(u.compacted)
 	}
 }
+
+// busy reports whether writes come.
+func (u *upkeep) busy() bool { return time.Since(u.began)-time.Duration(u.wrote.Load()) < busyFor }
 
 // flushReads is how many rows a restart's replay may have to read from the disk, besides
 // those that are read while the flush goes on: a disk answers some ten thousand a second,

@@ -172,7 +172,7 @@ func (v *View) HashAt(pace mvcc.Pace, at core.Rev) (uint64, error) {
 }
 
 // pacedRows is how many rows are gone over between two calls of a pace.
-const pacedRows = 1024
+const pacedRows = 128
 
 // ownFacts are the rows of m in which members may differ: how far each has
 // collected, and what it counts for that.

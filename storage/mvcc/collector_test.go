@@ -209,7 +209,7 @@ func TestCollectorTouchesOnlyWhatChanged(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// The writes come in between: left to itself it takes no more than 100 rows at a time.
+// The writes come in between: left to itself it takes no more than 40 rows at a time.
 func TestCollectorTakesLittleAtATime(t *testing.T) {
 	db := mustOpen(t, storage.Options{})
 	w := mustWriter(t, db, Caches{})
@@ -224,7 +224,7 @@ func TestCollectorTakesLittleAtATime(t *testing.T) {
 	c, err := NewCollector(db, CollectorOptions{Share: 1, BeforeChunk: func() { chunks++ }})
 	require.NoError(t, err)
 	require.NoError(t, c.Collect(t.Context(), 1001))
-	require.Equal(t, 10, chunks)
+	require.Equal(t, 25, chunks)
 	require.EqualValues(t, 999, c.Removed())
 }
 

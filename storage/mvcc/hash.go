@@ -29,7 +29,7 @@ func Hash(source storage.Reader, pace Pace, at, compactRev core.Rev) (uint64, er
 		if err == nil {
 			err = h.add(it.Key(), value)
 		}
-		if rows++; err == nil && rows%checkEvery == 0 {
+		if rows++; err == nil && rows%pacedRows == 0 {
 			err = pace()
 		}
 		if err != nil {

@@ -19,7 +19,7 @@ func (r *Reader) HashAt(pace Pace, at core.Rev) (uint64, error) {
 	rows := 0
 	all := core.Interval{Key: []byte{0}, End: core.FromKey}
 	walked := r.walk(all, at, wholeRows, func(c *cursor) bool {
-		if rows++; rows%checkEvery == 0 {
+		if rows++; rows%pacedRows == 0 {
 			if err = pace(); err != nil {
 				return false
 			}

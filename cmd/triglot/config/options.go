@@ -68,7 +68,7 @@ var memberOptions = []option{
 	},
 	{
 		name: "compaction-batch-limit", group: "Member", etcd: "0",
-		usage: "rows of compacted history that are removed at a time; 0 is 100",
+		usage: "rows of compacted history that are removed at a time; 0 is 40",
 		field: func(c *Config) any { return &c.Member.Storage.BatchRows },
 	},
 	{

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/core"
+)
+
+func TestRestAfter(t *testing.T) {
+	for _, c := range []struct {
+		worked time.Duration
+		busy   bool
+		rest   time.Duration
+	}{
+		{workSlice - 1, false, 0},
+		{workSlice, false, workSlice},
+		{busySlice - 1, true, 0},
+		{3 * busySlice, true, 17 * busySlice},
+		{time.Second, false, longestRest}, // it was held up
+		{time.Second, true, longestRest},
+	} {
+		require.Equal(t, c.rest, restAfter(c.worked, 0.5, c.busy), "after %v, busy: %v", c.worked, c.busy)
+	}
+}
+
+// What is sent rests while writes come, and not without them.
+func TestSendingGivesWayToWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, testConfig(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		pace := n.paceSending(ctx)
+		took := func() time.Duration {
+			begin := time.Now()
+			for range 8 {
+				require.NoError(t, pace(sentSlice/4))
+			}
+			return time.Since(begin)
+		}
+		putMany(t, n, 0, 1)
+		synctest.Wait() // the caller has its answer first
+		require.True(t, n.upkeep.busy())
+		require.Equal(t, 2*sentRest, took())
+		time.Sleep(busyFor)
+		require.False(t, n.upkeep.busy())
+		require.Zero(t, took())
+
+		putMany(t, n, 0, 1)
+		synctest.Wait() // the caller has its answer first
+		cancel()
+		require.Equal(t, core.Canceled, core.KindOf(pace(sentSlice)))
+		stopNode(t, n)
+	})
+}
