@@ -38,9 +38,10 @@ func TestSmall(t *testing.T) {
 
 	s, err := readJSON[stall](filepath.Join(dir, "out", "stall-triglot-2000-6000.json"))
 	require.NoError(t, err)
-	require.Len(t, s.Phases, 4)
+	require.Len(t, s.Phases, 5)
 	require.Greater(t, s.of(downloading).Bytes, int64(2000*valueBytes))
 	require.Positive(t, s.of(quiet).P99)
+	require.Positive(t, s.toQuiet(compaction))
 
 	text, err := os.ReadFile(filepath.Join(dir, "out", "found.json"))
 	require.NoError(t, err)
@@ -51,6 +52,16 @@ func TestSmall(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, run(ctx, c))
 	require.Less(t, time.Since(began), time.Second, "all results were kept")
+}
+
+func TestToQuietIsToTheMedian(t *testing.T) {
+	s := &stall{}
+	for name, p99 := range map[string]float64{quiet: 900, compaction: 600, quietAgain: 400, downloading: 200, quietLast: 100} {
+		s.Phases = append(s.Phases, phase{Name: name, latency: latency{P99: p99}})
+	}
+	require.Equal(t, 1.5, s.toQuiet(compaction))
+	require.Equal(t, 0.5, s.toQuiet(downloading))
+	require.Zero(t, (&stall{}).toQuiet(compaction))
 }
 
 func TestScattered(t *testing.T) {

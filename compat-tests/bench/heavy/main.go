@@ -62,7 +62,7 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 	faces := flags.String("faces", "triglot,etcd,znodes", "stores to measure: Triglot's or etcd's keys, Triglot's znodes; the stall of the first two")
 	flags.IntVar(&c.revisions, "revisions", 5_000_000, "revisions to compact")
 	flags.IntVar(&c.stallKeys, "stall-keys", 1_000_000, "keys that the revisions are of")
-	flags.Float64Var(&c.rate, "rate", 0, "puts a second of the steady load; 0 is half of what the slower server does")
+	flags.Float64Var(&c.rate, "rate", 0, "puts a second of the steady load; 0 is a quarter of what the slower server does")
 	flags.DurationVar(&c.load, "load", 30*time.Second, "how long the steady load lasts, in each phase that does not end by itself")
 	flags.BoolVar(&c.cold, "cold", true, "measure starts with nothing of the files in memory as well")
 	if err := flags.Parse(args); err != nil {

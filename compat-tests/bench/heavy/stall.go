@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/triglot/triglot/compat-tests/server"
@@ -39,7 +40,12 @@ const (
 	compaction  = "compaction"
 	quietAgain  = "quiet again"
 	downloading = "snapshot download"
+	quietLast   = "quiet at last"
 )
+
+// The steady load is this part of what the slowest server does: server and load share the
+// processors, and at half there are none to spare beside anything else.
+const steadyPart = 0.25
 
 // of is a phase by its name, the zero one if there is none.
 func (s *stall) of(name string) phase {
@@ -51,10 +57,24 @@ func (s *stall) of(name string) phase {
 	return phase{}
 }
 
-// ratios are the p99 of compaction and of the download to that of the quiet before each.
-func (s *stall) ratios() (compacting, snapshot float64) {
-	return s.of(compaction).P99 / max(1, s.of(quiet).P99), s.of(downloading).P99 / max(1, s.of(quietAgain).P99)
+// toQuiet is the p99 of a phase to that of the quiet ones, of which it takes the median: one
+// by itself is as often twice another.
+func (s *stall) toQuiet(name string) float64 {
+	var quiets []float64
+	for _, p := range s.Phases {
+		if p.quiet() {
+			quiets = append(quiets, p.P99)
+		}
+	}
+	if len(quiets) == 0 {
+		return 0
+	}
+	slices.Sort(quiets)
+	return s.of(name).P99 / max(1, quiets[len(quiets)/2])
 }
+
+// quiet reports whether nothing but the load went on.
+func (p phase) quiet() bool { return p.Name == quiet || p.Name == quietAgain || p.Name == quietLast }
 
 func measureStalls(ctx context.Context, c *config) error {
 	var rate *float64
@@ -79,7 +99,7 @@ func measureStalls(ctx context.Context, c *config) error {
 // rateFile keeps the rate between runs, so that all servers have the same.
 const rateFile = "rate.json"
 
-// commonRate is half of what the slowest server takes.
+// commonRate is steadyPart of what the slowest server takes.
 func (c *config) commonRate(ctx context.Context) (float64, error) {
 	if c.rate > 0 {
 		return c.rate, nil
@@ -99,8 +119,8 @@ func (c *config) commonRate(ctx context.Context) (float64, error) {
 			least = full
 		}
 	}
-	half := least / 2
-	return half, writeJSON(path, half)
+	steady := least * steadyPart
+	return steady, writeJSON(path, steady)
 }
 
 func (c *config) capacityOf(ctx context.Context, s storeKind) (full float64, err error) {
@@ -194,7 +214,13 @@ func (r *stallRun) phases(ctx context.Context) error {
 	if err := r.phase(ctx, quietAgain, wait); err != nil {
 		return err
 	}
-	return r.phase(ctx, downloading, r.cl.download)
+	if err := r.phase(ctx, downloading, r.cl.download); err != nil {
+		return err
+	}
+	if err := sleep(ctx, r.load/2); err != nil {
+		return err
+	}
+	return r.phase(ctx, quietLast, wait)
 }
 
 // phase does something while the load goes on.
