@@ -182,13 +182,14 @@ func (n *Node) snapshot(ctx context.Context, who core.Principal) (s core.Snapsho
 		return core.Snapshot{}, fmt.Errorf("snapshot: %w", err)
 	}
 	n.cfg.Logger.Info("saved snapshot", "revision", out.Rev, "size", out.Size, "took", time.Since(begin))
-	body := &snapshotBody{File: f, pace: n.paceSending(ctx), done: n.upkeep.backups.slots.release}
+	body := &snapshotBody{file: f, pace: n.paceSending(ctx), done: n.upkeep.backups.slots.release}
 	return core.Snapshot{Size: out.Size, Version: out.Version, Body: body}, nil
 }
 
-// snapshotBody gives its slot up when it is closed.
+// snapshotBody gives its slot up when it is closed. The file is not embedded: io.Copy would
+// have it write itself, past the pace.
 type snapshotBody struct {
-	*os.File
+	file *os.File
 	pace func(bytes int) error
 	once sync.Once
 	done func()
@@ -199,14 +200,14 @@ func (b *snapshotBody) Read(p []byte) (int, error) {
 	if err := b.pace(len(p)); err != nil {
 		return 0, err
 	}
-	return b.File.Read(p)
+	return b.file.Read(p)
 }
 
 var _ io.ReadCloser = (*snapshotBody)(nil)
 
 func (b *snapshotBody) Close() (err error) {
 	b.once.Do(func() {
-		err = b.File.Close()
+		err = b.file.Close()
 		b.done()
 	})
 	return err

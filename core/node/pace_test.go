@@ -1,7 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"io"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,4 +59,18 @@ func TestSendingGivesWayToWrites(t *testing.T) {
 		require.Equal(t, core.Canceled, core.KindOf(pace(sentSlice)))
 		stopNode(t, n)
 	})
+}
+
+func TestABodyThatIsCopiedIsPaced(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "body"))
+	require.NoError(t, err)
+	_, err = file.WriteAt(make([]byte, 100_000), 0)
+	require.NoError(t, err)
+	paced := 0
+	body := &snapshotBody{file: file, done: func() {}, pace: func(int) error { paced++; return nil }}
+	copied, err := io.Copy(&bytes.Buffer{}, body)
+	require.NoError(t, err)
+	require.EqualValues(t, 100_000, copied)
+	require.Positive(t, paced)
+	require.NoError(t, body.Close())
 }

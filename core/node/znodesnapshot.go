@@ -65,7 +65,7 @@ func (z znodes) snapshot(ctx context.Context, who core.Principal) (s core.ZnodeS
 		return core.ZnodeSnapshot{}, errors.Join(err, f.Close())
 	}
 	n.cfg.Logger.Info("made a snapshot for ZooKeeper", "revision", v.Rev(), "size", size, "took", time.Since(begin))
-	body := &snapshotBody{File: f, pace: n.paceSending(ctx), done: n.upkeep.backups.slots.release}
+	body := &snapshotBody{file: f, pace: n.paceSending(ctx), done: n.upkeep.backups.slots.release}
 	return core.ZnodeSnapshot{Rev: v.Rev(), Size: size, Body: body}, nil
 }
 
