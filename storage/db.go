@@ -98,7 +98,7 @@ func openEngine(dir string, o *Options, r *reporter) (*pebble.DB, error) {
 		compactions := newScheduler()
 		engine, err := pebble.Open(dir, o.pebbleOptions(r, compactions))
 		if err == nil {
-			compactions.begin()
+			compactions.begin(o.Settled)
 		}
 		opened <- outcome{engine, err}
 	}()

@@ -34,6 +34,10 @@ type Options struct {
 	// engine's locks held, so it must return at once and never call the DB. nil
 	// panics instead.
 	OnFatal func(error)
+	// Settled, if not nil, puts compactions off until it is closed: whoever opens an engine
+	// may have much to do before it serves, to which they would take half of a small
+	// machine. They begin after a few seconds at the latest.
+	Settled <-chan struct{}
 	// ReadOnly opens an existing directory without changing a byte of it.
 	ReadOnly bool
 }

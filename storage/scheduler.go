@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// scheduler says when the engine may compact: as soon as it is open, as many compactions
-// side by side as the engine finds right. Pebble's own lets one begin a tenth of a second
+// scheduler says when the engine may compact: as soon as it is open and its owner has
+// settled, as many compactions side by side as the engine finds right. Pebble's own lets one begin a tenth of a second
 // after Open was called, and Open then waits until it has ended: seconds, after a crash
 // under load.
 //
@@ -19,9 +19,9 @@ import (
 type scheduler struct {
 	db pebble.DBForCompaction // constant after Register
 
-	mu      sync.Mutex
-	begun   bool
-	running int // compactions that were granted and are not done
+	mu           sync.Mutex
+	begun, ended bool
+	running      int // compactions that were granted and are not done
 
 	again   chan struct{} // capacity 1: look whether one may be granted
 	end     chan struct{} // closed by Unregister
@@ -41,12 +41,34 @@ func newScheduler() *scheduler {
 	return &scheduler{again: make(chan struct{}, 1), end: make(chan struct{})}
 }
 
-// begin lets the engine, which is open now, compact.
-func (s *scheduler) begin() {
-	s.mu.Lock()
-	s.begun = true
-	s.mu.Unlock()
-	s.granter.Go(s.grant)
+// longestPut is how long compactions are put off for an owner that has not settled: what it
+// writes meanwhile must not come near the runs in L0 at which writes stall.
+const longestPut = 5 * time.Second
+
+// begin lets the engine, which is open now, compact once settled is closed; nil is at once.
+func (s *scheduler) begin(settled <-chan struct{}) {
+	s.granter.Go(func() {
+		if settled != nil && !s.await(settled) {
+			return
+		}
+		s.mu.Lock()
+		s.begun = true
+		s.mu.Unlock()
+		s.grant()
+	})
+}
+
+// await waits until the owner has settled, or should have. It fails after Unregister.
+func (s *scheduler) await(settled <-chan struct{}) bool {
+	limit := time.NewTimer(longestPut)
+	defer limit.Stop()
+	select {
+	case <-settled:
+	case <-limit.C:
+	case <-s.end:
+		return false
+	}
+	return true
 }
 
 // Register implements pebble.CompactionScheduler.
@@ -55,7 +77,7 @@ func (s *scheduler) Register(_ int, db pebble.DBForCompaction) { s.db = db }
 // Unregister implements pebble.CompactionScheduler.
 func (s *scheduler) Unregister() {
 	s.mu.Lock()
-	s.begun = false
+	s.ended = true
 	s.mu.Unlock()
 	close(s.end)
 	s.granter.Wait()
@@ -76,7 +98,7 @@ func (s *scheduler) UpdateGetAllowedWithoutPermission() { s.look() }
 func (s *scheduler) reserve() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.begun || s.running >= s.db.GetAllowedWithoutPermission() {
+	if !s.begun || s.ended || s.running >= s.db.GetAllowedWithoutPermission() {
 		return false
 	}
 	s.running++

@@ -62,7 +62,7 @@ func TestScheduler(t *testing.T) {
 		tried, _ := s.TrySchedule()
 		require.False(t, tried, "the engine is not open yet")
 
-		s.begin()
+		s.begin(nil)
 		synctest.Wait()
 		require.Equal(t, 1, engine.running())
 		tried, _ = s.TrySchedule()
@@ -124,4 +124,39 @@ func TestOpenDoesNotWaitForCompactions(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return db.engine.Metrics().Compact.Count > 0 }, 10*time.Second, time.Millisecond)
 	require.NoError(t, db.Close())
+}
+
+// What is open waits for its owner, but not for ever, and not for one that closes it.
+func TestSchedulerWaitsForItsOwner(t *testing.T) {
+	for name, end := range map[string]func(settled chan struct{}){
+		"settles":       func(settled chan struct{}) { close(settled) },
+		"never settles": func(chan struct{}) { time.Sleep(longestPut) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				engine := &compactor{allowed: 1, waiting: 1}
+				s := newScheduler()
+				s.Register(1, engine)
+				settled := make(chan struct{})
+				s.begin(settled)
+				time.Sleep(longestPut - 1)
+				synctest.Wait()
+				require.Zero(t, engine.running())
+				tried, _ := s.TrySchedule()
+				require.False(t, tried)
+				end(settled)
+				synctest.Wait()
+				require.Equal(t, 1, engine.running())
+				s.Unregister()
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		engine := &compactor{allowed: 1, waiting: 1}
+		s := newScheduler()
+		s.Register(1, engine)
+		s.begin(make(chan struct{}))
+		s.Unregister() // which waits for what begin has started
+		require.Zero(t, engine.running())
+	})
 }

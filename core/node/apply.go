@@ -18,6 +18,7 @@ type applier struct {
 	incarnation uint64
 	replies     []state.Reply // reused
 	ahead       *readAhead
+	settled     bool // see replayed
 }
 
 func newApplier(n *Node) *applier {
@@ -27,6 +28,7 @@ func newApplier(n *Node) *applier {
 		rand.Read(b[:]) // never fails
 		a.incarnation = binary.LittleEndian.Uint64(b[:])
 	}
+	a.replayed() // there may be nothing to do
 	return a
 }
 
@@ -39,6 +41,7 @@ func (a *applier) own(member core.MemberID, incarnation uint64) bool {
 // hears of it; and watchers hear of it before its own caller may act on the answer.
 func (a *applier) Apply(batch []consensus.Committed) error {
 	a.ahead.replay(batch)
+	defer a.replayed()
 	for len(batch) > 0 {
 		n, err := a.applySome(batch)
 		if err != nil {
@@ -47,6 +50,17 @@ func (a *applier) Apply(batch []consensus.Committed) error {
 		batch = batch[n:]
 	}
 	return nil
+}
+
+// replayed lets the engine compact once all that the log held at the start is applied.
+func (a *applier) replayed() {
+	if a.settled {
+		return
+	}
+	if index, _ := a.n.disk.engine().machine.Applied(); index >= a.ahead.replayed {
+		a.settled = true
+		a.n.disk.settle()
+	}
 }
 
 // maxCommit is the size of an engine batch that takes no further entry: a few bytes
@@ -102,7 +116,11 @@ func (a *applier) applySome(batch []consensus.Committed) (int, error) {
 	consensus.Applied(batch, began, ended)
 	a.answer(batch, replies)
 	a.n.metrics.applied(batch, &delta, began, committing, committed, ended)
-	a.n.upkeep.applied(ended, commands, a.ahead.applied(machine.TakeReads()), delta.Compacted != 0)
+	a.ahead.applied(machine.TakeReads())
+	if a.n.upkeep.flushed.Swap(false) {
+		machine.ForgetLooked()
+	}
+	a.n.upkeep.applied(ended, commands, machine.TakeLooked(), delta.Compacted != 0)
 	clear(replies) // drop the references, keep the room
 	a.replies = replies
 	return len(batch), nil

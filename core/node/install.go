@@ -55,7 +55,7 @@ func (a *auth) installed() { a.tokens.Clear() }
 // what history is in it is the new engine's to say.
 func (u *upkeep) installed() {
 	u.commands.Store(0)
-	u.reads.Store(0)
+	u.rows.Store(0)
 	u.mu.Lock()
 	u.durable = u.n.disk.engine().collector.Collected()
 	u.mu.Unlock()

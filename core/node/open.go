@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,10 +31,15 @@ type disk struct {
 	// present is nil until it is opened, see engine.
 	present atomic.Pointer[engine]
 	retired retired
+	// replayed is closed, by settle, when what the log held at the start is applied.
+	replayed chan struct{}
+	settle   func()
 }
 
 func newDisk(dir *dataDir, id identity) *disk {
-	return &disk{dir: dir, id: id, growth: newGrowth()}
+	d := &disk{dir: dir, id: id, growth: newGrowth(), replayed: make(chan struct{})}
+	d.settle = sync.OnceFunc(func() { close(d.replayed) })
+	return d
 }
 
 // openDisk opens the member in cfg's data directory, and founds it there if
@@ -219,7 +225,9 @@ func (d *disk) openParts(cfg *Config, m *metrics, fatal func(error)) error {
 	if err != nil {
 		return err
 	}
-	db, err := storage.Open(path, d.engineOptions)
+	options := d.engineOptions
+	options.Settled = d.replayed
+	db, err := storage.Open(path, options)
 	if err != nil {
 		return err
 	}

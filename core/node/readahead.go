@@ -23,7 +23,7 @@ type readAhead struct {
 	handed chan []byte
 	// awake is how many more entries are looked at that turn out to need nothing.
 	awake atomic.Int64
-	// found counts what was read and not yet counted by applied.
+	// found counts what was read, for tests.
 	found atomic.Int64
 	// replayed is the last entry of the log when the member started: it and those before
 	// it never pass through handed.
@@ -59,13 +59,11 @@ func (r *readAhead) appending(data []byte) {
 	}
 }
 
-// applied is told how many rows apply has read from the engine, and returns how many were
-// read for it altogether since the last call.
-func (r *readAhead) applied(read int) int {
+// applied is told how many rows apply has read from the engine.
+func (r *readAhead) applied(read int) {
 	if read > 0 {
 		r.awake.Store(stayAwake)
 	}
-	return read + int(r.found.Swap(0))
 }
 
 // run reads ahead until ctx ends.

@@ -133,7 +133,8 @@ func (u *upkeep) shortenLog(ctx context.Context) error {
 	}
 	if u.much() || log.BytesAfter(durable) >= flushBytes {
 		u.commands.Store(0)
-		u.reads.Store(0)
+		u.rows.Store(0)
+		u.flushed.Store(true)
 		if err := e.db.Flush(); err != nil {
 			return err
 		}

@@ -38,6 +38,8 @@ type Writer struct {
 	size int
 	// reads counts what was read from the engine and was there, until TakeReads.
 	reads int
+	// looked is what was looked up and was there, in a cache or in the engine.
+	looked distinct
 }
 
 // NewWriter makes a Writer of db, of which there must be no other.
@@ -65,6 +67,9 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 		return live(kv), nil
 	}
 	if kv := w.caches.Versions.get(hash, key, at); kv != nil {
+		if !kv.Deleted() {
+			w.looked.add(hash)
+		}
 		return live(kv), nil
 	}
 	if err := w.openLookup(); err != nil {
@@ -75,6 +80,7 @@ func (w *Writer) Get(key []byte, at core.Rev) (*core.KV, error) {
 		return nil, err
 	}
 	w.reads++
+	w.looked.add(hash)
 	if at == newestRev {
 		// An absence is not worth an entry: most often the key is written next.
 		w.caches.Versions.fill(hash, kv, math.MaxUint64)
@@ -158,6 +164,14 @@ func (w *Writer) TakeReads() int {
 	w.reads = 0
 	return n
 }
+
+// TakeLooked is how many versions and rows have been looked up, and were there, since the
+// last call, none of which had been since ForgetLooked: what applying the same entries would
+// read from the engine if nothing was cached.
+func (w *Writer) TakeLooked() int { return w.looked.take() }
+
+// ForgetLooked has TakeLooked begin anew.
+func (w *Writer) ForgetLooked() { w.looked = distinct{} }
 
 // Mark is a point to go back to.
 type Mark struct{ versions, rows int }

@@ -67,6 +67,9 @@ func rowIn(it *storage.Iter, key []byte, index uint64) (*core.KV, error) {
 // cachedRow is GetRow of a row of the n or the A table that the batch has not written.
 func (w *Writer) cachedRow(hash uint64, key []byte) ([]byte, error) {
 	if kv := w.caches.Rows.get(hash, key, newestRev); kv != nil {
+		if !kv.Deleted() {
+			w.looked.add(hash)
+		}
 		return rowValue(kv), nil
 	}
 	if err := w.openLookup(); err != nil {
@@ -77,6 +80,7 @@ func (w *Writer) cachedRow(hash uint64, key []byte) ([]byte, error) {
 		return nil, err
 	}
 	w.reads++
+	w.looked.add(hash)
 	// Before the first Commit it is not known from which view on the row holds, and a state
 	// that replaces another shares the caches with that one's views.
 	if w.committed > 0 {
