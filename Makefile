@@ -33,7 +33,7 @@ help: ## list the targets
 		/^[a-z0-9-]+:.*##/ {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: need-go ## build the binary into .build/triglot
+build: need-go ## build the binary into .build/triglot, with the profile in cmd/triglot/default.pgo
 	@mkdir -p $(BUILD)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/triglot
 
@@ -51,12 +51,16 @@ cluster3: build ## build, and start three members on this host with their data u
 # the steps (-short); test-all, and a plain go test, do it in full.
 costly = $(addprefix github.com/triglot/triglot/,core/state core/backup storage/mvcc storage/raftlog)
 
+# Tests of packages are built without cmd/triglot/default.pgo: with it, all that the binary needs is compiled once
+# more. The binary that the clients of compat-tests/ meet is built with it.
+plain = GOFLAGS=-pgo=off
+
 .PHONY: test
 test: need-all ## all short tests: under 20 minutes on 2 cores
 	@date +%s > $(BUILD)/started
 	$(call part,build,$(MAKE) -s build)
-	$(call part,vet,$(GO) vet ./... && cd compat-tests && $(GO) vet ./...)
-	$(call part,unit and property tests,$(GO) test -short $(RACE) -timeout 10m $(costly) && $(GO) test $(RACE) -timeout 10m $(filter-out $(costly),$(shell $(GO) list ./...)))
+	$(call part,vet,$(plain) $(GO) vet ./... && cd compat-tests && $(GO) vet ./...)
+	$(call part,unit and property tests,$(plain) $(GO) test -short $(RACE) -timeout 10m $(costly) && $(plain) $(GO) test $(RACE) -timeout 10m $(filter-out $(costly),$(shell $(GO) list ./...)))
 	$(call part,fuzz targets of $(FUZZ) each,$(MAKE) -s fuzz)
 	$(call part,compat-tests: rigs,cd compat-tests && $(GO) test -timeout 5m ./server/... ./zkserver/... ./bench/...)
 	$(call part,compat-tests: oracle diff against etcd,cd compat-tests && $(GO) test -timeout 10m -count=1 ./oracle/...)

@@ -21,9 +21,11 @@ const profileSeconds = 10
 var pgoMix = []cell{
 	etcdCell("put", 1000, longRun, 0),
 	etcdCell("get", 1000, longRun, 0),
+	etcdCell("txn", 1000, longRun, 0),
 	watchCell("watch-fanout", "watch-fanout", longRun, 0, "--watchers", "100", "--streams", "10"),
 	zkCell("set", 1000, longRun, 0),
 	zkCell("get", 1000, longRun, 0),
+	zkCell("multi", 1000, longRun, 0),
 }
 
 const longRun = 100_000_000
