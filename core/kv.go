@@ -67,15 +67,24 @@ type Change struct {
 // Memo is a place where a front end keeps what it has made of a Change, such as its
 // encoding, for those of its readers that need the same. It lives as long as the
 // change, in memory that the change feed bounds: what is kept must not take more than
-// MemoOverhead and the size of the change, or MaxMemoCopy if that is less. The zero value
-// is empty; it is safe for concurrent use.
+// Change.MemoRoom. The zero value is empty; it is safe for concurrent use.
 type Memo struct{ kept atomic.Value }
 
-// What a Memo may take; large values are not copied into it.
+// What a Memo may take besides keys, and of each value: larger ones are not copied into it.
 const (
-	MemoOverhead = 512
-	MaxMemoCopy  = 8 << 10
+	memoOverhead = 512
+	maxMemoValue = 4 << 10
 )
+
+// MemoRoom is the memory that what is kept with c may take.
+func (c *Change) MemoRoom() int { return memoOverhead + c.KV.memoRoom() + c.Prev.memoRoom() }
+
+func (kv *KV) memoRoom() int {
+	if kv == nil {
+		return 0
+	}
+	return kvOverhead + len(kv.Key) + min(len(kv.Value), maxMemoValue)
+}
 
 // Kept returns what is kept, nil if nothing is.
 func (m *Memo) Kept() any { return m.kept.Load() }

@@ -98,7 +98,7 @@ func addMemos(v *core.Revision) (bytes int) {
 	for i := range memos {
 		c := &v.Changes[i]
 		c.Memo = &memos[i]
-		bytes += core.MemoOverhead + min(c.KV.Size()+c.Prev.Size(), core.MaxMemoCopy)
+		bytes += c.MemoRoom()
 	}
 	return bytes
 }

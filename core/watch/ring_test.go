@@ -126,20 +126,21 @@ func TestRingWakes(t *testing.T) {
 
 // What readers keep with the changes that they share is part of the bound.
 func TestRingCountsMemos(t *testing.T) {
-	held := func(listeners, value int) int {
+	held := func(listeners, key, value int) int {
 		var r ring
 		r.init(1<<20, 1, -1)
 		for range listeners {
 			r.listen()
 		}
 		for i := range 2000 {
-			kv := &core.KV{Key: []byte("k"), Value: make([]byte, value)}
+			kv := &core.KV{Key: make([]byte, key), Value: make([]byte, value)}
 			r.append([]*core.Revision{{Rev: core.Rev(i + 2), Changes: []core.Change{{KV: kv}}}}, 0)
 		}
 		return r.count
 	}
-	alone, shared := held(1, 256), held(2, 256)
+	alone, shared := held(1, 1, 256), held(2, 1, 256)
 	require.Less(t, shared, alone/2)
 	require.Greater(t, shared, alone/5)
-	require.InDelta(t, held(1, 100<<10), held(2, 100<<10), 1, "large values are not copied")
+	require.InDelta(t, held(1, 1, 100<<10), held(2, 1, 100<<10), 1, "large values are not copied")
+	require.InDelta(t, held(1, 100<<10, 1)/2, held(2, 100<<10, 1), 1, "keys are, however long")
 }
