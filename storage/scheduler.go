@@ -8,9 +8,9 @@ import (
 )
 
 // scheduler says when the engine may compact: as soon as it is open and its owner has
-// settled, as many compactions side by side as the engine finds right. Pebble's own lets one begin a tenth of a second
-// after Open was called, and Open then waits until it has ended: seconds, after a crash
-// under load.
+// settled, as many compactions side by side as the engine finds right. Pebble's own lets
+// one begin a tenth of a second after Open was called, and Open then waits until it has
+// ended: seconds, after a crash under load.
 //
 // begin starts a goroutine, which Unregister ends and waits for. Pebble calls Register
 // before all else and once, and the other methods from any goroutine, TrySchedule with the

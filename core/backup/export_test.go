@@ -58,6 +58,26 @@ func TestSorterIsAStableSort(t *testing.T) {
 	})
 }
 
+// However many runs there are, and however large a record is now and then, the blocks stay
+// near the limit.
+func TestSorterKeepsToItsLimit(t *testing.T) {
+	const limit, runs = 4 << 20, 24
+	s := sorter{dir: t.TempDir(), limit: limit, pace: noPace}
+	for i := 0; len(s.runs) < runs; i++ {
+		size := 200
+		if i%2000 == 1999 { // larger than any before
+			size = 2*sortBlock + i
+		}
+		kv := core.KV{Key: []byte("key"), Value: make([]byte, size), ModRev: core.Rev(i + 2), CreateRev: 1, Version: 1}
+		require.NoError(t, s.add(&record{KV: kv}))
+		held := 0
+		for _, b := range s.blocks {
+			held += cap(b)
+		}
+		require.Less(t, held, 2*limit, "after %d runs", len(s.runs))
+	}
+}
+
 // Neither the sorting nor the writing of a run holds others up for long, and both end when
 // they are told to.
 func TestSorterGivesWay(t *testing.T) {

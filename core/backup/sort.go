@@ -125,19 +125,25 @@ func (s *sorter) add(r *record) error {
 	return s.spill()
 }
 
-// room is a block that has room for so many bytes.
+// room is a block that has room for so many bytes. Blocks behind the one that is filled are
+// empty: one of an unusual size goes in front of them, which serve what comes after it.
 func (s *sorter) room(bytes int) *[]byte {
-	for ; s.filling < len(s.blocks); s.filling++ {
+	if s.filling < len(s.blocks) {
 		if b := &s.blocks[s.filling]; cap(*b)-len(*b) >= bytes {
 			return b
 		}
+		s.filling++
 	}
-	s.blocks = append(s.blocks, make([]byte, 0, max(bytes, sortBlock)))
+	if s.filling == len(s.blocks) || cap(s.blocks[s.filling]) < bytes {
+		s.blocks = slices.Insert(s.blocks, s.filling, make([]byte, 0, max(bytes, sortBlock)))
+	}
 	return &s.blocks[s.filling]
 }
 
-// clear forgets what is in memory, and keeps the room.
+// clear forgets what is in memory, and keeps the room, but for blocks of an unusual size:
+// each run would add its own.
 func (s *sorter) clear() {
+	s.blocks = slices.DeleteFunc(s.blocks, func(b []byte) bool { return cap(b) > sortBlock })
 	for i := range s.blocks {
 		s.blocks[i] = s.blocks[i][:0]
 	}

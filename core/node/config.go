@@ -184,7 +184,7 @@ type Collector struct {
 	// (--compaction-batch-limit); zero is 40.
 	BatchRows int
 	// Pause is the rest after each batch (--compaction-sleep-interval); zero is three
-	// times what the batch took, a nanosecond next to none.
+	// times what half a millisecond of batches took, a nanosecond next to none.
 	Pause time.Duration
 }
 

@@ -128,6 +128,43 @@ func TestFlushAfterReads(t *testing.T) {
 	})
 }
 
+// What a flush has made durable is not read by a replay: the rows count again from there on.
+func TestRowsCountOnceAFlush(t *testing.T) {
+	n, a := aheadRig(t)
+	index, term := n.disk.engine().machine.Applied()
+	apply := func() {
+		index++
+		require.NoError(t, a.Apply([]consensus.Committed{{Index: index, Term: term, Entry: entryOf(0, 100)}}))
+	}
+	before := n.upkeep.rows.Load()
+	apply()
+	apply()
+	require.EqualValues(t, 100, n.upkeep.rows.Load()-before)
+	n.upkeep.rows.Store(flushRows)
+	require.NoError(t, n.upkeep.shortenLog(t.Context()))
+	require.Zero(t, n.upkeep.rows.Load())
+	apply() // may have been under way when the flush began
+	apply()
+	require.EqualValues(t, 100, n.upkeep.rows.Load())
+	stopNode(t, n)
+}
+
+// The engine may compact as soon as the last entry is applied that the log held at the start.
+func TestSettlesOnceReplayed(t *testing.T) {
+	n, a := aheadRig(t)
+	<-n.disk.replayed
+	index, term := n.disk.engine().machine.Applied()
+	settled := 0
+	n.disk.settle = func() { settled++ }
+	a.settled, a.ahead.replayed = false, index+2
+	for i := range 4 {
+		index++
+		require.NoError(t, a.Apply([]consensus.Committed{{Index: index, Term: term, Entry: entryOf(0, 1)}}))
+		require.Equal(t, min(i, 1), settled)
+	}
+	stopNode(t, n)
+}
+
 // What the old state had to read is not the new one's, as with the commands.
 func TestInstalledNeedsNoFlush(t *testing.T) {
 	n, _ := aheadRig(t)

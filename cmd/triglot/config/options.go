@@ -73,7 +73,7 @@ var memberOptions = []option{
 	},
 	{
 		name: "compaction-sleep-interval", group: "Member", etcd: "0s",
-		usage: "pause after each of them; 0 is three times what it took",
+		usage: "pause after each of them; 0 is three times what they took, after half a millisecond of them",
 		field: func(c *Config) any { return &c.Member.Storage.Pause },
 	},
 	{
