@@ -53,7 +53,7 @@ costly = $(addprefix github.com/triglot/triglot/,core/state core/backup storage/
 
 # Tests of packages are built without cmd/triglot/default.pgo: with it, all that the binary needs is compiled once
 # more. The binary that the clients of compat-tests/ meet is built with it.
-plain = GOFLAGS=-pgo=off
+plain = GOFLAGS="$(GOFLAGS) -pgo=off"
 
 .PHONY: test
 test: need-all ## all short tests: under 20 minutes on 2 cores

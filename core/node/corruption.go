@@ -110,7 +110,7 @@ func (c *corruption) sumUp(ctx context.Context) {
 			return
 		}
 		for m, v := c.next(); m != nil; m, v = c.next() {
-			m.sum, m.err = v.Hash(c.n.pace(ctx, sumShare))
+			m.sum, m.err = v.Hash(c.n.pace(ctx, sumShare, sumShare))
 			v.Close()
 			close(m.done)
 		}

@@ -10,24 +10,26 @@ import (
 
 // How long work that can wait goes on before it rests, as long as its share asks for but no
 // more than longestRest: who was held up is not to rest for that. While writes come it goes
-// on for a shorter time, and for a part of its share: on a machine of two processors the
-// writes and those who make them need both.
+// on for a shorter time, and what nobody waits for with a deadline for a part of its share:
+// on a machine of two processors the writes and those who make them need both.
 const (
 	workSlice   = 2 * time.Millisecond
 	busySlice   = 250 * time.Microsecond
-	busyPart    = 0.3
 	longestRest = 10 * time.Millisecond
 	// busyFor is how long a write is taken for a sign of others.
 	busyFor = 50 * time.Millisecond
 )
 
-// pace has what takes long work for a share of the time only, and end when the
-// member stops or ctx ends.
-func (n *Node) pace(ctx context.Context, share float64) mvcc.Pace {
+// pace has what takes long work for a share of the time only, another one while writes
+// come, and end when the member stops or ctx ends.
+func (n *Node) pace(ctx context.Context, share, busyShare float64) mvcc.Pace {
 	begin := time.Now()
 	return func() error {
 		worked := time.Since(begin)
-		rest := restAfter(worked, share, n.upkeep.busy())
+		rest := restAfter(worked, workSlice, share)
+		if n.upkeep.busy() {
+			rest = restAfter(worked, busySlice, busyShare)
+		}
 		if rest == 0 {
 			return nil
 		}
@@ -73,12 +75,8 @@ func (n *Node) paceSending(ctx context.Context) func(bytes int) error {
 	}
 }
 
-// restAfter is how long to rest now, zero not yet.
-func restAfter(worked time.Duration, share float64, busy bool) time.Duration {
-	slice := workSlice
-	if busy {
-		slice, share = busySlice, share*busyPart
-	}
+// restAfter is how long to rest after so much work, zero if that is not a slice yet.
+func restAfter(worked, slice time.Duration, share float64) time.Duration {
 	if worked < slice {
 		return 0
 	}

@@ -17,19 +17,38 @@ import (
 
 func TestRestAfter(t *testing.T) {
 	for _, c := range []struct {
-		worked time.Duration
-		busy   bool
-		rest   time.Duration
+		worked, slice time.Duration
+		share         float64
+		rest          time.Duration
 	}{
-		{workSlice - 1, false, 0},
-		{workSlice, false, workSlice},
-		{busySlice - 1, true, 0},
-		{3 * busySlice, true, 17 * busySlice},
-		{time.Second, false, longestRest}, // it was held up
-		{time.Second, true, longestRest},
+		{workSlice - 1, workSlice, 0.5, 0},
+		{workSlice, workSlice, 0.5, workSlice},
+		{busySlice - 1, busySlice, 0.1, 0},
+		{2 * busySlice, busySlice, 0.1, 18 * busySlice},
+		{time.Second, workSlice, 0.5, longestRest}, // it was held up
 	} {
-		require.Equal(t, c.rest, restAfter(c.worked, 0.5, c.busy), "after %v, busy: %v", c.worked, c.busy)
+		require.InDelta(t, c.rest, restAfter(c.worked, c.slice, c.share), 1, "%+v", c)
 	}
+}
+
+// While writes come what is paced has another share.
+func TestPaceGivesWayToWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := startNode(t, testConfig(t))
+		rests := func() time.Duration {
+			pace := n.pace(t.Context(), 0.5, 0.25)
+			time.Sleep(workSlice)
+			begin := time.Now()
+			require.NoError(t, pace())
+			return time.Since(begin)
+		}
+		time.Sleep(busyFor)
+		require.Equal(t, workSlice, rests())
+		putMany(t, n, 0, 1)
+		synctest.Wait() // the caller has its answer first
+		require.Equal(t, 3*workSlice, rests())
+		stopNode(t, n)
+	})
 }
 
 // What is sent rests while writes come, and not without them.

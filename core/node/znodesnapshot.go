@@ -56,7 +56,7 @@ func (z znodes) snapshot(ctx context.Context, who core.Principal) (s core.ZnodeS
 		return core.ZnodeSnapshot{}, fmt.Errorf("snapshot of the znodes: %w", err)
 	}
 	begin := time.Now()
-	e := znodeExport{ctx: ctx, view: v, seen: v.As(who), pace: n.pace(ctx, snapshotShare)}
+	e := znodeExport{ctx: ctx, view: v, seen: v.As(who), pace: n.pace(ctx, snapshotShare, busySnapshotShare)}
 	size, err := e.run(f)
 	if err == nil {
 		_, err = f.Seek(0, 0)

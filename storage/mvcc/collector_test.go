@@ -228,6 +228,30 @@ func TestCollectorTakesLittleAtATime(t *testing.T) {
 	require.EqualValues(t, 999, c.Removed())
 }
 
+// What a chunk had to wait for is not rested for, but for a part: history would grow faster
+// than it is collected on the busiest of machines.
+func TestCollectorThatIsHeldUpGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := mustOpen(t, storage.Options{})
+		w := mustWriter(t, db, Caches{})
+		var prev *core.KV
+		for rev := core.Rev(2); rev <= 1001; rev++ {
+			kv := next(prev, "busy", rev, "x", 0)
+			w.Put(kv, 0, prev)
+			prev = kv
+		}
+		require.NoError(t, w.Commit(1))
+		const chunks, wait = 25, 10 * time.Millisecond
+		c, err := NewCollector(db, CollectorOptions{Share: 0.25, BeforeChunk: func() { time.Sleep(wait) }})
+		require.NoError(t, err)
+		begin := time.Now()
+		require.NoError(t, c.Collect(t.Context(), 1001))
+		rested := time.Since(begin) - chunks*wait
+		require.Greater(t, rested, chunks*3*c.longest()/2)
+		require.LessOrEqual(t, rested, chunks*3*c.longest())
+	})
+}
+
 // It rests in proportion to its work, and not when it is told to stop.
 func TestCollectorRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
