@@ -264,9 +264,7 @@ func (ws *watchStream) sendCompacted(w *watch, d *core.Delivery) error {
 	if !canceled {
 		return nil
 	}
-	resp = ws.control(d, w.id)
-	resp.Canceled = true
-	return ws.sendControl(resp)
+	return ws.reply(&pb.WatchResponse{WatchId: w.id, Canceled: true})
 }
 
 // sendReplies sends the answers that were due after the confirmation of a watch,

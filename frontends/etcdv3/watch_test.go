@@ -148,6 +148,25 @@ func TestWatchFromTheFuture(t *testing.T) {
 	w.received(4, &pb.WatchResponse{Events: []*mvccpb.Event{putEvent(wireKV("a", "4", 2, 4, 3))}})
 }
 
+// A client that cancels a watch as soon as it hears of its end is answered with the store's
+// revision, whoever is faster.
+func TestWatchCompactedIsCanceledAtOnce(t *testing.T) {
+	s := startServer(t)
+	for range 5 {
+		s.put("a", "v")
+	}
+	_, err := s.kv.Compact(s.ctx(), &pb.CompactionRequest{Revision: 5, Physical: true})
+	require.NoError(t, err)
+	w := s.watcher(s.ctx())
+	for id := int64(1); id <= 2000; id++ {
+		w.create(&pb.WatchCreateRequest{Key: []byte("a"), StartRevision: 4, WatchId: id})
+		w.received(6, &pb.WatchResponse{WatchId: id, Created: true})
+		w.received(0, &pb.WatchResponse{WatchId: id, Canceled: true, CompactRevision: 5})
+		w.cancel(id)
+		w.received(6, &pb.WatchResponse{WatchId: id, Canceled: true})
+	}
+}
+
 func TestWatchCompacted(t *testing.T) {
 	s := startServer(t)
 	for range 5 {
