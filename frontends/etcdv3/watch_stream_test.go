@@ -360,9 +360,9 @@ func TestWatchStream(t *testing.T) {
 		r.cancelWatch(5) // the feed has ended it already
 		r.called()
 		r.silent()
-		r.feed.deliveries <- core.Delivery{Kind: core.DeliverCompacted, Watch: 1, Rev: 44, CompactRev: 30}
+		r.feed.deliveries <- core.Delivery{Kind: core.DeliverCompacted, Watch: 1, CompactRev: 30}
 		r.sent(0, &pb.WatchResponse{WatchId: 5, Canceled: true, CompactRevision: 30})
-		r.sent(44, &pb.WatchResponse{WatchId: 5, Canceled: true})
+		r.sent(40, &pb.WatchResponse{WatchId: 5, Canceled: true})
 		r.silent()
 	})
 
