@@ -239,12 +239,13 @@ func TestWatchFragments(t *testing.T) {
 	parts.create(&pb.WatchCreateRequest{Key: []byte("a"), RangeEnd: []byte("z"), PrevKv: true, Fragment: true})
 	parts.received(1, &pb.WatchResponse{Created: true})
 	s.txn(&pb.TxnRequest{Success: puts}) // 320 KiB of events: below the limit of 576 KiB
-	s.txn(&pb.TxnRequest{Success: puts}) // 640 KiB, with the previous versions
 	for _, w := range []*watcher{whole, parts} {
 		resp := w.receive()
 		require.Len(t, resp.Events, 8)
 		require.False(t, resp.Fragment)
 	}
+	// Only now: a late stream is told of several revisions at once.
+	s.txn(&pb.TxnRequest{Success: puts}) // 640 KiB, with the previous versions
 	require.Len(t, whole.receive().Events, 8)
 	first, second := parts.receive(), parts.receive()
 	requireEqual(t, s.header(3), first.Header)
