@@ -36,9 +36,9 @@ type Store interface {
 // begins another lane with another connection. It is for one goroutine.
 type Lane interface {
 	// Submit is Store.Do without the wait: it hands cmd over and returns. It never
-	// blocks, and keeps nothing of cmd. A command that is refused at once, for TooManyRequests or for what is wrong
-	// with itself, is Done when it returns, and the lane goes on without it; so is one with
-	// an id of zero, for none is drawn.
+	// blocks, and keeps nothing of cmd. A command that is refused at once, for
+	// TooManyRequests or for what is wrong with itself, is Done when it returns, and the
+	// lane goes on without it; so is one with an id of zero, for none is drawn.
 	Submit(who Principal, cmd Command) Pending
 }
 

@@ -130,7 +130,7 @@ func TestOpenDoesNotWaitForCompactions(t *testing.T) {
 func TestSchedulerWaitsForItsOwner(t *testing.T) {
 	for name, end := range map[string]func(settled chan struct{}){
 		"settles":       func(settled chan struct{}) { close(settled) },
-		"never settles": func(chan struct{}) { time.Sleep(longestPut) },
+		"never settles": func(chan struct{}) { time.Sleep(longestPut) }, //nolint:forbidigo // on the bubble's clock
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestSchedulerWaitsForItsOwner(t *testing.T) {
 				s.Register(1, engine)
 				settled := make(chan struct{})
 				s.begin(settled)
-				time.Sleep(longestPut - 1)
+				time.Sleep(longestPut - 1) //nolint:forbidigo // on the bubble's clock
 				synctest.Wait()
 				require.Zero(t, engine.running())
 				tried, _ := s.TrySchedule()

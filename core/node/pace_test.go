@@ -37,12 +37,12 @@ func TestPaceGivesWayToWrites(t *testing.T) {
 		n := startNode(t, testConfig(t))
 		rests := func() time.Duration {
 			pace := n.pace(t.Context(), 0.5, 0.25)
-			time.Sleep(workSlice)
+			time.Sleep(workSlice) //nolint:forbidigo // on the bubble's clock
 			begin := time.Now()
 			require.NoError(t, pace())
 			return time.Since(begin)
 		}
-		time.Sleep(busyFor)
+		time.Sleep(busyFor) //nolint:forbidigo // on the bubble's clock
 		require.Equal(t, workSlice, rests())
 		putMany(t, n, 0, 1)
 		synctest.Wait() // the caller has its answer first
@@ -68,7 +68,7 @@ func TestSendingGivesWayToWrites(t *testing.T) {
 		synctest.Wait() // the caller has its answer first
 		require.True(t, n.upkeep.busy())
 		require.Equal(t, 2*sentRest, took())
-		time.Sleep(busyFor)
+		time.Sleep(busyFor) //nolint:forbidigo // on the bubble's clock
 		require.False(t, n.upkeep.busy())
 		require.Zero(t, took())
 

@@ -96,3 +96,13 @@ func (g *needsOf) znodeKey(path string) {
 	g.buf = append(append(g.buf[:0], *g.v.mount...), path...)
 	g.all = g.v.reader.Missing(g.all, g.buf, false)
 }
+
+// TakeReads is how many rows had to be read from the engine since the last call.
+func (m *Machine) TakeReads() int { return m.w.TakeReads() }
+
+// TakeLooked is how many more rows would be read from the engine if all was applied again
+// since ForgetLooked, with nothing cached: those of the time since the last call.
+func (m *Machine) TakeLooked() int { return m.w.TakeLooked() }
+
+// ForgetLooked is called when what was applied so far is about to be durable.
+func (m *Machine) ForgetLooked() { m.w.ForgetLooked() }

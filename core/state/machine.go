@@ -250,16 +250,6 @@ func ClusterIn(db *storage.DB) (uint64, error) {
 // BatchSize is about how many bytes Commit will write.
 func (m *Machine) BatchSize() int { return m.w.Size() }
 
-// TakeReads is how many rows had to be read from the engine since the last call.
-func (m *Machine) TakeReads() int { return m.w.TakeReads() }
-
-// TakeLooked is how many more rows would be read from the engine if all was applied again
-// since ForgetLooked, with nothing cached: those of the time since the last call.
-func (m *Machine) TakeLooked() int { return m.w.TakeLooked() }
-
-// ForgetLooked is called when what was applied so far is about to be durable.
-func (m *Machine) ForgetLooked() { m.w.ForgetLooked() }
-
 // Applied is the index and term of the last entry applied.
 func (m *Machine) Applied() (index, term uint64) { return m.pos.index, m.pos.term }
 

@@ -209,8 +209,8 @@ func TestCollectorTouchesOnlyWhatChanged(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
-// The writes come in between: left to itself it takes no more than 40 rows at a time.
-func TestCollectorTakesLittleAtATime(t *testing.T) {
+// overwritten is an engine in which one key has the revisions 2 to 1001.
+func overwritten(t *testing.T) *storage.DB {
 	db := mustOpen(t, storage.Options{})
 	w := mustWriter(t, db, Caches{})
 	var prev *core.KV
@@ -220,6 +220,12 @@ func TestCollectorTakesLittleAtATime(t *testing.T) {
 		prev = kv
 	}
 	require.NoError(t, w.Commit(1))
+	return db
+}
+
+// The writes come in between: left to itself it takes no more than 40 rows at a time.
+func TestCollectorTakesLittleAtATime(t *testing.T) {
+	db := overwritten(t)
 	chunks := 0
 	c, err := NewCollector(db, CollectorOptions{Share: 1, BeforeChunk: func() { chunks++ }})
 	require.NoError(t, err)
@@ -232,17 +238,9 @@ func TestCollectorTakesLittleAtATime(t *testing.T) {
 // than it is collected on the busiest of machines.
 func TestCollectorThatIsHeldUpGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		db := mustOpen(t, storage.Options{})
-		w := mustWriter(t, db, Caches{})
-		var prev *core.KV
-		for rev := core.Rev(2); rev <= 1001; rev++ {
-			kv := next(prev, "busy", rev, "x", 0)
-			w.Put(kv, 0, prev)
-			prev = kv
-		}
-		require.NoError(t, w.Commit(1))
+		db := overwritten(t)
 		const chunks, wait = 25, 10 * time.Millisecond
-		c, err := NewCollector(db, CollectorOptions{Share: 0.25, BeforeChunk: func() { time.Sleep(wait) }})
+		c, err := NewCollector(db, CollectorOptions{Share: 0.25, BeforeChunk: func() { time.Sleep(wait) }}) //nolint:forbidigo // on the bubble's clock
 		require.NoError(t, err)
 		begin := time.Now()
 		require.NoError(t, c.Collect(t.Context(), 1001))

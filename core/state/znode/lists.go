@@ -2,6 +2,7 @@ package znode
 
 import (
 	"container/list"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -74,7 +75,7 @@ func (l *Lists) keep(path string, row []byte, names core.Names) {
 	if l == nil {
 		return
 	}
-	c := &childList{path: string([]byte(path)), row: row, names: names}
+	c := &childList{path: strings.Clone(path), row: row, names: names}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if before := l.byPath[path]; before != nil {
