@@ -22,39 +22,39 @@ func parsed(t *testing.T, line string) (*options, error) {
 
 // A mistake is refused, and the flag is named.
 func TestWrongFlags(t *testing.T) {
-	for line, want := range map[string]string{
-		"dance":                                      `there is no load "dance"`,
-		"puts":                                       `did you mean`,
-		"put --protocol gopher":                      `--protocol "gopher" is not one of etcd, zookeeper, http`,
-		"set --protocol etcd":                        `--protocol etcd has no load "set": it has put, get,`,
-		"txn --protocol http":                        `--protocol http has no load "txn"`,
-		"put --clients 0":                            "--clients 0 is less than 1",
-		"put --connections -1":                       "--connections -1 is less than 0",
-		"put --ops -1":                               "--ops -1 is less than 0",
-		"put --ops 1 --duration 1s":                  "--ops and --duration exclude each other",
-		"put --duration -1s":                         "--duration -1s is negative",
-		"put --grace -1s":                            "--grace -1s is negative",
-		"put --rate -1":                              "--rate -1 is negative",
-		"put --rate NaN":                             "--rate NaN",
-		"put --keys 0":                               "--keys 0 is less than 1",
-		"put --key-prefix /":                         `--key-prefix "/" names nothing`,
-		"put --value-bytes -1":                       "--value-bytes -1 is less than 0",
-		"put --pids 0":                               "--pids 0 is less than 1",
-		"put --endpoints 127.0.0.1":                  `--endpoints "127.0.0.1" is not host:port`,
-		"put --endpoints https://127.0.0.1:1":        `--endpoints "https://127.0.0.1:1" is not host:port`,
-		"put --read-share 0.5":                       "--read-share is for mix, not for put",
-		"mix --read-share 1.5":                       "--read-share 1.5 is not between 0 and 1",
-		"get --limit 5":                              "--limit is for range, range-stream, not for get",
-		"put --watchers 5":                           "--watchers is for watch-fanout, watch-keys, watch-storm, not for put",
-		"put --streams 5":                            "--streams is for",
-		"put --behind 5":                             "--behind is for watch-catchup",
-		"watch-catchup --behind 5 --from-revision 5": "--behind and --from-revision exclude each other",
-		"watch-fanout --value-bytes 19":              "--value-bytes 19",
-		"watch-storm --clients 2":                    "--clients 2: watch-storm has one",
-		"txn --clients 11 --keys 10":                 "--clients 11: txn",
+	for _, c := range []struct{ line, want string }{
+		{"dance", `there is no load "dance"`},
+		{"puts", `did you mean`},
+		{"put --protocol gopher", `--protocol "gopher" is not one of etcd, zookeeper, http`},
+		{"set --protocol etcd", `--protocol etcd has no load "set": it has put, get,`},
+		{"txn --protocol http", `--protocol http has no load "txn"`},
+		{"put --clients 0", "--clients 0 is less than 1"},
+		{"put --connections -1", "--connections -1 is less than 0"},
+		{"put --ops -1", "--ops -1 is less than 0"},
+		{"put --ops 1 --duration 1s", "--ops and --duration exclude each other"},
+		{"put --duration -1s", "--duration -1s is negative"},
+		{"put --grace -1s", "--grace -1s is negative"},
+		{"put --rate -1", "--rate -1 is negative"},
+		{"put --rate NaN", "--rate NaN"},
+		{"put --keys 0", "--keys 0 is less than 1"},
+		{"put --key-prefix /", `--key-prefix "/" names nothing`},
+		{"put --value-bytes -1", "--value-bytes -1 is less than 0"},
+		{"put --pids 0", "--pids 0 is less than 1"},
+		{"put --endpoints 127.0.0.1", `--endpoints "127.0.0.1" is not host:port`},
+		{"put --endpoints https://127.0.0.1:1", `--endpoints "https://127.0.0.1:1" is not host:port`},
+		{"put --read-share 0.5", "--read-share is for mix, not for put"},
+		{"mix --read-share 1.5", "--read-share 1.5 is not between 0 and 1"},
+		{"get --limit 5", "--limit is for range, range-stream, not for get"},
+		{"put --watchers 5", "--watchers is for watch-fanout, watch-keys, watch-storm, not for put"},
+		{"put --streams 5", "--streams is for"},
+		{"put --behind 5", "--behind is for watch-catchup"},
+		{"watch-catchup --behind 5 --from-revision 5", "--behind and --from-revision exclude each other"},
+		{"watch-fanout --value-bytes 19", "--value-bytes 19"},
+		{"watch-storm --clients 2", "--clients 2: watch-storm has one"},
+		{"txn --clients 11 --keys 10", "--clients 11: txn"},
 	} {
-		_, err := parsed(t, line)
-		require.ErrorContains(t, err, want, line)
+		_, err := parsed(t, c.line)
+		require.ErrorContains(t, err, c.want, c.line)
 	}
 }
 
