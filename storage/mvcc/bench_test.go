@@ -360,3 +360,17 @@ func BenchmarkRow(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCacheFull adds a key to a cache that is full, which evicts another.
+func BenchmarkCacheFull(b *testing.B) {
+	c := NewCache(16 << 20)
+	churn(c, 200_000)
+	kvs := make([]*core.KV, 200_000)
+	for i := range kvs {
+		kvs[i] = &core.KV{Key: fmt.Appendf(nil, "new%09d", i), Value: make([]byte, 256), ModRev: 1, Version: 1}
+	}
+	for i := 0; b.Loop(); i++ {
+		kv := kvs[i%len(kvs)]
+		c.write(hashOf(kv.Key), kv, nil, 1)
+	}
+}

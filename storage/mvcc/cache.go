@@ -35,7 +35,7 @@ type Cache struct {
 }
 
 // shard is a part of the keys: a table, and a clock over its slots that evicts what was
-// not used since the hand last passed.
+// not used since the hand last came by.
 type shard struct {
 	// mu guards all below.
 	mu      sync.Mutex
@@ -55,6 +55,8 @@ const (
 	// when they were written: so many that a batch of hundreds of keys leaves most of
 	// them alone, and so few that they take little beside minShardBytes.
 	shardParts = 256
+	// golden is the golden section of 1<<goldenBits.
+	golden, goldenBits = 633, 10
 	// slotOverhead is what an entry takes besides its KV: a slot of 16 bytes in a table
 	// that is between three eighths and three quarters full.
 	slotOverhead = 32
@@ -215,17 +217,22 @@ func (sh *shard) put(hash uint64, kv *core.KV, i int) (kept bool) {
 }
 
 // evict removes one entry. REQUIRES: mu, and there is one.
+//
+// The hand goes from slot to slot by about the golden section of all, and so to each in a
+// round, for that is odd and their number a power of two. From one to the next it would
+// leave the slots behind it empty and those before it full, and with twice the mean in
+// them no search would end for thousands.
 func (sh *shard) evict() {
-	for ; ; sh.hand++ {
-		if sh.hand >= len(sh.entries.slots) {
-			sh.hand = 0
-		}
+	n := len(sh.entries.slots)
+	step := n*golden>>goldenBits | 1
+	for {
+		sh.hand = (sh.hand + step) & (n - 1)
 		switch s := &sh.entries.slots[sh.hand]; {
 		case s.entry == nil:
 		case s.used:
 			s.used = false
 		default:
-			sh.remove(sh.hand) // another may move up to the hand, and is the next
+			sh.remove(sh.hand)
 			return
 		}
 	}

@@ -203,6 +203,36 @@ func TestCacheKeepsWhatIsUsed(t *testing.T) {
 	require.Zero(t, s.Misses)
 }
 
+// What is evicted leaves room all over the table: searches stay short for as long as new
+// keys push out old ones.
+func TestCacheThatIsFullIsSearchedQuickly(t *testing.T) {
+	c := NewCache(1 << 20)
+	churn(c, 50_000)
+	sh := &c.shards[0]
+	require.Greater(t, sh.entries.count, 2000)
+	require.Less(t, longestRun(sh.entries.slots), 150, "of %d entries in %d slots", sh.entries.count, len(sh.entries.slots))
+}
+
+// churn fills c with so many keys, each once.
+func churn(c *Cache, keys int) {
+	for i := range keys {
+		kv := &core.KV{Key: fmt.Appendf(nil, "key%09d", i), Value: make([]byte, 256), ModRev: 1, Version: 1}
+		c.fill(hashOf(kv.Key), kv, 1)
+	}
+}
+
+// longestRun is how many slots in a row have an entry, at most: a search may go over them.
+func longestRun(slots []tableSlot[*core.KV]) (longest int) {
+	run := 0
+	for _, s := range slots {
+		if run++; s.entry == nil {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return longest
+}
+
 // What a reader of a view from before a Clear found does not come back.
 func TestClearShutsOutOlderViews(t *testing.T) {
 	c := NewCache(1 << 20)
