@@ -106,6 +106,8 @@ class RecipesTest extends Curators {
 
   @Test
   void barriersHoldAndRelease() throws Exception {
+    // Curator would make it a container, which may be reaped between the two barriers.
+    connect().create().forPath(root);
     DistributedBarrier barrier = new DistributedBarrier(connect(), root + "/barrier");
     barrier.setBarrier();
     DistributedBarrier waiter = new DistributedBarrier(connect(), root + "/barrier");
