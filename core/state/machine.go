@@ -52,7 +52,9 @@ type Machine struct {
 
 	room deleteRoom
 
-	delta  Delta
+	delta Delta
+	// next is what the next revision is made of, nil until a command begins.
+	next   *core.Revision
 	posBuf []byte
 	shared shared
 }
@@ -370,7 +372,10 @@ func (m *Machine) begin(reads bool) kv.Tx {
 	}
 	bounds := m.bounds()
 	bounds.Room, bounds.Keep = &m.room.entry, &m.room.keep
-	return kv.Begin(m.w, m.leases, znodes, bounds, reads)
+	if m.next == nil {
+		m.next = core.NewRevision()
+	}
+	return kv.Begin(m.w, m.leases, znodes, bounds, m.next.Changes, reads)
 }
 
 // bounds are the revisions that can be read.
@@ -397,9 +402,9 @@ func (m *Machine) take(tx *kv.Tx, out core.Outcome, err error) (core.Outcome, er
 		if m.pos.keys += grown; !same {
 			m.pos.sameKeys = m.pos.rev
 		}
-		m.delta.Revisions = append(m.delta.Revisions, &core.Revision{
-			Rev: m.pos.rev, Changes: changes, NoPrevValues: !tx.PrevValues(), Steps: steps,
-		})
+		next := m.next
+		next.Rev, next.Changes, next.NoPrevValues, next.Steps = m.pos.rev, changes, !tx.PrevValues(), steps
+		m.delta.Revisions, m.next = append(m.delta.Revisions, next), nil
 	}
 	return out, nil
 }

@@ -72,7 +72,9 @@ func live(kv *core.KV) *core.KV {
 
 // absence is a tombstone for a key of which there is no row as of rev.
 func absence(key []byte, rev core.Rev) *core.KV {
-	return &core.KV{Key: append([]byte(nil), key...), ModRev: rev}
+	kv := core.NewKV(key, nil)
+	kv.Value, kv.ModRev = nil, rev
+	return kv
 }
 
 // lookUp reads the version, or the tombstone, of key as of revision at from the engine;

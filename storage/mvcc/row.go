@@ -175,30 +175,26 @@ func (r *row) cutACL(flags byte, b []byte) (rest []byte, ok bool) {
 	return b[n:], true
 }
 
-// kv makes a KV of its own memory from a row: one allocation for it and one for
-// its bytes.
+// kv makes a KV of its own memory from a row.
 func (r *row) kv(key []byte, rev core.Rev) *core.KV {
-	bytes := make([]byte, len(key)+len(r.value))
-	return r.fill(new(core.KV), bytes, key, rev)
+	kv := core.NewKV(key, r.value)
+	r.show(kv, kv.Key, kv.Value, rev)
+	return kv
 }
 
 // fill writes the row into kv, whose key and value will be bytes.
 func (r *row) fill(kv *core.KV, bytes, key []byte, rev core.Rev) *core.KV {
 	n := copy(bytes, key)
-	kv.Key = bytes[:n:n]
-	if m := copy(bytes[n:], r.value); m > 0 {
-		kv.Value = bytes[n : n+m : n+m]
-	}
-	kv.CreateRev, kv.ModRev = r.createRev, rev
-	kv.Version, kv.Lease, kv.Time, kv.ACL = r.version, r.lease, r.time, r.acl
+	m := copy(bytes[n:], r.value)
+	r.show(kv, bytes[:n:n], bytes[n:n+m:n+m], rev)
 	return kv
 }
 
-// show has kv be the row, as long as the row's bytes and key stay as they are.
-func (r *row) show(kv *core.KV, key []byte, rev core.Rev) {
+// show has kv be the row, with that key and value.
+func (r *row) show(kv *core.KV, key, value []byte, rev core.Rev) {
 	kv.Key, kv.Value = key, nil
-	if len(r.value) > 0 {
-		kv.Value = r.value
+	if len(value) > 0 {
+		kv.Value = value
 	}
 	kv.CreateRev, kv.ModRev = r.createRev, rev
 	kv.Version, kv.Lease, kv.Time, kv.ACL = r.version, r.lease, r.time, r.acl

@@ -36,7 +36,7 @@ func (r *Reader) Visit(iv core.Interval, at core.Rev, keysOnly bool, fn func(*co
 	}
 	var kv core.KV
 	return r.walk(iv, at, wholeRows, func(c *cursor) bool {
-		c.row.show(&kv, c.key, c.rev)
+		c.row.show(&kv, c.key, c.row.value, c.rev)
 		if keysOnly {
 			kv.Value = nil
 		}

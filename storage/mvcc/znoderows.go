@@ -14,10 +14,9 @@ import (
 // It is the index and not the revision because a batch may change rows without a
 // revision of its own. It copies both.
 func newRow(key, value []byte, index uint64) *core.KV {
-	buf := make([]byte, len(key)+len(value))
-	n := copy(buf, key)
-	copy(buf[n:], value)
-	return &core.KV{Key: buf[:n:n], Value: buf[n:], ModRev: core.Rev(index), Version: 1}
+	kv := core.NewKV(key, value)
+	kv.ModRev, kv.Version = core.Rev(index), 1
+	return kv
 }
 
 // rowValue is the value of an entry, nil if it is an absence.

@@ -32,9 +32,9 @@ type Tx struct {
 }
 
 // Begin starts a command on the state described by b. z is nil if no key is a
-// znode.
-func Begin(w Writer, l Leases, z Znodes, b Bounds, reads bool) Tx {
-	return Tx{w: w, sees: w, leases: l, znodes: z, bounds: b, reads: reads}
+// znode. The changes go into room, which is empty, as long as it has any.
+func Begin(w Writer, l Leases, z Znodes, b Bounds, room []core.Change, reads bool) Tx {
+	return Tx{w: w, sees: w, leases: l, znodes: z, bounds: b, changes: room, reads: reads}
 }
 
 // See has compares and ranges see no more than r shows, which reads what the command
@@ -98,18 +98,19 @@ func (tx *Tx) Write(p *core.Put, prev *core.KV, now int64, acl core.ZnodeACL) *c
 // next is the version that a put makes of prev, which may be nil.
 func (tx *Tx) next(p *core.Put, prev *core.KV) *core.KV {
 	rev := tx.bounds.Rev + 1
-	kv := &core.KV{CreateRev: rev, ModRev: rev, Version: 1, Lease: p.Lease}
 	value := p.Value
+	if prev != nil && p.IgnoreValue {
+		value = prev.Value
+	}
+	// A copy: what a command holds aliases a whole raft entry, which a cached row must not pin.
+	kv := core.NewKV(p.Key, value)
+	kv.CreateRev, kv.ModRev, kv.Version, kv.Lease = rev, rev, 1, p.Lease
 	if prev != nil {
 		kv.CreateRev, kv.Version = prev.CreateRev, prev.Version+1
-		if p.IgnoreValue {
-			value = prev.Value
-		}
 		if p.IgnoreLease {
 			kv.Lease = prev.Lease
 		}
 	}
-	kv.Key, kv.Value = copyBytes(p.Key, value)
 	return kv
 }
 
@@ -129,15 +130,6 @@ func (tx *Tx) write(kv, prev *core.KV) {
 			tx.leases.Attach(kv.Lease, kv.Key)
 		}
 	}
-}
-
-// copyBytes copies key and value into one allocation of their own: what a
-// command holds aliases a whole raft entry, which a cached row must not pin.
-func copyBytes(key, value []byte) (k, v []byte) {
-	buf := make([]byte, len(key)+len(value))
-	n := copy(buf, key)
-	copy(buf[n:], value)
-	return buf[:n:n], buf[n:]
 }
 
 // checkPut finds what would make a put fail. It returns the present version if
