@@ -10,7 +10,8 @@ import (
 // scheduler says when the engine may compact: as soon as it is open and its owner has
 // settled, as many compactions side by side as the engine finds right. Pebble's own lets
 // one begin a tenth of a second after Open was called, and Open then waits until it has
-// ended: seconds, after a crash under load.
+// ended: seconds, after a crash under load. And Pebble's own lets each run without a rest:
+// on a machine of two processors requests then wait for it, see permit.
 //
 // begin starts a goroutine, which Unregister ends and waits for. Pebble calls Register
 // before all else and once, and the other methods from any goroutine, TrySchedule with the
@@ -30,7 +31,7 @@ type scheduler struct {
 
 var (
 	_ pebble.CompactionScheduler   = (*scheduler)(nil)
-	_ pebble.CompactionGrantHandle = (*scheduler)(nil)
+	_ pebble.CompactionGrantHandle = (*permit)(nil)
 )
 
 // grantInterval is how often the engine is asked anew how many compactions it finds right:
@@ -86,7 +87,7 @@ func (s *scheduler) Unregister() {
 // TrySchedule implements pebble.CompactionScheduler.
 func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	if s.reserve() {
-		return true, s
+		return true, &permit{s: s}
 	}
 	return false, nil
 }
@@ -125,7 +126,7 @@ func (s *scheduler) grant() {
 	defer ticker.Stop()
 	for {
 		for s.reserve() {
-			if waiting, _ := s.db.GetWaitingCompaction(); !waiting || !s.db.Schedule(s) {
+			if waiting, _ := s.db.GetWaitingCompaction(); !waiting || !s.db.Schedule(&permit{s: s}) {
 				s.release()
 				break
 			}
@@ -139,17 +140,55 @@ func (s *scheduler) grant() {
 	}
 }
 
-// Done implements pebble.CompactionGrantHandle.
-func (s *scheduler) Done() {
-	s.release()
-	s.look()
+// A compaction that has worked for compactionSlice rests for as long, though not longer than
+// longestRest: on a busy machine most of that time it waited. It is not held up like that once
+// the engine finds more than one compaction right, which says that they do not keep up.
+//
+// Measured: beside the collection of millions of old versions, with 4000 puts a second of a
+// client on the same two processors, the puts' p99 is a third of what it was.
+const (
+	compactionSlice = 500 * time.Microsecond
+	longestRest     = time.Millisecond
+)
+
+// permit is the permission of one compaction, for its goroutine.
+type permit struct {
+	s *scheduler
+	// since is when it began, or had its last rest.
+	since time.Time
 }
 
 // Started implements pebble.CompactionGrantHandle.
-func (s *scheduler) Started() {}
+func (p *permit) Started() { p.since = time.Now() }
+
+// CumulativeStats implements pebble.CompactionGrantHandle: the engine calls it every 128
+// keys, and allows for its taking time.
+func (p *permit) CumulativeStats(pebble.CompactionGrantHandleStats) {
+	worked := time.Since(p.since)
+	if worked < compactionSlice {
+		return
+	}
+	if p.s.db.GetAllowedWithoutPermission() <= 1 {
+		p.s.rest(min(worked, longestRest))
+	}
+	p.since = time.Now()
+}
 
 // MeasureCPU implements pebble.CompactionGrantHandle.
-func (s *scheduler) MeasureCPU(pebble.CompactionGoroutineKind) {}
+func (p *permit) MeasureCPU(pebble.CompactionGoroutineKind) {}
 
-// CumulativeStats implements pebble.CompactionGrantHandle.
-func (s *scheduler) CumulativeStats(pebble.CompactionGrantHandleStats) {}
+// Done implements pebble.CompactionGrantHandle.
+func (p *permit) Done() {
+	p.s.release()
+	p.s.look()
+}
+
+// rest waits, not beyond Unregister.
+func (s *scheduler) rest(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.end:
+	}
+}

@@ -46,6 +46,14 @@ func (c *compactor) allow(n int) {
 	c.allowed = n
 }
 
+// done ends the compaction that was granted first.
+func (c *compactor) done() {
+	c.mu.Lock()
+	first := c.granted[0]
+	c.mu.Unlock()
+	first.Done()
+}
+
 func (c *compactor) running() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +75,7 @@ func TestScheduler(t *testing.T) {
 		require.Equal(t, 1, engine.running())
 		tried, _ = s.TrySchedule()
 		require.False(t, tried, "one at a time")
-		s.Done()
+		engine.done()
 		synctest.Wait()
 		require.Equal(t, 2, engine.running())
 		engine.allow(2)
@@ -82,11 +90,43 @@ func TestScheduler(t *testing.T) {
 		require.Equal(t, 4, engine.running())
 
 		s.Unregister()
-		s.Done()
+		engine.done()
 		synctest.Wait()
 		require.Equal(t, 4, engine.running())
 		tried, _ = s.TrySchedule()
 		require.False(t, tried)
+	})
+}
+
+// A compaction rests for as long as it has worked, unless it does not keep up or the engine
+// is being closed.
+func TestCompactionsRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := &compactor{allowed: 1}
+		s := newScheduler()
+		s.Register(1, engine)
+		s.begin(nil)
+		synctest.Wait()
+		granted, handle := s.TrySchedule()
+		require.True(t, granted)
+		handle.Started()
+		rested := func(work time.Duration) time.Duration {
+			time.Sleep(work) //nolint:forbidigo // on the bubble's clock
+			before := time.Now()
+			handle.CumulativeStats(pebble.CompactionGrantHandleStats{})
+			return time.Since(before)
+		}
+		require.Zero(t, rested(compactionSlice-1))
+		require.Equal(t, compactionSlice, rested(1))
+		require.Zero(t, rested(compactionSlice/2), "it counts from the rest on")
+		require.Equal(t, longestRest, rested(time.Second), "it waited more than it worked")
+		engine.allow(2)
+		require.Zero(t, rested(time.Second), "it does not keep up")
+		engine.allow(1)
+		require.Equal(t, compactionSlice, rested(compactionSlice))
+		s.Unregister()
+		require.Zero(t, rested(time.Second), "the engine is closed")
+		handle.Done()
 	})
 }
 
