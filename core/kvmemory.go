@@ -1,15 +1,15 @@
 package core
 
 // A member keeps hundreds of thousands of KVs in its caches, and the garbage collector goes
-// over each object of theirs: so a KV and the bytes of its key and value are one, as long
-// as that is no larger than 512 bytes, above which the runtime has larger steps.
+// over each object of theirs: so a KV and the bytes of its key and value are one, if the
+// bytes are at most maxPieceBytes: the runtime's sizes of objects have larger steps above 512.
 const (
-	pieceStep  = 32
-	largestKVs = 512 - kvOverhead
+	pieceStep     = 32
+	maxPieceBytes = 512 - kvOverhead
 )
 
 // pieces make a KV with so many times pieceStep bytes.
-var pieces = [1 + largestKVs/pieceStep]func() (*KV, []byte){
+var pieces = [1 + maxPieceBytes/pieceStep]func() (*KV, []byte){
 	func() (*KV, []byte) { return new(KV), nil },
 	func() (*KV, []byte) { p := new(piece[[32]byte]); return &p.kv, p.bytes[:] },
 	func() (*KV, []byte) { p := new(piece[[64]byte]); return &p.kv, p.bytes[:] },
@@ -38,7 +38,7 @@ func NewKV(key, value []byte) *KV {
 	n := len(key) + len(value)
 	var kv *KV
 	var bytes []byte
-	if n <= largestKVs {
+	if n <= maxPieceBytes {
 		kv, bytes = pieces[(n+pieceStep-1)/pieceStep]()
 	} else {
 		kv, bytes = new(KV), make([]byte, n)

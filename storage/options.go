@@ -130,7 +130,7 @@ func (o Options) pebbleOptions(r *reporter, compactions *scheduler) *pebble.Opti
 	}
 	p.Experimental.CompactionScheduler = compactions
 	// Not a second one for the sake of deleted rows: beside the collection of history there
-	// are always many, and nobody waits for the room.
+	// are always many. The room comes back a little later.
 	p.Experimental.CompactionGarbageFractionForMaxConcurrency = func() float64 { return 0 }
 	p.TargetFileSizes[0] = 4 << 20 // and twice that for each level below
 	for i := range p.Levels {

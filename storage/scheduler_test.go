@@ -15,6 +15,7 @@ type compactor struct {
 	mu               sync.Mutex
 	allowed, waiting int
 	granted          []pebble.CompactionGrantHandle
+	ended            int // so many of those granted are done
 }
 
 func (c *compactor) GetAllowedWithoutPermission() int {
@@ -46,15 +47,17 @@ func (c *compactor) allow(n int) {
 	c.allowed = n
 }
 
-// done ends the compaction that was granted first.
+// done ends the compaction that was granted first and is not done.
 func (c *compactor) done() {
 	c.mu.Lock()
-	first := c.granted[0]
+	first := c.granted[c.ended]
+	c.ended++
 	c.mu.Unlock()
 	first.Done()
 }
 
-func (c *compactor) running() int {
+// begun is how many have been granted.
+func (c *compactor) begun() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.granted)
@@ -72,27 +75,27 @@ func TestScheduler(t *testing.T) {
 
 		s.begin(nil)
 		synctest.Wait()
-		require.Equal(t, 1, engine.running())
+		require.Equal(t, 1, engine.begun())
 		tried, _ = s.TrySchedule()
 		require.False(t, tried, "one at a time")
 		engine.done()
 		synctest.Wait()
-		require.Equal(t, 2, engine.running())
+		require.Equal(t, 2, engine.begun())
 		engine.allow(2)
 		s.UpdateGetAllowedWithoutPermission()
 		synctest.Wait()
-		require.Equal(t, 3, engine.running())
+		require.Equal(t, 3, engine.begun())
 		engine.allow(3)
 		tried, handle := s.TrySchedule()
 		require.True(t, tried, "the engine asks for one more")
 		handle.Done()
 		synctest.Wait()
-		require.Equal(t, 4, engine.running())
+		require.Equal(t, 4, engine.begun())
 
 		s.Unregister()
 		engine.done()
 		synctest.Wait()
-		require.Equal(t, 4, engine.running())
+		require.Equal(t, 4, engine.begun())
 		tried, _ = s.TrySchedule()
 		require.False(t, tried)
 	})
@@ -181,12 +184,12 @@ func TestSchedulerWaitsForItsOwner(t *testing.T) {
 				s.begin(settled)
 				time.Sleep(longestPut - 1) //nolint:forbidigo // on the bubble's clock
 				synctest.Wait()
-				require.Zero(t, engine.running())
+				require.Zero(t, engine.begun())
 				tried, _ := s.TrySchedule()
 				require.False(t, tried)
 				end(settled)
 				synctest.Wait()
-				require.Equal(t, 1, engine.running())
+				require.Equal(t, 1, engine.begun())
 				s.Unregister()
 			})
 		})
@@ -197,6 +200,6 @@ func TestSchedulerWaitsForItsOwner(t *testing.T) {
 		s.Register(1, engine)
 		s.begin(make(chan struct{}))
 		s.Unregister() // which waits for what begin has started
-		require.Zero(t, engine.running())
+		require.Zero(t, engine.begun())
 	})
 }

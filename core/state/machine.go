@@ -375,6 +375,7 @@ func (m *Machine) begin(reads bool) kv.Tx {
 	if m.next == nil {
 		m.next = core.NewRevision()
 	}
+	clear(m.next.Changes[:cap(m.next.Changes)]) // a command that failed may have left one
 	return kv.Begin(m.w, m.leases, znodes, bounds, m.next.Changes, reads)
 }
 

@@ -171,3 +171,17 @@ func TestViewClosedTooOften(t *testing.T) {
 	require.False(t, v.Retain())
 	require.Panics(t, v.Close)
 }
+
+// What a command wrote before it failed does not stay in memory with the next revision.
+func TestFailedCommandLeavesNoChange(t *testing.T) {
+	r := newRig(t)
+	tx := r.machine.begin(true)
+	_, err := tx.Put(&core.Put{Key: []byte("k"), Value: []byte("v")})
+	require.NoError(t, err)
+	require.Len(t, tx.Changes(), 1)
+	_, err = r.machine.take(&tx, nil, core.Internal)
+	require.Error(t, err)
+	next := r.machine.begin(true)
+	require.Empty(t, next.Changes())
+	require.Equal(t, []core.Change{{}}, next.Changes()[:1])
+}

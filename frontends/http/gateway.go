@@ -39,8 +39,8 @@ const (
 )
 
 // maxBodies is what the bodies of all requests under way may hold, in bytes. Decoded
-// they take several times as much, of the 256 MiB that a member sets aside for
-// requests.
+// they take several times as much, of what a member sets aside for requests beside its
+// caches.
 const maxBodies = 64 << 20
 
 // bodyTimeout is how long a client may take to send the body of a unary request.

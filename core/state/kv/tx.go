@@ -32,7 +32,8 @@ type Tx struct {
 }
 
 // Begin starts a command on the state described by b. z is nil if no key is a
-// znode. The changes go into room, which is empty, as long as it has any.
+// znode. The changes are kept in room's memory while they fit; room is empty, and the
+// caller must not use it otherwise.
 func Begin(w Writer, l Leases, z Znodes, b Bounds, room []core.Change, reads bool) Tx {
 	return Tx{w: w, sees: w, leases: l, znodes: z, bounds: b, changes: room, reads: reads}
 }
