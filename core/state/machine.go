@@ -50,8 +50,7 @@ type Machine struct {
 	// downgradeTo is the version that a downgrade goes to, empty if there is none.
 	downgradeTo string
 
-	room deleteRoom
-
+	room  deleteRoom
 	delta Delta
 	// next is what the next revision is made of, nil until a command begins.
 	next   *core.Revision

@@ -190,7 +190,7 @@ func (r *row) fill(kv *core.KV, bytes, key []byte, rev core.Rev) *core.KV {
 	return kv
 }
 
-// show has kv be the row, with that key and value.
+// show has kv be the row, with that key and value, which it shares.
 func (r *row) show(kv *core.KV, key, value []byte, rev core.Rev) {
 	kv.Key, kv.Value = key, nil
 	if len(value) > 0 {
