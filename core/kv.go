@@ -76,8 +76,9 @@ const (
 	maxMemoValue = 4 << 10
 )
 
-// MemoRoom is the memory that what is kept with c may take.
-func (c *Change) MemoRoom() int { return memoOverhead + c.KV.memoRoom() + c.Prev.memoRoom() }
+// MemoRoom is the memory that what is kept with c may take: an encoding for readers who want
+// the earlier state, and one for those who do not.
+func (c *Change) MemoRoom() int { return memoOverhead + 2*c.KV.memoRoom() + c.Prev.memoRoom() }
 
 func (kv *KV) memoRoom() int {
 	if kv == nil {

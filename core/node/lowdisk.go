@@ -76,15 +76,17 @@ func (l *lowDisk) watch(ctx context.Context) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	for {
+		grown := l.n.disk.growth.grown
 		if err := l.look(ctx); err != nil && ctx.Err() == nil {
 			if errors.Is(err, storage.ErrUnsupported) {
 				return
 			}
 			l.n.cfg.Logger.Warn("the room on the disk is watched, but something failed; it is tried again", "error", err)
+			grown = nil // a warning a second, not one for each MiB that is written
 		}
 		select {
 		case <-tick.C:
-		case <-l.n.disk.growth.grown:
+		case <-grown:
 		case <-ctx.Done():
 			return
 		}

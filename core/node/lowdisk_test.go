@@ -1,6 +1,9 @@
 package node
 
 import (
+	"errors"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -103,6 +106,45 @@ func TestLowDiskFilledAtOnce(t *testing.T) {
 		synctest.Wait()
 		require.ErrorIs(r, r.put(), core.NoSpace)
 		require.Less(r, time.Since(began), lookInterval/2)
+	})
+}
+
+// blindFS does not tell the member the room on the disk once it is blind; the engine, which
+// asks of its own folder, is told.
+type blindFS struct {
+	storage.FS
+	blind atomic.Bool
+}
+
+func (fs *blindFS) GetDiskUsage(path string) (storage.DiskUsage, error) {
+	if !fs.blind.Load() || path != "data" {
+		return fs.FS.GetDiskUsage(path)
+	}
+	return storage.DiskUsage{}, errors.New("no answer")
+}
+
+// What fails, and is logged, is tried again after a while, however fast the disk fills.
+func TestLowDiskIsNotLookedAtAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(t)
+		cfg.FS.(*storage.MemFS).TestingSetDiskUsage(storage.DiskUsage{AvailBytes: 5 << 30, TotalBytes: 10 << 30, UsedBytes: 5 << 30})
+		fs := &blindFS{FS: cfg.FS}
+		var log syncBuffer
+		cfg.FS, cfg.Logger = fs, slog.New(slog.NewTextHandler(&log, nil))
+		n := startNode(t, cfg)
+		require.NoError(t, n.Ready(testContext(t)))
+		synctest.Wait()
+		fs.blind.Store(true)
+		began, value := time.Now(), make([]byte, lookBytes/2)
+		for range 20 {
+			_, err := n.Do(testContext(t), core.Principal{}, &core.Put{Key: []byte("k"), Value: value})
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		warnings := strings.Count(log.String(), "room on the disk")
+		require.NotZero(t, warnings)
+		require.LessOrEqual(t, warnings, 2+int(time.Since(began)/lookInterval))
+		stopNode(t, n)
 	})
 }
 

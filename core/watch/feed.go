@@ -121,7 +121,7 @@ func (f *feed) poll(ctx context.Context) (d core.Delivery, ok bool, err error) {
 		case ok:
 			f.taken++
 			if d, ok = f.deliver(&it); ok {
-				d.More = f.ready()
+				d.More = f.ready() && f.out.items[f.pos].kind != itemRejoin // which may bring nothing
 				return d, true, nil
 			}
 		case f.canCatchUp():

@@ -111,3 +111,21 @@ func TestToldTogetherBeforeTheEnd(t *testing.T) {
 	}, kinds)
 	require.Equal(t, []int{3, 3, 1}, events)
 }
+
+// A watch of the past may have nothing to tell: that it is to be brought forward is not
+// said to be more, for which one who gathers would wait.
+func TestNoMoreThanIsThere(t *testing.T) {
+	s := newStore()
+	hub := newHub(Options{History: s, Start: 1, CompactRev: -1})
+	defer hub.Close()
+	publish(hub, s, edit{"other", "v"})
+	hub.dispatchAll()
+	f := hub.open()
+	f.Add(1, core.WatchSpec{Interval: single.Interval, Start: 1})
+	d := next(t, f)
+	require.Equal(t, core.DeliverCreated, d.Kind)
+	require.False(t, d.More)
+	_, ok, err := f.poll(t.Context())
+	require.NoError(t, err)
+	require.False(t, ok)
+}

@@ -1,7 +1,9 @@
 package etcdv3
 
 import (
+	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/mem"
@@ -45,6 +47,31 @@ func TestKeptResponses(t *testing.T) {
 	prev := message(func(m *eventsMessage) { m.prevKV = true })
 	require.False(t, shares(kept[1], prev[1]))
 	require.True(t, shares(kept[1], message(same)[1]))
+}
+
+// Both encodings of an event, with what is in front of them, take no more than the change
+// feed counts for what is kept with a change.
+func TestWhatIsKeptFitsItsRoom(t *testing.T) {
+	for _, size := range []int{0, 100, 4 << 10, 1 << 20} {
+		value := strings.Repeat("v", size)
+		c := core.Change{KV: kv("key", 2, 5, 3, value, 0), Prev: kv("key", 2, 4, 2, value, 0), Memo: new(core.Memo)}
+		for _, prev := range []bool{false, true, false, true, false, true} {
+			marshalEvents(&eventsMessage{clusterID: 1, memberID: 2, rev: 5, changes: []core.Change{c}, prevKV: prev})
+		}
+		kept := c.Memo.Kept().(*keptEvents)
+		bytes := 0
+		for _, e := range []*keptEvent{kept.plain.Load(), kept.withPrev.Load()} {
+			require.NotNil(t, e.first.Load())
+			for _, part := range e.field {
+				// What is larger is the store's own.
+				if n := len(part.ReadOnlyData()); n < size || size <= 4<<10 {
+					bytes += n
+				}
+			}
+			bytes += int(unsafe.Sizeof(framed{}) + unsafe.Sizeof(*e) + unsafe.Sizeof(keptResponse{}))
+		}
+		require.LessOrEqual(t, bytes, c.MemoRoom(), "values of %d bytes", size)
+	}
 }
 
 // The greatest numbers fit into the room for what precedes an event.

@@ -23,8 +23,9 @@ type part struct {
 	refusal wire.ErrorCode
 }
 
-// keptParts is how many operations of multis a connection keeps memory for.
-const keptParts = 64
+// keptParts is how many operations of multis a connection keeps memory for, less than two
+// kilobytes, for as long as it is there.
+const keptParts = 16
 
 // decodeMulti makes one command of the operations.
 func decodeMulti(c *conn, q *request, r *jute.Reader) {
