@@ -80,6 +80,9 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 	if flags.NArg() > 0 || c.revisions < 1 || c.stallKeys < 1 || c.rate < 0 || c.load <= 0 {
 		return nil, errors.New("-revisions, -stall-keys and -load must be positive, and nothing follows the flags")
 	}
+	if c.stallKeys > c.revisions {
+		return nil, fmt.Errorf("-stall-keys %d is above -revisions %d: each key is a change", c.stallKeys, c.revisions)
+	}
 	var err error
 	if c.out, err = filepath.Abs(c.out); err != nil {
 		return nil, err
