@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/triglot/triglot/compat-tests/server"
 )
 
 // TestSmall measures all of it with little, without peers, and again: then nothing is left
@@ -36,6 +39,10 @@ func TestSmall(t *testing.T) {
 	require.Positive(t, m.Puts.Calls)
 	require.Zero(t, m.Puts.Failed)
 
+	f, err := readJSON[filling](filepath.Join(dir, "filled", "triglot-2000-6000.json"))
+	require.NoError(t, err)
+	require.EqualValues(t, 6000, f.Revision, "as many revisions as were asked for")
+
 	s, err := readJSON[stall](filepath.Join(dir, "out", "stall-triglot-2000-6000.json"))
 	require.NoError(t, err)
 	require.Len(t, s.Phases, 5)
@@ -52,6 +59,32 @@ func TestSmall(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, run(ctx, c))
 	require.Less(t, time.Since(began), time.Second, "all results were kept")
+}
+
+// deaf is a client of a server that takes nothing.
+type deaf struct{}
+
+var errDeaf = errors.New("no")
+
+func (deaf) fill(context.Context, int) error        { return errDeaf }
+func (deaf) put(context.Context, int, []byte) error { return errDeaf }
+func (deaf) close() error                           { return nil }
+
+// TestFailedFillIsNoFilling shows that a store is not kept if filling it failed.
+func TestFailedFillIsNoFilling(t *testing.T) {
+	kind := storeKind{face: faceByName["triglot"], keys: 10}
+	kind.dial = func(context.Context, *server.Process) (client, error) { return deaf{}, nil }
+	c := &config{filled: t.TempDir(), load: 300 * time.Millisecond}
+	_, _, err := c.filledStore(t.Context(), kind)
+	require.ErrorIs(t, err, errDeaf)
+	require.NoFileExists(t, filepath.Join(c.filled, "triglot-10.json"))
+}
+
+func TestRateThatCannotBeRead(t *testing.T) {
+	c := &config{out: t.TempDir()}
+	require.NoError(t, os.Mkdir(filepath.Join(c.out, rateFile), 0o755))
+	_, err := c.commonRate(t.Context())
+	require.Error(t, err)
 }
 
 func TestToQuietIsToTheMedian(t *testing.T) {
@@ -85,7 +118,7 @@ func TestLatencyWithin(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	for _, wrong := range [][]string{{"-only", "nothing"}, {"-keys", "0"}, {"-faces", "zookeeper"}, {"-load", "0s"}, {"more"}} {
+	for _, wrong := range [][]string{{"-only", "nothing"}, {"-keys", "0"}, {"-faces", "zookeeper"}, {"-load", "0s"}, {"more"}, {"-revisions", "10", "-stall-keys", "11"}} {
 		_, err := parseFlags(wrong, new(bytes.Buffer))
 		require.Error(t, err, "%v", wrong)
 	}

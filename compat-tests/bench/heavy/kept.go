@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -49,7 +50,10 @@ func readJSON[T any](path string) (*T, error) {
 		return nil, err
 	}
 	v := new(T)
-	return v, json.Unmarshal(text, v)
+	if err := json.Unmarshal(text, v); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return v, nil
 }
 
 // results are those of a kind, in the order of their names.

@@ -105,8 +105,12 @@ func (c *config) commonRate(ctx context.Context) (float64, error) {
 		return c.rate, nil
 	}
 	path := filepath.Join(c.out, rateFile)
-	if known, err := readJSON[float64](path); err != nil || known != nil {
-		return *known, err
+	known, err := readJSON[float64](path)
+	if err != nil {
+		return 0, err
+	}
+	if known != nil {
+		return *known, nil
 	}
 	var least float64
 	for _, s := range c.stallServers {

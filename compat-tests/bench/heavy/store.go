@@ -49,6 +49,8 @@ type filling struct {
 	DiskBytes int64 `json:"disk_bytes"`
 	// PeakRSS is the most memory the server had while it was filled.
 	PeakRSS int64 `json:"peak_rss_bytes"`
+	// Revision is the server's, if the store has a history of so many.
+	Revision int64 `json:"revision,omitempty"`
 }
 
 // readyTimeout is for etcd, which reads every key when it starts.
@@ -102,9 +104,7 @@ func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling,
 	f = &filling{}
 	watched := watchRSS(p.PID())
 	begin := time.Now()
-	if err := cl.fill(ctx, s.keys); err == nil && s.revisions > s.keys {
-		err = overwrite(ctx, cl, s.keys, s.revisions-s.keys)
-	}
+	f.Revision, err = s.write(ctx, cl)
 	f.Seconds = time.Since(begin).Seconds()
 	f.PeakRSS = watched.end()
 	if err != nil {
@@ -115,6 +115,25 @@ func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling,
 	}
 	f.DiskBytes, err = diskBytes(p.DataDir())
 	return f, err
+}
+
+// write puts everything into an empty store. Its keys come many to a transaction, which is one
+// revision: how many are missing to those it is to have, only the server knows.
+func (s storeKind) write(ctx context.Context, cl client) (revision int64, err error) {
+	if err := cl.fill(ctx, s.keys); err != nil || s.revisions == 0 {
+		return 0, err
+	}
+	kv := cl.(*etcdClient) // the others have no revisions
+	if revision, err = kv.revision(ctx); err != nil {
+		return 0, err
+	}
+	if err := overwrite(ctx, cl, s.keys, s.revisions-int(revision)); err != nil {
+		return 0, err
+	}
+	if revision, err = kv.revision(ctx); err == nil && revision != int64(s.revisions) {
+		err = fmt.Errorf("the server is at revision %d, and not at %d", revision, s.revisions)
+	}
+	return revision, err
 }
 
 // copied is a copy of the filled store, and a function that removes it.
