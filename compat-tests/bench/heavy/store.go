@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/triglot/triglot/compat-tests/bench/heavy/heavybars"
 	"github.com/triglot/triglot/compat-tests/server"
 )
 
@@ -35,15 +36,12 @@ type storeKind struct {
 }
 
 func (s storeKind) String() string {
-	name := fmt.Sprintf("%s-%d", s.name, s.keys)
-	if s.revisions > 0 {
-		name += fmt.Sprintf("-%d", s.revisions)
-	}
-	return name
+	return heavybars.Store(s.name, s.keys, s.revisions)
 }
 
 // filling is how a store was filled, kept beside it.
 type filling struct {
+	origin
 	Seconds float64 `json:"seconds"`
 	// DiskBytes is what its files took on the disk once the server was quiet.
 	DiskBytes int64 `json:"disk_bytes"`
@@ -60,8 +58,8 @@ const readyTimeout = 10 * time.Minute
 // with the same.
 const advertised = "http://127.0.0.1:2380"
 
-func (s storeKind) start(ctx context.Context, dir string) (*server.Process, error) {
-	o := server.Options{Target: s.target, Dir: dir, ReadyTimeout: readyTimeout, AdvertisePeerURL: advertised}
+func (c *config) start(ctx context.Context, s storeKind, dir string) (*server.Process, error) {
+	o := server.Options{Target: s.target, Binary: c.builds[s.target].path, Dir: dir, ReadyTimeout: readyTimeout, AdvertisePeerURL: advertised}
 	if s.target == server.Etcd {
 		o.Args = []string{"--quota-backend-bytes", fmt.Sprint(int64(32) << 30)}
 	} else {
@@ -70,14 +68,20 @@ func (s storeKind) start(ctx context.Context, dir string) (*server.Process, erro
 	return server.Start(ctx, o)
 }
 
-// filledStore is the directory of the filled store, which it fills if it is not there.
+// filledStore is the directory of the filled store, which it fills if it is not there, or if it
+// was filled otherwise than it would be now.
 func (c *config) filledStore(ctx context.Context, s storeKind) (dir string, f *filling, err error) {
 	dir = filepath.Join(c.filled, s.String())
-	if f, err = readJSON[filling](dir + ".json"); err != nil || f != nil {
-		return dir, f, err
-	}
-	if err := os.RemoveAll(dir); err != nil { // of a run that was cut short
+	if f, err = readJSON[filling](dir + ".json"); err != nil {
 		return "", nil, err
+	}
+	if f != nil && c.fits(s, *f) {
+		return dir, f, nil
+	}
+	for _, old := range []string{dir + ".json", dir} { // the mark first, should this be cut short
+		if err := os.RemoveAll(old); err != nil {
+			return "", nil, err
+		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
@@ -91,7 +95,7 @@ func (c *config) filledStore(ctx context.Context, s storeKind) (dir string, f *f
 }
 
 func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling, err error) {
-	p, err := s.start(ctx, dir)
+	p, err := c.start(ctx, s, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +105,7 @@ func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, cl.close()) }()
-	f = &filling{}
+	f = &filling{origin: c.filledNow(s)}
 	watched := watchRSS(p.PID())
 	begin := time.Now()
 	f.Revision, err = s.write(ctx, cl)
