@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/triglot/triglot/compat-tests/bench/heavy/heavybars"
 	"github.com/triglot/triglot/compat-tests/server"
@@ -92,6 +93,32 @@ func fakeEtcd(t *testing.T, version string) {
 	path := filepath.Join(t.TempDir(), "etcd")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\necho 'etcd Version: "+version+"'\n"), 0o755))
 	t.Setenv("ETCD_BIN", path)
+}
+
+// TestAlone shows that a measurement waits for the lock of make bench, and has it until its end.
+func TestAlone(t *testing.T) {
+	fakeEtcd(t, "9.9.9")
+	dir := t.TempDir()
+	c, err := parseFlags([]string{"-out", filepath.Join(dir, "out"), "-filled", filepath.Join(dir, "filled"), "-only", "report"}, new(bytes.Buffer))
+	require.NoError(t, err)
+	fifo := filepath.Join(dir, "etcd") // the run reads its binary, and so waits for the test
+	require.NoError(t, unix.Mkfifo(fifo, 0o600))
+	c.triglot = fifo
+	ended := make(chan error, 1)
+	go func() { ended <- runAlone(c) }()
+	var w *os.File
+	require.Eventually(t, func() bool {
+		var err error
+		w, err = os.OpenFile(fifo, os.O_WRONLY|unix.O_NONBLOCK, 0) // fails as long as nobody reads
+		return err == nil
+	}, time.Minute, 10*time.Millisecond)
+	lock, err := os.Open(filepath.Join(dir, "lock"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, lock.Close()) }()
+	require.ErrorIs(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK, "it holds the lock")
+	require.NoError(t, w.Close())
+	require.NoError(t, <-ended)
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), "no longer")
 }
 
 // withBuilds makes a config whose builds are these.

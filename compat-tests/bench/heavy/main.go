@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/triglot/triglot/compat-tests/server"
@@ -49,9 +50,7 @@ func main() {
 	}
 	if err == nil {
 		debug.SetGCPercent(400) // the client's garbage must not take the server's cores
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-		defer stop()
-		err = run(ctx, c)
+		err = runAlone(c)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "heavy:", err)
@@ -133,6 +132,22 @@ func (c *config) choose(faces, keys string, etcdMost int) error {
 		}
 	}
 	return nil
+}
+
+// runAlone runs when no other measurement does: two at once measure each other. The lock is
+// that of make bench. While it is waited for, a signal simply ends this process.
+func runAlone(c *config) (err error) {
+	if err := os.MkdirAll(c.out, 0o755); err != nil {
+		return err
+	}
+	unlock, err := server.LockFile(filepath.Join(filepath.Dir(c.out), "lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, c)
 }
 
 func run(ctx context.Context, c *config) error {
