@@ -333,7 +333,7 @@ func TestLatencyWithin(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	for _, wrong := range [][]string{{"-only", "nothing"}, {"-keys", "0"}, {"-runs", "0"}, {"-faces", "zookeeper"}, {"-load", "0s"}, {"more"}, {"-revisions", "10", "-stall-keys", "11"}} {
+	for _, wrong := range [][]string{{"-only", "nothing"}, {"-keys", "0"}, {"-runs", "0"}, {"-rate", "-1"}, {"-rate", "Inf"}, {"-rate", "NaN"}, {"-faces", "zookeeper"}, {"-load", "0s"}, {"more"}, {"-revisions", "10", "-stall-keys", "11"}} {
 		_, err := parseFlags(wrong, new(bytes.Buffer))
 		require.Error(t, err, "%v", wrong)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -88,8 +89,8 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 			return nil, fmt.Errorf("-only: %q is none of %v", p, parts)
 		}
 	}
-	if flags.NArg() > 0 || c.revisions < 1 || c.stallKeys < 1 || c.runs < 1 || c.rate < 0 || c.load <= 0 {
-		return nil, errors.New("-revisions, -stall-keys, -runs and -load must be positive, -rate not negative, and nothing follows the flags")
+	if flags.NArg() > 0 || c.revisions < 1 || c.stallKeys < 1 || c.runs < 1 || !(c.rate >= 0 && c.rate < math.Inf(1)) || c.load <= 0 {
+		return nil, errors.New("-revisions, -stall-keys, -runs and -load must be positive, -rate finite and not negative, and nothing follows the flags")
 	}
 	if c.stallKeys > c.revisions {
 		return nil, fmt.Errorf("-stall-keys %d is above -revisions %d: each key is a change", c.stallKeys, c.revisions)

@@ -132,7 +132,11 @@ func Table(measured map[string]Spread) string {
 }
 
 // Spread is what several runs measured.
-type Spread struct{ Median, Least, Most float64 }
+type Spread struct {
+	Median float64 `json:"median"`
+	Least  float64 `json:"least"`
+	Most   float64 `json:"most"`
+}
 
 // SpreadOf is that of at least one value.
 func SpreadOf(values ...float64) Spread {
