@@ -170,7 +170,7 @@ bench-go: need-go ## Go benchmarks with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./core/... ./storage/... ./frontends/...
 
 .PHONY: bench-heavy
-bench-heavy: need-go build ## memory, disk, starts and stalls with millions of keys, beside etcd: takes hours
+bench-heavy: need-go ## memory, disk, starts and stalls with millions of keys, beside etcd; 75 minutes, resumable
 	cd compat-tests && $(GO) run ./bench/heavy $(ARGS)
 
 ##@ Code

@@ -3,16 +3,30 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
-// keep measures something unless its result is there, and writes the result down.
-func keep[T any](dir, name string, measure func() (*T, error)) error {
+// kept is a result that need not be measured again, nil if there is none. An older one, of
+// another build or other flags, is none.
+func kept[T any](dir, name string, current func(*T) bool) (*T, error) {
+	result, err := readJSON[T](filepath.Join(dir, name+".json"))
+	if err != nil || result == nil || !current(result) {
+		return nil, err
+	}
+	return result, nil
+}
+
+// keep measures something unless its result is kept, and writes the result down.
+func keep[T any](dir, name string, current func(*T) bool, measure func() (*T, error)) error {
 	path := filepath.Join(dir, name+".json")
-	if _, err := os.Stat(path); err == nil {
+	known, err := kept(dir, name, current)
+	if err != nil {
+		return err
+	}
+	if known != nil {
 		logf("%s was measured before; remove %s to measure it again", name, path)
 		return nil
 	}
@@ -39,7 +53,8 @@ func writeWhole(path string, text []byte) error {
 	return os.Rename(path+".tmp", path)
 }
 
-// readJSON reads a result; there may be none.
+// readJSON reads a result; there may be none. One of another shape is of an older version of
+// this program, and counts as none.
 func readJSON[T any](path string) (*T, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -49,24 +64,12 @@ func readJSON[T any](path string) (*T, error) {
 		return nil, err
 	}
 	v := new(T)
-	return v, json.Unmarshal(text, v)
-}
-
-// results are those of a kind, in the order of their names.
-func results[T any](dir, prefix string) (list []*T, err error) {
-	paths, err := filepath.Glob(filepath.Join(dir, prefix+"*.json"))
+	err = json.Unmarshal(text, v)
+	if shape := (*json.UnmarshalTypeError)(nil); errors.As(err, &shape) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, path := range paths {
-		if strings.HasSuffix(path, ".tmp") {
-			continue
-		}
-		one, err := readJSON[T](path)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, one)
-	}
-	return list, nil
+	return v, nil
 }

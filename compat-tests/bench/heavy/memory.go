@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/triglot/triglot/compat-tests/bench/heavy/heavybars"
 	"github.com/triglot/triglot/compat-tests/server"
 )
 
 // memory is what a store of a size takes, and how it starts.
 type memory struct {
+	origin
 	Store  string `json:"store"`
 	Face   string `json:"face"`
 	Keys   int    `json:"keys"`
@@ -31,15 +33,14 @@ type memory struct {
 	Starts map[string]float64 `json:"start_seconds"`
 }
 
-// The starts, in the order of the report.
-const (
-	afterStop     = "after a stop"
-	afterKill     = "after kill -9 under puts"
-	coldAfterStop = "after a stop, files not in memory"
-	coldAfterKill = "after kill -9 under puts, files not in memory"
-)
+// currentMemory reports whether a store need not be measured again.
+func (c *config) currentMemory(s storeKind, m *memory) bool {
+	_, cold := m.Starts[heavybars.ColdAfterKill]
+	return m.origin == c.measuredNow(s) && c.fits(s, m.Filled) && (cold || !c.cold)
+}
 
-var startNames = []string{afterStop, afterKill, coldAfterStop, coldAfterKill}
+// most is the most memory that the server had at any time, the filling included.
+func (m *memory) most() int64 { return max(m.Filled.PeakRSS, m.IdleRSS, m.LoadedRSS, m.AfterRSS) }
 
 // memoryRun measures one store. It is for one goroutine.
 type memoryRun struct {
@@ -49,6 +50,19 @@ type memoryRun struct {
 	m    *memory
 }
 
+func measureMemories(ctx context.Context, c *config) error {
+	for _, s := range c.stores {
+		current := func(m *memory) bool { return c.currentMemory(s, m) }
+		measure := func() (*memory, error) { return measureMemory(ctx, c, s) }
+		if err := keep(c.out, memoryName(s), current, measure); err != nil {
+			return fmt.Errorf("memory of %v: %w", s, err)
+		}
+	}
+	return nil
+}
+
+func memoryName(s storeKind) string { return "memory-" + s.String() }
+
 func measureMemory(ctx context.Context, c *config, s storeKind) (_ *memory, err error) {
 	dir, filled, remove, err := c.copied(ctx, s)
 	if err != nil {
@@ -57,13 +71,14 @@ func measureMemory(ctx context.Context, c *config, s storeKind) (_ *memory, err 
 	defer func() { err = errors.Join(err, remove()) }()
 	logf("memory of %v", s)
 	r := &memoryRun{config: c, kind: s, m: &memory{
-		Store: s.String(), Face: s.name, Keys: s.keys, Filled: *filled, Starts: map[string]float64{},
+		origin: c.measuredNow(s),
+		Store:  s.String(), Face: s.name, Keys: s.keys, Filled: *filled, Starts: map[string]float64{},
 	}}
 	begin := time.Now()
-	if r.p, err = s.start(ctx, dir); err != nil {
+	if r.p, err = c.start(ctx, s, dir); err != nil {
 		return nil, err
 	}
-	r.m.Starts[afterStop] = time.Since(begin).Seconds()
+	r.m.Starts[heavybars.AfterStop] = time.Since(begin).Seconds()
 	defer func() { err = errors.Join(err, r.p.Stop()) }()
 	if err := r.resident(ctx); err != nil {
 		return nil, err
@@ -109,14 +124,14 @@ func (r *memoryRun) resident(ctx context.Context) (err error) {
 
 // starts measures the times of the starts but the first.
 func (r *memoryRun) starts(ctx context.Context) error {
-	if err := r.restart(ctx, afterKill, r.killUnderPuts, false); err != nil || !r.cold {
+	if err := r.restart(ctx, heavybars.AfterKill, r.killUnderPuts, false); err != nil || !r.cold {
 		return err
 	}
 	stop := func(context.Context) error { return r.p.Terminate() }
-	if err := r.restart(ctx, coldAfterStop, stop, true); err != nil {
+	if err := r.restart(ctx, heavybars.ColdAfterStop, stop, true); err != nil {
 		return err
 	}
-	return r.restart(ctx, coldAfterKill, r.killUnderPuts, true)
+	return r.restart(ctx, heavybars.ColdAfterKill, r.killUnderPuts, true)
 }
 
 func (r *memoryRun) restart(ctx context.Context, name string, end func(ctx context.Context) error, cold bool) error {

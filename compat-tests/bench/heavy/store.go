@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/triglot/triglot/compat-tests/bench/heavy/heavybars"
 	"github.com/triglot/triglot/compat-tests/server"
 )
 
@@ -35,20 +36,19 @@ type storeKind struct {
 }
 
 func (s storeKind) String() string {
-	name := fmt.Sprintf("%s-%d", s.name, s.keys)
-	if s.revisions > 0 {
-		name += fmt.Sprintf("-%d", s.revisions)
-	}
-	return name
+	return heavybars.Store(s.name, s.keys, s.revisions)
 }
 
 // filling is how a store was filled, kept beside it.
 type filling struct {
+	origin
 	Seconds float64 `json:"seconds"`
 	// DiskBytes is what its files took on the disk once the server was quiet.
 	DiskBytes int64 `json:"disk_bytes"`
 	// PeakRSS is the most memory the server had while it was filled.
 	PeakRSS int64 `json:"peak_rss_bytes"`
+	// Revision is the server's, if the store has a history of so many.
+	Revision int64 `json:"revision,omitempty"`
 }
 
 // readyTimeout is for etcd, which reads every key when it starts.
@@ -58,8 +58,8 @@ const readyTimeout = 10 * time.Minute
 // with the same.
 const advertised = "http://127.0.0.1:2380"
 
-func (s storeKind) start(ctx context.Context, dir string) (*server.Process, error) {
-	o := server.Options{Target: s.target, Dir: dir, ReadyTimeout: readyTimeout, AdvertisePeerURL: advertised}
+func (c *config) start(ctx context.Context, s storeKind, dir string) (*server.Process, error) {
+	o := server.Options{Target: s.target, Binary: c.builds[s.target].path, Dir: dir, ReadyTimeout: readyTimeout, AdvertisePeerURL: advertised}
 	if s.target == server.Etcd {
 		o.Args = []string{"--quota-backend-bytes", fmt.Sprint(int64(32) << 30)}
 	} else {
@@ -68,14 +68,20 @@ func (s storeKind) start(ctx context.Context, dir string) (*server.Process, erro
 	return server.Start(ctx, o)
 }
 
-// filledStore is the directory of the filled store, which it fills if it is not there.
+// filledStore is the directory of the filled store, which it fills if it is not there, or if it
+// was filled otherwise than it would be now.
 func (c *config) filledStore(ctx context.Context, s storeKind) (dir string, f *filling, err error) {
 	dir = filepath.Join(c.filled, s.String())
-	if f, err = readJSON[filling](dir + ".json"); err != nil || f != nil {
-		return dir, f, err
-	}
-	if err := os.RemoveAll(dir); err != nil { // of a run that was cut short
+	if f, err = readJSON[filling](dir + ".json"); err != nil {
 		return "", nil, err
+	}
+	if f != nil && c.fits(s, *f) {
+		return dir, f, nil
+	}
+	for _, old := range []string{dir + ".json", dir} { // the mark first, should this be cut short
+		if err := os.RemoveAll(old); err != nil {
+			return "", nil, err
+		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, err
@@ -89,7 +95,7 @@ func (c *config) filledStore(ctx context.Context, s storeKind) (dir string, f *f
 }
 
 func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling, err error) {
-	p, err := s.start(ctx, dir)
+	p, err := c.start(ctx, s, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -99,12 +105,10 @@ func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling,
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, cl.close()) }()
-	f = &filling{}
+	f = &filling{origin: c.filledNow(s)}
 	watched := watchRSS(p.PID())
 	begin := time.Now()
-	if err := cl.fill(ctx, s.keys); err == nil && s.revisions > s.keys {
-		err = overwrite(ctx, cl, s.keys, s.revisions-s.keys)
-	}
+	f.Revision, err = s.write(ctx, cl)
 	f.Seconds = time.Since(begin).Seconds()
 	f.PeakRSS = watched.end()
 	if err != nil {
@@ -115,6 +119,25 @@ func (c *config) fill(ctx context.Context, s storeKind, dir string) (f *filling,
 	}
 	f.DiskBytes, err = diskBytes(p.DataDir())
 	return f, err
+}
+
+// write puts everything into an empty store. Its keys come many to a transaction, which is one
+// revision: how many are missing to those it is to have, only the server knows.
+func (s storeKind) write(ctx context.Context, cl client) (revision int64, err error) {
+	if err := cl.fill(ctx, s.keys); err != nil || s.revisions == 0 {
+		return 0, err
+	}
+	kv := cl.(*etcdClient) // the others have no revisions
+	if revision, err = kv.revision(ctx); err != nil {
+		return 0, err
+	}
+	if err := overwrite(ctx, cl, s.keys, s.revisions-int(revision)); err != nil {
+		return 0, err
+	}
+	if revision, err = kv.revision(ctx); err == nil && revision != int64(s.revisions) {
+		err = fmt.Errorf("the server is at revision %d, and not at %d", revision, s.revisions)
+	}
+	return revision, err
 }
 
 // copied is a copy of the filled store, and a function that removes it.
