@@ -82,6 +82,12 @@ const (
 	usualConnections = 10
 	// fillers is how many callers write all keys.
 	fillers = 500
+	// minRate is a call in a quarter of an hour. Of much smaller rates the gaps between
+	// calls are longer than a time.Duration holds.
+	minRate = 1e-3
+	// maxRate is a call in a tenth of a microsecond, more than one client begins. Of much
+	// larger rates the gaps are rounded to nothing, and a load for a time never ends.
+	maxRate = 1e7
 )
 
 // onlyFor says which loads a flag is for, if it is not for all.
@@ -169,7 +175,8 @@ func (o *options) check() error {
 	atLeast("from-revision", o.watch.fromRevision, 0)
 	refuse(o.pace.Duration < 0, "--duration %v is negative", o.pace.Duration)
 	refuse(o.servers.grace < 0, "--grace %v is negative", o.servers.grace)
-	refuse(!(o.pace.Rate >= 0), "--rate %v is negative", o.pace.Rate)
+	refuse(o.pace.Rate != 0 && !(o.pace.Rate >= minRate && o.pace.Rate <= maxRate),
+		"--rate %v is neither 0 nor between %v and %v", o.pace.Rate, minRate, maxRate)
 	refuse(!(o.readShare >= 0 && o.readShare <= 1), "--read-share %v is not between 0 and 1", o.readShare)
 	refuse(o.pace.Ops > 0 && o.pace.Duration > 0, "--ops and --duration exclude each other")
 	refuse(o.watch.behind > 0 && o.watch.fromRevision > 0, "--behind and --from-revision exclude each other")
