@@ -165,6 +165,44 @@ func TestAWatchThatEndsEndsTheLoad(t *testing.T) {
 	require.ErrorContains(t, failed, "the watch was canceled: no right")
 }
 
+// A catch-up with other events than the one before is an error and nothing else, and its
+// stream, of which nobody knows what is still to come, ends.
+func TestACatchUpThatDeviates(t *testing.T) {
+	ended := make(chan struct{})
+	record := &measure.Recorder{}
+	l, err := serve(t, &fake{watch: func(s watchStream, _ <-chan *pb.PutRequest) error {
+		defer close(ended)
+		event := eventOf(&pb.PutRequest{Key: []byte("p/1")}, 7).Events[0]
+		if err := s.Send(&pb.WatchResponse{Header: header, Events: []*mvccpb.Event{event}}); err != nil {
+			return err
+		}
+		for _, answer := range []*pb.WatchResponse{
+			{Header: header, Canceled: true}, {Header: header, Created: true, Events: []*mvccpb.Event{event, event}},
+		} {
+			if _, err := s.Recv(); err != nil {
+				return err
+			}
+			if err := s.Send(answer); err != nil {
+				return err
+			}
+		}
+		<-s.Context().Done()
+		return nil
+	}}, "watch-catchup", Config{FromRevision: 7, Record: record})
+	require.NoError(t, err)
+	require.NoError(t, l.Prepare(t.Context()))
+	call, err := l.Client(0, rand.New(rand.NewPCG(1, 1)))
+	require.NoError(t, err)
+	require.NoError(t, call(t.Context(), time.Now()))
+	require.EqualError(t, call(t.Context(), time.Now()), "a watch had 2 events, and the one before 1")
+	require.Equal(t, int64(1), record.Done())
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream is still open")
+	}
+}
+
 func TestBoard(t *testing.T) {
 	b := newBoard(2)
 	value := make([]byte, 32)
