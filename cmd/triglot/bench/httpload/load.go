@@ -215,7 +215,8 @@ func (c *conn) post(ctx context.Context, x *exchange, path string) error {
 		}
 	}
 	keep := false
-	unhook := context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }) // ends what waits
+	nc := c.nc // the hook may run when close has taken it from c
+	unhook := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) }) // ends what waits
 	defer func() {
 		keep = unhook() && keep
 		if !keep {
@@ -227,10 +228,13 @@ func (c *conn) post(ctx context.Context, x *exchange, path string) error {
 	b = append(strconv.AppendInt(b, int64(len(x.body)), 10), "\r\n\r\n"...)
 	b = append(b, x.body...)
 	x.request = b
-	if err := c.nc.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if _, err := c.nc.Write(x.request); err != nil {
+	if ctx.Err() != nil { // the hook may have run before, and its deadline is undone
+		return context.Cause(ctx)
+	}
+	if _, err := nc.Write(x.request); err != nil {
 		return err
 	}
 	response, err := http.ReadResponse(c.in, nil)
