@@ -94,7 +94,7 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 	if !ok {
 		return nil, fmt.Errorf("no load of etcd's protocol is called %q", name)
 	}
-	l := &Load{Config: c, kind: k}
+	l := &Load{Config: c, kind: k, state: state{fill: drive.NewFiller(c.Keys.Count())}}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	for i := range c.Connections {
 		conn, err := dial(c.Endpoints[i%len(c.Endpoints)])

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/cmd/triglot/bench/drive"
@@ -48,9 +47,9 @@ var kinds = map[string]kind{
 // wait for one.
 type Load struct {
 	Config
-	kind   kind
-	free   chan *conn
-	filled atomic.Int64
+	kind kind
+	free chan *conn
+	fill *drive.Filler
 }
 
 // New connects to the servers.
@@ -59,7 +58,7 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 	if !ok {
 		return nil, fmt.Errorf("no load over HTTP is called %q", name)
 	}
-	l := &Load{Config: c, kind: k, free: make(chan *conn, c.Connections)}
+	l := &Load{Config: c, kind: k, free: make(chan *conn, c.Connections), fill: drive.NewFiller(c.Keys.Count())}
 	for i := range c.Connections {
 		conn := &conn{endpoint: c.Endpoints[i%len(c.Endpoints)]}
 		if err := conn.dial(ctx); err != nil {
@@ -148,11 +147,7 @@ func (l *Load) post(ctx context.Context, x *exchange, path string) error {
 func (l *Load) filler(_ int, random *rand.Rand) drive.Call {
 	x := &exchange{}
 	return func(ctx context.Context, _ time.Time) error {
-		n := l.filled.Add(1) - 1
-		if n >= int64(l.Keys.Count()) {
-			return drive.Exhausted()
-		}
-		return l.put(ctx, x, int(n), l.Keys.Value(random))
+		return l.fill.Next(ctx, func(n int) error { return l.put(ctx, x, n, l.Keys.Value(random)) })
 	}
 }
 
@@ -216,7 +211,8 @@ func (c *conn) post(ctx context.Context, x *exchange, path string) error {
 	}
 	keep := false
 	nc := c.nc // the hook may run when close has taken it from c
-	unhook := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) }) // ends what waits
+	// The hook ends what waits.
+	unhook := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		keep = unhook() && keep
 		if !keep {
