@@ -126,6 +126,13 @@ func TestBenchFillsAndPaces(t *testing.T) {
 		_, _, problems = runBench(append([]string{"get", "--ops=50", "--key-prefix=p/other" + protocol}, common[:3]...)...)
 		require.Contains(t, problems, "writing 250 keys first")
 
+		_, _, problems = runBench(append([]string{"get", "--ops=50", "--value-bytes=100"}, common...)...)
+		require.Contains(t, problems, "writing 250 keys first", "those that are there have 256 bytes")
+		status, _, problems := runBench(append([]string{"get", "--ops=50", "--value-bytes=100"}, common...)...)
+		require.Zero(t, status)
+		require.NotContains(t, problems, "writing")
+		benchResult(t, append([]string{"get", "--ops=50"}, common...)...)
+
 		r = benchResult(t, append([]string{"get", "--rate=2000", "--ops=200", "--clients=5"}, common...)...)
 		require.Equal(t, int64(200), r.Ops)
 		require.Greater(t, r.Seconds, 0.05, "the calls are spread over a tenth of a second")

@@ -144,10 +144,16 @@ func (l *Load) Filled(ctx context.Context) (bool, error) {
 	if !l.kind.needsKeys {
 		return true, nil
 	}
-	req := rangeRequest{key: l.Keys.AppendKey(nil, 0), end: l.Keys.End(), countOnly: true}
-	var found rangeAnswer
-	err := l.conns[0].Invoke(ctx, methodRange, &message{req.append(nil)}, &found)
-	return found.count == int64(l.Keys.Count()), err
+	length := -1
+	found := rangeAnswer{each: func(r row) { length = len(r.value) }}
+	all := rangeRequest{key: l.Keys.AppendKey(nil, 0), end: l.Keys.End(), countOnly: true}
+	err := l.conns[0].Invoke(ctx, methodRange, &message{all.append(nil)}, &found)
+	if err != nil || found.count != int64(l.Keys.Count()) {
+		return false, err
+	}
+	last := rangeRequest{key: l.Keys.AppendKey(nil, l.Keys.Count()-1)}
+	err = l.conns[0].Invoke(ctx, methodRange, &message{last.append(nil)}, &found)
+	return length == l.Keys.ValueBytes(), err
 }
 
 // Prepare is drive.Load's.

@@ -23,7 +23,8 @@ import (
 type fake struct {
 	pb.UnimplementedKVServer
 	pb.UnimplementedWatchServer
-	rows int // of any range
+	rows  int    // of any range
+	value []byte // of any row
 
 	// watch is what a watch stream does once it is confirmed.
 	watch func(s grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse], puts <-chan *pb.PutRequest) error
@@ -36,7 +37,7 @@ func (f *fake) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, 
 	a := &pb.RangeResponse{Header: header, Count: int64(f.rows)}
 	if !r.CountOnly {
 		for range f.rows {
-			a.Kvs = append(a.Kvs, &mvccpb.KeyValue{Key: r.Key, ModRevision: 7})
+			a.Kvs = append(a.Kvs, &mvccpb.KeyValue{Key: r.Key, Value: f.value, ModRevision: 7})
 		}
 	}
 	return a, nil
@@ -108,6 +109,17 @@ func TestWrongAnswersAreErrors(t *testing.T) {
 	}
 	_, err := serve(t, &fake{}, "dance", Config{})
 	require.ErrorContains(t, err, "dance")
+}
+
+// Keys with values of another length are not those that are asked for.
+func TestFilled(t *testing.T) {
+	for length, want := range map[int]bool{0: false, 31: false, 32: true} {
+		l, err := serve(t, &fake{rows: 10, value: make([]byte, length)}, "get", Config{})
+		require.NoError(t, err)
+		filled, err := l.Filled(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, filled, length)
+	}
 }
 
 // put makes one write of a watch load, and returns what was counted, and why the load could

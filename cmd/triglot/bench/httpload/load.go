@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -84,7 +85,21 @@ func (l *Load) Filled(ctx context.Context) (bool, error) {
 	x.body = fmt.Appendf(nil, `{"key":"%s","range_end":"%s","count_only":true}`,
 		base64.StdEncoding.EncodeToString(l.Keys.AppendKey(nil, 0)), base64.StdEncoding.EncodeToString(l.Keys.End()))
 	err := l.post(ctx, x, "/v3/kv/range")
-	return bytes.Contains(x.answer, fmt.Appendf(nil, `"count":"%d"`, l.Keys.Count())), err
+	if err != nil || !bytes.Contains(x.answer, fmt.Appendf(nil, `"count":"%d"`, l.Keys.Count())) {
+		return false, err
+	}
+	err = l.get(ctx, x, l.Keys.Count()-1)
+	if errors.Is(err, errNoKey) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var found struct{ Kvs []struct{ Value []byte } }
+	if err := json.Unmarshal(x.answer, &found); err != nil {
+		return false, fmt.Errorf("cannot read an answer: %w", err)
+	}
+	return len(found.Kvs) == 1 && len(found.Kvs[0].Value) == l.Keys.ValueBytes(), nil
 }
 
 // Client is drive.Load's.

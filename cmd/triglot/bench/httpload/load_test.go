@@ -78,6 +78,35 @@ func TestAnswers(t *testing.T) {
 	require.ErrorContains(t, err, "dance")
 }
 
+// Keys are there if there are as many as are asked for, with values of that length.
+func TestFilled(t *testing.T) {
+	for _, c := range []struct {
+		count, row string
+		want       bool
+	}{
+		{`{"count":"10"}`, `{"kvs":[{"value":"YWJj"}],"count":"1"}`, true},
+		{`{"count":"9"}`, `{"kvs":[{"value":"YWJj"}],"count":"1"}`, false},
+		{`{}`, `{}`, false},
+		{`{"count":"10"}`, `{"kvs":[{"value":"YWI="}],"count":"1"}`, false},
+		{`{"count":"10"}`, `{"kvs":[{}],"count":"1"}`, false},
+		{`{"count":"10"}`, `{}`, false},
+	} {
+		l := open(t.Context(), t, "get", func(w http.ResponseWriter, r *http.Request) {
+			b, err := io.ReadAll(r.Body)
+			switch {
+			case err != nil:
+			case strings.Contains(string(b), "count_only"):
+				fmt.Fprint(w, c.count)
+			default:
+				fmt.Fprint(w, c.row)
+			}
+		})
+		filled, err := l.Filled(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, c.want, filled, c)
+	}
+}
+
 // The end of the context ends calls that a server leaves unanswered.
 func TestCancelEndsCalls(t *testing.T) {
 	over := make(chan struct{})

@@ -206,6 +206,21 @@ func TestWrongAnswersAreErrors(t *testing.T) {
 	require.ErrorContains(t, err, "dance")
 }
 
+// Znodes with data of another length are not those that are asked for.
+func TestFilled(t *testing.T) {
+	for length, want := range map[int]bool{0: false, 31: false, 32: true} {
+		s := &server{t: t, welcome: opened, answer: func(nc net.Conn, xid int32, op wire.OpCode, _ []byte) error {
+			if op == wire.OpGetData {
+				return reply(nc, xid, wire.OK, jute.AppendBuffer(nil, make([]byte, length)))
+			}
+			return reply(nc, xid, wire.OK, nil)
+		}}
+		filled, err := open(t.Context(), t, s, "get", Config{Connections: 1}).Filled(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, filled, length)
+	}
+}
+
 // A fill that is broken off does not look like a whole one: the last znode is not there. Here
 // the server leaves all that is made before it unanswered.
 func TestAFillThatIsBrokenOff(t *testing.T) {

@@ -146,11 +146,12 @@ func (l *Load) Filled(context.Context) (bool, error) {
 	if !l.kind.needsKeys {
 		return true, nil
 	}
-	err := l.conns[0].do(getOf(l.pathOf(l.Keys.Count() - 1)))
+	last := getOf(l.pathOf(l.Keys.Count() - 1))
+	err := l.conns[0].do(last)
 	if errors.Is(err, wire.NoNode) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && int(last.first) == l.Keys.ValueBytes(), err
 }
 
 // Prepare is drive.Load's.

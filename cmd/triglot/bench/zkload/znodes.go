@@ -166,10 +166,9 @@ func (l *Load) setter(i int, random *rand.Rand) drive.Call {
 
 func (l *Load) getter(i int, random *rand.Rand) drive.Call {
 	conn, c := l.conns[i%len(l.conns)], &call{}
-	size := len(l.Keys.Value(random))
 	return func(context.Context, time.Time) error {
 		err := conn.do(c.get(l.pathOf(l.Keys.Any(random)), false))
-		return expect(err, "bytes of data", int(c.first), size)
+		return expect(err, "bytes of data", int(c.first), l.Keys.ValueBytes())
 	}
 }
 
