@@ -26,6 +26,7 @@ type options struct {
 	readShare      float64
 	limit          int64
 	fill           bool
+	giveUp         time.Duration
 	watch          watchOptions
 	servers        serverOptions
 	out            outputOptions
@@ -56,6 +57,7 @@ func (o *options) define(fs *pflag.FlagSet) {
 	fs.Int64Var(&o.pace.Ops, "ops", 0, "how many calls to make; of watches, how many writes, or catch-ups")
 	fs.DurationVar(&o.pace.Duration, "duration", 0, "how long to make calls, instead of --ops (default 10s)")
 	fs.Float64Var(&o.pace.Rate, "rate", 0, "open loop: begin so many calls a second at random times, and count latencies from then; 0 is a closed loop")
+	fs.DurationVar(&o.giveUp, "give-up", usualPatience, "end the load when nothing was answered for so long; a single call may take longer if it reads many millions of keys")
 	fs.Uint64Var(&o.pace.Seed, "seed", 1, "what chance begins with: the same seed makes the same calls")
 	fs.IntVar(&o.keys, "keys", 10_000, "how many keys, or znodes, there are")
 	fs.StringVar(&o.keyPrefix, "key-prefix", "bench/", "what keys begin with; of ZooKeeper, the znode that has them")
@@ -88,6 +90,9 @@ const (
 	// maxRate is a call in a tenth of a microsecond, more than one client begins. Of much
 	// larger rates the gaps are rounded to nothing, and a load for a time never ends.
 	maxRate = 1e7
+	// longestGap is how many times the mean gap between the calls of an open loop none is
+	// longer than, in e^20 calls.
+	longestGap = 20
 )
 
 // onlyFor says which loads a flag is for, if it is not for all.
@@ -174,6 +179,7 @@ func (o *options) check() error {
 	atLeast("behind", o.watch.behind, 0)
 	atLeast("from-revision", o.watch.fromRevision, 0)
 	refuse(o.pace.Duration < 0, "--duration %v is negative", o.pace.Duration)
+	refuse(o.giveUp < lookEvery, "--give-up %v is less than %v", o.giveUp, lookEvery)
 	refuse(o.servers.grace < 0, "--grace %v is negative", o.servers.grace)
 	refuse(o.pace.Rate != 0 && !(o.pace.Rate >= minRate && o.pace.Rate <= maxRate),
 		"--rate %v is neither 0 nor between %v and %v", o.pace.Rate, minRate, maxRate)
@@ -215,6 +221,14 @@ func (o *options) decide() {
 	if o.watch.behind == 0 && o.watch.fromRevision == 0 {
 		o.watch.behind = int64(o.keys)
 	}
+}
+
+// patience is how long nothing may be answered. Of an open loop there may be nothing to answer.
+func (o *options) patience() time.Duration {
+	if o.pace.Rate == 0 {
+		return o.giveUp
+	}
+	return max(o.giveUp, time.Duration(longestGap/o.pace.Rate*float64(time.Second)))
 }
 
 // checkLoad refuses what the load cannot do.

@@ -33,6 +33,7 @@ func TestWrongFlags(t *testing.T) {
 		{"put --ops -1", "--ops -1 is less than 0"},
 		{"put --ops 1 --duration 1s", "--ops and --duration exclude each other"},
 		{"put --duration -1s", "--duration -1s is negative"},
+		{"put --give-up 0s", "--give-up 0s is less than 1s"},
 		{"put --grace -1s", "--grace -1s is negative"},
 		{"put --rate -1", "--rate -1 is neither 0 nor between 0.001 and 1e+07"},
 		{"put --rate NaN", "--rate NaN"},
@@ -85,6 +86,8 @@ func TestDefaults(t *testing.T) {
 		"put --protocol http --clients 30": func(o *options) {
 			require.Equal(t, 30, o.connections, "a connection has one call at a time")
 		},
+		"put --rate 1000 --give-up 1h":    func(o *options) { require.Equal(t, time.Hour, o.patience()) },
+		"put --rate 0.01":                 func(o *options) { require.Equal(t, 2000*time.Second, o.patience()) },
 		"put --endpoints http://a:1/,b:2": func(o *options) { require.Equal(t, []string{"a:1", "b:2"}, o.endpoints) },
 		"range":                           func(o *options) { require.Equal(t, int64(500), o.limit) },
 		"range-stream":                    func(o *options) { require.Zero(t, o.limit) },

@@ -152,7 +152,7 @@ func (r *run) drive(ctx context.Context, load drive.Load, result *report.Result)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	wg.Go(func() { m.run(watching, r.fail) })
+	wg.Go(func() { m.run(watching, o.patience(), r.fail) })
 	clientBefore := measure.OwnCPU()
 	took, err := drive.Run(ctx, load, o.pace, &r.record)
 	client := measure.OwnCPU() - clientBefore
