@@ -136,6 +136,8 @@ func TestBenchFillsAndPaces(t *testing.T) {
 		r = benchResult(t, append([]string{"get", "--rate=2000", "--ops=200", "--clients=5"}, common...)...)
 		require.Equal(t, int64(200), r.Ops)
 		require.Greater(t, r.Seconds, 0.05, "the calls are spread over a tenth of a second")
+		r = benchResult(t, append([]string{"get", "--rate=1e7", "--ops=2000"}, common...)...)
+		require.Regexp(t, `the open loop began \d+% of its calls late, by up to .*s: `, r.Notes, "nobody keeps that rate")
 		r = benchResult(t, append([]string{"get", "--duration=50ms", "--clients=2"}, common...)...)
 		require.GreaterOrEqual(t, r.Seconds, 0.05)
 	}

@@ -169,6 +169,7 @@ func (r *run) drive(ctx context.Context, load drive.Load, result *report.Result)
 	if err != nil {
 		return err
 	}
+	r.noteLate()
 	result.Measured(&r.record, took, load.Delivers())
 	result.Used(o.servers.pids, before, after, quiet, client)
 	result.Timeline = m.timeline
@@ -190,6 +191,18 @@ func (r *run) whyEnded(err error) error {
 		return nil
 	}
 	return err
+}
+
+// lateShare is how many calls of an open loop may begin late without a word: from there on the
+// p99 is that of calls which waited for a client.
+const lateShare = 0.01
+
+// noteLate says that an open loop did not keep its rate.
+func (r *run) noteLate() {
+	if share, latest := r.record.Late(); share > lateShare {
+		r.note(fmt.Sprintf("the open loop began %.0f%% of its calls late, by up to %v: all clients were busy",
+			100*share, latest.Round(measure.LateFrom)))
+	}
 }
 
 // publish writes the result where it is wanted.

@@ -130,7 +130,11 @@ func (r *run) closed(ctx context.Context, client int, call Call) {
 // open makes the calls whose time has come.
 func (r *run) open(ctx context.Context, client int, call Call, arrivals <-chan time.Time) {
 	for intended := range arrivals {
-		if ctx.Err() != nil || !r.make(ctx, client, call, intended) {
+		if ctx.Err() != nil {
+			return
+		}
+		r.record.Began(time.Since(intended))
+		if !r.make(ctx, client, call, intended) {
 			return
 		}
 	}
