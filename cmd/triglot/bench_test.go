@@ -95,7 +95,10 @@ func TestBenchLoads(t *testing.T) {
 	} {
 		t.Run(c.load+c.protocol, func(t *testing.T) {
 			t.Parallel()
-			args := []string{c.load, "--key-prefix=" + c.protocol + "/" + c.load + "/", "--keys=150", "--clients=20", "--connections=3", "--ops=300"}
+			args := []string{c.load, "--key-prefix=" + c.protocol + "/" + c.load + "/", "--keys=150", "--clients=20", "--ops=300"}
+			if c.load != "watch-storm" { // which has a session for each watcher
+				args = append(args, "--connections=3")
+			}
 			if c.protocol != "" {
 				args = append(args, "--protocol="+c.protocol)
 			}

@@ -30,8 +30,9 @@ type options struct {
 	watch          watchOptions
 	servers        serverOptions
 	out            outputOptions
-	// given are the flags as they are in force, for the report.
+	// given are the flags as they are in force, for the report, and notes say what of them is not.
 	given map[string]string
+	notes []string
 }
 
 type watchOptions struct {
@@ -53,7 +54,7 @@ func (o *options) define(fs *pflag.FlagSet) {
 	fs.StringVar(&o.protocol, "protocol", "", "etcd, zookeeper or http (the JSON gateway); if empty, the first of them that has the load")
 	fs.StringSliceVar(&o.endpoints, "endpoints", nil, "host:port of servers; connections are spread over them in turn (default 127.0.0.1 with the protocol's usual port)")
 	fs.IntVar(&o.pace.Clients, "clients", 1, "how many calls are under way at once, at most")
-	fs.IntVar(&o.connections, "connections", 0, "connections, or ZooKeeper sessions (default 10, or as many as clients if those are fewer; http: as many as clients)")
+	fs.IntVar(&o.connections, "connections", 0, "connections, or ZooKeeper sessions (default 10, or as many as clients if those are fewer; http: as many as clients; watch-storm: one more than watchers, always)")
 	fs.Int64Var(&o.pace.Ops, "ops", 0, "how many calls to make; of watches, how many writes, or catch-ups")
 	fs.DurationVar(&o.pace.Duration, "duration", 0, "how long to make calls, instead of --ops (default 10s)")
 	fs.Float64Var(&o.pace.Rate, "rate", 0, "open loop: begin so many calls a second at random times, and count latencies from then; 0 is a closed loop")
@@ -66,7 +67,7 @@ func (o *options) define(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.readShare, "read-share", 0.9, "mix: the share of reads, 0 to 1")
 	fs.Int64Var(&o.limit, "limit", defaultLimit, "range, range-stream: rows of an answer, 0 for all keys (range-stream: default 0)")
 	fs.IntVar(&o.watch.watchers, "watchers", 100, "watch-fanout, watch-keys, watch-storm: how many watch")
-	fs.IntVar(&o.watch.streams, "streams", 10, "watch-*: streams, over which the watches are spread")
+	fs.IntVar(&o.watch.streams, "streams", 10, "watch-latency, watch-fanout, watch-keys: streams, over which the watches are spread")
 	fs.Int64Var(&o.watch.behind, "behind", 0, "watch-catchup: how many revisions a watch has to catch up with (default as many as keys)")
 	fs.Int64Var(&o.watch.fromRevision, "from-revision", 0, "watch-catchup: the revision to begin with, instead of --behind")
 	fs.IntSliceVar(&o.servers.pids, "pids", nil, "server processes of this host, whose CPU, memory and disk are measured")
@@ -209,18 +210,28 @@ func (o *options) decide() {
 	if o.fill {
 		o.pace = drive.Pace{Clients: max(o.pace.Clients, fillers), Ops: int64(o.keys), Seed: o.pace.Seed}
 	}
+	if o.load == "watch-storm" && !o.fill {
+		o.decideSessions()
+	}
 	if o.connections == 0 {
 		o.connections = o.pace.Clients
 		if o.protocol != "http" || o.fill {
 			o.connections = min(o.connections, usualConnections)
 		}
 	}
-	if o.load == "watch-storm" && !o.fill {
-		o.connections = 1 + o.watch.watchers // the first one sets
-	}
 	if o.watch.behind == 0 && o.watch.fromRevision == 0 {
 		o.watch.behind = int64(o.keys)
 	}
+}
+
+// decideSessions gives each watcher of a watch storm a session, and one to the client that sets.
+func (o *options) decideSessions() {
+	sessions := 1 + o.watch.watchers
+	if o.connections != 0 && o.connections != sessions {
+		o.notes = append(o.notes, fmt.Sprintf("watch-storm has %d sessions instead of %d --connections: one for each watcher, and one that sets",
+			sessions, o.connections))
+	}
+	o.connections = sessions
 }
 
 // patience is how long nothing may be answered. Of an open loop there may be nothing to answer.

@@ -109,6 +109,21 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// What is not done as it was asked for is noted.
+func TestNotes(t *testing.T) {
+	for line, want := range map[string][]string{
+		"watch-storm --watchers 30":                        nil,
+		"watch-storm --watchers 30 --connections 31":       nil,
+		"watch-storm --watchers 30 --connections 3":        {"watch-storm has 31 sessions instead of 3 --connections: one for each watcher, and one that sets"},
+		"watch-storm --watchers 30 --connections 3 --fill": nil,
+		"set --connections 3":                              nil,
+	} {
+		o, err := parsed(t, line)
+		require.NoError(t, err)
+		require.Equal(t, want, o.notes, line)
+	}
+}
+
 // Each load is explained.
 func TestHelpNamesEveryLoad(t *testing.T) {
 	var out bytes.Buffer

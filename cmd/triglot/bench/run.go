@@ -40,6 +40,9 @@ func perform(ctx context.Context, o *options, stdout, stderr io.Writer) (failed 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &run{options: o, keys: keyspace.New(o.keyPrefix, o.keys, o.valueBytes), stdout: stdout, stderr: stderr, cancel: cancel}
+	for _, text := range o.notes {
+		r.note(text)
+	}
 	result, err := r.measure(ctx)
 	if err != nil {
 		return true, err
