@@ -2,14 +2,11 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/triglot/triglot/cmd/triglot/bench/drive"
 	"github.com/triglot/triglot/cmd/triglot/bench/keyspace"
@@ -22,10 +19,10 @@ const clientGC = 400
 
 // run is one load, from its connections to its report.
 type run struct {
-	options        *options
-	keys           *keyspace.Space
-	record         measure.Recorder
-	stdout, stderr io.Writer
+	options *options
+	keys    *keyspace.Space
+	record  measure.Recorder
+	stderr  io.Writer
 	// cancel ends the load, and says why.
 	cancel context.CancelCauseFunc
 
@@ -37,9 +34,14 @@ type run struct {
 // should; what, stands in the report.
 func perform(ctx context.Context, o *options, stdout, stderr io.Writer) (failed bool, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(clientGC))
+	out, err := openOutputs(&o.out)
+	if err != nil {
+		return true, err
+	}
+	defer out.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &run{options: o, keys: keyspace.New(o.keyPrefix, o.keys, o.valueBytes), stdout: stdout, stderr: stderr, cancel: cancel}
+	r := &run{options: o, keys: keyspace.New(o.keyPrefix, o.keys, o.valueBytes), stderr: stderr, cancel: cancel}
 	for _, text := range o.notes {
 		r.note(text)
 	}
@@ -47,7 +49,7 @@ func perform(ctx context.Context, o *options, stdout, stderr io.Writer) (failed 
 	if err != nil {
 		return true, err
 	}
-	return result.Errors > 0, r.publish(result)
+	return result.Errors > 0, out.publish(result, stdout)
 }
 
 // note takes down what differs from what was asked for.
@@ -206,38 +208,4 @@ func (r *run) noteLate() {
 		r.note(fmt.Sprintf("the open loop began %.0f%% of its calls late, by up to %v: all clients were busy",
 			100*share, latest.Round(measure.LateFrom)))
 	}
-}
-
-// publish writes the result where it is wanted.
-func (r *run) publish(result *report.Result) error {
-	o := &r.options.out
-	if o.json != "" {
-		text, err := json.Marshal(result)
-		if err != nil {
-			return err
-		}
-		text = append(text, '\n')
-		if o.json == "-" {
-			_, err = r.stdout.Write(text)
-		} else {
-			err = os.WriteFile(o.json, text, 0o644) //nolint:gosec // for anybody to read
-		}
-		if err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
-	}
-	if o.html != "" {
-		page, err := result.HTML(time.Now())
-		if err == nil {
-			err = os.WriteFile(o.html, page, 0o644) //nolint:gosec // for anybody to read
-		}
-		if err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
-	}
-	if o.json == "-" {
-		return nil
-	}
-	_, err := io.WriteString(r.stdout, result.Table())
-	return err
 }
