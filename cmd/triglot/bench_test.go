@@ -95,7 +95,10 @@ func TestBenchLoads(t *testing.T) {
 	} {
 		t.Run(c.load+c.protocol, func(t *testing.T) {
 			t.Parallel()
-			args := []string{c.load, "--key-prefix=" + c.protocol + "/" + c.load + "/", "--keys=150", "--clients=20", "--connections=3", "--ops=300"}
+			args := []string{c.load, "--key-prefix=" + c.protocol + "/" + c.load + "/", "--keys=150", "--clients=20", "--ops=300"}
+			if c.load != "watch-storm" { // which has a session for each watcher
+				args = append(args, "--connections=3")
+			}
 			if c.protocol != "" {
 				args = append(args, "--protocol="+c.protocol)
 			}
@@ -126,9 +129,18 @@ func TestBenchFillsAndPaces(t *testing.T) {
 		_, _, problems = runBench(append([]string{"get", "--ops=50", "--key-prefix=p/other" + protocol}, common[:3]...)...)
 		require.Contains(t, problems, "writing 250 keys first")
 
+		_, _, problems = runBench(append([]string{"get", "--ops=50", "--value-bytes=100"}, common...)...)
+		require.Contains(t, problems, "writing 250 keys first", "those that are there have 256 bytes")
+		status, _, problems := runBench(append([]string{"get", "--ops=50", "--value-bytes=100"}, common...)...)
+		require.Zero(t, status)
+		require.NotContains(t, problems, "writing")
+		benchResult(t, append([]string{"get", "--ops=50"}, common...)...)
+
 		r = benchResult(t, append([]string{"get", "--rate=2000", "--ops=200", "--clients=5"}, common...)...)
 		require.Equal(t, int64(200), r.Ops)
 		require.Greater(t, r.Seconds, 0.05, "the calls are spread over a tenth of a second")
+		r = benchResult(t, append([]string{"get", "--rate=1e7", "--ops=2000"}, common...)...)
+		require.Regexp(t, `the open loop began \d+% of its calls late, by up to .*s: `, r.Notes, "nobody keeps that rate")
 		r = benchResult(t, append([]string{"get", "--duration=50ms", "--clients=2"}, common...)...)
 		require.GreaterOrEqual(t, r.Seconds, 0.05)
 	}

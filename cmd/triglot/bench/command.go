@@ -39,7 +39,7 @@ func NewCommand(stdout, stderr io.Writer, failed *bool) *cobra.Command {
 		Short: "Load servers and measure them: Triglot, etcd or ZooKeeper",
 		Long:  help,
 		Example: `  triglot bench put --clients 100 --duration 10s
-  triglot bench get --clients 1000 --ops 100000 --pids $(pgrep -x triglot) --html report.html
+  triglot bench get --clients 1000 --ops 100000 --pids $(pgrep -d, -x triglot) --html report.html
   triglot bench put --rate 5000 --clients 200 --duration 30s --json result.json
   triglot bench set --protocol zookeeper --endpoints 127.0.0.1:2181 --clients 100`,
 		Args: func(_ *cobra.Command, args []string) error {

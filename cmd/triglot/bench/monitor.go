@@ -11,10 +11,16 @@ import (
 	"github.com/triglot/triglot/cmd/triglot/bench/report"
 )
 
-// stallLimit is how long a server may leave everything unanswered.
-const stallLimit = 2 * time.Minute
+const (
+	// lookEvery is how often a monitor looks: it is the timeline's unit.
+	lookEvery = time.Second
+	// usualPatience is how long a server may leave everything unanswered. What takes longer
+	// than an election, a start or a compaction is a server that hangs; a single call may, if
+	// it reads many millions of keys, and --give-up is for those.
+	usualPatience = 2 * time.Minute
+)
 
-var errStalled = errors.New("nothing was answered for two minutes")
+var errStalled = errors.New("nothing was answered")
 
 // monitor looks at a load once a second: for the timeline, for the person who waits, and
 // for whether anything happens at all. It belongs to one goroutine.
@@ -47,9 +53,9 @@ func cpuOf(all []measure.Usage) (cpu time.Duration) {
 }
 
 // run looks until the context ends, and once more then. What makes the load useless it
-// reports to fail.
-func (m *monitor) run(ctx context.Context, fail func(error)) {
-	ticker := time.NewTicker(time.Second)
+// reports to fail; so is a load of which nothing is answered for longer than patience.
+func (m *monitor) run(ctx context.Context, patience time.Duration, fail func(error)) {
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -58,8 +64,8 @@ func (m *monitor) run(ctx context.Context, fail func(error)) {
 			return
 		case <-ticker.C:
 			m.look(fail)
-			if time.Since(m.active) > stallLimit {
-				fail(errStalled)
+			if time.Since(m.active) > patience {
+				fail(fmt.Errorf("%w for %v: --give-up says how long to wait", errStalled, patience))
 			}
 		}
 	}

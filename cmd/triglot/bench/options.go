@@ -26,11 +26,13 @@ type options struct {
 	readShare      float64
 	limit          int64
 	fill           bool
+	giveUp         time.Duration
 	watch          watchOptions
 	servers        serverOptions
 	out            outputOptions
-	// given are the flags as they are in force, for the report.
+	// given are the flags as they are in force, for the report, and notes say what of them is not.
 	given map[string]string
+	notes []string
 }
 
 type watchOptions struct {
@@ -52,10 +54,11 @@ func (o *options) define(fs *pflag.FlagSet) {
 	fs.StringVar(&o.protocol, "protocol", "", "etcd, zookeeper or http (the JSON gateway); if empty, the first of them that has the load")
 	fs.StringSliceVar(&o.endpoints, "endpoints", nil, "host:port of servers; connections are spread over them in turn (default 127.0.0.1 with the protocol's usual port)")
 	fs.IntVar(&o.pace.Clients, "clients", 1, "how many calls are under way at once, at most")
-	fs.IntVar(&o.connections, "connections", 0, "connections, or ZooKeeper sessions (default 10, or as many as clients if those are fewer; http: as many as clients)")
+	fs.IntVar(&o.connections, "connections", 0, "connections, or ZooKeeper sessions (default 10, or as many as clients if those are fewer; http: as many as clients; watch-storm: one more than watchers, always)")
 	fs.Int64Var(&o.pace.Ops, "ops", 0, "how many calls to make; of watches, how many writes, or catch-ups")
 	fs.DurationVar(&o.pace.Duration, "duration", 0, "how long to make calls, instead of --ops (default 10s)")
 	fs.Float64Var(&o.pace.Rate, "rate", 0, "open loop: begin so many calls a second at random times, and count latencies from then; 0 is a closed loop")
+	fs.DurationVar(&o.giveUp, "give-up", usualPatience, "end the load when nothing was answered for so long; a single call may take longer if it reads many millions of keys")
 	fs.Uint64Var(&o.pace.Seed, "seed", 1, "what chance begins with: the same seed makes the same calls")
 	fs.IntVar(&o.keys, "keys", 10_000, "how many keys, or znodes, there are")
 	fs.StringVar(&o.keyPrefix, "key-prefix", "bench/", "what keys begin with; of ZooKeeper, the znode that has them")
@@ -64,7 +67,7 @@ func (o *options) define(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.readShare, "read-share", 0.9, "mix: the share of reads, 0 to 1")
 	fs.Int64Var(&o.limit, "limit", defaultLimit, "range, range-stream: rows of an answer, 0 for all keys (range-stream: default 0)")
 	fs.IntVar(&o.watch.watchers, "watchers", 100, "watch-fanout, watch-keys, watch-storm: how many watch")
-	fs.IntVar(&o.watch.streams, "streams", 10, "watch-*: streams, over which the watches are spread")
+	fs.IntVar(&o.watch.streams, "streams", 10, "watch-latency, watch-fanout, watch-keys: streams, over which the watches are spread")
 	fs.Int64Var(&o.watch.behind, "behind", 0, "watch-catchup: how many revisions a watch has to catch up with (default as many as keys)")
 	fs.Int64Var(&o.watch.fromRevision, "from-revision", 0, "watch-catchup: the revision to begin with, instead of --behind")
 	fs.IntSliceVar(&o.servers.pids, "pids", nil, "server processes of this host, whose CPU, memory and disk are measured")
@@ -82,6 +85,15 @@ const (
 	usualConnections = 10
 	// fillers is how many callers write all keys.
 	fillers = 500
+	// minRate is a call in a quarter of an hour. Of much smaller rates the gaps between
+	// calls are longer than a time.Duration holds.
+	minRate = 1e-3
+	// maxRate is a call in a tenth of a microsecond, more than one client begins. Of much
+	// larger rates the gaps are rounded to nothing, and a load for a time never ends.
+	maxRate = 1e7
+	// longestGap is how many times the mean gap between the calls of an open loop none is
+	// longer than, in e^20 calls.
+	longestGap = 20
 )
 
 // onlyFor says which loads a flag is for, if it is not for all.
@@ -168,8 +180,10 @@ func (o *options) check() error {
 	atLeast("behind", o.watch.behind, 0)
 	atLeast("from-revision", o.watch.fromRevision, 0)
 	refuse(o.pace.Duration < 0, "--duration %v is negative", o.pace.Duration)
+	refuse(o.giveUp < lookEvery, "--give-up %v is less than %v", o.giveUp, lookEvery)
 	refuse(o.servers.grace < 0, "--grace %v is negative", o.servers.grace)
-	refuse(!(o.pace.Rate >= 0), "--rate %v is negative", o.pace.Rate)
+	refuse(o.pace.Rate != 0 && !(o.pace.Rate >= minRate && o.pace.Rate <= maxRate),
+		"--rate %v is neither 0 nor between %v and %v", o.pace.Rate, minRate, maxRate)
 	refuse(!(o.readShare >= 0 && o.readShare <= 1), "--read-share %v is not between 0 and 1", o.readShare)
 	refuse(o.pace.Ops > 0 && o.pace.Duration > 0, "--ops and --duration exclude each other")
 	refuse(o.watch.behind > 0 && o.watch.fromRevision > 0, "--behind and --from-revision exclude each other")
@@ -196,18 +210,36 @@ func (o *options) decide() {
 	if o.fill {
 		o.pace = drive.Pace{Clients: max(o.pace.Clients, fillers), Ops: int64(o.keys), Seed: o.pace.Seed}
 	}
+	if o.load == "watch-storm" && !o.fill {
+		o.decideSessions()
+	}
 	if o.connections == 0 {
 		o.connections = o.pace.Clients
 		if o.protocol != "http" || o.fill {
 			o.connections = min(o.connections, usualConnections)
 		}
 	}
-	if o.load == "watch-storm" && !o.fill {
-		o.connections = 1 + o.watch.watchers // the first one sets
-	}
 	if o.watch.behind == 0 && o.watch.fromRevision == 0 {
 		o.watch.behind = int64(o.keys)
 	}
+}
+
+// decideSessions gives each watcher of a watch storm a session, and one to the client that sets.
+func (o *options) decideSessions() {
+	sessions := 1 + o.watch.watchers
+	if o.connections != 0 && o.connections != sessions {
+		o.notes = append(o.notes, fmt.Sprintf("watch-storm has %d sessions instead of %d --connections: one for each watcher, and one that sets",
+			sessions, o.connections))
+	}
+	o.connections = sessions
+}
+
+// patience is how long nothing may be answered. Of an open loop there may be nothing to answer.
+func (o *options) patience() time.Duration {
+	if o.pace.Rate == 0 {
+		return o.giveUp
+	}
+	return max(o.giveUp, time.Duration(longestGap/o.pace.Rate*float64(time.Second)))
 }
 
 // checkLoad refuses what the load cannot do.

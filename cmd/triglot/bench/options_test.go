@@ -33,9 +33,13 @@ func TestWrongFlags(t *testing.T) {
 		{"put --ops -1", "--ops -1 is less than 0"},
 		{"put --ops 1 --duration 1s", "--ops and --duration exclude each other"},
 		{"put --duration -1s", "--duration -1s is negative"},
+		{"put --give-up 0s", "--give-up 0s is less than 1s"},
 		{"put --grace -1s", "--grace -1s is negative"},
-		{"put --rate -1", "--rate -1 is negative"},
+		{"put --rate -1", "--rate -1 is neither 0 nor between 0.001 and 1e+07"},
 		{"put --rate NaN", "--rate NaN"},
+		{"put --rate Inf", "--rate +Inf"},
+		{"put --rate 1e8", "--rate 1e+08"},
+		{"put --rate 1e-4", "--rate 0.0001"},
 		{"put --keys 0", "--keys 0 is less than 1"},
 		{"put --key-prefix /", `--key-prefix "/" names nothing`},
 		{"put --value-bytes -1", "--value-bytes -1 is less than 0"},
@@ -82,6 +86,8 @@ func TestDefaults(t *testing.T) {
 		"put --protocol http --clients 30": func(o *options) {
 			require.Equal(t, 30, o.connections, "a connection has one call at a time")
 		},
+		"put --rate 1000 --give-up 1h":    func(o *options) { require.Equal(t, time.Hour, o.patience()) },
+		"put --rate 0.01":                 func(o *options) { require.Equal(t, 2000*time.Second, o.patience()) },
 		"put --endpoints http://a:1/,b:2": func(o *options) { require.Equal(t, []string{"a:1", "b:2"}, o.endpoints) },
 		"range":                           func(o *options) { require.Equal(t, int64(500), o.limit) },
 		"range-stream":                    func(o *options) { require.Zero(t, o.limit) },
@@ -100,6 +106,21 @@ func TestDefaults(t *testing.T) {
 		require.NoError(t, err, line)
 		check(o)
 		require.Contains(t, o.given, "clients")
+	}
+}
+
+// What is not done as it was asked for is noted.
+func TestNotes(t *testing.T) {
+	for line, want := range map[string][]string{
+		"watch-storm --watchers 30":                        nil,
+		"watch-storm --watchers 30 --connections 31":       nil,
+		"watch-storm --watchers 30 --connections 3":        {"watch-storm has 31 sessions instead of 3 --connections: one for each watcher, and one that sets"},
+		"watch-storm --watchers 30 --connections 3 --fill": nil,
+		"set --connections 3":                              nil,
+	} {
+		o, err := parsed(t, line)
+		require.NoError(t, err)
+		require.Equal(t, want, o.notes, line)
 	}
 }
 

@@ -2,14 +2,11 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/triglot/triglot/cmd/triglot/bench/drive"
 	"github.com/triglot/triglot/cmd/triglot/bench/keyspace"
@@ -22,10 +19,10 @@ const clientGC = 400
 
 // run is one load, from its connections to its report.
 type run struct {
-	options        *options
-	keys           *keyspace.Space
-	record         measure.Recorder
-	stdout, stderr io.Writer
+	options *options
+	keys    *keyspace.Space
+	record  measure.Recorder
+	stderr  io.Writer
 	// cancel ends the load, and says why.
 	cancel context.CancelCauseFunc
 
@@ -37,14 +34,22 @@ type run struct {
 // should; what, stands in the report.
 func perform(ctx context.Context, o *options, stdout, stderr io.Writer) (failed bool, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(clientGC))
+	out, err := openOutputs(&o.out)
+	if err != nil {
+		return true, err
+	}
+	defer out.close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r := &run{options: o, keys: keyspace.New(o.keyPrefix, o.keys, o.valueBytes), stdout: stdout, stderr: stderr, cancel: cancel}
+	r := &run{options: o, keys: keyspace.New(o.keyPrefix, o.keys, o.valueBytes), stderr: stderr, cancel: cancel}
+	for _, text := range o.notes {
+		r.note(text)
+	}
 	result, err := r.measure(ctx)
 	if err != nil {
 		return true, err
 	}
-	return result.Errors > 0, r.publish(result)
+	return result.Errors > 0, out.publish(result, stdout)
 }
 
 // note takes down what differs from what was asked for.
@@ -152,7 +157,7 @@ func (r *run) drive(ctx context.Context, load drive.Load, result *report.Result)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
-	wg.Go(func() { m.run(watching, r.fail) })
+	wg.Go(func() { m.run(watching, o.patience(), r.fail) })
 	clientBefore := measure.OwnCPU()
 	took, err := drive.Run(ctx, load, o.pace, &r.record)
 	client := measure.OwnCPU() - clientBefore
@@ -169,6 +174,7 @@ func (r *run) drive(ctx context.Context, load drive.Load, result *report.Result)
 	if err != nil {
 		return err
 	}
+	r.noteLate()
 	result.Measured(&r.record, took, load.Delivers())
 	result.Used(o.servers.pids, before, after, quiet, client)
 	result.Timeline = m.timeline
@@ -192,36 +198,14 @@ func (r *run) whyEnded(err error) error {
 	return err
 }
 
-// publish writes the result where it is wanted.
-func (r *run) publish(result *report.Result) error {
-	o := &r.options.out
-	if o.json != "" {
-		text, err := json.Marshal(result)
-		if err != nil {
-			return err
-		}
-		text = append(text, '\n')
-		if o.json == "-" {
-			_, err = r.stdout.Write(text)
-		} else {
-			err = os.WriteFile(o.json, text, 0o644) //nolint:gosec // for anybody to read
-		}
-		if err != nil {
-			return fmt.Errorf("--json: %w", err)
-		}
+// lateShare is how many calls of an open loop may begin late without a word: from there on the
+// p99 is that of calls which waited for a client.
+const lateShare = 0.01
+
+// noteLate says that an open loop did not keep its rate.
+func (r *run) noteLate() {
+	if share, latest := r.record.Late(); share > lateShare {
+		r.note(fmt.Sprintf("the open loop began %.0f%% of its calls late, by up to %v: all clients were busy",
+			100*share, latest.Round(measure.LateFrom)))
 	}
-	if o.html != "" {
-		page, err := result.HTML(time.Now())
-		if err == nil {
-			err = os.WriteFile(o.html, page, 0o644) //nolint:gosec // for anybody to read
-		}
-		if err != nil {
-			return fmt.Errorf("--html: %w", err)
-		}
-	}
-	if o.json == "-" {
-		return nil
-	}
-	_, err := io.WriteString(r.stdout, result.Table())
-	return err
 }

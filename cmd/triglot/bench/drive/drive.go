@@ -18,7 +18,8 @@ type Call func(ctx context.Context, start time.Time) error
 
 // Load is what is asked of a server, in its protocol.
 type Load interface {
-	// Filled says whether the keys that the load needs are there.
+	// Filled says whether the keys that the load needs are there, with values of the length
+	// that is asked for; of the values it looks at the last key's, which a fill writes last.
 	Filled(ctx context.Context) (bool, error)
 	// Prepare makes what else the load needs.
 	Prepare(ctx context.Context) error
@@ -129,7 +130,11 @@ func (r *run) closed(ctx context.Context, client int, call Call) {
 // open makes the calls whose time has come.
 func (r *run) open(ctx context.Context, client int, call Call, arrivals <-chan time.Time) {
 	for intended := range arrivals {
-		if ctx.Err() != nil || !r.make(ctx, client, call, intended) {
+		if ctx.Err() != nil {
+			return
+		}
+		r.record.Began(time.Since(intended))
+		if !r.make(ctx, client, call, intended) {
 			return
 		}
 	}

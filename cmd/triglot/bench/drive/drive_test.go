@@ -93,6 +93,13 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 		require.Greater(t, latencies.Quantile(0.99), 800*time.Millisecond)
 		require.Greater(t, latencies.Quantile(0.9), 300*time.Millisecond)
 		require.Less(t, latencies.Quantile(0.5), 20*time.Millisecond)
+
+		share, latest := open.Late()
+		require.Greater(t, share, 0.1, "those that were to begin in the stall, at least")
+		require.Greater(t, latest, 900*time.Millisecond)
+		share, latest = closed.Late()
+		require.Zero(t, share, "a closed loop has no time to keep")
+		require.Zero(t, latest)
 	})
 }
 
@@ -111,6 +118,8 @@ func TestArrivals(t *testing.T) {
 		took, err := Run(t.Context(), &fake{call: note}, Pace{Clients: 3, Ops: 20_000, Rate: 1000, Seed: 1}, &r)
 		require.NoError(t, err)
 		require.Equal(t, int64(20_000), r.Done())
+		share, _ := r.Late()
+		require.Zero(t, share)
 		require.InDelta(t, 20, took.Seconds(), 1)
 		var sum, squares float64
 		for i := 1; i < len(starts); i++ {

@@ -19,13 +19,11 @@ import (
 func (l *Load) filler(i int, random *rand.Rand) drive.Call {
 	conn, req, ans, key := l.conn(i), &message{}, &revAnswer{}, []byte(nil)
 	return func(ctx context.Context, _ time.Time) error {
-		n := l.filled.Add(1) - 1
-		if n >= int64(l.Keys.Count()) {
-			return drive.Exhausted()
-		}
-		key = l.Keys.AppendKey(key[:0], int(n))
-		req.b = appendPut(req.b[:0], key, l.Keys.Value(random))
-		return conn.Invoke(ctx, methodPut, req, ans)
+		return l.fill.Next(ctx, func(n int) error {
+			key = l.Keys.AppendKey(key[:0], n)
+			req.b = appendPut(req.b[:0], key, l.Keys.Value(random))
+			return conn.Invoke(ctx, methodPut, req, ans)
+		})
 	}
 }
 
@@ -187,7 +185,7 @@ func (l *Load) fillDoomed(ctx context.Context) error {
 func (l *Load) deleter(i int, _ *rand.Rand) drive.Call {
 	conn, req, ans, key := l.conn(i), &message{}, &numbersAnswer{}, []byte(nil)
 	return func(ctx context.Context, _ time.Time) error {
-		n := l.filled.Add(1) - 1
+		n := l.deleted.Add(1) - 1
 		if n >= int64(l.doomed()) {
 			return drive.Exhausted()
 		}

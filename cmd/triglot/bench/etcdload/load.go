@@ -94,7 +94,7 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 	if !ok {
 		return nil, fmt.Errorf("no load of etcd's protocol is called %q", name)
 	}
-	l := &Load{Config: c, kind: k}
+	l := &Load{Config: c, kind: k, state: state{fill: drive.NewFiller(c.Keys.Count())}}
 	l.ctx, l.cancel = context.WithCancel(ctx)
 	for i := range c.Connections {
 		conn, err := dial(c.Endpoints[i%len(c.Endpoints)])
@@ -144,10 +144,16 @@ func (l *Load) Filled(ctx context.Context) (bool, error) {
 	if !l.kind.needsKeys {
 		return true, nil
 	}
-	req := rangeRequest{key: l.Keys.AppendKey(nil, 0), end: l.Keys.End(), countOnly: true}
-	var found rangeAnswer
-	err := l.conns[0].Invoke(ctx, methodRange, &message{req.append(nil)}, &found)
-	return found.count == int64(l.Keys.Count()), err
+	length := -1
+	found := rangeAnswer{each: func(r row) { length = len(r.value) }}
+	all := rangeRequest{key: l.Keys.AppendKey(nil, 0), end: l.Keys.End(), countOnly: true}
+	err := l.conns[0].Invoke(ctx, methodRange, &message{all.append(nil)}, &found)
+	if err != nil || found.count != int64(l.Keys.Count()) {
+		return false, err
+	}
+	last := rangeRequest{key: l.Keys.AppendKey(nil, l.Keys.Count()-1)}
+	err = l.conns[0].Invoke(ctx, methodRange, &message{last.append(nil)}, &found)
+	return length == l.Keys.ValueBytes(), err
 }
 
 // Prepare is drive.Load's.

@@ -23,7 +23,8 @@ import (
 type fake struct {
 	pb.UnimplementedKVServer
 	pb.UnimplementedWatchServer
-	rows int // of any range
+	rows  int    // of any range
+	value []byte // of any row
 
 	// watch is what a watch stream does once it is confirmed.
 	watch func(s grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResponse], puts <-chan *pb.PutRequest) error
@@ -36,7 +37,7 @@ func (f *fake) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeResponse, 
 	a := &pb.RangeResponse{Header: header, Count: int64(f.rows)}
 	if !r.CountOnly {
 		for range f.rows {
-			a.Kvs = append(a.Kvs, &mvccpb.KeyValue{Key: r.Key, ModRevision: 7})
+			a.Kvs = append(a.Kvs, &mvccpb.KeyValue{Key: r.Key, Value: f.value, ModRevision: 7})
 		}
 	}
 	return a, nil
@@ -110,6 +111,17 @@ func TestWrongAnswersAreErrors(t *testing.T) {
 	require.ErrorContains(t, err, "dance")
 }
 
+// Keys with values of another length are not those that are asked for.
+func TestFilled(t *testing.T) {
+	for length, want := range map[int]bool{0: false, 31: false, 32: true} {
+		l, err := serve(t, &fake{rows: 10, value: make([]byte, length)}, "get", Config{})
+		require.NoError(t, err)
+		filled, err := l.Filled(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, filled, length)
+	}
+}
+
 // put makes one write of a watch load, and returns what was counted, and why the load could
 // not go on.
 func put(t *testing.T, f *fake) (_ *measure.Recorder, failed, err error) {
@@ -163,6 +175,44 @@ func TestAWatchThatEndsEndsTheLoad(t *testing.T) {
 		return nil
 	}})
 	require.ErrorContains(t, failed, "the watch was canceled: no right")
+}
+
+// A catch-up with other events than the one before is an error and nothing else, and its
+// stream, of which nobody knows what is still to come, ends.
+func TestACatchUpThatDeviates(t *testing.T) {
+	ended := make(chan struct{})
+	record := &measure.Recorder{}
+	l, err := serve(t, &fake{watch: func(s watchStream, _ <-chan *pb.PutRequest) error {
+		defer close(ended)
+		event := eventOf(&pb.PutRequest{Key: []byte("p/1")}, 7).Events[0]
+		if err := s.Send(&pb.WatchResponse{Header: header, Events: []*mvccpb.Event{event}}); err != nil {
+			return err
+		}
+		for _, answer := range []*pb.WatchResponse{
+			{Header: header, Canceled: true}, {Header: header, Created: true, Events: []*mvccpb.Event{event, event}},
+		} {
+			if _, err := s.Recv(); err != nil {
+				return err
+			}
+			if err := s.Send(answer); err != nil {
+				return err
+			}
+		}
+		<-s.Context().Done()
+		return nil
+	}}, "watch-catchup", Config{FromRevision: 7, Record: record})
+	require.NoError(t, err)
+	require.NoError(t, l.Prepare(t.Context()))
+	call, err := l.Client(0, rand.New(rand.NewPCG(1, 1)))
+	require.NoError(t, err)
+	require.NoError(t, call(t.Context(), time.Now()))
+	require.EqualError(t, call(t.Context(), time.Now()), "a watch had 2 events, and the one before 1")
+	require.Equal(t, int64(1), record.Done())
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream is still open")
+	}
 }
 
 func TestBoard(t *testing.T) {

@@ -3,12 +3,15 @@ package etcdload
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/triglot/triglot/cmd/triglot/bench/drive"
 )
 
 // state is what single kinds of load have.
 type state struct {
-	// filled is the next key to write, or to delete.
-	filled atomic.Int64
+	// fill deals out the keys to write, and deleted is the next one to delete.
+	fill    *drive.Filler
+	deleted atomic.Int64
 	// unary says that RangeStream is not there.
 	unary bool
 	// revs are the revisions of the keys; each is of the client that has the key.

@@ -183,7 +183,8 @@ func (l *Load) findTarget(ctx context.Context) error {
 // up to the target. The latency is that of all of them, from the request to the last event.
 func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 	var s grpc.ClientStream
-	var last, before int64 // the last event's revision, and how many the watch before had
+	var end context.CancelFunc // of s
+	var last, before int64     // the last event's revision, and how many the watch before had
 	ans := &watchAnswer{each: func(_ int64, r row) error {
 		if r.modRev < last {
 			return errors.New("events of a watch came out of order")
@@ -194,15 +195,19 @@ func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 	create := &message{appendWatch(nil, []byte(l.Keys.Prefix()), l.Keys.PrefixEnd(), l.from)}
 	return func(ctx context.Context, start time.Time) (err error) {
 		if s == nil {
-			if s, err = l.conn(i).NewStream(l.ctx, bidirectional, methodWatch); err != nil { //nolint:contextcheck // it outlives the call
-				return err
-			}
+			var lasting context.Context
+			lasting, end = context.WithCancel(l.ctx)
+			s, err = l.conn(i).NewStream(lasting, bidirectional, methodWatch) //nolint:contextcheck // it outlives the call
 		}
 		defer func() {
 			if err != nil {
+				end()
 				s = nil
 			}
 		}()
+		if err != nil {
+			return err
+		}
 		if err := s.SendMsg(create); err != nil {
 			return errors.Join(err, s.RecvMsg(ans))
 		}
@@ -215,11 +220,11 @@ func (l *Load) latecomer(i int, _ *rand.Rand) drive.Call {
 				return ans.refusal()
 			}
 		}
-		l.Record.Observe(i, time.Since(start), events)
 		if before != 0 && before != events {
 			return fmt.Errorf("a watch had %d events, and the one before %d", events, before)
 		}
 		before = events
+		l.Record.Observe(i, time.Since(start), events)
 		return cancelWatch(s, ans)
 	}
 }

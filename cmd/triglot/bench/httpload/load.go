@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/triglot/triglot/cmd/triglot/bench/drive"
@@ -48,9 +48,9 @@ var kinds = map[string]kind{
 // wait for one.
 type Load struct {
 	Config
-	kind   kind
-	free   chan *conn
-	filled atomic.Int64
+	kind kind
+	free chan *conn
+	fill *drive.Filler
 }
 
 // New connects to the servers.
@@ -59,7 +59,7 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 	if !ok {
 		return nil, fmt.Errorf("no load over HTTP is called %q", name)
 	}
-	l := &Load{Config: c, kind: k, free: make(chan *conn, c.Connections)}
+	l := &Load{Config: c, kind: k, free: make(chan *conn, c.Connections), fill: drive.NewFiller(c.Keys.Count())}
 	for i := range c.Connections {
 		conn := &conn{endpoint: c.Endpoints[i%len(c.Endpoints)]}
 		if err := conn.dial(ctx); err != nil {
@@ -85,7 +85,21 @@ func (l *Load) Filled(ctx context.Context) (bool, error) {
 	x.body = fmt.Appendf(nil, `{"key":"%s","range_end":"%s","count_only":true}`,
 		base64.StdEncoding.EncodeToString(l.Keys.AppendKey(nil, 0)), base64.StdEncoding.EncodeToString(l.Keys.End()))
 	err := l.post(ctx, x, "/v3/kv/range")
-	return bytes.Contains(x.answer, fmt.Appendf(nil, `"count":"%d"`, l.Keys.Count())), err
+	if err != nil || !bytes.Contains(x.answer, fmt.Appendf(nil, `"count":"%d"`, l.Keys.Count())) {
+		return false, err
+	}
+	err = l.get(ctx, x, l.Keys.Count()-1)
+	if errors.Is(err, errNoKey) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var found struct{ Kvs []struct{ Value []byte } }
+	if err := json.Unmarshal(x.answer, &found); err != nil {
+		return false, fmt.Errorf("cannot read an answer: %w", err)
+	}
+	return len(found.Kvs) == 1 && len(found.Kvs[0].Value) == l.Keys.ValueBytes(), nil
 }
 
 // Client is drive.Load's.
@@ -148,11 +162,7 @@ func (l *Load) post(ctx context.Context, x *exchange, path string) error {
 func (l *Load) filler(_ int, random *rand.Rand) drive.Call {
 	x := &exchange{}
 	return func(ctx context.Context, _ time.Time) error {
-		n := l.filled.Add(1) - 1
-		if n >= int64(l.Keys.Count()) {
-			return drive.Exhausted()
-		}
-		return l.put(ctx, x, int(n), l.Keys.Value(random))
+		return l.fill.Next(ctx, func(n int) error { return l.put(ctx, x, n, l.Keys.Value(random)) })
 	}
 }
 
@@ -215,7 +225,9 @@ func (c *conn) post(ctx context.Context, x *exchange, path string) error {
 		}
 	}
 	keep := false
-	unhook := context.AfterFunc(ctx, func() { _ = c.nc.SetDeadline(time.Unix(1, 0)) }) // ends what waits
+	nc := c.nc // the hook may run when close has taken it from c
+	// The hook ends what waits.
+	unhook := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		keep = unhook() && keep
 		if !keep {
@@ -227,10 +239,13 @@ func (c *conn) post(ctx context.Context, x *exchange, path string) error {
 	b = append(strconv.AppendInt(b, int64(len(x.body)), 10), "\r\n\r\n"...)
 	b = append(b, x.body...)
 	x.request = b
-	if err := c.nc.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if _, err := c.nc.Write(x.request); err != nil {
+	if ctx.Err() != nil { // the hook may have run before, and its deadline is undone
+		return context.Cause(ctx)
+	}
+	if _, err := nc.Write(x.request); err != nil {
 		return err
 	}
 	response, err := http.ReadResponse(c.in, nil)

@@ -1,16 +1,19 @@
 package httpload
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -75,6 +78,35 @@ func TestAnswers(t *testing.T) {
 	require.ErrorContains(t, err, "dance")
 }
 
+// Keys are there if there are as many as are asked for, with values of that length.
+func TestFilled(t *testing.T) {
+	for _, c := range []struct {
+		count, row string
+		want       bool
+	}{
+		{`{"count":"10"}`, `{"kvs":[{"value":"YWJj"}],"count":"1"}`, true},
+		{`{"count":"9"}`, `{"kvs":[{"value":"YWJj"}],"count":"1"}`, false},
+		{`{}`, `{}`, false},
+		{`{"count":"10"}`, `{"kvs":[{"value":"YWI="}],"count":"1"}`, false},
+		{`{"count":"10"}`, `{"kvs":[{}],"count":"1"}`, false},
+		{`{"count":"10"}`, `{}`, false},
+	} {
+		l := open(t.Context(), t, "get", func(w http.ResponseWriter, r *http.Request) {
+			b, err := io.ReadAll(r.Body)
+			switch {
+			case err != nil:
+			case strings.Contains(string(b), "count_only"):
+				fmt.Fprint(w, c.count)
+			default:
+				fmt.Fprint(w, c.row)
+			}
+		})
+		filled, err := l.Filled(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, c.want, filled, c)
+	}
+}
+
 // The end of the context ends calls that a server leaves unanswered.
 func TestCancelEndsCalls(t *testing.T) {
 	over := make(chan struct{})
@@ -92,4 +124,53 @@ func TestCancelEndsCalls(t *testing.T) {
 	cancel(errors.New("enough"))
 	require.Error(t, <-done)
 	close(over)
+}
+
+// A cancel that comes when a call is about to end, or has just ended, hurts nobody. The race
+// detector looks on.
+func TestCancelWhileCallsComplete(t *testing.T) {
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var n atomic.Int64
+		l := open(t.Context(), t, "get", func(w http.ResponseWriter, _ *http.Request) {
+			if n.Add(1) == 5 {
+				cancel()
+			}
+			fmt.Fprint(w, `{"kvs":[{}]}`)
+		})
+		var r measure.Recorder
+		_, err := drive.Run(ctx, l, drive.Pace{Clients: 4, Duration: time.Hour}, &r)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Empty(t, r.Errors())
+	}
+}
+
+// cancelled is a connection whose call is cancelled just before it is given its deadline.
+type cancelled struct {
+	net.Conn
+	cancel func()
+	past   chan struct{} // closed once the cancel has set its deadline
+}
+
+func (c *cancelled) SetDeadline(at time.Time) error {
+	if at.Before(time.Now()) {
+		defer close(c.past)
+		return c.Conn.SetDeadline(at)
+	}
+	c.cancel()
+	<-c.past
+	return c.Conn.SetDeadline(at)
+}
+
+// The deadline of a call does not undo the cancel that came before it.
+func TestCancelBeforeTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		enough := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		nc := &cancelled{Conn: near, cancel: func() { cancel(enough) }, past: make(chan struct{})}
+		c := &conn{endpoint: "pipe", nc: nc, in: bufio.NewReader(near)}
+		require.ErrorIs(t, c.post(ctx, &exchange{}, "/"), enough)
+	})
 }

@@ -38,6 +38,9 @@ func New(prefix string, count, valueBytes int) *Space {
 // Count is how many keys there are.
 func (s *Space) Count() int { return s.count }
 
+// ValueBytes is the length of every value.
+func (s *Space) ValueBytes() int { return len(s.values[0]) }
+
 // Prefix is what keys begin with.
 func (s *Space) Prefix() string { return s.prefix }
 

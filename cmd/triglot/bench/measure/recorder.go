@@ -17,7 +17,15 @@ type Recorder struct {
 	mu     sync.Mutex // guards errors
 	errors map[string]int64
 	failed atomic.Int64
+
+	// Of the calls of an open loop: how many began, how many of them late, and how late the
+	// latest.
+	began, late, latest atomic.Int64
 }
+
+// LateFrom is how late a call of an open loop begins that began late: less is what a timer,
+// and a goroutine that is ready to run, take now and then.
+const LateFrom = time.Millisecond
 
 // stripe is a histogram that is counted up by several goroutines.
 type stripe struct {
@@ -34,12 +42,32 @@ func (r *Recorder) Observe(client int, latency time.Duration, n int64) {
 	s.counts[bucketOf(latency)].Add(1)
 	s.sum.Add(int64(latency))
 	s.done.Add(n)
+	raise(&s.max, int64(latency))
+}
+
+// raise makes a number that others raise, too, at least n.
+func raise(number *atomic.Int64, n int64) {
 	for {
-		longest := s.max.Load()
-		if int64(latency) <= longest || s.max.CompareAndSwap(longest, int64(latency)) {
+		most := number.Load()
+		if n <= most || number.CompareAndSwap(most, n) {
 			return
 		}
 	}
+}
+
+// Began counts a call of an open loop, that began so much later than it was to.
+func (r *Recorder) Began(late time.Duration) {
+	r.began.Add(1)
+	if late >= LateFrom {
+		r.late.Add(1)
+		raise(&r.latest, int64(late))
+	}
+}
+
+// Late is the share of an open loop's calls that began LateFrom late or more, 0 to 1, and how
+// late the latest of them began.
+func (r *Recorder) Late() (share float64, latest time.Duration) {
+	return float64(r.late.Load()) / float64(max(r.began.Load(), 1)), time.Duration(r.latest.Load())
 }
 
 // Fail counts an operation that failed.

@@ -8,12 +8,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/triglot/triglot/cmd/triglot/bench/drive"
 	"github.com/triglot/triglot/cmd/triglot/bench/keyspace"
 	"github.com/triglot/triglot/cmd/triglot/bench/measure"
 	"github.com/triglot/triglot/frontends/zk/jute"
@@ -202,6 +204,49 @@ func TestWrongAnswersAreErrors(t *testing.T) {
 	}
 	_, err := New(t.Context(), "dance", Config{Keys: keyspace.New("p/", 1, 1)})
 	require.ErrorContains(t, err, "dance")
+}
+
+// Znodes with data of another length are not those that are asked for.
+func TestFilled(t *testing.T) {
+	for length, want := range map[int]bool{0: false, 31: false, 32: true} {
+		s := &server{t: t, welcome: opened, answer: func(nc net.Conn, xid int32, op wire.OpCode, _ []byte) error {
+			if op == wire.OpGetData {
+				return reply(nc, xid, wire.OK, jute.AppendBuffer(nil, make([]byte, length)))
+			}
+			return reply(nc, xid, wire.OK, nil)
+		}}
+		filled, err := open(t.Context(), t, s, "get", Config{Connections: 1}).Filled(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, filled, length)
+	}
+}
+
+// A fill that is broken off does not look like a whole one: the last znode is not there. Here
+// the server leaves all that is made before it unanswered.
+func TestAFillThatIsBrokenOff(t *testing.T) {
+	made := make(chan struct{}, 10)
+	s := &server{t: t, welcome: opened, answer: func(nc net.Conn, xid int32, op wire.OpCode, body []byte) error {
+		if op != wire.OpCreate {
+			return reply(nc, xid, wire.OK, nil)
+		}
+		if strings.Contains(string(body), "/0000000009") {
+			t.Error("the last znode was made")
+		}
+		made <- struct{}{}
+		return nil
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	l := open(ctx, t, s, Fill, Config{Connections: 10})
+	done := make(chan error)
+	go func() {
+		_, err := drive.Run(ctx, l, drive.Pace{Clients: 10, Ops: 10}, &measure.Recorder{})
+		done <- err
+	}()
+	for range 9 {
+		<-made
+	}
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
 }
 
 // A one-time watch that fires twice is an error.

@@ -65,8 +65,9 @@ type Load struct {
 	mu    sync.Mutex // guards conns until New returns
 	conns []*conn
 
-	filled, made atomic.Int64 // the next znode to fill, and to create
-	storm        *storm       // if it is one
+	fill  *drive.Filler
+	made  atomic.Int64 // the next znode to create
+	storm *storm       // if it is one
 
 	cancel context.CancelFunc
 	unhook func() bool // from the end of New's context
@@ -79,7 +80,8 @@ func New(ctx context.Context, name string, c Config) (*Load, error) {
 	if !ok {
 		return nil, fmt.Errorf("no load of ZooKeeper's protocol is called %q", name)
 	}
-	l := &Load{Config: c, kind: k, root: rootOf(c.Keys.Prefix()), run: strconv.FormatInt(time.Now().UnixNano(), 36)}
+	l := &Load{Config: c, kind: k, root: rootOf(c.Keys.Prefix()), fill: drive.NewFiller(c.Keys.Count())}
+	l.run = strconv.FormatInt(time.Now().UnixNano(), 36)
 	if k.delivers {
 		l.storm = newStorm(c.Watchers)
 	}
@@ -139,16 +141,17 @@ func (l *Load) ping(ctx context.Context) {
 // Delivers is drive.Load's.
 func (l *Load) Delivers() bool { return l.kind.delivers }
 
-// Filled is drive.Load's: znodes are made in order, so that the last is there at the end.
+// Filled is drive.Load's. The last znode is made last: if it is there, all are.
 func (l *Load) Filled(context.Context) (bool, error) {
 	if !l.kind.needsKeys {
 		return true, nil
 	}
-	err := l.conns[0].do(getOf(l.pathOf(l.Keys.Count() - 1)))
+	last := getOf(l.pathOf(l.Keys.Count() - 1))
+	err := l.conns[0].do(last)
 	if errors.Is(err, wire.NoNode) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil && int(last.first) == l.Keys.ValueBytes(), err
 }
 
 // Prepare is drive.Load's.

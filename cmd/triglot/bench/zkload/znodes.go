@@ -120,17 +120,15 @@ func (l *Load) makePlaces(ctx context.Context) error {
 // filler makes every znode of the key space once, or sets it if it is there.
 func (l *Load) filler(i int, random *rand.Rand) drive.Call {
 	conn, c := l.conns[i%len(l.conns)], &call{}
-	return func(context.Context, time.Time) error {
-		n := l.filled.Add(1) - 1
-		if n >= int64(l.Keys.Count()) {
-			return drive.Exhausted()
-		}
-		path, value := l.pathOf(int(n)), l.Keys.Value(random)
-		err := conn.do(c.create(path, value, wire.Persistent))
-		if errors.Is(err, wire.NodeExists) {
-			err = conn.do(c.set(path, value))
-		}
-		return err
+	return func(ctx context.Context, _ time.Time) error {
+		return l.fill.Next(ctx, func(n int) error {
+			path, value := l.pathOf(n), l.Keys.Value(random)
+			err := conn.do(c.create(path, value, wire.Persistent))
+			if errors.Is(err, wire.NodeExists) {
+				err = conn.do(c.set(path, value))
+			}
+			return err
+		})
 	}
 }
 
@@ -168,10 +166,9 @@ func (l *Load) setter(i int, random *rand.Rand) drive.Call {
 
 func (l *Load) getter(i int, random *rand.Rand) drive.Call {
 	conn, c := l.conns[i%len(l.conns)], &call{}
-	size := len(l.Keys.Value(random))
 	return func(context.Context, time.Time) error {
 		err := conn.do(c.get(l.pathOf(l.Keys.Any(random)), false))
-		return expect(err, "bytes of data", int(c.first), size)
+		return expect(err, "bytes of data", int(c.first), l.Keys.ValueBytes())
 	}
 }
 
