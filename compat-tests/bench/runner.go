@@ -186,7 +186,7 @@ func order(roles []string, round int) []string {
 func describePair(round int, p pair, peer string) string {
 	ours, theirs := p.Samples[roleTriglot], p.Samples[peer]
 	text := fmt.Sprintf("pair %d: CPU %.1f / %.1f us = %.2f, %.0f / %.0f ops/s = %.2f, p99 %.2f / %.2f ms; foreign %.0f %%", round+1,
-		ours.CPU, theirs.CPU, ratio(ours.CPU, theirs.CPU), ours.Rate, theirs.Rate, ratio(ours.Rate, theirs.Rate),
+		ours.spent(), theirs.spent(), cpuRatio.compare(ours, theirs), ours.Rate, theirs.Rate, ratio(ours.Rate, theirs.Rate),
 		ours.P99/1000, theirs.P99/1000, 100*p.foreign())
 	if p.Busy {
 		text += fmt.Sprintf(" (busy after %d tries)", p.Tries)
