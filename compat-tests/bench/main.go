@@ -257,7 +257,7 @@ func listCells(w io.Writer, r *runner, chosen []cell) error {
 		if err != nil {
 			return err
 		}
-		text := "about " + one.forecast(r.pairs, len(r.roles(one))).String()
+		text := "about " + one.forecast(r.pairs, r.roles(one)).String()
 		if kept != nil {
 			text = "kept from " + kept.Ended.Format(time.DateTime)
 		}

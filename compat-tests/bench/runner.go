@@ -80,7 +80,7 @@ func (r *runner) forecast(cells []cell) (time.Duration, error) {
 			return 0, err
 		}
 		if done == nil || r.again {
-			total += c.forecast(r.pairs, len(r.roles(c)))
+			total += c.forecast(r.pairs, r.roles(c))
 		}
 	}
 	return total, nil
