@@ -109,15 +109,20 @@ func (r *runner) run(ctx context.Context, cells []cell) (map[string]*record, err
 			continue
 		}
 		fmt.Fprintf(r.log, "[%d/%d] %s; about %s to go\n", i+1, len(cells), c, left.Round(time.Second))
-		measured, err := r.cell(ctx, c)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c, err))
-			fmt.Fprintf(r.log, "  FAILED: %v\n", err)
-			continue
+		measured, failed := r.cell(ctx, c)
+		if measured != nil { // all pairs are there, even if a server then did not end well
+			records[c.Name] = measured
+			kept, err := r.store.save(measured)
+			if err != nil {
+				return records, errors.Join(append(errs, failed, err)...)
+			}
+			if !kept {
+				fmt.Fprintf(r.log, "  not kept: what there is has more pairs\n")
+			}
 		}
-		records[c.Name] = measured
-		if err := r.store.save(measured); err != nil {
-			return records, err
+		if failed != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c, failed))
+			fmt.Fprintf(r.log, "  FAILED: %v\n", failed)
 		}
 	}
 	return records, errors.Join(errs...)

@@ -130,6 +130,29 @@ func TestACellThatFailsDoesNotStopTheOthers(t *testing.T) {
 	require.Equal(t, []string{putCell.Name}, f.opened, "it is tried again")
 }
 
+func TestAServerThatDoesNotEndWellTakesNothingAway(t *testing.T) {
+	f := newFakeBench(t)
+	f.failed = errBroken
+	records, err := f.run(t.Context(), []cell{putCell, getCell})
+	require.ErrorIs(t, err, errBroken, "it is said")
+	require.Len(t, records, 2)
+	require.Equal(t, 2, f.closed)
+	kept, err := f.finished(putCell)
+	require.NoError(t, err)
+	require.NotNil(t, kept, "and what was measured is kept")
+}
+
+func TestFewerPairsReplaceNothing(t *testing.T) {
+	f := newFakeBench(t)
+	f.measured(t, putCell)
+	f.again, f.pairs = true, 2
+	require.Len(t, f.measured(t, putCell)[putCell.Name].Pairs, 2)
+	f.pairs = 1
+	kept, err := f.finished(putCell)
+	require.NoError(t, err)
+	require.Len(t, kept.Pairs, 3)
+}
+
 func TestAnotherBuildTakesThePeersPlace(t *testing.T) {
 	f := newFakeBench(t)
 	f.against, f.pairs = roleAgainst, 1

@@ -74,21 +74,26 @@ func (s store) load(c cell, key string) (*record, error) {
 	return r, nil
 }
 
-// save keeps a record; a file that has its name is complete.
-func (s store) save(r *record) error {
+// save keeps a record, unless there is one of more pairs, which is worth more; a file that has
+// its name is complete.
+func (s store) save(r *record) (kept bool, err error) {
+	old, err := s.load(r.Cell, r.Key)
+	if err != nil || old != nil && len(old.Pairs) > len(r.Pairs) {
+		return false, err
+	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return err
+		return false, err
 	}
 	path := s.path(r.Cell, r.Key)
 	partial := path + ".partial"
 	if err := os.WriteFile(partial, append(text, '\n'), 0o644); err != nil {
-		return err
+		return false, err
 	}
-	return os.Rename(partial, path)
+	return true, os.Rename(partial, path)
 }
 
 // hashOf is the hash of a file, short.
