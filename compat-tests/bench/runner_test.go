@@ -78,6 +78,8 @@ func TestWhatIsKeptIsForOneBinaryAndOneDefinition(t *testing.T) {
 	measures(false, "the forecast is no part of it", func(_ *fakeBench, c *cell) { c.seconds = 99 })
 	measures(true, "another build", func(f *fakeBench, _ *cell) { f.ids.Triglot = "def" })
 	measures(true, "another client", func(f *fakeBench, _ *cell) { f.ids.Client = "def" })
+	measures(true, "another null server", func(f *fakeBench, _ *cell) { f.ids.Bench = "def" })
+	measures(false, "ZooKeeper's Java", func(f *fakeBench, _ *cell) { f.ids.Java = "21" })
 	measures(true, "another etcd", func(f *fakeBench, _ *cell) { f.ids.Peers = map[string]string{roleEtcd: "3.8"} })
 	measures(true, "more work", func(_ *fakeBench, c *cell) { c.Ops++ })
 	measures(true, "other flags", func(_ *fakeBench, c *cell) { c.Flags = []string{"--limit", "1"} })
