@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,21 +206,6 @@ func TestArguments(t *testing.T) {
 	at.null = true
 	require.Contains(t, strings.Join(zkCell("set", 1, 5, 1).many().fillArgs(at), " "), "--keys 10000 ", "a null server is no store")
 	require.Contains(t, strings.Join(httpCell("get", 1, 5, 1).fillArgs(at), " "), "put --protocol etcd", "the gateway's keys are etcd's")
-}
-
-func TestFlagsThatMakeNoSense(t *testing.T) {
-	for _, args := range [][]string{
-		{"-pairs", "0"}, {"-tries", "0"}, {"-scale", "0"}, {"-scale", "2"}, {"-dance"}, {"extra"},
-	} {
-		_, err := parseFlags(args, io.Discard)
-		require.Error(t, err, "%v", args)
-	}
-	c, err := parseFlags([]string{"-only", "^zookeeper/", "-scale", "0.01"}, io.Discard)
-	require.NoError(t, err)
-	chosen, err := c.cells()
-	require.NoError(t, err)
-	require.Equal(t, "zookeeper", chosen[0].Protocol)
-	require.Less(t, chosen[0].Ops, 1000)
 }
 
 func TestLarder(t *testing.T) {
