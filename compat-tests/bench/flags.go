@@ -40,7 +40,7 @@ func parseFlags(args []string, usage io.Writer) (*config, error) {
 	flags.Float64Var(&c.scale, "scale", 1, "how much of each cell's keys and operations: 0.01 shows that it runs at all")
 	flags.BoolVar(&c.again, "again", false, "measure what is finished once more")
 	flags.BoolVar(&c.list, "list", false, "list the cells, what is kept of them and the forecast, and measure nothing")
-	flags.BoolVar(&c.short, "short", false, "the guard against regressions: five cells in under five minutes")
+	flags.BoolVar(&c.short, "short", false, "the guard against regressions: five cells in under three minutes")
 	flags.BoolVar(&c.page, "page", false, "write the page from what is kept, and measure nothing")
 	flags.StringVar(&c.out, "out", "", "the page; docs/benchmarks.md if empty, - for none")
 	flags.StringVar(&c.dir, "dir", "", "where results and data directories are; .build/bench if empty; choose a real disk")
