@@ -144,13 +144,26 @@ func (r *record) paired(a, b string, f func(a, b sample) float64) (spread, bool)
 
 // median is the median of a figure of one server.
 func (r *record) median(role string, f func(sample) float64) float64 {
+	return spreadOf(r.values(role, f)).Median
+}
+
+func (r *record) mean(role string, f func(sample) float64) float64 {
+	sum, values := 0.0, r.values(role, f)
+	for _, value := range values {
+		sum += value
+	}
+	return sum / float64(max(1, len(values)))
+}
+
+// values are a figure of one server in all pairs.
+func (r *record) values(role string, f func(sample) float64) []float64 {
 	var values []float64
 	for _, p := range r.Pairs {
 		if s, measured := p.Samples[role]; measured {
 			values = append(values, f(s))
 		}
 	}
-	return spreadOf(values).Median
+	return values
 }
 
 // pooledCPU is the ratio of all the CPU that two servers took in all pairs, the work put off
