@@ -184,8 +184,11 @@ func (c cell) describe() string {
 	default:
 		text += fmt.Sprintf(", %d clients", c.Clients)
 	}
-	if c.Keys == manyKeys {
+	switch {
+	case c.Keys == manyKeys:
 		text += ", 1M keys"
+	case c.Keys > fewKeys:
+		text += fmt.Sprintf(", %d keys", c.Keys)
 	}
 	if c.Behind > 0 {
 		text += fmt.Sprintf(", %d revisions behind", c.Behind)

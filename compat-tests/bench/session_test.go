@@ -208,6 +208,12 @@ func TestArguments(t *testing.T) {
 	require.Contains(t, strings.Join(httpCell("get", 1, 5, 1).fillArgs(at), " "), "put --protocol etcd", "the gateway's keys are etcd's")
 }
 
+func TestACellSaysWhatItIs(t *testing.T) {
+	require.Equal(t, "range-stream, 1 client, 100000 keys", etcdCell("range-stream", 1, 10, 3).keys(100_000).describe())
+	require.Equal(t, "get, 1000 clients, 1M keys", etcdCell("get", 1000, 10, 3).many().describe())
+	require.Equal(t, "range, 1 client, 500 limit", etcdCell("range", 1, 10, 3).with("--limit", "500").describe())
+}
+
 func TestLarder(t *testing.T) {
 	l := larder{dir: filepath.Join(t.TempDir(), "filled")}
 	c := etcdCell("get", 1, 1, 1).many()
