@@ -154,7 +154,7 @@ zkoracle: need-go need-java build ## the diff against a real ZooKeeper: SEEDS=20
 	cd compat-tests && $(GO) test -timeout 60m -count=1 ./zkoracle/... -args -seeds $(or $(SEEDS),20) -steps $(or $(STEPS),8600)
 
 .PHONY: bench
-bench: need-go need-java ## beside stock etcd and ZooKeeper, into docs/benchmarks.md; 80 minutes, resumable
+bench: need-go need-java ## beside stock etcd and ZooKeeper, into docs/benchmarks.md; 100 minutes, resumable
 	cd compat-tests && $(GO) run ./bench $(ARGS)
 
 .PHONY: bench-short

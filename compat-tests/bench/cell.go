@@ -47,6 +47,9 @@ type cell struct {
 	Members int `json:"members"`
 	// Null is the null server that is measured beside, "" if none.
 	Null string `json:"null,omitempty"`
+	// Warm is how long ZooKeeper is loaded at the beginning, before all servers have run the
+	// load once.
+	Warm time.Duration `json:"warm_ns,omitempty"`
 	// Cold leaves out the short warm-up before each run; the one at the beginning stays.
 	Cold bool `json:"cold,omitempty"`
 
@@ -66,20 +69,42 @@ func (c cell) peer() string {
 	return roleEtcd
 }
 
-// warmOps is how many operations the warm-up before a run makes.
-func (c cell) warmOps() int { return max(1, c.Ops/5) }
+// warmPart is the part of a run's operations that the warm-up before it makes: a fifth.
+const warmPart = 5
+
+func (c cell) warmOps() int { return max(1, c.Ops/warmPart) }
+
+// warmLoad is the load that warms ZooKeeper up: the cell's, but where that would leave it
+// with millions of znodes, which no other server of the cell has, one that goes the same way.
+func (c cell) warmLoad() string {
+	if c.Load == "create" {
+		return "set"
+	}
+	return c.Load
+}
+
+// writes says that each operation of the load must be in a synced log before it is answered.
+func (c cell) writes() bool {
+	return slices.Contains([]string{"put", "txn", "set", "create", "multi", "watch-fanout", "watch-keys", "ephemeral-churn"}, c.Load)
+}
 
 // phase is what a run of the tool is for.
 type phase struct {
-	ops  int
-	seed int
+	ops int
+	// lasting is how long it runs, instead of so many operations, if it is not 0.
+	lasting time.Duration
+	seed    int
 	// grace is how long the tool waits at most until the server is quiet.
 	grace time.Duration
 }
 
 // args are the tool's arguments for a run on a server.
 func (c cell) args(t *target, p phase) []string {
-	args := append(c.common(c.Load, c.Protocol, t), "--ops", strconv.Itoa(p.ops), "--seed", strconv.Itoa(p.seed), "--grace", p.grace.String())
+	much := []string{"--ops", strconv.Itoa(p.ops)}
+	if p.lasting > 0 {
+		much = []string{"--duration", p.lasting.String()}
+	}
+	args := append(append(c.common(c.Load, c.Protocol, t), much...), "--seed", strconv.Itoa(p.seed), "--grace", p.grace.String())
 	if c.Behind > 0 {
 		args = append(args, "--behind", strconv.Itoa(c.Behind))
 	}
@@ -120,18 +145,23 @@ func (c cell) scaled(by float64) cell {
 	part := func(n, least int) int { return min(n, max(least, int(float64(n)*by))) }
 	c.Ops, c.Keys, c.Behind = part(c.Ops, 20), part(c.Keys, 2000), part(c.Behind, 500)
 	c.Flags = slices.Clone(c.Flags)
+	c.Warm = max(min(c.Warm, time.Second), time.Duration(float64(c.Warm)*by))
 	c.seconds = max(0.1, c.seconds*by)
 	return c
 }
 
-// forecast is about how long the cell takes with so many servers.
-func (c cell) forecast(pairs, roles int) time.Duration {
+// forecast is about how long the cell takes with these servers.
+func (c cell) forecast(pairs int, servers []string) time.Duration {
 	const (
 		start = 4.0  // of the servers, and the keys
 		copyS = 20.0 // of a directory with a million keys, and reading it
 		rest  = 2.0  // of a run: the tool's start, and the waits until the server is quiet
 	)
+	roles := len(servers)
 	seconds := start + float64(roles)*c.seconds
+	if slices.Contains(servers, roleZooKeeper) {
+		seconds += c.Warm.Seconds()
+	}
 	if c.Kept {
 		seconds += copyS
 	}
@@ -154,8 +184,11 @@ func (c cell) describe() string {
 	default:
 		text += fmt.Sprintf(", %d clients", c.Clients)
 	}
-	if c.Keys == manyKeys {
+	switch {
+	case c.Keys == manyKeys:
 		text += ", 1M keys"
+	case c.Keys > fewKeys:
+		text += fmt.Sprintf(", %d keys", c.Keys)
 	}
 	if c.Behind > 0 {
 		text += fmt.Sprintf(", %d revisions behind", c.Behind)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -52,6 +53,12 @@ func fakeTool(args []string) int {
 			return 2
 		}
 	}
+	if text := os.Getenv("FAKE_BENCH_NEIGHBOUR"); text != "" {
+		if err := busyNeighbour(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if args[0] == "hang" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
@@ -62,11 +69,47 @@ func fakeTool(args []string) int {
 	return 0
 }
 
+// busyNeighbour keeps the null server "PID ADDRESS" of ZooKeeper's protocol at work until it has
+// used half a second of CPU: it stands for a server that does what it has put off.
+func busyNeighbour(text string) error {
+	var pid int
+	var address string
+	if _, err := fmt.Sscan(text, &pid, &address); err != nil {
+		return err
+	}
+	nc, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	go func() { // ends with the process
+		_, _ = io.Copy(io.Discard, nc)
+	}()
+	frames := appendField(nil, append(make([]byte, 44), 0)) // the handshake: all zeros, and a field that is empty
+	for range 1000 {
+		frames = append(frames, appendField(nil, []byte{0, 0, 0, 9, 0, 0, 0, 11})...) // pings
+	}
+	before, err := cpuOf(pid)
+	if err != nil {
+		return err
+	}
+	for now := before; now-before < 500*time.Millisecond; {
+		if _, err := nc.Write(frames); err != nil {
+			return err
+		}
+		frames = frames[len(frames)-1000*12:]
+		if now, err = cpuOf(pid); err != nil {
+			return err
+		}
+	}
+	return nc.Close()
+}
+
 // fakeSession says what a test has laid down, and notes what it is asked.
 type fakeSession struct {
 	asked  *[]string
 	answer func(role string, seed int) (sample, error)
 	closed *int
+	failed error // of close
 }
 
 func (f fakeSession) measure(_ context.Context, role string, seed int) (sample, error) {
@@ -76,7 +119,7 @@ func (f fakeSession) measure(_ context.Context, role string, seed int) (sample, 
 
 func (f fakeSession) close() error {
 	*f.closed++
-	return nil
+	return f.failed
 }
 
 // fakeBench is a runner on fake sessions.
@@ -85,6 +128,7 @@ type fakeBench struct {
 	asked  []string
 	opened []string
 	closed int
+	failed error // of the sessions' end
 	answer func(c cell, role string, seed int) (sample, error)
 }
 
@@ -108,7 +152,7 @@ func newFakeBench(t *testing.T) *fakeBench {
 		},
 		open: func(_ context.Context, c cell, _ []string) (session, error) {
 			f.opened = append(f.opened, c.Name)
-			return fakeSession{asked: &f.asked, closed: &f.closed, answer: func(role string, seed int) (sample, error) { return f.answer(c, role, seed) }}, nil
+			return fakeSession{asked: &f.asked, closed: &f.closed, failed: f.failed, answer: func(role string, seed int) (sample, error) { return f.answer(c, role, seed) }}, nil
 		},
 	}
 	return f

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/buildinfo"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,14 +21,40 @@ type machine struct {
 	MemoryGiB int    `json:"memory_gib"`
 	Kernel    string `json:"kernel"`
 	Java      string `json:"java"`
-	Go        string `json:"go"`
-	// Commit is the one that Triglot was built from, as git describes it.
+	// Go is the version that Triglot was built with, and Commit what it was built from, as git
+	// describes it.
+	Go     string `json:"go"`
 	Commit string `json:"commit"`
 }
 
+// machine says what this is, and what Triglot was built from: the tree, or, of a binary that was
+// given, what it says itself.
+func (c *config) machine(rig *rig, root string) machine {
+	m := thisMachine()
+	m.Java = rig.ids.Java
+	m.Commit = "binary " + rig.ids.Triglot
+	if info, err := buildinfo.ReadFile(rig.starter.binaries[roleTriglot]); err == nil {
+		m.Go = info.GoVersion
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				m.Commit = s.Value
+			}
+		}
+	}
+	if c.triglot != "" {
+		return m
+	}
+	describe := exec.Command("git", "describe", "--tags", "--always", "--dirty")
+	describe.Dir = root
+	if out, err := describe.Output(); err == nil {
+		m.Commit = strings.TrimSpace(string(out))
+	}
+	return m
+}
+
 // thisMachine asks the machine. What it does not say is left empty.
-func thisMachine(root string) machine {
-	m := machine{Cores: runtime.NumCPU(), Go: runtime.Version()}
+func thisMachine() machine {
+	m := machine{Cores: runtime.NumCPU()}
 	m.CPU = lineOf("/proc/cpuinfo", "model name")
 	var kib int
 	if _, err := fmt.Sscanf(lineOf("/proc/meminfo", "MemTotal"), "%d", &kib); err == nil {
@@ -36,16 +63,17 @@ func thisMachine(root string) machine {
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(text))
 	}
-	if out, err := exec.Command("java", "-version").CombinedOutput(); err == nil {
-		first, _, _ := strings.Cut(string(out), "\n")
-		m.Java = strings.ReplaceAll(first, `"`, "")
-	}
-	describe := exec.Command("git", "describe", "--tags", "--always", "--dirty")
-	describe.Dir = root
-	if out, err := describe.Output(); err == nil {
-		m.Commit = strings.TrimSpace(string(out))
-	}
 	return m
+}
+
+// javaVersion is what the Java that runs ZooKeeper calls itself, "" if there is none.
+func javaVersion() string {
+	out, err := exec.Command("java", "-version").CombinedOutput()
+	if err != nil {
+		return ""
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return strings.ReplaceAll(first, `"`, "")
 }
 
 // lineOf is what stands behind "name:" in a file.

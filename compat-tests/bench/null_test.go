@@ -2,14 +2,23 @@ package main
 
 import (
 	"encoding/binary"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/triglot/triglot/compat-tests/server"
 )
 
 func startNullT(t *testing.T, name, protocol string) string {
@@ -36,6 +45,46 @@ func TestNullServers(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, got.Kvs)
 	}
+}
+
+// TestNullServersAreAsTriglotIs ties what null servers set to what Triglot does.
+func TestNullServersAreAsTriglotIs(t *testing.T) {
+	root, err := server.Root()
+	require.NoError(t, err)
+	options := constantsOf(t, filepath.Join(root, "frontends", "etcdv3", "options.go"))
+	resources := constantsOf(t, filepath.Join(root, "cmd", "triglot", "resources.go"))
+	require.Equal(t, options["streamWindow"], strconv.Itoa(nullStreamWindow))
+	require.Equal(t, options["connWindow"], strconv.Itoa(nullConnWindow))
+	require.Equal(t, options["streamWorkers"], strconv.Itoa(nullWorkers))
+	require.Equal(t, options["ioBuffer"], strconv.Itoa(nullBuffer))
+	require.Equal(t, resources["gcPercent"], strconv.Itoa(nullGCPercent))
+	own, err := os.ReadFile("default.pgo")
+	require.NoError(t, err)
+	theirs, err := os.ReadFile(filepath.Join(root, "cmd", "triglot", "default.pgo"))
+	require.NoError(t, err)
+	require.Equal(t, theirs, own, "the compiler optimizes both by the same profile")
+}
+
+// constantsOf are the constants of a source file that need no other ones, by name.
+func constantsOf(t *testing.T, path string) map[string]string {
+	t.Helper()
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, path, nil, 0)
+	require.NoError(t, err)
+	found := map[string]string{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, is := n.(*ast.ValueSpec)
+		if !is {
+			return true
+		}
+		for i, value := range spec.Values {
+			if is, err := types.Eval(files, nil, token.NoPos, types.ExprString(value)); err == nil && is.Value != nil {
+				found[spec.Names[i].Name] = is.Value.ExactString()
+			}
+		}
+		return false
+	})
+	return found
 }
 
 // zkTester speaks ZooKeeper's protocol frame by frame.

@@ -40,6 +40,12 @@ func TestPage(t *testing.T) {
 			one.Samples[zkNullName] = one.Samples[nullTuned]
 		}
 	}
+	late := p.records[putCell.Name].Pairs[0].Samples[roleTriglot]
+	late.Later, late.PerSync = 9, 12
+	p.records[putCell.Name].Pairs[0].Samples[roleTriglot] = late
+	for _, one := range p.records[zk.Name].Pairs {
+		one.Samples[roleTriglot] = sample{Ops: 1, Rate: 200, P50: 1, P99: 1}
+	}
 	p.records[getCell.Name].Pairs[0].Busy = true
 	noted := p.records[getCell.Name].Pairs[1].Samples[roleEtcd]
 	noted.Notes = []string{"something else was measured"}

@@ -77,13 +77,14 @@ func parseBusy(stat []byte) (time.Duration, error) {
 
 // onlooker tells how much of the machine others take.
 type onlooker struct {
-	pids  []int // of the servers, measured or idle
+	pids  []int // of the server that is measured, and of this process
 	began time.Time
 	busy  time.Duration
 	known time.Duration
 }
 
-// look begins to watch the machine beside the servers of the given ids and this process.
+// look begins to watch the machine beside the server of the given ids and this process. Other
+// servers of the session are others: what they have put off is not to fall into its turn.
 func look(pids []int) (*onlooker, error) {
 	o := &onlooker{pids: append([]int{os.Getpid()}, pids...), began: time.Now()}
 	var err error

@@ -119,9 +119,9 @@ func writeParts(ctx context.Context, samples, path, title string, measured sampl
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	_, err = fmt.Fprintf(file, "%s: %.0f ops/s, %.1f us of CPU per operation, %d samples\n\n",
-		title, measured.Rate, measured.CPU+measured.Later, p.total)
+		title, measured.Rate, measured.spent(), p.total)
 	if err != nil {
 		return err
 	}
-	return p.print(file, measured.CPU+measured.Later)
+	return p.print(file, measured.spent())
 }

@@ -80,7 +80,7 @@ func (r *runner) forecast(cells []cell) (time.Duration, error) {
 			return 0, err
 		}
 		if done == nil || r.again {
-			total += c.forecast(r.pairs, len(r.roles(c)))
+			total += c.forecast(r.pairs, r.roles(c))
 		}
 	}
 	return total, nil
@@ -109,15 +109,20 @@ func (r *runner) run(ctx context.Context, cells []cell) (map[string]*record, err
 			continue
 		}
 		fmt.Fprintf(r.log, "[%d/%d] %s; about %s to go\n", i+1, len(cells), c, left.Round(time.Second))
-		measured, err := r.cell(ctx, c)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", c, err))
-			fmt.Fprintf(r.log, "  FAILED: %v\n", err)
-			continue
+		measured, failed := r.cell(ctx, c)
+		if measured != nil { // all pairs are there, even if a server then did not end well
+			records[c.Name] = measured
+			kept, err := r.store.save(measured)
+			if err != nil {
+				return records, errors.Join(append(errs, failed, err)...)
+			}
+			if !kept {
+				fmt.Fprintf(r.log, "  not kept: what there is has more pairs\n")
+			}
 		}
-		records[c.Name] = measured
-		if err := r.store.save(measured); err != nil {
-			return records, err
+		if failed != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c, failed))
+			fmt.Fprintf(r.log, "  FAILED: %v\n", failed)
 		}
 	}
 	return records, errors.Join(errs...)
@@ -186,7 +191,7 @@ func order(roles []string, round int) []string {
 func describePair(round int, p pair, peer string) string {
 	ours, theirs := p.Samples[roleTriglot], p.Samples[peer]
 	text := fmt.Sprintf("pair %d: CPU %.1f / %.1f us = %.2f, %.0f / %.0f ops/s = %.2f, p99 %.2f / %.2f ms; foreign %.0f %%", round+1,
-		ours.CPU, theirs.CPU, ratio(ours.CPU, theirs.CPU), ours.Rate, theirs.Rate, ratio(ours.Rate, theirs.Rate),
+		ours.spent(), theirs.spent(), cpuRatio.compare(ours, theirs), ours.Rate, theirs.Rate, ratio(ours.Rate, theirs.Rate),
 		ours.P99/1000, theirs.P99/1000, 100*p.foreign())
 	if p.Busy {
 		text += fmt.Sprintf(" (busy after %d tries)", p.Tries)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -78,6 +79,8 @@ func TestWhatIsKeptIsForOneBinaryAndOneDefinition(t *testing.T) {
 	measures(false, "the forecast is no part of it", func(_ *fakeBench, c *cell) { c.seconds = 99 })
 	measures(true, "another build", func(f *fakeBench, _ *cell) { f.ids.Triglot = "def" })
 	measures(true, "another client", func(f *fakeBench, _ *cell) { f.ids.Client = "def" })
+	measures(true, "another null server", func(f *fakeBench, _ *cell) { f.ids.Bench = "def" })
+	measures(false, "ZooKeeper's Java", func(f *fakeBench, _ *cell) { f.ids.Java = "21" })
 	measures(true, "another etcd", func(f *fakeBench, _ *cell) { f.ids.Peers = map[string]string{roleEtcd: "3.8"} })
 	measures(true, "more work", func(_ *fakeBench, c *cell) { c.Ops++ })
 	measures(true, "other flags", func(_ *fakeBench, c *cell) { c.Flags = []string{"--limit", "1"} })
@@ -130,6 +133,29 @@ func TestACellThatFailsDoesNotStopTheOthers(t *testing.T) {
 	require.Equal(t, []string{putCell.Name}, f.opened, "it is tried again")
 }
 
+func TestAServerThatDoesNotEndWellTakesNothingAway(t *testing.T) {
+	f := newFakeBench(t)
+	f.failed = errBroken
+	records, err := f.run(t.Context(), []cell{putCell, getCell})
+	require.ErrorIs(t, err, errBroken, "it is said")
+	require.Len(t, records, 2)
+	require.Equal(t, 2, f.closed)
+	kept, err := f.finished(putCell)
+	require.NoError(t, err)
+	require.NotNil(t, kept, "and what was measured is kept")
+}
+
+func TestFewerPairsReplaceNothing(t *testing.T) {
+	f := newFakeBench(t)
+	f.measured(t, putCell)
+	f.again, f.pairs = true, 2
+	require.Len(t, f.measured(t, putCell)[putCell.Name].Pairs, 2)
+	f.pairs = 1
+	kept, err := f.finished(putCell)
+	require.NoError(t, err)
+	require.Len(t, kept.Pairs, 3)
+}
+
 func TestAnotherBuildTakesThePeersPlace(t *testing.T) {
 	f := newFakeBench(t)
 	f.against, f.pairs = roleAgainst, 1
@@ -153,7 +179,7 @@ func TestGuard(t *testing.T) {
 	require.Len(t, f.opened, 5)
 	require.Contains(t, out.take(), "etcd/put/1000")
 
-	cpu = 72 // of a hundred: two of the bars are nearer
+	cpu = 45 // of a hundred: two of the bars are nearer
 	var missed missedError
 	require.ErrorAs(t, runShort(t.Context(), f.runner, &out), &missed)
 	require.Equal(t, missedError(2), missed)
@@ -163,6 +189,31 @@ func TestGuard(t *testing.T) {
 	foreign = 1.3
 	require.NoError(t, runShort(t.Context(), f.runner, &out), "a busy machine is no failure")
 	require.Contains(t, out.take(), "CANNOT TELL: others take 130 %")
+}
+
+// TestTheGuardGuards holds records at 1.5 times of what the guard's limits come from against them;
+// that of getData, which takes so little that it has more room, at 2.5 times.
+func TestTheGuardGuards(t *testing.T) {
+	for _, test := range []struct {
+		cell           string
+		usual, regress float64
+	}{
+		{"etcd/put/1000", 0.44, 1.5},
+		{"etcd/get/1000", 0.30, 1.5},
+		{"etcd/watch-fanout/10", 0.39, 1.5},
+		{"zookeeper/set/1000", 0.34, 1.5},
+		{"zookeeper/get/1000", 0.09, 2.5},
+	} {
+		i := slices.IndexFunc(shortBars, func(b bar) bool { return b.Cells[0] == test.cell })
+		c := shortCells()[i]
+		require.Equal(t, test.cell, c.Name)
+		stands := func(ratio float64) state {
+			return shortBars[i].judge(map[string]*record{test.cell: recorded(c, ratio, 1)}).State
+		}
+		require.Equal(t, met, stands(test.usual), test.cell)
+		require.Equal(t, missed, stands(test.usual*test.regress), test.cell)
+		require.LessOrEqual(t, c.Warm, shortWarm)
+	}
 }
 
 type bufferOf struct{ text string }

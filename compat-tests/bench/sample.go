@@ -14,7 +14,7 @@ type sample struct {
 	P50     float64 `json:"p50_us"`
 	P99     float64 `json:"p99_us"`
 	// CPU is user and system time per operation while the load ran, summed over the members;
-	// Later what was used from then until the server was quiet.
+	// Later what was used from then until the server was quiet. What is compared is their sum.
 	CPU    float64 `json:"cpu_us_per_op"`
 	Later  float64 `json:"later_us_per_op"`
 	Client float64 `json:"client_us_per_op"`
@@ -23,15 +23,19 @@ type sample struct {
 	Written  float64 `json:"written_bytes_per_op"`
 	RSS      float64 `json:"rss_mib"`
 	// PerSync is operations per sync of the log and SyncMicros how long one took on average,
-	// as the first member says; zero of a null server.
+	// as the first member says; zero of a null server. ZooKeeper does not say the latter.
 	PerSync    float64 `json:"ops_per_sync"`
-	SyncMicros float64 `json:"sync_us"`
+	SyncMicros float64 `json:"sync_us,omitempty"`
 	// Foreign is the CPU time of neither the servers nor the client, with what the hypervisor
 	// took, as a share of one core: 1 is one core.
 	Foreign float64 `json:"foreign_share"`
 	// Notes say what the tool did otherwise than it was asked to.
 	Notes []string `json:"notes,omitempty"`
 }
+
+// spent is all the CPU time that the load caused, per operation: what a server puts off it has
+// to do all the same.
+func (s sample) spent() float64 { return s.CPU + s.Later }
 
 // pair is a round: each server of the cell once. Tries is how often it was measured until the
 // machine was quiet enough; Busy says that it never was, and that this is the quietest try.
@@ -50,8 +54,9 @@ func (p pair) foreign() float64 {
 	return most
 }
 
-// spread is the median of some figures with the least and the greatest. Of seven pairs these
-// two enclose the true median with a probability of 98 %.
+// spread is the median of some figures with the least and the greatest. Of seven independent
+// ones these two would enclose the true median with a probability of 98 %; pairs share the lives of
+// their servers, so it is less.
 type spread struct{ Median, Min, Max float64 }
 
 func spreadOf(values []float64) spread {
@@ -79,7 +84,8 @@ const (
 	rateRatio figure = "throughput, of the peer's"
 	p50Ratio  figure = "median latency, of the peer's"
 	p99Ratio  figure = "p99 latency, of the peer's"
-	// belowTransport is Triglot's CPU above the null server's, in microseconds.
+	// belowTransport is Triglot's CPU above the null server's, in microseconds. It is below zero
+	// where Triglot's own coding of messages spares more than its store takes.
 	belowTransport figure = "CPU below the transport, us per operation"
 )
 
@@ -98,7 +104,7 @@ func (f figure) of(r *record) (spread, bool) {
 func (f figure) compare(ours, theirs sample) float64 {
 	switch f {
 	case cpuRatio:
-		return ratio(ours.CPU, theirs.CPU)
+		return ratio(ours.spent(), theirs.spent())
 	case rateRatio:
 		return ratio(ours.Rate, theirs.Rate)
 	case p50Ratio:
@@ -106,7 +112,7 @@ func (f figure) compare(ours, theirs sample) float64 {
 	case p99Ratio:
 		return ratio(ours.P99, theirs.P99)
 	case belowTransport:
-		return ours.CPU - theirs.CPU
+		return ours.spent() - theirs.spent()
 	}
 	panic("no figure " + string(f))
 }
@@ -138,13 +144,26 @@ func (r *record) paired(a, b string, f func(a, b sample) float64) (spread, bool)
 
 // median is the median of a figure of one server.
 func (r *record) median(role string, f func(sample) float64) float64 {
+	return spreadOf(r.values(role, f)).Median
+}
+
+func (r *record) mean(role string, f func(sample) float64) float64 {
+	sum, values := 0.0, r.values(role, f)
+	for _, value := range values {
+		sum += value
+	}
+	return sum / float64(max(1, len(values)))
+}
+
+// values are a figure of one server in all pairs.
+func (r *record) values(role string, f func(sample) float64) []float64 {
 	var values []float64
 	for _, p := range r.Pairs {
 		if s, measured := p.Samples[role]; measured {
 			values = append(values, f(s))
 		}
 	}
-	return spreadOf(values).Median
+	return values
 }
 
 // pooledCPU is the ratio of all the CPU that two servers took in all pairs, the work put off
@@ -155,7 +174,7 @@ func (r *record) pooledCPU(a, b string) float64 {
 		cpu, ops := 0.0, 0
 		for _, p := range r.Pairs {
 			s := p.Samples[role]
-			cpu += (s.CPU + s.Later) * float64(s.Ops)
+			cpu += s.spent() * float64(s.Ops)
 			ops += s.Ops
 		}
 		return cpu / float64(max(1, ops))

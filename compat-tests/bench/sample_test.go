@@ -29,7 +29,7 @@ func TestRatiosArePaired(t *testing.T) {
 		{Samples: map[string]sample{roleTriglot: {CPU: 1000}}}, // half a pair counts for nothing
 	}}
 	for figure, want := range map[figure]spread{
-		cpuRatio:       {0.5, 0.5, 0.5},
+		cpuRatio:       {0.25, 0.25, 0.25}, // what was put off counts
 		rateRatio:      {2, 2, 2},
 		p50Ratio:       {1, 1, 1},
 		p99Ratio:       {3, 3, 3},
@@ -40,9 +40,13 @@ func TestRatiosArePaired(t *testing.T) {
 		require.Equal(t, want, got, figure)
 	}
 	r.Pairs = r.Pairs[:2]
-	require.InDelta(t, 0.25, r.pooledCPU(roleTriglot, roleEtcd), 1e-9, "what was put off counts here")
+	require.InDelta(t, 0.25, r.pooledCPU(roleTriglot, roleEtcd), 1e-9, "and here")
 	require.InDelta(t, 75.0, r.median(roleTriglot, func(s sample) float64 { return s.CPU }), 1e-9)
 
+	r.Cell.Null = nullTuned
+	r.Pairs[0].Samples[roleTriglot] = sample{CPU: 50, Later: 7}
+	above, _ := belowTransport.of(r)
+	require.InDelta(t, 37.0, above.Min, 1e-9, "it is the store's work, done now or later")
 	r.Cell.Null = ""
 	_, measured := belowTransport.of(r)
 	require.False(t, measured)

@@ -11,8 +11,9 @@ import (
 
 const (
 	// graceLimit bounds how long a run waits until its server is quiet. What that puts off must
-	// not fall into another one's turn.
-	graceLimit = 3 * time.Second
+	// not fall into another one's turn: a compaction of what a run leaves takes some seconds, and
+	// a server that is quiet before is not waited for.
+	graceLimit = 30 * time.Second
 	// warmGrace is that of a warm-up, after which the same server goes on.
 	warmGrace = time.Second
 )
@@ -39,8 +40,8 @@ type realSession struct {
 	targets map[string]*target
 }
 
-// open starts the servers of a cell, writes its keys and runs its load once, unmeasured:
-// a Java machine has compiled what is hot by then.
+// open starts the servers of a cell, writes its keys, warms the Java machine and runs the load
+// once on each server, unmeasured.
 func (r *rig) open(ctx context.Context, c cell, roles []string) (_ session, err error) {
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return nil, err
@@ -63,11 +64,26 @@ func (r *rig) open(ctx context.Context, c cell, roles []string) (_ session, err 
 		s.targets[role] = t
 	}
 	for _, role := range roles {
-		if _, err := s.run(ctx, s.targets[role], phase{ops: c.Ops, seed: warmSeed, grace: graceLimit}); err != nil {
+		if err := s.warm(ctx, role); err != nil {
 			return nil, fmt.Errorf("%s: %w", role, err)
 		}
 	}
 	return s, nil
+}
+
+// warm brings a server to where it is after the first minutes of its life. All run the whole
+// load once; ZooKeeper has more before, until its Java machine has compiled what is hot.
+func (s *realSession) warm(ctx context.Context, role string) error {
+	t, p := s.targets[role], phase{ops: s.cell.Ops, seed: warmSeed, grace: graceLimit}
+	if role == roleZooKeeper && s.cell.Warm > 0 {
+		longer := s.cell
+		longer.Load = s.cell.warmLoad()
+		if _, _, err := s.tool.run(ctx, longer.args(t, phase{lasting: s.cell.Warm, seed: warmSeed, grace: warmGrace})); err != nil {
+			return err
+		}
+	}
+	_, err := s.run(ctx, t, p)
+	return err
 }
 
 // ready starts a server with the cell's keys in it.
@@ -121,7 +137,7 @@ func (s *realSession) measure(ctx context.Context, role string, seed int) (sampl
 	if err != nil {
 		return sample{}, err
 	}
-	others, err := look(s.pids())
+	others, err := look(t.pids)
 	if err != nil {
 		return sample{}, err
 	}
@@ -142,19 +158,25 @@ func (s *realSession) measure(ctx context.Context, role string, seed int) (sampl
 		return sample{}, err
 	}
 	measured.Foreign = foreign
-	if n := after.count - before.count; n > 0 {
+	if waitedOut(time.Since(others.began), result.Seconds) {
+		measured.Notes = append(measured.Notes, fmt.Sprintf("not quiet after %s: what it does later is not counted", graceLimit))
+	}
+	n := after.count - before.count
+	if n == 0 && s.cell.writes() && !t.null {
+		return sample{}, fmt.Errorf("%d operations that write, and the log was not synced once: this is no measure of durable writes", result.Ops)
+	}
+	if n > 0 {
 		measured.PerSync = float64(result.Ops) / n
 		measured.SyncMicros = float64((after.total - before.total).Microseconds()) / n
 	}
 	return measured, nil
 }
 
-func (s *realSession) pids() []int {
-	var list []int
-	for _, t := range s.targets {
-		list = append(list, t.pids...)
-	}
-	return list
+// waitedOut says whether a run of the tool, which took so long in all and so many seconds for the
+// load, reached the limit of its wait until the server was quiet. The rest of what it does takes
+// much less than that.
+func waitedOut(took time.Duration, load float64) bool {
+	return took.Seconds()-load >= graceLimit.Seconds()
 }
 
 // close stops the servers and removes their data.

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,7 +70,7 @@ func TestSession(t *testing.T) {
 	require.Equal(t, 50, measured.Ops)
 	require.InDelta(t, 600.0, measured.CPU, 1e-9)
 	real := s.(*realSession)
-	require.Len(t, real.pids(), 2)
+	require.Len(t, real.targets, 2)
 	target := real.targets[nullTuned]
 	require.NoError(t, s.close())
 	_, err = cpuOf(target.pids[0])
@@ -88,9 +88,95 @@ func TestSession(t *testing.T) {
 	require.Contains(t, asked[0], "--keys 300 ")
 	require.Contains(t, asked[2], "--ops 50 ")
 	require.Contains(t, asked[4], "--ops 10 --seed 1004 --grace 1s")
-	require.Contains(t, asked[5], "--ops 50 --seed 4 --grace 3s")
+	require.Contains(t, asked[5], "--ops 50 --seed 4 --grace 30s")
 	require.Contains(t, asked[5], "--pids "+target.pidList())
 	require.Contains(t, asked[5], "--endpoints "+target.addresses[etcdProtocol][0])
+}
+
+// TestABusyNeighbourIsForeign has another server of the session work while one is measured: with
+// what it put off, it takes the machine from that one.
+func TestABusyNeighbourIsForeign(t *testing.T) {
+	r := &rig{tool: self(t), dir: t.TempDir()}
+	s, err := r.open(t.Context(), etcdCell("get", 1, 1, 1).bare().cold(), []string{nullName, zkNullName})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.close()) }()
+	other := s.(*realSession).targets[zkNullName]
+	t.Setenv("FAKE_BENCH_NEIGHBOUR", other.pidList()+" "+other.endpoints(zkProtocol))
+	rest, err := look(append(other.pids, s.(*realSession).targets[nullName].pids...)) // what the machine has to do besides
+	require.NoError(t, err)
+	client := cpuOfChildren(t)
+	measured, err := s.measure(t.Context(), nullName, 1)
+	require.NoError(t, err)
+	usual, err := rest.foreign(cpuOfChildren(t) - client)
+	require.NoError(t, err)
+	neighbour := 0.5 / time.Since(rest.began).Seconds()
+	require.Greater(t, measured.Foreign-usual, neighbour/2)
+}
+
+// cpuOfChildren is what the children took that have ended: of the test above, the tools.
+func cpuOfChildren(t *testing.T) time.Duration {
+	var usage syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_CHILDREN, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func TestAWriteMustBeSynced(t *testing.T) {
+	count := 0.0
+	syncing := func(n float64) syncSource {
+		return func(context.Context) (syncs, error) {
+			count += n
+			return syncs{count: count}, nil
+		}
+	}
+	own := &target{role: roleEtcd, pids: []int{os.Getpid()}, syncs: syncing(0)}
+	s := &realSession{tool: self(t), cell: etcdCell("put", 1, 40, 1), targets: map[string]*target{roleEtcd: own}}
+	_, err := s.measure(t.Context(), roleEtcd, 1)
+	require.ErrorContains(t, err, "not synced once")
+	own.syncs = syncing(4)
+	measured, err := s.measure(t.Context(), roleEtcd, 1)
+	require.NoError(t, err)
+	require.InDelta(t, 10.0, measured.PerSync, 1e-9)
+	own.syncs, s.cell.Load = syncing(0), "get"
+	_, err = s.measure(t.Context(), roleEtcd, 1)
+	require.NoError(t, err, "a read need not be")
+	own.null, s.cell.Load = true, "put"
+	_, err = s.measure(t.Context(), roleEtcd, 1)
+	require.NoError(t, err, "nor what a null server is told")
+}
+
+func TestARunThatDoesNotBecomeQuiet(t *testing.T) {
+	require.False(t, waitedOut(40*time.Second, 12))
+	require.True(t, waitedOut(40*time.Second, 9.9))
+}
+
+// TestTheJavaMachineIsWarm shows that ZooKeeper, and it alone, is loaded by time before all run
+// the load once.
+func TestTheJavaMachineIsWarm(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "asked")
+	t.Setenv("FAKE_BENCH_LOG", log)
+	s := &realSession{tool: self(t), targets: map[string]*target{}}
+	asked := func(c cell, role string) []string {
+		s.cell, s.targets[role] = c, &target{role: role}
+		require.NoError(t, s.warm(t.Context(), role))
+		text, err := os.ReadFile(log)
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(log))
+		return strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+	lines := asked(zkCell("multi", 1000, 700, 1), roleZooKeeper)
+	require.Len(t, lines, 2)
+	require.Contains(t, lines[0], "multi --protocol zookeeper")
+	require.Contains(t, lines[0], "--duration 1m0s ")
+	require.NotContains(t, lines[0], "--ops")
+	require.Contains(t, lines[1], "--ops 700 ")
+	lines = asked(zkCell("create", 1000, 700, 1), roleZooKeeper)
+	require.True(t, strings.HasPrefix(lines[0], "set "), "millions of new znodes would make it another store")
+	require.Len(t, asked(zkCell("multi", 1000, 700, 1), roleTriglot), 1)
+	require.Len(t, asked(etcdCell("put", 1000, 700, 1), roleEtcd), 1)
+
+	c := zkCell("multi", 1, 700, 1)
+	require.Equal(t, time.Second, c.scaled(0.01).Warm)
+	require.Greater(t, c.forecast(1, []string{roleTriglot, roleZooKeeper}), c.forecast(1, []string{roleTriglot, roleAgainst})+50*time.Second)
 }
 
 func TestASessionThatCannotBeOpened(t *testing.T) {
@@ -122,19 +208,10 @@ func TestArguments(t *testing.T) {
 	require.Contains(t, strings.Join(httpCell("get", 1, 5, 1).fillArgs(at), " "), "put --protocol etcd", "the gateway's keys are etcd's")
 }
 
-func TestFlagsThatMakeNoSense(t *testing.T) {
-	for _, args := range [][]string{
-		{"-pairs", "0"}, {"-tries", "0"}, {"-scale", "0"}, {"-scale", "2"}, {"-dance"}, {"extra"},
-	} {
-		_, err := parseFlags(args, io.Discard)
-		require.Error(t, err, "%v", args)
-	}
-	c, err := parseFlags([]string{"-only", "^zookeeper/", "-scale", "0.01"}, io.Discard)
-	require.NoError(t, err)
-	chosen, err := c.cells()
-	require.NoError(t, err)
-	require.Equal(t, "zookeeper", chosen[0].Protocol)
-	require.Less(t, chosen[0].Ops, 1000)
+func TestACellSaysWhatItIs(t *testing.T) {
+	require.Equal(t, "range-stream, 1 client, 100000 keys", etcdCell("range-stream", 1, 10, 3).keys(100_000).describe())
+	require.Equal(t, "get, 1000 clients, 1M keys", etcdCell("get", 1000, 10, 3).many().describe())
+	require.Equal(t, "range, 1 client, 500 limit", etcdCell("range", 1, 10, 3).with("--limit", "500").describe())
 }
 
 func TestLarder(t *testing.T) {

@@ -46,7 +46,8 @@ func metricSyncs(url string) syncSource {
 	}
 }
 
-// mntrSyncs asks a ZooKeeper, which counts milliseconds.
+// mntrSyncs asks a ZooKeeper. It knows only whole milliseconds of how long its syncs took, most of
+// which are shorter, so that is left out.
 func mntrSyncs(ask func(word string) (string, error)) syncSource {
 	return func(context.Context) (syncs, error) {
 		text, err := ask("mntr")
@@ -57,23 +58,19 @@ func mntrSyncs(ask func(word string) (string, error)) syncSource {
 	}
 }
 
-// parseMntr finds the summary of the syncs in the answer to mntr.
+// parseMntr finds the number of syncs in the answer to mntr.
 func parseMntr(text string) (syncs, error) {
 	var found syncs
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		if name != "zk_sum_fsynctime" && name != "zk_cnt_fsynctime" {
+		if name != "zk_cnt_fsynctime" {
 			continue
 		}
 		number, err := strconv.ParseFloat(value, 64)
 		if err != nil {
 			return syncs{}, fmt.Errorf("mntr: %s: %w", name, err)
 		}
-		if name == "zk_cnt_fsynctime" {
-			found.count = number
-		} else {
-			found.total = time.Duration(number * float64(time.Millisecond))
-		}
+		found.count = number
 	}
 	return found, nil
 }
