@@ -49,7 +49,7 @@ var cells = []cell{
 	zkCell("get-children", 1000, 500_000, 10).beside(zkNullName),
 	zkCell("multi", 1, 2_000, 2),
 	zkCell("multi", 1000, 40_000, 3).beside(zkNullName),
-	zkCell("watch-storm", 1, 50, 3).with("--watchers", "1000").bare(),
+	zkCell("watch-storm", 1, 50, 3).with("--watchers", "1000").on(1001).bare(),
 	zkCell("ephemeral-churn", 100, 20_000, 3).bare(),
 	zkCell("session-storm", 100, 9_000, 4.5).bare(),
 
@@ -82,6 +82,12 @@ const javaWarm = time.Minute
 func zkCell(load string, clients, ops int, seconds float64) cell {
 	c := newCell(zkProtocol, load, clients, ops, seconds)
 	c.Warm = javaWarm
+	return c
+}
+
+// on has the client use so many connections.
+func (c cell) on(conns int) cell {
+	c.Conns = conns
 	return c
 }
 
