@@ -160,12 +160,25 @@ func (e *encodedRange) end(more bool, count int64, header *pb.ResponseHeader) {
 
 // marshal returns the encoding and gives e away.
 func (e *encodedRange) marshal() mem.BufferSlice {
-	out := e.out.take(e.memory.hold)
+	hold := e.memory.hold
+	if e.message == nil {
+		out := e.out.take(hold)
+		e.recycle()
+		return out
+	}
+	data, err := proto.Marshal(e.message)
+	if err != nil {
+		panic("etcdv3: what an encoded range stands for does not encode: " + err.Error())
+	}
 	e.recycle()
-	return out
+	if hold.large() {
+		return mem.BufferSlice{heldBuffer(data, hold)}
+	}
+	return mem.BufferSlice{mem.SliceBuffer(data)}
 }
 
-// ProtoReflect makes the message that e stands for.
+// ProtoReflect makes the message that e stands for, and gives up the encoding: who needs the
+// one most often has no use for the other, and an answer may be large.
 func (e *encodedRange) ProtoReflect() protoreflect.Message {
 	if e == nil {
 		return (*pb.RangeResponse)(nil).ProtoReflect()
@@ -175,7 +188,9 @@ func (e *encodedRange) ProtoReflect() protoreflect.Message {
 		if e.stream {
 			e.message = &pb.RangeStreamResponse{}
 		}
-		if err := proto.Unmarshal(e.out.joined(), e.message); err != nil {
+		encoded := e.out.joined()
+		e.out.take(nil).Free()
+		if err := proto.Unmarshal(encoded, e.message); err != nil {
 			panic("etcdv3: an encoded range does not decode: " + err.Error())
 		}
 	}
