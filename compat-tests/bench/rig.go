@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 
@@ -37,14 +35,14 @@ func (c *config) rig(ctx context.Context, root string) (*rig, error) {
 		if binaries[role], err = filepath.Abs(path); err != nil {
 			return nil, err
 		}
-		if ids.Peers[role], err = hashOf(path); err != nil {
+		if ids.Peers[role], err = server.HashFile(path); err != nil {
 			return nil, err
 		}
 	}
 	ids.Triglot = ids.Peers[roleTriglot]
 	client := cmp.Or(c.client, binaries[roleTriglot])
 	if c.client != "" {
-		if ids.Client, err = hashOf(c.client); err != nil {
+		if ids.Client, err = server.HashFile(c.client); err != nil {
 			return nil, err
 		}
 	}
@@ -60,8 +58,7 @@ func (c *config) rig(ctx context.Context, root string) (*rig, error) {
 // builtPrefix begins the names of the binaries that are built here; the rest is their hash.
 const builtPrefix = "triglot-"
 
-// buildTriglot builds the binary as make does, but with symbols, for profiles, and without
-// what changes with every commit: a page or a note that is committed is to make nothing old.
+// buildTriglot builds the binary that is measured.
 func buildTriglot(ctx context.Context, root, dir string) (_ string, err error) {
 	temp, err := os.MkdirTemp(dir, "build-")
 	if err != nil {
@@ -69,11 +66,8 @@ func buildTriglot(ctx context.Context, root, dir string) (_ string, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
 	path := filepath.Join(temp, "triglot")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", path, "./cmd/triglot")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build ./cmd/triglot: %w\n%s", err, out)
+	if err := server.BuildMeasured(ctx, root, path); err != nil {
+		return "", err
 	}
 	return adopt(path, dir)
 }
@@ -81,7 +75,7 @@ func buildTriglot(ctx context.Context, root, dir string) (_ string, err error) {
 // adopt moves a binary into a folder, under a name that no other build has: one that is being
 // measured stays as it is.
 func adopt(path, dir string) (string, error) {
-	hash, err := hashOf(path)
+	hash, err := server.HashFile(path)
 	if err != nil {
 		return "", err
 	}

@@ -5,11 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/triglot/triglot/compat-tests/server"
 )
 
 // method is part of every key. It changes when a change of this program makes what was
@@ -130,19 +131,5 @@ func hashOfSelf() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return hashOf(path)
-}
-
-// hashOf is the hash of a file, short.
-func hashOf(path string) (_ string, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%x", hash.Sum(nil))[:16], nil
+	return server.HashFile(path)
 }

@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -86,11 +82,8 @@ func (c *config) findTriglot(ctx context.Context) (b build, err error) {
 			return b, err
 		}
 		b.path = filepath.Join(c.out, "triglot")
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-o", b.path, "./cmd/triglot")
-		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return b, fmt.Errorf("go build ./cmd/triglot: %w\n%s", err, out)
+		if err := server.BuildMeasured(ctx, root, b.path); err != nil {
+			return b, err
 		}
 		describe := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty")
 		describe.Dir = root
@@ -98,7 +91,7 @@ func (c *config) findTriglot(ctx context.Context) (b build, err error) {
 			b.commit = strings.TrimSpace(string(out))
 		}
 	}
-	hash, err := hashOf(b.path)
+	hash, err := server.HashFile(b.path)
 	b.id = "triglot " + hash
 	return b, err
 }
@@ -118,18 +111,4 @@ func findEtcd(ctx context.Context) (b build, err error) {
 	}
 	b.id = "etcd " + version
 	return b, nil
-}
-
-// hashOf is the hash of a file, as short as bench has it.
-func hashOf(path string) (_ string, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%x", hash.Sum(nil))[:16], nil
 }
